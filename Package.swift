@@ -1,0 +1,254 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The rooms, top to bottom. docs/ARCHITECTURE.md holds the table of allowed arrows; a test compares
+// it with this file.
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOSSL", package: "swift-nio-ssl"),
+]
+
+let package = Package(
+    name: "godwit",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "godwit", targets: ["godwit"]),
+        .library(name: "APNSWire", targets: ["APNSWire"]),
+        .library(name: "APNSKit", targets: ["APNSKit"]),
+        .library(name: "APNSSimulator", targets: ["APNSSimulator"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // MARK: Executables
+        .executableTarget(
+            name: "godwit",
+            dependencies: [
+                "PushGateway", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText", "Telemetry",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Sources/Executables/godwit",
+            swiftSettings: settings
+        ),
+
+        // MARK: Push: the durable path
+        .target(
+            name: "PushGateway",
+            dependencies: [
+                "PushAccept", "PushDispatch", "PushOutcome", "PushQueue", "PushStore", "PushModel",
+                "SQLiteBackend", "APNSKit", "APNSWire", "Telemetry",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            path: "Sources/Push/PushGateway",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushAccept",
+            dependencies: [
+                "PushQueue", "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Sources/Push/PushAccept",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushDispatch",
+            dependencies: [
+                "PushOutcome", "PushQueue", "PushModel", "APNSWire", "Telemetry",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/Push/PushDispatch",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushOutcome",
+            dependencies: [
+                "PushQueue", "PushModel", "APNSWire", "Telemetry",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/Push/PushOutcome",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushStore",
+            dependencies: ["PushModel"],
+            path: "Sources/Push/PushStore",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushQueue",
+            dependencies: [
+                "PushModel", "APNSWire",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            path: "Sources/Push/PushQueue",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushModel",
+            dependencies: ["APNSWire"],
+            path: "Sources/Push/PushModel",
+            swiftSettings: settings
+        ),
+
+        // MARK: Backends
+        .target(
+            name: "SQLiteBackend",
+            dependencies: [
+                "PushQueue", "PushStore", "PushModel", "APNSWire",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/Backends/SQLiteBackend",
+            swiftSettings: settings
+        ),
+
+        // MARK: Telemetry
+        .target(
+            name: "Telemetry",
+            dependencies: [
+                .product(name: "Logging", package: "swift-log")
+            ],
+            path: "Sources/Telemetry",
+            swiftSettings: settings
+        ),
+
+        // MARK: Testing
+        .target(
+            name: "PushQueueConformance",
+            dependencies: ["PushQueue", "PushStore", "PushModel", "APNSWire"],
+            path: "Sources/Testing/PushQueueConformance",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushTesting",
+            path: "Sources/Testing/PushTesting",
+            swiftSettings: settings
+        ),
+
+        // MARK: APNS: the reusable libraries
+        .target(
+            name: "APNSSimulator",
+            dependencies: [
+                "APNSWire", "HTTP2Session", "JSONText",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
+            ] + nio,
+            path: "Sources/APNS/APNSSimulator",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "APNSKit",
+            dependencies: [
+                "APNSWire", "HTTP2Session", "JSONText",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ] + nio,
+            path: "Sources/APNS/APNSKit",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "APNSWire",
+            dependencies: ["JSONText"],
+            path: "Sources/APNS/APNSWire",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "HTTP2Session",
+            dependencies: ["CNGHTTP2"],
+            path: "Sources/APNS/HTTP2Session",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "JSONText",
+            path: "Sources/APNS/JSONText",
+            swiftSettings: settings
+        ),
+        .systemLibrary(
+            name: "CNGHTTP2",
+            path: "Sources/APNS/CNGHTTP2",
+            pkgConfig: "libnghttp2",
+            providers: [.apt(["libnghttp2-dev"]), .brew(["libnghttp2"])]
+        ),
+
+        // MARK: Tests
+        .testTarget(name: "JSONTextTests", dependencies: ["JSONText"], swiftSettings: settings),
+        .testTarget(name: "HTTP2SessionTests", dependencies: ["HTTP2Session"], swiftSettings: settings),
+        .testTarget(name: "APNSWireTests", dependencies: ["APNSWire", "JSONText"], swiftSettings: settings),
+        .testTarget(
+            name: "APNSKitTests",
+            dependencies: ["APNSKit", "APNSSimulator", "APNSWire", "PushTesting"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "APNSSimulatorTests",
+            dependencies: ["APNSSimulator", "APNSWire", "PushTesting"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "PushModelTests", dependencies: ["PushModel", "APNSWire"], swiftSettings: settings),
+        .testTarget(
+            name: "PushQueueTests",
+            dependencies: ["PushQueue", "PushModel", "APNSWire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SQLiteBackendTests",
+            dependencies: ["SQLiteBackend", "PushQueueConformance", "PushTesting", "PushQueue", "PushModel", "APNSWire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PushAcceptTests",
+            dependencies: [
+                "PushAccept", "SQLiteBackend", "PushTesting", "PushQueue", "PushStore", "PushModel", "APNSWire", "Telemetry",
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PushDispatchTests",
+            dependencies: ["PushDispatch", "PushOutcome", "PushQueue", "PushModel", "APNSWire", "PushTesting", "SQLiteBackend"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: ["godwit", "PushTesting", "PushGateway", "APNSSimulator"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "HouseRulesTests", dependencies: ["PushTesting"], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,108 @@
+/// What came of one attempt to send a push: APNs' answer, or the way in which there was none.
+///
+/// A plain value of fixed size, so that a thousand of them are one array. The text of a reason that
+/// `APNSReason` does not know travels beside it, in `APNSAnswers.unknownReasons`.
+public struct APNSAnswer: Sendable, Equatable {
+    /// How far the attempt got. The first two are free: the push was certainly not processed.
+    public enum Outcome: UInt8, Sendable, CaseIterable {
+        /// The request did not leave: never handed to the socket.
+        case neverWritten
+        /// The server said that it did not process the request (REFUSED_STREAM, above GOAWAY's last id).
+        case refused
+        /// A complete answer; `status` is its HTTP status.
+        case answered
+        /// The request was written and no answer came: APNs may have it.
+        case ambiguous
+    }
+
+    /// Why there is no answer; `.none` when there is one.
+    public enum Failure: UInt8, Sendable, CaseIterable {
+        case none
+        case connectTimeout, connectRefused, dns, tls
+        case connectionClosed, connectionReset
+        case goAway, streamRefused, streamReset
+        case pingTimeout, deadlineExceeded
+        case protocolError
+        /// The client was closed, or its credential cannot make a token.
+        case clientClosed, credential
+        /// The client's own queue was full.
+        case overloaded
+    }
+
+    public var outcome: Outcome
+    public var failure: Failure
+    public var reason: APNSReason
+    /// HTTP status, 0 without an answer.
+    public var status: UInt16
+    /// From a 410: when APNs learnt that the token is dead, in UNIX milliseconds; 0 without one.
+    public var timestamp: Int64
+    /// `Retry-After` in seconds, 0 without one. Apple documents none; proxies and simulators send it.
+    public var retryAfter: UInt32
+
+    public init(
+        outcome: Outcome, status: UInt16 = 0, reason: APNSReason = .none, failure: Failure = .none,
+        timestamp: Int64 = 0, retryAfter: UInt32 = 0
+    ) {
+        self.outcome = outcome
+        self.status = status
+        self.reason = reason
+        self.failure = failure
+        self.timestamp = timestamp
+        self.retryAfter = retryAfter
+    }
+
+    /// HTTP 200: APNs took the push.
+    public static let accepted = APNSAnswer(outcome: .answered, status: 200)
+
+    public static func failed(_ failure: Failure, _ outcome: Outcome) -> APNSAnswer {
+        APNSAnswer(outcome: outcome, failure: failure)
+    }
+}
+
+/// Some answers to the pushes of one batch.
+public struct APNSAnswers: Sendable, Equatable {
+    /// Names the batch: the number that `APNSSender.send` was given.
+    public var ticket: UInt64
+    /// Which pushes of the batch, parallel to `answers`.
+    public var indexes: [UInt16] = []
+    public var answers: [APNSAnswer] = []
+    /// Milliseconds from the write of the request to its answer, parallel to `answers`.
+    public var latencies: [UInt32] = []
+    /// Verbatim reasons that `APNSReason` has no case for, by push index; at most 128 bytes each.
+    public var unknownReasons: [UInt16: String] = [:]
+    /// True when no further answers of this batch follow.
+    public var isLast = false
+
+    public init(ticket: UInt64) {
+        self.ticket = ticket
+    }
+
+    public mutating func append(_ answer: APNSAnswer, of index: UInt16, latency: UInt32) {
+        indexes.append(index)
+        answers.append(answer)
+        latencies.append(latency)
+    }
+}
+
+/// Takes answers from an `APNSSender`.
+public protocol APNSAnswerReceiver: AnyObject, Sendable {
+    /// Called on the sender's event loop, once for many answers. Must return quickly and must not block.
+    func receive(_ answers: APNSAnswers)
+}
+
+/// Sends batches to APNs: what dispatch knows of the APNs client.
+public protocol APNSSender: Sendable {
+    /// Sends the pushes of `batch` that `indexes` names (nil: all of them) and reports each exactly once.
+    ///
+    /// Answers arrive in several pieces: as soon as all are in, and otherwise at least every 100 ms.
+    ///
+    /// - Parameters:
+    ///   - ticket: comes back with each piece of answers.
+    ///   - deadline: seconds that a push may wait for its answer, from this call on; what is unanswered then is
+    ///     reported as `neverWritten` or `ambiguous`.
+    ///   - receiver: kept until the last answer.
+    func send(
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
+        to receiver: any APNSAnswerReceiver
+    )
+}

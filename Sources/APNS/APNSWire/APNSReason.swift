@@ -1,0 +1,130 @@
+/// Why APNs refused a push: the `reason` of its JSON answer or of a GOAWAY.
+///
+/// Source: Apple, "Handling notification responses from APNs", and observations named in the comments; read
+/// 2026-11-23. New reasons appear on the wire before they are documented: they become `.unknown`, with the text kept
+/// beside the answer.
+public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
+    /// There is no reason: accepted, unanswered, or an error without a readable body.
+    case none = 0
+    /// A reason this table does not know.
+    case unknown = 1
+
+    case badCollapseId = 10
+    case badDeviceToken = 11
+    case badExpirationDate = 12
+    case badMessageId = 13
+    case badPriority = 14
+    case badTopic = 15
+    case deviceTokenNotForTopic = 16
+    case duplicateHeaders = 17
+    case idleTimeout = 18
+    case invalidPushType = 19
+    case missingDeviceToken = 20
+    case missingTopic = 21
+    case payloadEmpty = 22
+    case topicDisallowed = 23
+
+    case badCertificate = 30
+    case badCertificateEnvironment = 31
+    case expiredProviderToken = 32
+    case forbidden = 33
+    case invalidProviderToken = 34
+    case missingProviderToken = 35
+    case unrelatedKeyIdInToken = 36
+    case badEnvironmentKeyIdInToken = 37
+    /// Seen in live traffic in 2025 for the case above (APNSwift issue 229).
+    case badEnvironmentKeyInToken = 38
+
+    case badPath = 40
+    case methodNotAllowed = 41
+    case expiredToken = 42
+    case unregistered = 43
+    case payloadTooLarge = 44
+    case tooManyProviderTokenUpdates = 45
+    case tooManyRequests = 46
+    case internalServerError = 47
+    case serviceUnavailable = 48
+    case shutdown = 49
+
+    /// The text on the wire; empty for `none` and `unknown`.
+    public var label: StaticString {
+        switch self {
+        case .none, .unknown: ""
+        case .badCollapseId: "BadCollapseId"
+        case .badDeviceToken: "BadDeviceToken"
+        case .badExpirationDate: "BadExpirationDate"
+        case .badMessageId: "BadMessageId"
+        case .badPriority: "BadPriority"
+        case .badTopic: "BadTopic"
+        case .deviceTokenNotForTopic: "DeviceTokenNotForTopic"
+        case .duplicateHeaders: "DuplicateHeaders"
+        case .idleTimeout: "IdleTimeout"
+        case .invalidPushType: "InvalidPushType"
+        case .missingDeviceToken: "MissingDeviceToken"
+        case .missingTopic: "MissingTopic"
+        case .payloadEmpty: "PayloadEmpty"
+        case .topicDisallowed: "TopicDisallowed"
+        case .badCertificate: "BadCertificate"
+        case .badCertificateEnvironment: "BadCertificateEnvironment"
+        case .expiredProviderToken: "ExpiredProviderToken"
+        case .forbidden: "Forbidden"
+        case .invalidProviderToken: "InvalidProviderToken"
+        case .missingProviderToken: "MissingProviderToken"
+        case .unrelatedKeyIdInToken: "UnrelatedKeyIdInToken"
+        case .badEnvironmentKeyIdInToken: "BadEnvironmentKeyIdInToken"
+        case .badEnvironmentKeyInToken: "BadEnvironmentKeyInToken"
+        case .badPath: "BadPath"
+        case .methodNotAllowed: "MethodNotAllowed"
+        case .expiredToken: "ExpiredToken"
+        case .unregistered: "Unregistered"
+        case .payloadTooLarge: "PayloadTooLarge"
+        case .tooManyProviderTokenUpdates: "TooManyProviderTokenUpdates"
+        case .tooManyRequests: "TooManyRequests"
+        case .internalServerError: "InternalServerError"
+        case .serviceUnavailable: "ServiceUnavailable"
+        case .shutdown: "Shutdown"
+        }
+    }
+
+    /// The status that APNs sends with it on `/3/device`; nil for `none` and `unknown`.
+    public var status: UInt16? {
+        switch self {
+        case .none, .unknown: nil
+        case .badCollapseId, .badDeviceToken, .badExpirationDate, .badMessageId, .badPriority, .badTopic,
+            .deviceTokenNotForTopic, .duplicateHeaders, .idleTimeout, .invalidPushType, .missingDeviceToken,
+            .missingTopic, .payloadEmpty, .topicDisallowed:
+            400
+        case .badCertificate, .badCertificateEnvironment, .expiredProviderToken, .forbidden, .invalidProviderToken,
+            .missingProviderToken, .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken:
+            403
+        case .badPath: 404
+        case .methodNotAllowed: 405
+        case .expiredToken, .unregistered: 410
+        case .payloadTooLarge: 413
+        case .tooManyProviderTokenUpdates, .tooManyRequests: 429
+        case .internalServerError: 500
+        case .serviceUnavailable, .shutdown: 503
+        }
+    }
+
+    private static let byLabel: [String: APNSReason] = Dictionary(
+        uniqueKeysWithValues: allCases.compactMap { reason in
+            reason.label.utf8CodeUnitCount == 0 ? nil : ("\(reason.label)", reason)
+        }
+    )
+
+    /// The reason that `label` names; `.unknown` when there is no such, `.none` when it is empty.
+    public init(label: String) {
+        self = label.isEmpty ? .none : Self.byLabel[label] ?? .unknown
+    }
+}
+
+extension APNSReason: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .none: "none"
+        case .unknown: "unknown"
+        default: "\(label)"
+        }
+    }
+}

@@ -1,0 +1,80 @@
+/// What kind of push it is: the value of `apns-push-type`.
+///
+/// Source: Apple, "Sending notification requests to APNs" and the pages of each type, read 2026-11-23.
+public enum PushType: UInt8, Sendable, CaseIterable, Hashable {
+    case alert = 0
+    case background = 1
+    case voip = 2
+    case complication = 3
+    case fileprovider = 4
+    case mdm = 5
+    case location = 6
+    case liveactivity = 7
+    case pushtotalk = 8
+    case controls = 9
+    case widgets = 10
+
+    /// The header's value; lower case as Apple prints it.
+    public var label: StaticString {
+        switch self {
+        case .alert: "alert"
+        case .background: "background"
+        case .voip: "voip"
+        case .complication: "complication"
+        case .fileprovider: "fileprovider"
+        case .mdm: "mdm"
+        case .location: "location"
+        case .liveactivity: "liveactivity"
+        case .pushtotalk: "pushtotalk"
+        case .controls: "controls"
+        case .widgets: "widgets"
+        }
+    }
+
+    public init?(label: some StringProtocol) {
+        guard let match = Self.allCases.first(where: { $0.description == label }) else { return nil }
+        self = match
+    }
+
+    /// What the topic adds to the bundle ID.
+    public var topicSuffix: String {
+        switch self {
+        case .alert, .background, .mdm: ""
+        case .voip: ".voip"
+        case .complication: ".complication"
+        case .fileprovider: ".pushkit.fileprovider"
+        case .location: ".location-query"
+        case .liveactivity: ".push-type.liveactivity"
+        case .pushtotalk: ".voip-ptt"
+        case .controls: ".push-type.controls"
+        case .widgets: ".push-type.widgets"
+        }
+    }
+
+    /// Largest body in bytes. Apple, "Generating a remote notification": 5,120 for VoIP, 4,096 for the rest.
+    public var payloadBytesMax: Int { self == .voip ? 5120 : 4096 }
+}
+
+extension PushType: CustomStringConvertible {
+    public var description: String { "\(label)" }
+}
+
+/// `apns-priority`.
+public enum Priority: UInt8, Sendable, CaseIterable, Hashable {
+    /// Send now.
+    case immediate = 10
+    /// Respect the device's power.
+    case conserving = 5
+    /// Power above all; never wakes the device.
+    case low = 1
+}
+
+/// Limits that APNs documents.
+public enum APNSLimits {
+    /// Apple, "Sending notification requests to APNs": at most 64 bytes, not characters.
+    public static let collapseIDBytesMax = 64
+    /// Apple: token length is not fixed. Ordinary tokens have 32 bytes, Live Activity tokens 80 (observed); we take up to 100.
+    public static let deviceTokenBytesMax = 100
+    /// Apple, "Establishing a token-based connection": a token is refused once it is older than this, in seconds.
+    public static let providerTokenAgeMax = 3600
+}

@@ -1,0 +1,95 @@
+import CNGHTTP2
+
+/// A header block under construction, in one byte array that can be used again and again.
+///
+/// Fields that many requests share come first and stay; `truncate` drops what came after them.
+public struct HTTP2Headers: Sendable {
+    /// More fields than this in one block are a mistake of ours.
+    static let fieldsMax = 32
+
+    private struct Field {
+        var nameStart: Int
+        var nameLength: Int
+        var valueLength: Int
+        var isIndexed: Bool
+    }
+
+    private var bytes: [UInt8] = []
+    private var fields: [Field] = []
+
+    public init() {}
+
+    public var count: Int { fields.count }
+
+    /// Appends a field.
+    ///
+    /// - Parameters:
+    ///   - name: lower case.
+    ///   - isIndexed: false for values that differ from request to request, so that they do not push the useful ones
+    ///     out of the peer's small HPACK table.
+    public mutating func append(_ name: StaticString, _ value: some StringProtocol, isIndexed: Bool = true) {
+        begin(name, isIndexed: isIndexed)
+        bytes.append(contentsOf: value.utf8)
+        end()
+    }
+
+    public mutating func append(_ name: StaticString, _ value: StaticString, isIndexed: Bool = true) {
+        begin(name, isIndexed: isIndexed)
+        bytes.append(contentsOf: UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+        end()
+    }
+
+    /// Appends a field whose value `write` puts at the end of the array it is given.
+    @inlinable
+    public mutating func append(_ name: StaticString, isIndexed: Bool, write: (inout [UInt8]) -> Void) {
+        appendValue(name, isIndexed: isIndexed, write)
+    }
+
+    @usableFromInline
+    mutating func appendValue(_ name: StaticString, isIndexed: Bool, _ write: (inout [UInt8]) -> Void) {
+        begin(name, isIndexed: isIndexed)
+        write(&bytes)
+        end()
+    }
+
+    /// Keeps the first `count` fields and forgets the rest.
+    public mutating func truncate(to count: Int) {
+        guard count < fields.count else { return }
+        bytes.removeSubrange(fields[count].nameStart...)
+        fields.removeSubrange(count...)
+    }
+
+    private mutating func begin(_ name: StaticString, isIndexed: Bool) {
+        precondition(fields.count < Self.fieldsMax, "more than \(Self.fieldsMax) header fields")
+        fields.append(
+            Field(
+                nameStart: bytes.count, nameLength: name.utf8CodeUnitCount, valueLength: 0, isIndexed: isIndexed
+            )
+        )
+        bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+    }
+
+    private mutating func end() {
+        let last = fields.count - 1
+        fields[last].valueLength = bytes.count - fields[last].nameStart - fields[last].nameLength
+    }
+
+    /// Lays the fields out as the library wants them.
+    func withFields<Result>(
+        _ scratch: UnsafeMutablePointer<nghttp2_nv>, _ body: (UnsafePointer<nghttp2_nv>, Int) -> Result
+    ) -> Result {
+        bytes.withUnsafeBufferPointer { buffer in
+            // SAFETY: the library copies names and values before the call returns (no NO_COPY flag is set) and does
+            // not write through these pointers, although C declares them mutable. `scratch` holds `fieldsMax` fields.
+            let base = UnsafeMutablePointer(mutating: buffer.baseAddress!)
+            for (index, field) in fields.enumerated() {
+                let flags = field.isIndexed ? NGHTTP2_NV_FLAG_NONE : NGHTTP2_NV_FLAG_NO_INDEX
+                scratch[index] = nghttp2_nv(
+                    name: base + field.nameStart, value: base + field.nameStart + field.nameLength,
+                    namelen: field.nameLength, valuelen: field.valueLength, flags: UInt8(flags.rawValue)
+                )
+            }
+            return body(scratch, fields.count)
+        }
+    }
+}

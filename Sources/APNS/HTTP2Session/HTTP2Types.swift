@@ -1,0 +1,168 @@
+import CNGHTTP2
+
+/// Learns what happened on the connection. `tag` is what `submitRequest` or `setTag` was given, else 0.
+///
+/// Byte buffers are valid during the call only.
+public protocol HTTP2SessionDelegate: AnyObject {
+    /// A header block begins: on the server a new request, on the client an answer.
+    func headersBegan(stream: Int32, tag: UInt32)
+    func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32)
+    func headersEnded(stream: Int32, tag: UInt32)
+    func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32)
+    /// The peer has said everything it will say on this stream.
+    func messageEnded(stream: Int32, tag: UInt32)
+    /// The stream is gone: after both sides ended it (`noError`), after a reset by either, or, on the client, because
+    /// a GOAWAY says that it was not processed (`refusedStream`).
+    func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode)
+    /// Client: the request's header block has been handed to `drain`'s output.
+    func requestWritten(stream: Int32, tag: UInt32)
+    /// Client: the request was dropped before any byte of it came out. No `streamClosed` follows.
+    func requestNotSent(stream: Int32, tag: UInt32)
+    /// The peer's settings changed; read `remoteStreamsMax`.
+    func settingsReceived()
+    func goAwayReceived(_ goAway: HTTP2GoAway)
+    func pingAcknowledged(_ number: UInt64)
+}
+
+/// Every event that a side has no use for is ignored.
+extension HTTP2SessionDelegate {
+    public func headersBegan(stream: Int32, tag: UInt32) {}
+    public func headersEnded(stream: Int32, tag: UInt32) {}
+    public func requestWritten(stream: Int32, tag: UInt32) {}
+    public func requestNotSent(stream: Int32, tag: UInt32) {}
+    public func settingsReceived() {}
+    public func goAwayReceived(_ goAway: HTTP2GoAway) {}
+    public func pingAcknowledged(_ number: UInt64) {}
+}
+
+/// A GOAWAY frame: streams above `lastStream` were not processed and may be sent again elsewhere.
+public struct HTTP2GoAway: Sendable, Equatable {
+    public var lastStream: Int32
+    public var code: HTTP2ErrorCode
+    /// Whatever the peer said; JSON, plain text or nothing, cut off at `HTTP2Limits.debugDataBytesMax`.
+    public var debugData: [UInt8]
+
+    public init(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8]) {
+        self.lastStream = lastStream
+        self.code = code
+        self.debugData = debugData
+    }
+}
+
+/// RFC 9113, section 7. An open set: a peer may send numbers without a name.
+public struct HTTP2ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConvertible {
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    public static let noError = HTTP2ErrorCode(rawValue: 0)
+    public static let protocolError = HTTP2ErrorCode(rawValue: 1)
+    public static let internalError = HTTP2ErrorCode(rawValue: 2)
+    public static let flowControlError = HTTP2ErrorCode(rawValue: 3)
+    public static let settingsTimeout = HTTP2ErrorCode(rawValue: 4)
+    public static let streamClosed = HTTP2ErrorCode(rawValue: 5)
+    public static let frameSizeError = HTTP2ErrorCode(rawValue: 6)
+    public static let refusedStream = HTTP2ErrorCode(rawValue: 7)
+    public static let cancel = HTTP2ErrorCode(rawValue: 8)
+    public static let compressionError = HTTP2ErrorCode(rawValue: 9)
+    public static let enhanceYourCalm = HTTP2ErrorCode(rawValue: 11)
+
+    public var description: String {
+        switch self {
+        case .noError: "NO_ERROR"
+        case .protocolError: "PROTOCOL_ERROR"
+        case .internalError: "INTERNAL_ERROR"
+        case .flowControlError: "FLOW_CONTROL_ERROR"
+        case .settingsTimeout: "SETTINGS_TIMEOUT"
+        case .streamClosed: "STREAM_CLOSED"
+        case .frameSizeError: "FRAME_SIZE_ERROR"
+        case .refusedStream: "REFUSED_STREAM"
+        case .cancel: "CANCEL"
+        case .compressionError: "COMPRESSION_ERROR"
+        case .enhanceYourCalm: "ENHANCE_YOUR_CALM"
+        default: "code \(rawValue)"
+        }
+    }
+}
+
+/// What one side announces; nil leaves RFC 9113's default.
+public struct HTTP2Settings: Sendable, Equatable {
+    public var streamsMax: UInt32?
+    public var initialWindowBytes: UInt32?
+    public var headerTableBytes: UInt32?
+    public var headerListBytesMax: UInt32?
+    /// Server push; a client should turn it off.
+    public var isPushEnabled: Bool?
+
+    public init(
+        streamsMax: UInt32? = nil, initialWindowBytes: UInt32? = nil, headerTableBytes: UInt32? = nil,
+        headerListBytesMax: UInt32? = nil, isPushEnabled: Bool? = nil
+    ) {
+        self.streamsMax = streamsMax
+        self.initialWindowBytes = initialWindowBytes
+        self.headerTableBytes = headerTableBytes
+        self.headerListBytesMax = headerListBytesMax
+        self.isPushEnabled = isPushEnabled
+    }
+
+    var entries: [nghttp2_settings_entry] {
+        let pairs: [(nghttp2_settings_id, UInt32?)] = [
+            (NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, headerTableBytes),
+            (NGHTTP2_SETTINGS_ENABLE_PUSH, isPushEnabled.map { $0 ? 1 : 0 }),
+            (NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streamsMax),
+            (NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, initialWindowBytes),
+            (NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, headerListBytesMax),
+        ]
+        return pairs.compactMap { id, value in
+            value.map { nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: $0) }
+        }
+    }
+}
+
+/// Guards against a hostile or broken peer.
+public struct HTTP2Limits: Sendable {
+    /// Streams a client may open before the peer's first SETTINGS frame has been read.
+    public var streamsBeforeSettings: UInt32 = 1
+    /// A header block larger than this, counted as RFC 9113 section 6.5.2 does, resets its stream.
+    public var headerListBytesMax = 16_384
+    /// PING and SETTINGS acknowledgements that may wait to be written before the peer is taken for a flood.
+    public var outboundAcknowledgementsMax = 1_000
+    /// Entries in one SETTINGS frame.
+    public var settingsEntriesMax = 32
+    /// How much of a GOAWAY's debug data is kept.
+    public var debugDataBytesMax = 1_024
+
+    public init() {}
+}
+
+/// Bytes to send: a part of a shared array, which is not copied.
+public struct HTTP2Body: Sendable {
+    public var bytes: [UInt8]
+    public var range: Range<Int>
+
+    public init(_ bytes: [UInt8]) {
+        self.init(bytes, range: 0..<bytes.count)
+    }
+
+    public init(_ bytes: [UInt8], range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "the range leaves the array")
+        self.bytes = bytes
+        self.range = range
+    }
+}
+
+/// The session cannot go on, or a submission was refused.
+public struct HTTP2SessionError: Error, Equatable, CustomStringConvertible {
+    /// libnghttp2's code, `NGHTTP2_ERR_…`.
+    public let libraryCode: Int32
+
+    /// True when the peer, not we, is at fault or out of streams.
+    public var isStreamUnavailable: Bool {
+        libraryCode == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE.rawValue
+            || libraryCode == NGHTTP2_ERR_START_STREAM_NOT_ALLOWED.rawValue
+    }
+
+    public var description: String { "HTTP/2: \(String(cString: nghttp2_strerror(libraryCode)))" }
+}

@@ -1,0 +1,49 @@
+/// Appends JSON to a byte array by hand: for answers that are written once per push.
+public enum JSONWriter {
+    /// Appends `text` in quotes, escaped as RFC 8259 asks for.
+    public static func appendString(_ text: some StringProtocol, to output: inout [UInt8]) {
+        output.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""):
+                append("\\\"", to: &output)
+            case UInt8(ascii: "\\"):
+                append("\\\\", to: &output)
+            case 0x0A: append("\\n", to: &output)
+            case 0x0D: append("\\r", to: &output)
+            case 0x09: append("\\t", to: &output)
+            case 0..<0x20:
+                append("\\u00", to: &output)
+                output.append(hexDigit(byte >> 4))
+                output.append(hexDigit(byte & 15))
+            default: output.append(byte)
+            }
+        }
+        output.append(UInt8(ascii: "\""))
+    }
+
+    /// Appends text that is known to be JSON already.
+    @inline(__always)
+    public static func append(_ json: StaticString, to output: inout [UInt8]) {
+        output.append(contentsOf: UnsafeBufferPointer(start: json.utf8Start, count: json.utf8CodeUnitCount))
+    }
+
+    public static func appendInteger(_ value: some BinaryInteger, to output: inout [UInt8]) {
+        if value == 0 {
+            output.append(UInt8(ascii: "0"))
+            return
+        }
+        if value < 0 { output.append(UInt8(ascii: "-")) }
+        var rest = UInt64(value.magnitude)
+        let start = output.count
+        while rest > 0 {
+            output.append(UInt8(ascii: "0") + UInt8(rest % 10))
+            rest /= 10
+        }
+        output[start...].reverse()
+    }
+
+    static func hexDigit(_ nibble: UInt8) -> UInt8 {
+        nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10
+    }
+}

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct Godwit: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "godwit")
+}
