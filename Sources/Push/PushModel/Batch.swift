@@ -1,0 +1,48 @@
+package import APNSWire
+
+/// 1 to 1,000 pushes of one app and one lane: the unit that is stored, claimed, sent and settled.
+package struct Batch: Sendable, Equatable {
+    package let id: BatchID
+    package let app: AppID
+    package let lane: Lane
+    package let acceptedAt: WallTime
+    /// Nothing of the batch is sent before; nil: at once.
+    package let notBefore: WallTime?
+    /// The pushes. `notifications.firstID` is `id`.
+    package let notifications: NotificationBatch
+    /// W3C traceparent of the request that brought the batch.
+    package let traceparent: String?
+
+    /// - Precondition: `notifications` is not empty and its first id is `id`.
+    package init(
+        id: BatchID, app: AppID, lane: Lane, acceptedAt: WallTime, notBefore: WallTime? = nil,
+        notifications: NotificationBatch, traceparent: String? = nil
+    ) {
+        precondition(notifications.firstID == id.value, "the pushes of a batch are numbered from its id")
+        precondition(!notifications.isEmpty, "a batch holds at least one push")
+        self.id = id
+        self.app = app
+        self.lane = lane
+        self.acceptedAt = acceptedAt
+        self.notBefore = notBefore
+        self.notifications = notifications
+        self.traceparent = traceparent
+    }
+
+    package var count: Int { notifications.count }
+}
+
+/// A push of a claimed batch that still has to be sent.
+package struct PendingPush: Sendable, Equatable {
+    package var index: UInt16
+    /// Attempts so far that may have reached APNs.
+    package var attempts: UInt16
+    /// The next attempt may not be made before.
+    package var due: WallTime
+
+    package init(index: UInt16, attempts: UInt16, due: WallTime) {
+        self.index = index
+        self.attempts = attempts
+        self.due = due
+    }
+}

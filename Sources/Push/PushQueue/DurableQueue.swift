@@ -1,0 +1,184 @@
+package import PushModel
+
+/// Where batches wait. Every backend passes `QueueConformance`.
+///
+/// One instance of this type stands for one instance of the gateway: what it claims, it owns.
+package protocol DurableQueue: Sendable {
+    /// Makes batches durable.
+    ///
+    /// Returns once they would survive a crash of this process and of its machine; all of them or, on an error, none.
+    /// `unavailable` with `isOutcomeKnown == false` is the exception: then they may be there all the same.
+    ///
+    /// - Returns: parallel to `batches`: the lease of each batch that was claimed by the same write, else nil.
+    func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?]
+
+    /// Claims batches that are due: by lane, urgent first, within a lane oldest first.
+    ///
+    /// Each is ours for `lease`, measured by the store's own clock; nobody else gets it before then. What comes back
+    /// holds only the pushes that are unsettled *and* due; if none of a batch's pushes is due, it is not claimed.
+    ///
+    /// - Returns: at most `request.batchesMax`; empty is normal.
+    func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch]
+
+    /// Extends leases that are still ours, each to `duration` from now.
+    ///
+    /// - Returns: the leases that are lost: run out and taken by another, or settled.
+    func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease]
+
+    /// Records outcomes and retries, and gives leases back, in one durable write for all of them.
+    ///
+    /// A batch whose every push has an outcome is finished: it leaves the queue, its outcomes stay. A settlement
+    /// under a lease that is no longer ours (fencing: its epoch was overtaken) changes nothing and is returned. An
+    /// outcome for a push that has one already is ignored: a verdict never changes.
+    ///
+    /// - Returns: the leases whose settlements were refused as stale.
+    func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease]
+
+    /// How much waits; cheap enough to be asked every few seconds.
+    func depth() async throws(QueueError) -> QueueDepth
+}
+
+/// A batch to be appended.
+package struct NewBatch: Sendable {
+    package var batch: Batch
+    /// Claim it in the same write, for this long: the hot hand-off. Its dispatcher has it in memory already.
+    /// Ignored for a batch whose `notBefore` lies ahead.
+    package var claim: Duration?
+
+    package init(batch: Batch, claim: Duration? = nil) {
+        self.batch = batch
+        self.claim = claim
+    }
+}
+
+package struct ClaimRequest: Sendable {
+    /// 1...1,000.
+    package var batchesMax: Int
+    package var lease: Duration
+    /// Apps whose batches stay where they are: paused, or their breaker is open.
+    package var excludedApps: Set<AppID>
+
+    package init(batchesMax: Int, lease: Duration, excludedApps: Set<AppID> = []) {
+        self.batchesMax = batchesMax
+        self.lease = lease
+        self.excludedApps = excludedApps
+    }
+}
+
+/// The right to work on a batch for a while. A later claim has a higher epoch, and the store refuses lower ones.
+package struct Lease: Sendable, Hashable {
+    package var batch: BatchID
+    package var epoch: UInt64
+
+    package init(batch: BatchID, epoch: UInt64) {
+        self.batch = batch
+        self.epoch = epoch
+    }
+}
+
+package struct ClaimedBatch: Sendable {
+    package var lease: Lease
+    package var batch: Batch
+    /// The pushes that are due, by index, ascending; nil: all of them, never tried.
+    package var pending: [PendingPush]?
+
+    package init(lease: Lease, batch: Batch, pending: [PendingPush]? = nil) {
+        self.lease = lease
+        self.batch = batch
+        self.pending = pending
+    }
+
+    package var pendingCount: Int { pending?.count ?? batch.count }
+}
+
+/// News of one batch.
+package struct Settlement: Sendable, Equatable {
+    package enum Release: Sendable, Equatable {
+        /// We go on working on it.
+        case keep
+        /// The batch becomes claimable again when the first of its unsettled pushes is due. A push without a
+        /// recorded retry is due at once.
+        case release
+    }
+
+    package var lease: Lease
+    package var outcomes: [Outcome]
+    package var retries: [Retry]
+    package var release: Release
+    /// When it happened.
+    package var at: WallTime
+
+    package init(
+        lease: Lease, outcomes: [Outcome] = [], retries: [Retry] = [], release: Release = .keep, at: WallTime
+    ) {
+        self.lease = lease
+        self.outcomes = outcomes
+        self.retries = retries
+        self.release = release
+        self.at = at
+    }
+}
+
+package struct QueueDepth: Sendable, Equatable {
+    package struct Row: Sendable, Equatable {
+        package var app: AppID
+        package var lane: Lane
+        /// Batches in the queue, claimed ones included.
+        package var batches: Int
+        /// Their unsettled pushes.
+        package var pushes: Int
+
+        package init(app: AppID, lane: Lane, batches: Int, pushes: Int) {
+            self.app = app
+            self.lane = lane
+            self.batches = batches
+            self.pushes = pushes
+        }
+    }
+
+    package var rows: [Row]
+    /// When the oldest batch that is due and unclaimed was accepted.
+    package var oldestDue: WallTime?
+
+    package init(rows: [Row] = [], oldestDue: WallTime? = nil) {
+        self.rows = rows
+        self.oldestDue = oldestDue
+    }
+
+    package var pushes: Int { rows.reduce(0) { $0 + $1.pushes } }
+}
+
+/// The store could not do it. Nothing was changed, except where a case says so.
+package enum QueueError: Error, Equatable, CustomStringConvertible {
+    /// It did not answer, or answered with a passing error. `isOutcomeKnown` false: the write may have happened.
+    case unavailable(String, isOutcomeKnown: Bool)
+    /// No room: disk, quota or limit. Nothing was written.
+    case full(String)
+    /// The store is damaged or a sync failed: this process must not take new pushes.
+    case broken(String)
+    case closed
+
+    package var description: String {
+        switch self {
+        case .unavailable(let why, _): "the queue is unavailable: \(why)"
+        case .full(let why): "the queue is full: \(why)"
+        case .broken(let why): "the queue is broken: \(why)"
+        case .closed: "the queue is closed"
+        }
+    }
+}
+
+/// Where batches go that were claimed by the write that made them durable: the hot hand-off from accept to dispatch.
+package protocol HotHandoff: Sendable {
+    /// Sets room aside for a batch of `pushes`.
+    ///
+    /// - Returns: false when there is none, or when older batches wait in the store and must go first; then the batch
+    ///   is to be appended unclaimed.
+    func reserve(pushes: Int) -> Bool
+    /// Gives back room that is not needed after all.
+    func cancelReservation(pushes: Int)
+    /// Hands over a claimed batch for which room was reserved.
+    func handOver(_ batch: ClaimedBatch)
+    /// Unclaimed batches were appended: look for them.
+    func batchesWait()
+}
