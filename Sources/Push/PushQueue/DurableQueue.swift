@@ -170,15 +170,15 @@ package enum QueueError: Error, Equatable, CustomStringConvertible {
 
 /// Where batches go that were claimed by the write that made them durable: the hot hand-off from accept to dispatch.
 package protocol HotHandoff: Sendable {
-    /// Sets room aside for a batch of `pushes`.
+    /// Sets room aside for a batch of `pushes` of `app`.
     ///
-    /// - Returns: false when there is none, or when older batches wait in the store and must go first; then the batch
-    ///   is to be appended unclaimed.
-    func reserve(pushes: Int) -> Bool
+    /// - Returns: false when there is none, or when older batches of the app wait in the store and must go first; then
+    ///   the batch is to be appended unclaimed.
+    func reserve(pushes: Int, for app: AppID) -> Bool
     /// Gives back room that is not needed after all.
-    func cancelReservation(pushes: Int)
+    func cancelReservation(pushes: Int, for app: AppID)
     /// Hands over a claimed batch for which room was reserved.
     func handOver(_ batch: ClaimedBatch)
-    /// Unclaimed batches were appended: look for them.
-    func batchesWait()
+    /// Unclaimed batches of `app` were appended: look for them.
+    func batchesWait(of app: AppID)
 }
