@@ -227,20 +227,25 @@ let package = Package(
         ),
         .testTarget(
             name: "SQLiteBackendTests",
-            dependencies: ["SQLiteBackend", "PushQueueConformance", "PushTesting", "PushQueue", "PushModel", "APNSWire"],
+            dependencies: [
+                "SQLiteBackend", "PushQueueConformance", "PushTesting", "PushQueue", "PushModel", "APNSWire",
+            ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "PushAcceptTests",
             dependencies: [
-                "PushAccept", "SQLiteBackend", "PushTesting", "PushQueue", "PushStore", "PushModel", "APNSWire", "Telemetry",
+                "PushAccept", "SQLiteBackend", "PushTesting", "PushQueue", "PushStore", "PushModel", "APNSWire",
+                "Telemetry",
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "PushDispatchTests",
-            dependencies: ["PushDispatch", "PushOutcome", "PushQueue", "PushModel", "APNSWire", "PushTesting", "SQLiteBackend"],
+            dependencies: [
+                "PushDispatch", "PushOutcome", "PushQueue", "PushModel", "APNSWire", "PushTesting", "SQLiteBackend",
+            ],
             swiftSettings: settings
         ),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),

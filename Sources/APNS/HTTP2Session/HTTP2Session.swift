@@ -359,7 +359,8 @@ extension HTTP2Session {
     }
 
     /// Called by the library for each DATA frame: as many bytes as flow control lets it take, which may be few.
-    fileprivate static let bodyReader: nghttp2_data_source_read_callback = { _, _, output, length, flags, source, user in
+    fileprivate static let bodyReader: nghttp2_data_source_read_callback = {
+        _, _, output, length, flags, source, user in
         HTTP2Session.from(user).readBody(
             slot: Int(source!.pointee.fd), into: UnsafeMutableRawBufferPointer(start: output, count: length),
             flags: flags!

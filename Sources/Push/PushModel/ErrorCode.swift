@@ -77,7 +77,8 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .reconnectFailed:
             Entry(
-                name: "reconnect_failed", meaning: "The connection to APNs was lost and could not be made again in time.",
+                name: "reconnect_failed",
+                meaning: "The connection to APNs was lost and could not be made again in time.",
                 isRetried: true, advice: "Check the network; pushes wait and are sent when it is back."
             )
         case .connectionRefused:
@@ -92,7 +93,8 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .tlsFailed:
             Entry(
-                name: "tls_failed", meaning: "TLS with APNs failed, for example because its certificate is not trusted.",
+                name: "tls_failed",
+                meaning: "TLS with APNs failed, for example because its certificate is not trusted.",
                 isRetried: true, advice: "Check the trust roots, and whether a proxy intercepts TLS."
             )
         case .connectionLost:

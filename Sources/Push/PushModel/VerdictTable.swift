@@ -23,7 +23,8 @@ package enum VerdictTable {
     package static func meaning(of answer: APNSAnswer) -> Meaning {
         switch answer.outcome {
         case .answered: answered(answer)
-        case .neverWritten, .refused: .retry(code(of: answer.failure), answer.failure == .credential ? .credential : .free)
+        case .neverWritten, .refused:
+            .retry(code(of: answer.failure), answer.failure == .credential ? .credential : .free)
         case .ambiguous: .retry(code(of: answer.failure), .ambiguous)
         }
     }

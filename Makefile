@@ -1,0 +1,50 @@
+# Godwit. `make` alone lists the targets.
+
+SWIFT ?= swift
+# Imports must follow the target's own dependency list, not what happens to be built already.
+BUILD_FLAGS ?= --explicit-target-dependency-import-check error
+RELEASE_FLAGS ?= -c release --static-swift-stdlib --product godwit
+BENCH_OUT ?= .bench/results.json
+FORMATTED := Sources Tests Package.swift
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format check build release bench deps clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Start simulator and gateway, send sample pushes, keep running until Ctrl-C
+	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit demo
+
+test: ## Run every test (FILTER=name runs some); installs what the tests start
+	@scripts/install-deps.sh --test
+	$(SWIFT) build $(BUILD_FLAGS) --build-tests
+	$(SWIFT) test $(BUILD_FLAGS) --skip-build $(if $(FILTER),--filter $(FILTER))
+
+lint: ## Check the formatting, and the syntax of the shell scripts
+	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)
+	@for script in scripts/*.sh .ci/run; do bash -n "$$script" || exit 1; done
+
+format: ## Format the sources in place
+	$(SWIFT) format format --in-place --parallel --recursive $(FORMATTED)
+
+check: lint test ## What CI runs: lint and test
+
+build: deps ## Debug build
+	$(SWIFT) build $(BUILD_FLAGS)
+
+release: deps ## Release build that needs no Swift on the machine it runs on
+	$(SWIFT) build $(RELEASE_FLAGS)
+	@echo "$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/godwit"
+
+bench: ## Measure: table on the terminal, JSON in BENCH_OUT (ONLY=name runs one benchmark)
+	@scripts/install-deps.sh --bench
+	$(SWIFT) build $(RELEASE_FLAGS)
+	@mkdir -p "$(dir $(BENCH_OUT))"
+	@$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/godwit bench --out "$(BENCH_OUT)" $(if $(ONLY),--only "$(ONLY)")
+
+deps: ## Install the system libraries that are missing
+	@scripts/install-deps.sh
+
+clean: ## Remove what was built, measured and demonstrated
+	rm -rf .build .build-* .bench .demo

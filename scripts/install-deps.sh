@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Installs the system packages that Godwit needs, and only those that are missing.
+#
+#   scripts/install-deps.sh            what a build needs
+#   scripts/install-deps.sh --test     also what the tests start (the foreign peers)
+#   scripts/install-deps.sh --bench    also what the benchmarks start
+#
+# Debian 12 and its relatives, as root or with sudo. On other systems it says what is missing and changes nothing.
+# When nothing is missing it does nothing and takes a few milliseconds.
+set -euo pipefail
+
+set_name=build
+case "${1:-}" in
+    "") ;;
+    --test) set_name=test ;;
+    --bench) set_name=bench ;;
+    *) echo "usage: $0 [--test | --bench]" >&2; exit 2 ;;
+esac
+
+missing=()
+command_from() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }   # COMMAND PACKAGE
+library_from() { pkg-config --exists "$1" 2>/dev/null || missing+=("$2"); }   # PKG-CONFIG-NAME PACKAGE
+
+# Some programs stand where only root's PATH looks.
+PATH="$PATH:/usr/sbin:/sbin"
+
+command_from git git
+command_from make make
+command_from pkg-config pkg-config
+library_from libnghttp2 libnghttp2-dev
+library_from sqlite3 libsqlite3-dev
+library_from zlib zlib1g-dev
+
+if [ "$set_name" = test ]; then
+    command_from curl curl
+    command_from nghttp nghttp2-client
+    command_from nghttpd nghttp2-server
+    command_from nginx nginx-light
+    command_from openssl openssl
+    command_from python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    command_from promtool prometheus
+    command_from strace strace
+elif [ "$set_name" = bench ]; then
+    command_from h2load nghttp2-client
+    command_from nghttpd nghttp2-server
+    command_from openssl openssl
+fi
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "Godwit needs these packages (Debian's names), and this system has no apt-get to install them:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+    echo "Install them by hand, then run the same command again." >&2
+    exit 1
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "Godwit needs these packages; run this as root (there is no sudo here):" >&2
+        echo "  apt-get install --no-install-recommends ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+    # Without a terminal nobody can type a password: fail at once instead of waiting for ever.
+    [ -t 0 ] || as_root=(sudo -n)
+fi
+
+# The tests start nginx and Prometheus tools by themselves, on ports of their own. Installing them must not start
+# services on this machine, so installs run under a policy that says no; one that is already there is left alone.
+policy=/usr/sbin/policy-rc.d
+if [ "$set_name" != build ] && [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
+
+echo "Installing: ${missing[*]}"
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 "$@" </dev/null; }
+# The package lists of a new machine are empty or old; a failing mirror is reported by the install.
+apt update >/dev/null || echo "apt-get update failed; trying with the package lists that are here" >&2
+apt install -y --no-install-recommends "${missing[@]}" >/dev/null
