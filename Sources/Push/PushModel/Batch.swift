@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 
 /// 1 to 1,000 pushes of one app and one lane: the unit that is stored, claimed, sent and settled.
 package struct Batch: Sendable, Equatable {

@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 
 /// Decides what becomes of a push after an attempt. Pure: the moment and the random draw come in, an action goes out.
 package struct DeliveryPolicy: Sendable, Equatable {

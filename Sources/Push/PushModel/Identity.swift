@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 
 /// Names a batch: a UUIDv7 whose last 16 bits are zero.
 ///

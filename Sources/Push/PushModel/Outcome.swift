@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 
 /// What an answer means for the push, once and for all. A verdict never changes.
 package enum Verdict: UInt8, Sendable, CaseIterable {

@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 
 /// What an answer means for a push: the one table that outcome goes by.
 package enum VerdictTable {

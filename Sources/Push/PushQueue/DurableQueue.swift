@@ -1,4 +1,4 @@
-package import PushModel
+import PushModel
 
 /// Where batches wait. Every backend passes `QueueConformance`.
 ///
@@ -157,6 +157,14 @@ package enum QueueError: Error, Equatable, CustomStringConvertible {
     /// The store is damaged or a sync failed: this process must not take new pushes.
     case broken(String)
     case closed
+
+    /// Whether the same call may succeed later.
+    package var isPassing: Bool {
+        switch self {
+        case .unavailable, .full: true
+        case .broken, .closed: false
+        }
+    }
 
     package var description: String {
         switch self {

@@ -1,4 +1,4 @@
-package import PushModel
+import PushModel
 
 /// Where the outcome of each push can be looked up.
 package protocol OutcomeStore: Sendable {

@@ -1,0 +1,55 @@
+import PushModel
+import Synchronization
+
+/// What dispatch has done since the start, for metrics. Added to once per batch or piece of answers.
+package final class DispatchCounters: Sendable {
+    package let batchesClaimed = Atomic<Int>(0)
+    package let batchesHandedOver = Atomic<Int>(0)
+    package let pushesSent = Atomic<Int>(0)
+    package let retries = Atomic<Int>(0)
+    /// Attempts that were written and not answered: each may have become a double.
+    package let ambiguous = Atomic<Int>(0)
+    /// Answers for batches that were no longer ours; they changed nothing.
+    package let lateAnswers = Atomic<Int>(0)
+    package let leasesLost = Atomic<Int>(0)
+    private let delivered = Atomic<Int>(0)
+    private let rejected = Atomic<Int>(0)
+    private let expired = Atomic<Int>(0)
+    private let cancelled = Atomic<Int>(0)
+    private let suppressed = Atomic<Int>(0)
+    private let givenUp = Atomic<Int>(0)
+
+    func count(outcomes: [Outcome], retries: [Retry]) {
+        self.retries.add(retries.count, ordering: .relaxed)
+        var index = outcomes.startIndex
+        // Runs of the same verdict are the rule, so this adds once for each run.
+        while index < outcomes.endIndex {
+            let verdict = outcomes[index].verdict
+            let end = outcomes[index...].firstIndex { $0.verdict != verdict } ?? outcomes.endIndex
+            add(end - index, to: verdict)
+            index = end
+        }
+    }
+
+    private func add(_ count: Int, to verdict: Verdict) {
+        switch verdict {
+        case .delivered: delivered.add(count, ordering: .relaxed)
+        case .rejected: rejected.add(count, ordering: .relaxed)
+        case .expired: expired.add(count, ordering: .relaxed)
+        case .cancelled: cancelled.add(count, ordering: .relaxed)
+        case .suppressed: suppressed.add(count, ordering: .relaxed)
+        case .givenUp: givenUp.add(count, ordering: .relaxed)
+        }
+    }
+
+    package func outcomes(_ verdict: Verdict) -> Int {
+        switch verdict {
+        case .delivered: delivered.load(ordering: .relaxed)
+        case .rejected: rejected.load(ordering: .relaxed)
+        case .expired: expired.load(ordering: .relaxed)
+        case .cancelled: cancelled.load(ordering: .relaxed)
+        case .suppressed: suppressed.load(ordering: .relaxed)
+        case .givenUp: givenUp.load(ordering: .relaxed)
+        }
+    }
+}
