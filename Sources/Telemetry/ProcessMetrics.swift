@@ -1,0 +1,71 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// What this process has used so far, by the kernel's account.
+package struct ProcessUsage: Sendable {
+    /// User and system time of all threads, in seconds.
+    package var cpuSeconds: Double
+    /// The largest resident size so far, in bytes.
+    package var residentBytesPeak: Int
+
+    package static var now: ProcessUsage {
+        var usage = rusage()
+        #if canImport(Glibc)
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        let peakUnit = 1024  // getrusage(2): kilobytes on Linux
+        #else
+        getrusage(RUSAGE_SELF, &usage)
+        let peakUnit = 1
+        #endif
+        let seconds = Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+        let microseconds = Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
+        return ProcessUsage(
+            cpuSeconds: seconds + microseconds / 1e6, residentBytesPeak: Int(usage.ru_maxrss) * peakUnit
+        )
+    }
+
+    /// Resident size now, in bytes; 0 where `/proc` does not tell.
+    package static var residentBytes: Int {
+        // proc(5): the second figure of statm is the resident set, in pages.
+        let fields = readText("/proc/self/statm").split(separator: " ")
+        guard fields.count > 1, let pages = Int(fields[1]) else { return 0 }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+
+    /// Open file descriptors now; 0 where `/proc` does not tell.
+    package static var openFileCount: Int {
+        guard let folder = opendir("/proc/self/fd") else { return 0 }
+        defer { closedir(folder) }
+        var count = -3  // `.`, `..` and the folder itself
+        while readdir(folder) != nil { count += 1 }
+        return max(count, 0)
+    }
+
+    private static func readText(_ path: String) -> Substring {
+        let file = open(path, O_RDONLY)
+        guard file >= 0 else { return "" }
+        defer { close(file) }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let length = read(file, &bytes, bytes.count)
+        return length > 0 ? Substring(decoding: bytes[..<length], as: UTF8.self) : ""
+    }
+}
+
+extension MetricsRegistry {
+    /// The `process_…` metrics that every Prometheus client library gives.
+    ///
+    /// - Parameter startedAt: seconds since 1970.
+    package func registerProcessMetrics(startedAt: Double) {
+        counter("process_cpu_seconds_total", help: "Total user and system CPU time spent in seconds.") {
+            ProcessUsage.now.cpuSeconds
+        }
+        gauge("process_resident_memory_bytes", help: "Resident memory size in bytes.") {
+            Double(ProcessUsage.residentBytes)
+        }
+        gauge("process_open_fds", help: "Number of open file descriptors.") { Double(ProcessUsage.openFileCount) }
+        gauge("process_start_time_seconds", help: "Start time of the process since unix epoch in seconds.") { startedAt }
+    }
+}
