@@ -1,0 +1,103 @@
+import Foundation
+import PushModel
+import Yams
+
+extension GatewayConfiguration {
+    /// Reads a configuration file.
+    ///
+    /// Keys, all optional unless said otherwise:
+    ///
+    /// - `listen.host` (127.0.0.1), `listen.port` (8025; 0 takes a free one)
+    /// - `store.path` (godwit-data), relative to the file's folder
+    /// - `apps[]`: `bundle_id` (required), `name` (the bundle ID), `environment` (production)
+    /// - `apps[].key`: `file`, `key_id`, `team_id` (required)
+    /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
+    /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
+    ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (15s)
+    /// - `log.level` (info)
+    ///
+    /// - Throws: `ConfigurationError` with every problem found, each with its line.
+    package static func read(path: String) throws(ConfigurationError) -> GatewayConfiguration {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw ConfigurationError(file: path, problems: ["the file cannot be read: \(error.localizedDescription)"])
+        }
+        let folder = (path as NSString).deletingLastPathComponent
+        return try parse(text, file: path, folder: folder)
+    }
+
+    /// The same from text; relative paths in it are resolved against `folder`.
+    package static func parse(
+        _ text: String, file: String, folder: String
+    ) throws(ConfigurationError) -> GatewayConfiguration {
+        let root: Node?
+        do {
+            root = try Yams.compose(yaml: text)
+        } catch {
+            throw ConfigurationError(file: file, problems: ["not YAML: \(firstLine(of: error))"])
+        }
+        var configuration = GatewayConfiguration()
+        var reader = YAMLReader(root)
+        configuration.fill(from: &reader, folder: folder)
+        let problems = reader.problems.isEmpty ? configuration.problems() : reader.problems
+        guard problems.isEmpty else { throw ConfigurationError(file: file, problems: problems) }
+        return configuration
+    }
+
+    private static func firstLine(of error: any Error) -> String {
+        "\(error)".split(separator: "\n").prefix(2).joined(separator: " ")
+    }
+
+    private mutating func fill(from reader: inout YAMLReader, folder: String) {
+        func resolved(_ path: String) -> String {
+            path.hasPrefix("/") || folder.isEmpty ? path : (folder as NSString).appendingPathComponent(path)
+        }
+        reader.section("listen") { section in
+            section.read("host") { listen.host = $0 }
+            section.read("port") { listen.port = $0 }
+        }
+        reader.section("store") { section in
+            section.read("path") { storePath = $0 }
+        }
+        storePath = resolved(storePath)
+        reader.list("apps") { item in
+            var app = App(
+                name: "", bundleID: "", environment: .production, key: Key(file: "", keyID: "", teamID: "")
+            )
+            item.readRequired("bundle_id") { app.bundleID = $0 }
+            app.name = app.bundleID
+            item.read("name") { app.name = $0 }
+            item.read("environment", oneOf: Environment.allCases.map(\.rawValue)) {
+                app.environment = Environment(rawValue: $0) ?? .production
+            }
+            item.requiredSection("key") { key in
+                key.readRequired("file") { app.key.file = resolved($0) }
+                key.readRequired("key_id") { app.key.keyID = $0 }
+                key.readRequired("team_id") { app.key.teamID = $0 }
+            }
+            item.section("endpoint") { section in
+                var endpoint = Endpoint(host: "", port: 443)
+                section.readRequired("host") { endpoint.host = $0 }
+                section.read("port") { endpoint.port = $0 }
+                section.read("ca_file") { endpoint.caFile = resolved($0) }
+                app.endpoint = endpoint
+            }
+            apps.append(app)
+        }
+        reader.section("delivery") { section in
+            section.readDuration("retry_base") { delivery.policy.retryBase = $0 }
+            section.readDuration("retry_cap") { delivery.policy.retryCap = $0 }
+            section.read("attempts_max") { (count: Int) in delivery.policy.attemptsMax = UInt16(clamping: count) }
+            section.readDuration("request_timeout") { delivery.requestTimeout = $0 }
+            section.readDuration("lifetime") { delivery.policy.lifetime = $0 }
+            section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
+            section.readDuration("drain_timeout") { drainTimeout = $0 }
+        }
+        reader.section("log") { section in
+            section.read("level") { logLevel = $0 }
+        }
+        reader.finish()
+    }
+}

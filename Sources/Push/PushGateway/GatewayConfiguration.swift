@@ -1,0 +1,119 @@
+import APNSWire
+import PushDispatch
+import PushModel
+
+/// Everything a gateway needs to know, as plain values. `GatewayConfiguration+YAML.swift` reads it from a file.
+package struct GatewayConfiguration: Sendable {
+    package var listen = Listen()
+    /// Folder of the embedded database; created when it is missing.
+    package var storePath = "godwit-data"
+    package var apps: [App] = []
+    package var delivery = DispatchConfiguration()
+    package var logLevel = "info"
+    /// How long SIGTERM waits for pushes in flight.
+    package var drainTimeout: Duration = .seconds(15)
+
+    package init() {}
+
+    package struct Listen: Sendable, Equatable {
+        package var host = "127.0.0.1"
+        package var port = 8025
+
+        package init() {}
+    }
+
+    /// A bundle ID with its environment and its credential.
+    package struct App: Sendable, Equatable {
+        /// What pushes call it; the bundle ID unless another name is given.
+        package var name: String
+        package var bundleID: String
+        package var environment: Environment
+        package var key: Key
+        /// nil: Apple's host of the environment.
+        package var endpoint: Endpoint?
+
+        package init(name: String, bundleID: String, environment: Environment, key: Key, endpoint: Endpoint? = nil) {
+            self.name = name
+            self.bundleID = bundleID
+            self.environment = environment
+            self.key = key
+            self.endpoint = endpoint
+        }
+    }
+
+    package enum Environment: String, Sendable, CaseIterable {
+        case production, sandbox
+    }
+
+    /// A provider signing key.
+    package struct Key: Sendable, Equatable {
+        /// Path of the `.p8` file.
+        package var file: String
+        package var keyID: String
+        package var teamID: String
+
+        package init(file: String, keyID: String, teamID: String) {
+            self.file = file
+            self.keyID = keyID
+            self.teamID = teamID
+        }
+    }
+
+    /// Where APNs, or a simulator of it, listens.
+    package struct Endpoint: Sendable, Equatable {
+        package var host: String
+        package var port: Int
+        /// Path of a PEM file with the roots to trust; nil: the system's.
+        package var caFile: String?
+
+        package init(host: String, port: Int, caFile: String? = nil) {
+            self.host = host
+            self.port = port
+            self.caFile = caFile
+        }
+    }
+
+    /// Every problem at once, so that an operator fixes the file in one go.
+    package func problems() -> [String] {
+        var problems: [String] = []
+        if !(0...65535).contains(listen.port) { problems.append("listen.port must be 0 to 65535") }
+        if listen.host.isEmpty { problems.append("listen.host must not be empty") }
+        if storePath.isEmpty { problems.append("store.path must not be empty") }
+        if apps.isEmpty { problems.append("apps must name at least one app") }
+        var names: Set<String> = []
+        for app in apps {
+            let place = "app \"\(app.name)\""
+            if !names.insert(app.name).inserted { problems.append("\(place) is defined twice") }
+            if app.bundleID.isEmpty { problems.append("\(place): bundle_id must not be empty") }
+            if app.key.keyID.utf8.count != 10 { problems.append("\(place): key.key_id must have 10 characters") }
+            if app.key.teamID.utf8.count != 10 { problems.append("\(place): key.team_id must have 10 characters") }
+            if let endpoint = app.endpoint {
+                if endpoint.host.isEmpty { problems.append("\(place): endpoint.host must not be empty") }
+                if !(1...65535).contains(endpoint.port) { problems.append("\(place): endpoint.port must be 1 to 65535") }
+            }
+        }
+        if !Self.logLevels.contains(logLevel) {
+            problems.append("log.level must be one of \(Self.logLevels.joined(separator: ", "))")
+        }
+        return problems + delivery.problems().map { "delivery: \($0)" }
+    }
+
+    package static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+}
+
+/// The configuration cannot be used. Its description lists every problem, one a line.
+package struct ConfigurationError: Error, CustomStringConvertible {
+    package var file: String
+    package var problems: [String]
+
+    package init(file: String, problems: [String]) {
+        self.file = file
+        self.problems = problems
+    }
+
+    package var description: String {
+        problems.count == 1
+            ? "\(file): \(problems[0])"
+            : "\(file) has \(problems.count) problems:\n" + problems.map { "  - \($0)" }.joined(separator: "\n")
+    }
+}

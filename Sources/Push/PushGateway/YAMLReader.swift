@@ -1,0 +1,134 @@
+import Yams
+
+/// Reads one mapping of a YAML document strictly: a wrong type or a key nobody asked for is a problem with its line.
+struct YAMLReader {
+    private(set) var problems: [String] = []
+    private let path: String
+    private let mapping: Node.Mapping?
+    private var known: Set<String> = []
+
+    init(_ root: Node?) {
+        self.init(root, path: "")
+    }
+
+    private init(_ node: Node?, path: String) {
+        self.path = path
+        mapping = node?.mapping
+        // An empty file or section is one with nothing in it; anything else must be a mapping.
+        if let node, node.mapping == nil, node.null == nil {
+            problems.append("\(Self.place(node))\(path.isEmpty ? "the file" : path) must be a mapping of keys to values")
+        }
+    }
+
+    private static func place(_ node: Node) -> String {
+        node.mark.map { "line \($0.line): " } ?? ""
+    }
+
+    private mutating func node(_ key: String) -> Node? {
+        known.insert(key)
+        return mapping?[key]
+    }
+
+    private func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+
+    // MARK: Values
+
+    mutating func read(_ key: String, _ store: (String) -> Void) {
+        guard let node = node(key) else { return }
+        guard let scalar = node.scalar, node.null == nil else {
+            problems.append("\(Self.place(node))\(name(key)) must be a text")
+            return
+        }
+        store(scalar.string)
+    }
+
+    mutating func readRequired(_ key: String, _ store: (String) -> Void) {
+        guard mapping?[key] != nil else {
+            known.insert(key)
+            if mapping != nil { problems.append("\(name(key)) is missing") }
+            return
+        }
+        read(key, store)
+    }
+
+    mutating func read(_ key: String, oneOf values: [String], _ store: (String) -> Void) {
+        guard let node = node(key) else { return }
+        guard let text = node.string, values.contains(text) else {
+            problems.append("\(Self.place(node))\(name(key)) must be one of \(values.joined(separator: ", "))")
+            return
+        }
+        store(text)
+    }
+
+    mutating func read(_ key: String, _ store: (Int) -> Void) {
+        guard let node = node(key) else { return }
+        guard let number = node.int else {
+            problems.append("\(Self.place(node))\(name(key)) must be a whole number")
+            return
+        }
+        store(number)
+    }
+
+    /// A number with a unit: `500ms`, `10s`, `5m`, `24h`.
+    mutating func readDuration(_ key: String, _ store: (Duration) -> Void) {
+        guard let node = node(key) else { return }
+        guard let text = node.string, let duration = Self.duration(text) else {
+            problems.append("\(Self.place(node))\(name(key)) must be a duration such as 500ms, 10s, 5m or 24h")
+            return
+        }
+        store(duration)
+    }
+
+    static func duration(_ text: String) -> Duration? {
+        let units: [(String, Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
+        for (unit, milliseconds) in units where text.hasSuffix(unit) {
+            guard let number = Int64(text.dropLast(unit.count)), number >= 0 else { continue }
+            let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)
+            return overflow ? nil : .milliseconds(product)
+        }
+        return nil
+    }
+
+    // MARK: Structure
+
+    mutating func section(_ key: String, _ fill: (inout YAMLReader) -> Void) {
+        guard let node = node(key) else { return }
+        var reader = YAMLReader(node, path: name(key))
+        fill(&reader)
+        reader.finish()
+        problems += reader.problems
+    }
+
+    mutating func requiredSection(_ key: String, _ fill: (inout YAMLReader) -> Void) {
+        guard mapping?[key] != nil else {
+            known.insert(key)
+            if mapping != nil { problems.append("\(name(key)) is missing") }
+            return
+        }
+        section(key, fill)
+    }
+
+    mutating func list(_ key: String, _ fill: (inout YAMLReader) -> Void) {
+        guard let node = node(key) else { return }
+        guard let items = node.sequence else {
+            problems.append("\(Self.place(node))\(name(key)) must be a list")
+            return
+        }
+        for (index, item) in items.enumerated() {
+            var reader = YAMLReader(item, path: "\(name(key))[\(index)]")
+            fill(&reader)
+            reader.finish()
+            problems += reader.problems
+        }
+    }
+
+    /// Names every key that nobody asked for.
+    mutating func finish() {
+        for (key, _) in mapping ?? [:] {
+            guard let text = key.string, known.contains(text) else {
+                problems.append("\(Self.place(key))\(name(key.string ?? "?")) is not a known key")
+                continue
+            }
+        }
+    }
+}

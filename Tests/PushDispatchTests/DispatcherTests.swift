@@ -1,0 +1,115 @@
+import APNSWire
+import Logging
+import PushDispatch
+import PushModel
+import PushOutcome
+import PushQueue
+import Synchronization
+import Testing
+
+/// An APNs that says what the test tells it to, at once.
+final class ScriptedSender: APNSSender {
+    struct Call: Sendable {
+        var indexes: [UInt16]?
+        var count: Int
+    }
+
+    let calls = Mutex<[Call]>([])
+    let answer: @Sendable (UInt16) -> APNSAnswer?
+
+    init(answer: @escaping @Sendable (UInt16) -> APNSAnswer?) {
+        self.answer = answer
+    }
+
+    func send(
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
+        to receiver: any APNSAnswerReceiver
+    ) {
+        calls.withLock { $0.append(Call(indexes: indexes, count: batch.count)) }
+        var answers = APNSAnswers(ticket: ticket)
+        for index in indexes ?? Array(0..<UInt16(batch.count)) {
+            if let answer = answer(index) { answers.append(answer, of: index, latency: 1) }
+        }
+        answers.isLast = true
+        receiver.receive(answers)
+    }
+}
+
+@Suite struct Dispatching {
+    /// Lets a dispatcher claim `batch` at `now` and returns the first settlement that it writes.
+    static func settlement(
+        of batch: ClaimedBatch, by sender: ScriptedSender?, now: Int64 = 1_000_000, monotonic: UInt64 = 1
+    ) async throws -> Settlement {
+        let sink = SettlementSink()
+        sink.state.withLock { $0.claimable = [batch] }
+        let recorder = OutcomeRecorder(queue: sink, logger: Logger(label: "test"))
+        let dispatcher = Dispatcher(
+            queue: sink, recorder: recorder, senders: sender.map { [AppID("a"): $0] } ?? [:],
+            configuration: DispatchConfiguration(),
+            clock: DispatchClock(wall: { WallTime(milliseconds: now) }, monotonic: { monotonic }),
+            logger: Logger(label: "test")
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await dispatcher.run() }
+            group.addTask { try await recorder.run(observer: dispatcher) }
+            await sink.wrote.wait()
+            recorder.finish()
+            group.cancelAll()
+            while let result = await group.nextResult() {
+                if case .failure(let error) = result, !(error is CancellationError) { throw error }
+            }
+        }
+        return try #require(sink.state.withLock { $0.writes.first?.first })
+    }
+
+    @Test func `each answer becomes the outcome or the retry that the table says`() async throws {
+        let sender = ScriptedSender { index in
+            switch index {
+            case 0: .accepted
+            case 1: APNSAnswer(outcome: .answered, status: 410, reason: .unregistered, timestamp: 77)
+            case 2: APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+            case 3: .failed(.goAway, .refused)
+            default: .failed(.connectionReset, .ambiguous)
+            }
+        }
+        let settlement = try await Self.settlement(of: claimed(5), by: sender)
+        #expect(settlement.outcomes.map(\.index) == [0, 1])
+        #expect(settlement.outcomes.map(\.verdict) == [.delivered, .rejected])
+        #expect(settlement.outcomes.map(\.code) == [.none, .notSubscribed])
+        #expect(settlement.outcomes[1].tokenDeadAt == 77)
+        #expect(settlement.retries.map(\.index) == [2, 3, 4])
+        #expect(settlement.retries.map(\.attempts) == [1, 0, 1], "a refused stream is no attempt")
+        #expect(settlement.retries.map(\.code) == [.apnsUnavailable, .goAway, .connectionLost])
+        #expect(settlement.release == .release)
+    }
+
+    @Test func `attempts made before a restart go on counting`() async throws {
+        var batch = claimed(3)
+        batch.pending = [PendingPush(index: 2, attempts: 7, due: WallTime(milliseconds: 0))]
+        let sender = ScriptedSender { _ in .failed(.streamReset, .ambiguous) }
+        let settlement = try await Self.settlement(of: batch, by: sender)
+        #expect(sender.calls.withLock { $0.map(\.indexes) } == [[2]])
+        #expect(settlement.retries.map(\.attempts) == [8])
+    }
+
+    @Test func `what has expired is not sent`() async throws {
+        let sender = ScriptedSender { _ in .accepted }
+        let settlement = try await Self.settlement(of: claimed(2, expiration: 1_000), by: sender, now: 1_000_000)
+        #expect(sender.calls.withLock { $0.isEmpty })
+        #expect(settlement.outcomes.map(\.verdict) == [.expired, .expired])
+        #expect(settlement.release == .release)
+    }
+
+    @Test func `what has not expired is sent`() async throws {
+        let sender = ScriptedSender { _ in .accepted }
+        let settlement = try await Self.settlement(of: claimed(2, expiration: 1_000), by: sender, now: 999_999)
+        #expect(settlement.outcomes.map(\.verdict) == [.delivered, .delivered])
+    }
+
+    @Test func `pushes of an app that is no longer configured wait and are not lost`() async throws {
+        let settlement = try await Self.settlement(of: claimed(2), by: nil)
+        #expect(settlement.outcomes.isEmpty)
+        #expect(settlement.retries.map(\.code) == [.unknownApp, .unknownApp])
+        #expect(settlement.retries.allSatisfy { $0.due > WallTime(milliseconds: 1_000_000) && $0.attempts == 0 })
+    }
+}

@@ -1,0 +1,128 @@
+import Logging
+import PushModel
+import PushOutcome
+import PushQueue
+import Synchronization
+import Testing
+
+/// A queue that takes settlements and nothing else, and fails as often as it is told to.
+final class SettlementSink: DurableQueue {
+    struct State {
+        var writes: [[Settlement]] = []
+        var failures: [QueueError] = []
+        var stale: Set<Lease> = []
+        var claimable: [ClaimedBatch] = []
+    }
+
+    let state = Mutex(State())
+    let wrote = Signal()
+
+    func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] { throw .closed }
+    func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
+        state.withLock { state in
+            defer { state.claimable = [] }
+            return state.claimable
+        }
+    }
+    func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
+    func depth() async throws(QueueError) -> QueueDepth { QueueDepth() }
+
+    func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] {
+        let result: Result<[Lease], QueueError> = state.withLock { state in
+            if let failure = state.failures.popLast() { return .failure(failure) }
+            state.writes.append(settlements)
+            return .success(settlements.map(\.lease).filter { state.stale.contains($0) })
+        }
+        wrote.set()
+        return try result.get()
+    }
+}
+
+final class ObserverLog: OutcomeObserver {
+    let settledLeases = Mutex<[Lease]>([])
+    let refusedLeases = Mutex<[Lease]>([])
+    func settled(_ leases: [Lease]) { settledLeases.withLock { $0 += leases } }
+    func refused(_ leases: [Lease]) { refusedLeases.withLock { $0 += leases } }
+}
+
+@Suite struct `Outcome recorder` {
+    static func outcome(_ index: UInt16) -> Outcome {
+        Outcome(index: index, verdict: .delivered, code: .none, status: 200, attempts: 1)
+    }
+
+    static func recorder(_ sink: SettlementSink) -> OutcomeRecorder {
+        var configuration = OutcomeRecorder.Configuration()
+        configuration.retryPause = .milliseconds(1)
+        return OutcomeRecorder(queue: sink, configuration: configuration, logger: Logger(label: "test"))
+    }
+
+    static func settlement(_ lease: Lease, _ indexes: [UInt16], _ release: Settlement.Release = .keep) -> Settlement {
+        Settlement(lease: lease, outcomes: indexes.map(outcome), release: release, at: WallTime(milliseconds: 1))
+    }
+
+    @Test func `news of one batch that come before a write go out together, in order`() async throws {
+        let sink = SettlementSink()
+        let observer = ObserverLog()
+        let recorder = Self.recorder(sink)
+        let lease = claimed(4).lease
+        recorder.record(Self.settlement(lease, [0, 1]))
+        recorder.record(Self.settlement(lease, [3]))
+        recorder.record(Self.settlement(lease, [2], .release))
+        recorder.finish()
+        try await recorder.run(observer: observer)
+        let writes = sink.state.withLock { $0.writes }
+        #expect(writes.count == 1)
+        #expect(writes.first?.first?.outcomes.map(\.index) == [0, 1, 3, 2])
+        #expect(writes.first?.first?.release == .release)
+        #expect(observer.settledLeases.withLock { $0 } == [lease])
+        #expect(recorder.isIdle)
+    }
+
+    @Test func `a write that fails is tried again with the same news`() async throws {
+        let sink = SettlementSink()
+        sink.state.withLock {
+            $0.failures = [.full("disk"), .unavailable("gone", isOutcomeKnown: false), .unavailable("x", isOutcomeKnown: true)]
+        }
+        let recorder = Self.recorder(sink)
+        let observer = ObserverLog()
+        let lease = claimed(1).lease
+        recorder.record(Self.settlement(lease, [0], .release))
+        recorder.finish()
+        try await recorder.run(observer: observer)
+        #expect(sink.state.withLock { $0.writes.map { $0.map(\.lease) } } == [[lease]])
+        #expect(observer.settledLeases.withLock { $0 } == [lease])
+    }
+
+    @Test func `a broken store ends the recorder`() async throws {
+        let sink = SettlementSink()
+        sink.state.withLock { $0.failures = [.broken("sync failed")] }
+        let recorder = Self.recorder(sink)
+        recorder.record(Self.settlement(claimed(1).lease, [0], .release))
+        recorder.finish()
+        await #expect(throws: QueueError.broken("sync failed")) { try await recorder.run(observer: ObserverLog()) }
+    }
+
+    @Test func `stale settlements are reported as refused and not as settled`() async throws {
+        let sink = SettlementSink()
+        let (mine, lost) = (claimed(1).lease, claimed(1).lease)
+        sink.state.withLock { $0.stale = [lost] }
+        let recorder = Self.recorder(sink)
+        let observer = ObserverLog()
+        recorder.record(Self.settlement(mine, [0], .release))
+        recorder.record(Self.settlement(lost, [0], .release))
+        recorder.finish()
+        try await recorder.run(observer: observer)
+        #expect(observer.settledLeases.withLock { $0 } == [mine])
+        #expect(observer.refusedLeases.withLock { $0 } == [lost])
+    }
+
+    @Test func `a signal set before the wait is not missed`() async {
+        let signal = Signal()
+        signal.set()
+        signal.set()
+        await signal.wait()
+        async let waiting: Void = signal.wait()
+        signal.set()
+        await waiting
+    }
+}
