@@ -213,7 +213,10 @@ let package = Package(
         .testTarget(name: "APNSWireTests", dependencies: ["APNSWire", "JSONText"], swiftSettings: settings),
         .testTarget(
             name: "APNSKitTests",
-            dependencies: ["APNSKit", "APNSSimulator", "APNSWire", "PushTesting"],
+            dependencies: [
+                "APNSKit", "APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ] + nio,
             swiftSettings: settings
         ),
         .testTarget(

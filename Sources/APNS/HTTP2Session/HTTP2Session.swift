@@ -268,9 +268,15 @@ public final class HTTP2Session {
     }
 
     fileprivate func frameSent(_ frame: UnsafePointer<nghttp2_frame>) -> Int32 {
-        guard role == .client, isRequest(frame), let request = unsentRequests.removeFirst(frame.pointee.hd.stream_id)
-        else { return 0 }
-        delegate?.requestWritten(stream: frame.pointee.hd.stream_id, tag: request.tag)
+        guard role == .client else { return 0 }
+        let header = frame.pointee.hd
+        let isEnd = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        if UInt32(header.type) == NGHTTP2_DATA.rawValue {
+            if isEnd { delegate?.requestEnded(stream: header.stream_id, tag: tag(of: header.stream_id).tag) }
+        } else if isRequest(frame), let request = unsentRequests.removeFirst(header.stream_id) {
+            delegate?.requestWritten(stream: header.stream_id, tag: request.tag)
+            if isEnd { delegate?.requestEnded(stream: header.stream_id, tag: request.tag) }
+        }
         return 0
     }
 

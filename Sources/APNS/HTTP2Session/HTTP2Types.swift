@@ -16,6 +16,9 @@ public protocol HTTP2SessionDelegate: AnyObject {
     func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode)
     /// Client: the request's header block has been handed to `drain`'s output.
     func requestWritten(stream: Int32, tag: UInt32)
+    /// Client: the whole request, body included, has been handed to `drain`'s output. Before this the server cannot have
+    /// processed it.
+    func requestEnded(stream: Int32, tag: UInt32)
     /// Client: the request was dropped before any byte of it came out. No `streamClosed` follows.
     func requestNotSent(stream: Int32, tag: UInt32)
     /// The peer's settings changed; read `remoteStreamsMax`.
@@ -29,6 +32,7 @@ extension HTTP2SessionDelegate {
     public func headersBegan(stream: Int32, tag: UInt32) {}
     public func headersEnded(stream: Int32, tag: UInt32) {}
     public func requestWritten(stream: Int32, tag: UInt32) {}
+    public func requestEnded(stream: Int32, tag: UInt32) {}
     public func requestNotSent(stream: Int32, tag: UInt32) {}
     public func settingsReceived() {}
     public func goAwayReceived(_ goAway: HTTP2GoAway) {}

@@ -1,0 +1,85 @@
+import APNSWire
+import NIOCore
+import NIOSSL
+import Synchronization
+
+/// Sends pushes to APNs over one long-lived HTTP/2 connection, thousands at a time.
+///
+/// Made for batches: a batch crosses to the client's event loop once, its answers come back in a few pieces, and there is
+/// no task, promise or channel for a single push in between. The connection is made when the first push comes and made
+/// again whenever it is lost; pushes wait for it until their deadline.
+///
+/// What the client promises about each push it was given:
+/// - it is reported exactly once, by its deadline (and a twentieth of a second) at the latest;
+/// - `neverWritten` and `refused` mean that APNs has certainly not processed it, `ambiguous` that it may have;
+/// - what a server did not process (a refused stream, a stream above GOAWAY's last id) is sent again, up to five times;
+/// - nothing else is ever sent twice, and nothing after its expiration.
+///
+/// The event loop group must outlive the client; call `shutdown` before either goes away.
+public final class APNSClient: APNSSender, Sendable {
+    private let eventLoop: any EventLoop
+    private let core: NIOLoopBoundBox<ClientCore>
+    private let shared: ClientShared
+
+    /// - Throws: all problems of `configuration` at once. Nothing is connected yet.
+    public init(
+        configuration: APNSClientConfiguration, eventLoopGroup: any EventLoopGroup
+    ) throws(APNSConfigurationError) {
+        let problems = configuration.problems()
+        guard problems.isEmpty else { throw APNSConfigurationError(problems: problems) }
+        let tls: NIOSSLContext
+        do {
+            tls = try configuration.makeTLSContext()
+        } catch {
+            throw APNSConfigurationError(problems: ["the APNs trust roots cannot be used"])
+        }
+        let eventLoop = eventLoopGroup.next()
+        let shared = ClientShared(queuedMax: configuration.queuedPushesMax)
+        self.eventLoop = eventLoop
+        self.shared = shared
+        core = .makeBoxSendingValue(
+            ClientCore(eventLoop: eventLoop, configuration: configuration, tls: tls, shared: shared),
+            eventLoop: eventLoop
+        )
+    }
+
+    deinit {
+        // Forgotten without `shutdown`: closes at once, so that no connection is left behind.
+        guard !shared.isClosed else { return }
+        eventLoop.execute { [core] in core.value.close(grace: .zero, promise: nil) }
+    }
+
+    /// Sends the pushes of `batch`; see `APNSSender`.
+    ///
+    /// - Parameters:
+    ///   - indexes: pushes of the batch, each at most once.
+    ///   - deadline: at most one day.
+    /// - Precondition: the batch has every push that `indexes` names.
+    public func send(
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
+        to receiver: any APNSAnswerReceiver
+    ) {
+        if let indexes { precondition(indexes.allSatisfy { Int($0) < batch.count }, "a push that the batch has not") }
+        let isAdmitted = shared.admit(indexes?.count ?? batch.count)
+        let deadline = eventLoop.now + TimeAmount(min(max(deadline, .zero), .seconds(86_400)))
+        eventLoop.execute { [core] in
+            core.value.send(
+                batch, indexes: indexes, ticket: ticket, deadline: deadline, to: receiver, isAdmitted: isAdmitted
+            )
+        }
+    }
+
+    /// How the client is doing.
+    public func snapshot() -> APNSClientSnapshot { shared.snapshot }
+
+    /// Takes no new pushes, waits up to `grace` for the answers to those it has, reports the rest and closes.
+    ///
+    /// May be called more than once; each call returns when the client is closed.
+    public func shutdown(grace: Duration = .seconds(10)) async {
+        let promise = eventLoop.makePromise(of: Void.self)
+        let grace = TimeAmount(min(max(grace, .zero), .seconds(86_400)))
+        eventLoop.execute { [core] in core.value.close(grace: grace, promise: promise) }
+        // The promise is only ever succeeded.
+        try? await promise.futureResult.get()
+    }
+}

@@ -1,0 +1,394 @@
+import APNSWire
+import HTTP2Session
+import NIOCore
+
+/// One connection to APNs: the HTTP/2 session, the pushes in flight on it, and the channel under it.
+///
+/// Used on the client's event loop only. It takes pushes from the core's queue whenever it has streams to spare, and
+/// reports what becomes of them there: no future, task or closure for a push.
+final class APNSConnection {
+    enum State: Equatable {
+        /// Until the server's first SETTINGS frame.
+        case connecting
+        case ready
+        /// Takes no new streams; closes when those it has are done.
+        case draining
+        case closed
+    }
+
+    /// Bytes handed to the channel in one write: enough to fill many TLS records, few enough to stay in the cache.
+    private static let writeBytesMax = 128 * 1024
+    /// What a push costs on the wire beside its payload, roughly: frames and fields.
+    private static let pushOverheadBytes = 160
+    /// A connection that was silent for this long is asked for a sign of life when it gets work.
+    private static let idleBeforeProbe = TimeAmount.seconds(60)
+
+    let core: ClientCore
+    let session: HTTP2Session
+    private let limits: Limits
+    private var context: ChannelHandlerContext?
+    private var output: ByteBuffer
+    private var block: RequestBlock
+
+    private(set) var state = State.connecting
+    private(set) var streams = StreamTable()
+    /// Whether a push was ever answered here.
+    private(set) var wasOfUse = false
+    private(set) var goAway: (lastStream: Int32, reason: APNSReason)?
+    /// The token of the last requests.
+    private(set) var token: ProviderToken?
+    private var now: NIODeadline
+    private var lastRead: NIODeadline
+    private var pingSentAt: NIODeadline?
+    private var pingNumber: UInt64 = 0
+    private var drainDeadline = NIODeadline.distantFuture
+
+    /// What the configuration says about a connection, in the event loop's units.
+    struct Limits {
+        var streamsMax: Int
+        var pingInterval: TimeAmount
+        var pingTimeout: TimeAmount
+        var drainTimeout: TimeAmount
+    }
+
+    init(core: ClientCore, authority: String, limits: Limits) {
+        self.core = core
+        self.limits = limits
+        session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
+        block = RequestBlock(authority: authority)
+        output = ByteBufferAllocator().buffer(capacity: Self.writeBytesMax)
+        now = core.eventLoop.now
+        lastRead = now
+    }
+
+    /// Streams that may be open at once: ours and the server's limit, whichever is lower.
+    var streamsMax: Int { min(limits.streamsMax, Int(session.remoteStreamsMax)) }
+
+    /// Whether time must be watched here although no batch is open.
+    var needsTick: Bool { state == .draining || pingSentAt != nil }
+
+    // MARK: Pushes out
+
+    /// Takes waiting pushes as far as streams, flow control and the channel allow, and writes everything that is ready.
+    func pump() {
+        guard state == .ready || state == .draining, let context else { return }
+        now = core.eventLoop.now
+        probeIfIdle()
+        var isMore = true
+        while isMore, context.channel.isWritable, state != .closed {
+            isMore = submitWaiting()
+            // What the limit kept back is handed out in the next round.
+            isMore = writeOutput() >= Self.writeBytesMax || isMore
+        }
+        closeIfDone()
+    }
+
+    /// - Returns: whether pushes wait that this connection could still take.
+    private func submitWaiting() -> Bool {
+        guard state == .ready, !core.waiting.isEmpty, streams.openCount < streamsMax else { return false }
+        guard prepareAuthorization() else { return false }
+        core.readWallClock()
+        let streamsMax = streamsMax
+        var window = Int(session.connectionSendWindow)
+        var budget = Self.writeBytesMax
+        while streams.openCount < streamsMax, let (batch, index) = core.nextPush(now: now) {
+            let payloadBytes = Int(batch.batch.entries[Int(index)].payloadLength)
+            // A body that would wait for the window waits in our queue instead, where it can still go elsewhere. One
+            // stream is always opened, so that a small window cannot stop everything.
+            guard payloadBytes <= window || streams.openCount == 0 else { return false }
+            guard budget > 0 else { return true }
+            guard submit(batch, index) else { return false }
+            window -= payloadBytes
+            budget -= payloadBytes + Self.pushOverheadBytes
+        }
+        return false
+    }
+
+    /// - Returns: false when the connection can open no more streams.
+    private func submit(_ batch: OpenBatch, _ index: UInt16) -> Bool {
+        core.waiting.removeFirst()
+        core.countSent()
+        guard block.fill(Int(index), of: batch) else {
+            core.settle(batch, index, .failed(.protocolError, .neverWritten))
+            return true
+        }
+        let entry = batch.batch.entries[Int(index)]
+        let start = Int(entry.payloadStart)
+        let body = HTTP2Body(batch.batch.payloads, range: start..<start + Int(entry.payloadLength))
+        let tag = streams.open(batch, index, now: now)
+        do throws(HTTP2SessionError) {
+            streams.submitted(tag, as: try session.submitRequest(block.headers, body: body, tag: tag))
+            return true
+        } catch {
+            // All stream ids are used up, or the session is ending.
+            streams.close(tag)
+            core.move(batch, index, .failed(.goAway, .neverWritten))
+            retire()
+            return false
+        }
+    }
+
+    /// - Returns: false when there is no token, and nothing can be sent.
+    private func prepareAuthorization() -> Bool {
+        guard let source = core.configuration.tokenSource else { return true }
+        do {
+            let current = try source.current()
+            if current != token { block.setAuthorization(current.authorization) }
+            token = current
+            return true
+        } catch {
+            core.credentialFailed()
+            return false
+        }
+    }
+
+    /// Writes what the session has ready.
+    ///
+    /// - Returns: bytes written.
+    @discardableResult
+    private func writeOutput() -> Int {
+        guard let context else { return 0 }
+        output.clear()
+        var count = 0
+        do throws(HTTP2SessionError) {
+            count = try drain(limit: Self.writeBytesMax)
+            if streams.needsPing, pingSentAt == nil {
+                // Only now: a PING overtakes the resets that it is to speak for, were it submitted with them.
+                sendPing()
+                streams.pingSent()
+                count += try drain(limit: .max)
+            }
+        } catch {
+            finish(.protocolError)
+            return 0
+        }
+        if count > 0 { context.writeAndFlush(NIOAny(output), promise: nil) }
+        return count
+    }
+
+    private func drain(limit: Int) throws(HTTP2SessionError) -> Int {
+        try session.drain(limit: limit, delegate: self) { output.writeBytes($0) }
+    }
+
+    // MARK: Ending
+
+    /// Opens no more streams here; the connection closes once those it has are done.
+    func retire() {
+        guard state == .ready else { return }
+        state = .draining
+        drainDeadline = now + limits.drainTimeout
+        core.connectionRetired(self)
+    }
+
+    private func closeIfDone() {
+        guard state != .closed else { return }
+        if state == .draining, streams.openCount == 0 {
+            finish(.connectionClosed)
+        } else if !session.wantsToRead, !session.wantsToWrite {
+            // The session has ended because one side broke the protocol.
+            finish(.protocolError)
+        }
+    }
+
+    /// Ends the connection now: every push in flight gets its answer, and the channel is closed.
+    ///
+    /// The channel itself may take a few seconds more to say goodbye; nothing that it brings is looked at.
+    func finish(_ failure: APNSAnswer.Failure) {
+        guard state != .closed else { return }
+        state = .closed
+        let failure = goAway == nil ? failure : .goAway
+        let reason = goAway?.reason ?? .none
+        for tag in streams.streams.indices {
+            settle(UInt32(tag), StreamTable.ending(of: streams.streams[tag], lostBecause: failure, reason: reason))
+        }
+        core.connectionClosed(self, failure)
+        context?.close(promise: nil)
+    }
+
+    private func settle(_ tag: UInt32, _ ending: StreamTable.Ending) {
+        let stream = streams.streams[Int(tag)]
+        guard let batch = stream.batch else { return }
+        switch ending {
+        case .nothing: break
+        case .settle(let answer):
+            streams.settle(tag)
+            core.settle(batch, stream.index, answer, latency: latency(of: stream))
+        case .move(let answer):
+            streams.settle(tag)
+            core.move(batch, stream.index, answer)
+        }
+    }
+
+    private func latency(of stream: StreamTable.Stream) -> UInt32 {
+        UInt32(clamping: (now - stream.openedAt).nanoseconds / 1_000_000)
+    }
+
+    // MARK: Time
+
+    /// Gives up the pushes whose deadline has passed.
+    func expire(now: NIODeadline) {
+        for tag in streams.streams.indices {
+            let stream = streams.streams[tag]
+            guard let batch = stream.batch, batch.deadline <= now else { continue }
+            let outcome: APNSAnswer.Outcome = stream.state == .sent ? .ambiguous : .neverWritten
+            streams.cancel(UInt32(tag))
+            session.reset(stream.id, code: .cancel)
+            core.settle(batch, stream.index, .failed(.deadlineExceeded, outcome), latency: latency(of: stream))
+        }
+    }
+
+    /// Watches over the connection; called some twenty times a second while there is something to watch.
+    func tick(now: NIODeadline) {
+        self.now = now
+        if let pingSentAt, max(pingSentAt, lastRead) + limits.pingTimeout <= now {
+            finish(.pingTimeout)
+        } else if state == .draining, drainDeadline <= now {
+            finish(.connectionClosed)
+        } else if state == .ready, pingSentAt == nil, streams.openCount > 0, lastRead + limits.pingInterval <= now {
+            sendPing()
+        }
+        pump()
+    }
+
+    private func probeIfIdle() {
+        guard pingSentAt == nil, streams.openCount == 0, !core.waiting.isEmpty else { return }
+        if lastRead + Self.idleBeforeProbe <= now { sendPing() }
+    }
+
+    private func sendPing() {
+        pingNumber += 1
+        session.ping(pingNumber)
+        pingSentAt = now
+        core.needsTick()
+    }
+}
+
+// MARK: - What the session tells
+
+extension APNSConnection: HTTP2SessionDelegate {
+    func settingsReceived() {
+        guard state == .connecting else { return }
+        state = .ready
+        core.connectionReady(self)
+    }
+
+    func requestEnded(stream: Int32, tag: UInt32) { streams.sent(tag) }
+
+    func requestNotSent(stream: Int32, tag: UInt32) {
+        settle(tag, .move(.failed(goAway == nil ? .streamRefused : .goAway, .neverWritten)))
+        streams.close(tag)
+    }
+
+    func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
+        // Told apart by length first: answers carry few fields, and two of them count.
+        if name.count == 7, let status = Self.number(value), Self.isEqual(name, ":status") {
+            streams.statusReceived(UInt16(clamping: status), tag)
+        } else if name.count == 11, let seconds = Self.number(value), Self.isEqual(name, "retry-after") {
+            streams.retryAfterReceived(seconds, tag)
+        }
+    }
+
+    func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) { streams.bodyReceived(bytes, tag) }
+
+    func messageEnded(stream: Int32, tag: UInt32) {
+        let carried = streams.streams[Int(tag)]
+        guard let batch = carried.batch, let (answer, unknownReason) = streams.answered(tag) else { return }
+        if carried.state == .unsent {
+            // Answered before the request was complete: the rest of it is of no use to anybody.
+            streams.cancel(tag)
+            session.reset(stream, code: .cancel)
+        } else {
+            streams.settle(tag)
+        }
+        wasOfUse = true
+        core.settle(batch, carried.index, answer, latency: latency(of: carried), unknownReason: unknownReason)
+        if answer.status != 200 { core.refused(answer.reason, by: self) }
+    }
+
+    func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) {
+        let carried = streams.streams[Int(tag)]
+        guard carried.state != .unused, carried.id == stream else { return }
+        settle(tag, StreamTable.ending(of: carried, isRefused: code == .refusedStream, goAway: goAway))
+        if carried.state == .cancelled { streams.quarantine(tag) } else { streams.close(tag) }
+    }
+
+    func goAwayReceived(_ goAway: HTTP2GoAway) {
+        let reason = ErrorBody(goAway.debugData).reason
+        // A polite server says GOAWAY twice: first with the highest id there is, then with the true one.
+        self.goAway = (goAway.lastStream, reason == .none ? self.goAway?.reason ?? .none : reason)
+        core.goAwayReceived(reason, goAway.code, by: self)
+        retire()
+    }
+
+    func pingAcknowledged(_ number: UInt64) {
+        guard number == pingNumber else { return }
+        pingSentAt = nil
+        streams.pingAcknowledged()
+    }
+
+    private static func isEqual(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        for index in 0..<bytes.count where bytes[index] != text.utf8Start[index] { return false }
+        return true
+    }
+
+    /// A number of up to nine digits; nil for anything else.
+    private static func number(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
+        guard (1...9).contains(bytes.count) else { return nil }
+        var value: UInt32 = 0
+        for byte in bytes {
+            guard (48...57).contains(byte) else { return nil }
+            value = value * 10 + UInt32(byte - 48)
+        }
+        return value
+    }
+}
+
+// MARK: - What the channel tells
+
+extension APNSConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { writeOutput() }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        finish(.connectionClosed)
+        self.context = nil
+    }
+
+    func channelActive(context: ChannelHandlerContext) { writeOutput() }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard state != .closed else { return }
+        now = core.eventLoop.now
+        lastRead = now
+        do throws(HTTP2SessionError) {
+            try Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
+                try session.receive(bytes, delegate: self)
+            }
+        } catch {
+            // The session may have a last word for the server.
+            writeOutput()
+            finish(.protocolError)
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if state == .connecting { writeOutput() } else { pump() }
+        core.turnEnded()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        pump()
+        core.turnEnded()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) { finish(.connectionClosed) }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        finish(ConnectFailure.classify(error, isReady: state != .connecting))
+    }
+}

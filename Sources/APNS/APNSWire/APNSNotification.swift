@@ -1,0 +1,99 @@
+/// One push as a value, for those who do not send in batches.
+public struct APNSNotification: Sendable, Equatable {
+    public var deviceToken: DeviceToken
+    public var headers: NotificationHeaders
+    /// `apns-expiration` in UNIX seconds; 0 means "one attempt, do not store"; nil leaves the header out.
+    public var expiration: Int64?
+    /// Keep it when the push is sent again.
+    public var id: APNSID
+    /// JSON in UTF-8, at most 65,535 bytes here; APNs takes 4,096 of most types.
+    public var payload: [UInt8]
+
+    public init(
+        deviceToken: DeviceToken, headers: NotificationHeaders, payload: [UInt8], expiration: Int64? = nil,
+        id: APNSID = .random()
+    ) {
+        self.deviceToken = deviceToken
+        self.headers = headers
+        self.payload = payload
+        self.expiration = expiration
+        self.id = id
+    }
+
+    /// The notification as a batch of its own.
+    public func batch() throws(APNSSendError) -> NotificationBatch {
+        guard payload.count <= Int(UInt16.max) else { throw .payloadTooLarge }
+        var batch = NotificationBatch(firstID: id)
+        deviceToken.bytes.withUnsafeBytes { token in
+            payload.withUnsafeBytes { payload in
+                batch.append(
+                    token: token, payload: payload, headers: headers,
+                    expiration: expiration ?? NotificationBatch.noExpiration
+                )
+            }
+        }
+        return batch
+    }
+}
+
+extension APNSNotification: CustomStringConvertible, CustomDebugStringConvertible {
+    /// Names the push without its payload and with a shortened token.
+    public var description: String { "\(headers.pushType) push \(id) to \(deviceToken)" }
+    public var debugDescription: String { description }
+}
+
+/// What APNs said to one notification.
+public struct APNSResponse: Sendable, Equatable {
+    public var id: APNSID
+    /// HTTP status; 200 when APNs took the push.
+    public var status: UInt16
+    public var reason: APNSReason
+    /// The text of a reason that `APNSReason` does not know.
+    public var unknownReason: String?
+    /// From a 410: when APNs learnt that the token is dead, in UNIX milliseconds.
+    public var timestamp: Int64?
+    /// Seconds to wait, if the server said so.
+    public var retryAfter: UInt32?
+
+    public init(id: APNSID, answer: APNSAnswer, unknownReason: String? = nil) {
+        self.id = id
+        status = answer.status
+        reason = answer.reason
+        self.unknownReason = unknownReason
+        timestamp = answer.timestamp == 0 ? nil : answer.timestamp
+        retryAfter = answer.retryAfter == 0 ? nil : answer.retryAfter
+    }
+
+    public var isAccepted: Bool { status == 200 }
+}
+
+/// There is no answer to a notification.
+public struct APNSSendError: Error, Equatable, CustomStringConvertible {
+    /// How far it got. Only after `ambiguous` may APNs have the push.
+    public var outcome: APNSAnswer.Outcome
+    public var failure: APNSAnswer.Failure
+    /// What APNs said when it ended the connection, if it did.
+    public var reason: APNSReason
+    /// False when sending the same again cannot help.
+    public var canRetry: Bool
+
+    public init(_ answer: APNSAnswer) {
+        outcome = answer.outcome
+        failure = answer.failure
+        reason = answer.reason
+        canRetry = true
+    }
+
+    /// More than a batch can hold: 65,535 bytes.
+    public static let payloadTooLarge: APNSSendError = {
+        var error = APNSSendError(.failed(.none, .neverWritten))
+        error.canRetry = false
+        return error
+    }()
+
+    public var description: String {
+        guard canRetry else { return "the payload is larger than 65,535 bytes" }
+        let said = reason == .none ? "" : ", \(reason)"
+        return "no answer from APNs (\(failure)\(said)); the push is \(outcome)"
+    }
+}

@@ -1,0 +1,49 @@
+import APNSKit
+import APNSWire
+import Testing
+
+/// The client against a server that is not ours.
+@Suite(.serialized, .enabled(if: Nghttpd.isInstalled, "nghttpd is not installed"))
+struct `APNSClient and nghttpd` {
+    @Test(arguments: [1, 10, 100, 1000])
+    func `20,000 pushes are all answered with 200`(streams: Int) async throws {
+        let count = streams == 1 ? 2_000 : 20_000
+        let server = try await Nghttpd(streamsMax: streams)
+        let client = try Samples.client(port: server.port)
+        let answers = await withTaskGroup(of: [APNSAnswer].self) { group in
+            for first in stride(from: 0, to: count, by: 1000) {
+                group.addTask { await client.send(Samples.batch(1000, from: first), deadline: .seconds(300)) }
+            }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+        #expect(answers.count == count)
+        #expect(answers.allSatisfy { $0 == .accepted })
+        let snapshot = client.snapshot()
+        #expect(snapshot.accepted == UInt64(count))
+        #expect(snapshot.sent == UInt64(count))
+        #expect(snapshot.moved == 0)
+        #expect(snapshot.connects == 1)
+        #expect(snapshot.streamsMax == streams)
+        await client.shutdown()
+    }
+
+    @Test func `payloads that overflow the flow-control window arrive`() async throws {
+        let server = try await Nghttpd(streamsMax: 1000)
+        let client = try Samples.client(port: server.port)
+        let answers = await client.send(Samples.batch(1000, payloadBytes: 4096))
+        #expect(answers == [APNSAnswer](repeating: .accepted, count: 1000))
+        await client.shutdown()
+    }
+
+    @Test func `one notification is sent and answered`() async throws {
+        let server = try await Nghttpd()
+        let client = try Samples.client(port: server.port)
+        let notification = APNSNotification(
+            deviceToken: DeviceToken(bytes: Samples.token(1))!, headers: Samples.headers, payload: Array("{}".utf8)
+        )
+        let response = try await client.send(notification)
+        #expect(response.isAccepted)
+        #expect(response.id == notification.id)
+        await client.shutdown()
+    }
+}

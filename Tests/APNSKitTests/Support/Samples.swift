@@ -1,0 +1,78 @@
+import APNSKit
+import APNSWire
+import NIOPosix
+import Synchronization
+
+/// Pushes and clients as the tests need them.
+enum Samples {
+    static let headers = NotificationHeaders(topic: "com.example.app", pushType: .alert, priority: .immediate)
+
+    /// `count` pushes to as many different tokens.
+    static func batch(
+        _ count: Int, from first: Int = 0, payloadBytes: Int = 95, headers: NotificationHeaders = headers,
+        expiration: Int64 = NotificationBatch.noExpiration
+    ) -> NotificationBatch {
+        var batch = NotificationBatch(firstID: APNSID(high: 0x0192_0000_0000_7000, low: UInt64(first) << 16))
+        let text = String(repeating: "x", count: max(0, payloadBytes - 21))
+        for index in 0..<count {
+            batch.append(
+                token: token(first + index), payload: Array(#"{"aps":{"alert":"\#(text)"}}"#.utf8), headers: headers,
+                expiration: expiration
+            )
+        }
+        return batch
+    }
+
+    static func token(_ number: Int) -> [UInt8] {
+        (0..<32).map { UInt8(truncatingIfNeeded: $0 < 8 ? number >> ($0 * 8) : $0) }
+    }
+
+    static func client(
+        port: Int, host: String = "127.0.0.1", _ change: (inout APNSClientConfiguration) -> Void = { _ in }
+    ) throws -> APNSClient {
+        var configuration = APNSClientConfiguration(endpoint: .init(host: host, port: port))
+        configuration.trustRoots = .file(TestCertificate.server.certificatePath)
+        change(&configuration)
+        return try APNSClient(configuration: configuration, eventLoopGroup: .singletonMultiThreadedEventLoopGroup)
+    }
+}
+
+extension NotificationBatch {
+    mutating func append(token: [UInt8], payload: [UInt8], headers: NotificationHeaders, expiration: Int64) {
+        token.withUnsafeBytes { token in
+            payload.withUnsafeBytes { append(token: token, payload: $0, headers: headers, expiration: expiration) }
+        }
+    }
+}
+
+/// Keeps every piece of answers, and lets a test wait for the last one.
+final class Pieces: APNSAnswerReceiver {
+    private struct State {
+        var pieces: [APNSAnswers] = []
+        var waiter: CheckedContinuation<[APNSAnswers], Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func receive(_ answers: APNSAnswers) {
+        let waiter = state.withLock { state -> CheckedContinuation<[APNSAnswers], Never>? in
+            state.pieces.append(answers)
+            guard answers.isLast else { return nil }
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume(returning: state.withLock { $0.pieces })
+    }
+
+    /// Every piece, once the last is in.
+    func all() async -> [APNSAnswers] {
+        await withCheckedContinuation { continuation in
+            let isComplete = state.withLock { state in
+                if state.pieces.last?.isLast == true { return true }
+                state.waiter = continuation
+                return false
+            }
+            if isComplete { continuation.resume(returning: state.withLock { $0.pieces }) }
+        }
+    }
+}
