@@ -1,0 +1,51 @@
+import Foundation
+import GRDB
+import PushQueue
+import Synchronization
+
+/// Keeps the write-ahead log short, from the writing connection and between two transactions, so that no caller
+/// waits for it inside its commit.
+final class Checkpointer: Sendable {
+    private let logPath: String
+    private let pagesMax: Int
+    private let logBytesMax: Int
+    /// Pages that the log has grown by since the last checkpoint, about. An estimate is enough: it only sets the pace.
+    private let pages = Mutex(0)
+
+    init(path: String, configuration: SQLiteConfiguration) {
+        logPath = path + "-wal"
+        pagesMax = configuration.checkpointPages
+        logBytesMax = configuration.logBytesMax
+    }
+
+    func wrote(bytes: Int, calls: Int) {
+        // Each call touches a handful of table and index pages; those of neighbours are often the same.
+        pages.withLock { $0 += bytes / Self.pageBytes + 2 * calls + 4 }
+    }
+
+    /// Copies the log into the database when it is long enough.
+    ///
+    /// A reader in the middle of a look-up holds the end of the log back; the next round gets it.
+    ///
+    /// - Returns: the error after which the store cannot be trusted. Others pass: the log grows until a later round.
+    func checkpoint(_ db: Database, isIdle: Bool) -> QueueError? {
+        guard pages.withLock({ $0 >= pagesMax }) else { return nil }
+        pages.withLock { $0 = 0 }
+        do {
+            // TRUNCATE waits for readers, so it is left to idle moments.
+            let mode: Database.CheckpointMode = isIdle && logBytes > logBytesMax ? .truncate : .passive
+            try db.checkpoint(mode)
+            return nil
+        } catch {
+            if case .broken = error.queueError { return error.queueError }
+            return nil
+        }
+    }
+
+    private var logBytes: Int {
+        var status = stat()
+        return stat(logPath, &status) == 0 ? Int(status.st_size) : 0
+    }
+
+    static let pageBytes = 4096
+}

@@ -1,0 +1,174 @@
+import Foundation
+import GRDB
+import PushQueue
+import Synchronization
+
+/// Turns many calls into few commits.
+///
+/// Calls wait in an inbox while a commit is under way; the next transaction takes everything that waits. So a lone call
+/// is committed at once, and under load one sync of the disk serves many.
+final class GroupCommit: Sendable {
+    /// Runs on the writing connection, inside a transaction and a savepoint of its own. What it changes in the state is
+    /// taken back if the transaction fails.
+    typealias Body<Value> = @Sendable (Database, inout QueueState) throws -> Value
+
+    private let writer: DatabaseQueue
+    private let checkpointer: Checkpointer
+    private let inbox: Mutex<Inbox>
+    /// Taken by `drain` only, which never runs twice at a time: the lock is what lets the compiler check that.
+    private let state: Mutex<QueueState>
+    private let counters = Mutex(SQLiteStatistics())
+
+    init(writer: DatabaseQueue, state: QueueState, configuration: SQLiteConfiguration) {
+        self.writer = writer
+        self.state = Mutex(state)
+        inbox = Mutex(Inbox(bytesMax: configuration.waitingBytesMax, callsMax: configuration.waitingCallsMax))
+        checkpointer = Checkpointer(path: writer.path, configuration: configuration)
+    }
+
+    var statistics: SQLiteStatistics { counters.withLock { $0 } }
+
+    /// Runs `body` in the next transaction and returns when that is durable.
+    ///
+    /// - Parameters:
+    ///   - bytes: what `body` will write, about; counted against the limit of what may wait.
+    ///   - yields: on a full disk, calls that yield are failed first, so that outcomes still find room.
+    ///   - isLast: later calls are refused as `closed`.
+    func perform<Value: Sendable>(
+        bytes: Int = 0, yields: Bool = false, isLast: Bool = false, _ body: @escaping Body<Value>
+    ) async throws(QueueError) -> Value {
+        let result: Result<Value, QueueError> = await withCheckedContinuation { continuation in
+            let call = Call(
+                bytes: bytes, yields: yields,
+                run: { db, state in
+                    let value = try body(db, &state)
+                    return { continuation.resume(returning: .success(value)) }
+                },
+                fail: { continuation.resume(returning: .failure($0)) }
+            )
+            submit(call, isLast: isLast)
+        }
+        return try result.get()
+    }
+
+    /// Refuses further calls and serves those that wait; returns when `last` has run after them.
+    ///
+    /// - Throws: `closed` when it was closed before.
+    func close(after last: @escaping Body<Void>) async throws(QueueError) {
+        try await perform(isLast: true, last)
+    }
+
+    private func submit(_ call: Call, isLast: Bool) {
+        switch inbox.withLock({ $0.offer(call, isLast: isLast) }) {
+        case .wait: break
+        case .drain: writer.asyncWriteWithoutTransaction { self.drain($0) }
+        case .refuse(let error): call.fail(error)
+        }
+    }
+
+    private func drain(_ db: Database) {
+        state.withLock { state in
+            while true {
+                let calls = inbox.withLock { $0.takeAll() }
+                guard !calls.isEmpty else { return }
+                commit(calls, db, &state)
+                checkpointer.wrote(bytes: calls.reduce(0) { $0 + $1.bytes }, calls: calls.count)
+                if let error = checkpointer.checkpoint(db, isIdle: inbox.withLock { $0.isEmpty }) {
+                    inbox.withLock { $0.broken = error }
+                }
+            }
+        }
+    }
+
+    private func commit(_ calls: [Call], _ db: Database, _ state: inout QueueState) {
+        if let error = inbox.withLock({ $0.broken }) {
+            for call in calls { call.fail(error) }
+            return
+        }
+        do {
+            let deliveries = try transact(calls, db, &state)
+            for deliver in deliveries { deliver() }
+        } catch QueueError.full(let why) {
+            let patient = calls.filter { !$0.yields }
+            let yielding = calls.filter(\.yields)
+            for call in yielding { call.fail(.full(why)) }
+            if yielding.isEmpty {
+                for call in patient { call.fail(.full(why)) }
+            } else if !patient.isEmpty {
+                commit(patient, db, &state)
+            }
+        } catch {
+            if case .broken = error { inbox.withLock { $0.broken = error } }
+            for call in calls { call.fail(error) }
+        }
+    }
+
+    /// - Returns: what to tell the callers.
+    /// - Throws: nothing of it happened.
+    private func transact(
+        _ calls: [Call], _ db: Database, _ state: inout QueueState
+    ) throws(QueueError) -> [@Sendable () -> Void] {
+        let start = state.mark
+        do {
+            try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
+            var deliveries: [@Sendable () -> Void] = []
+            deliveries.reserveCapacity(calls.count)
+            for call in calls {
+                deliveries.append(try run(call, db, &state))
+            }
+            try db.cachedStatement(sql: "COMMIT").execute()
+            state.commit()
+            counters.withLock {
+                $0.commits += 1
+                $0.calls += calls.count
+            }
+            return deliveries
+        } catch {
+            // A failed roll-back means that SQLite has rolled back by itself.
+            if db.isInsideTransaction { try? db.rollback() }
+            state.rollBack(to: start)
+            state.commit()
+            throw error.queueError
+        }
+    }
+
+    /// Runs one call so that its failure leaves its neighbours alone.
+    ///
+    /// - Throws: the whole transaction is lost.
+    private func run(_ call: Call, _ db: Database, _ state: inout QueueState) throws -> @Sendable () -> Void {
+        let before = state.mark
+        try db.cachedStatement(sql: "SAVEPOINT call").execute()
+        do {
+            let delivery = try call.run(db, &state)
+            try db.cachedStatement(sql: "RELEASE call").execute()
+            return delivery
+        } catch {
+            let queueError = error.queueError
+            switch queueError {
+            case .full, .broken: throw queueError
+            case .unavailable, .closed: break
+            }
+            guard db.isInsideTransaction else { throw queueError }
+            try db.cachedStatement(sql: "ROLLBACK TO call").execute()
+            try db.cachedStatement(sql: "RELEASE call").execute()
+            state.rollBack(to: before)
+            return { call.fail(queueError) }
+        }
+    }
+}
+
+/// One call that waits for its transaction.
+struct Call: Sendable {
+    var bytes: Int
+    var yields: Bool
+    var run: @Sendable (Database, inout QueueState) throws -> @Sendable () -> Void
+    var fail: @Sendable (QueueError) -> Void
+}
+
+/// Counters since the database was opened.
+package struct SQLiteStatistics: Sendable, Equatable {
+    /// Transactions; each that wrote anything cost one sync of the disk.
+    package var commits = 0
+    /// Calls that these served.
+    package var calls = 0
+}

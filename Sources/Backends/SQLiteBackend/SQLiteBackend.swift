@@ -1,0 +1,175 @@
+import Foundation
+import GRDB
+import Logging
+import PushModel
+import PushQueue
+import PushStore
+
+/// The queue and the outcomes in one SQLite file: the default backend.
+///
+/// What it promises rests on WAL with `synchronous=FULL`, on one connection that alone writes and checkpoints, and on
+/// one process per folder (`flock`). Calls that come together share a commit. After an I/O error other than a full
+/// disk every write is refused as `broken`: a failed sync is never tried again, the process has to start anew.
+package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
+    /// As read back from SQLite after it was set.
+    package let durability: SQLiteDurability
+    private let connections: Connections
+    private let commits: GroupCommit
+    private let lock: FolderLock
+    private let clock: QueueClock
+    private let configuration: SQLiteConfiguration
+    private let logger: Logger
+
+    /// Opens the database in `folder`, creating both if need be.
+    ///
+    /// Leases that another process held are returned, however it ended.
+    ///
+    /// - Throws: the reason in one sentence; nothing is left open or locked then.
+    package static func open(
+        folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), clock: QueueClock = .system,
+        logger: Logger
+    ) throws(SQLiteOpenError) -> SQLiteBackend {
+        try prepare(folder)
+        let lock = try FolderLock(folder: folder)
+        let path = folder + "/" + fileName
+        let connections = try Connections.open(path: path, configuration: configuration)
+        do {
+            let state = try connections.writer.inDatabase(QueueState.recover)
+            return SQLiteBackend(connections, state, lock, clock, configuration, logger)
+        } catch {
+            throw .failed(path, reason: (error as? DatabaseError)?.brief ?? "\(error)")
+        }
+    }
+
+    /// Name of the database in its folder.
+    package static let fileName = "godwit.sqlite"
+
+    private init(
+        _ connections: Connections, _ state: QueueState, _ lock: FolderLock, _ clock: QueueClock,
+        _ configuration: SQLiteConfiguration, _ logger: Logger
+    ) {
+        self.connections = connections
+        self.lock = lock
+        self.clock = clock
+        self.configuration = configuration
+        self.logger = logger
+        durability = connections.durability
+        commits = GroupCommit(writer: connections.writer, state: state, configuration: configuration)
+    }
+
+    private static func prepare(_ folder: String) throws(SQLiteOpenError) {
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) {
+            guard isFolder.boolValue else { throw .notAFolder(folder) }
+        } else {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700]
+                )
+            } catch {
+                throw .folderNotWritable(folder, reason: "it does not exist and cannot be created")
+            }
+        }
+    }
+
+    package var statistics: SQLiteStatistics { commits.statistics }
+
+    // MARK: DurableQueue
+
+    package func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
+        guard !batches.isEmpty else { return [] }
+        let encoded = batches.map(Appendix.init)
+        let clock = clock
+        return try await commits.perform(bytes: encoded.reduce(0) { $0 + $1.body.count }, yields: true) { db, state in
+            try Append.run(encoded, db, &state, clock: clock)
+        }
+    }
+
+    package func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
+        guard request.batchesMax > 0 else { return [] }
+        let (clock, bytesMax) = (clock, configuration.claimBytesMax)
+        let claims = try await commits.perform { db, state in
+            let claim = Claim(
+                db: db, request: request, bytesMax: bytesMax, wall: clock.wall(), monotonic: clock.monotonic()
+            )
+            return try claim.run(&state)
+        }
+        var readable: [ClaimedBatch] = []
+        readable.reserveCapacity(claims.count)
+        var unreadable: [RawClaim] = []
+        for claim in claims {
+            if !claim.isProgressDamaged, let batch = try? BatchCodec.decode(claim.body), batch.id == claim.lease.batch {
+                readable.append(ClaimedBatch(lease: claim.lease, batch: batch, pending: claim.pending))
+            } else {
+                unreadable.append(claim)
+            }
+        }
+        if !unreadable.isEmpty { try await end(unreadable) }
+        return readable
+    }
+
+    /// Batches that cannot be read can never be sent: their pushes are settled, so that they do not come back for ever.
+    private func end(_ unreadable: [RawClaim]) async throws(QueueError) {
+        for claim in unreadable {
+            logger.error(
+                "a stored batch cannot be read; what is left of it is settled as rejected",
+                metadata: ["batch.id": "\(claim.lease.batch)", "pushes": "\(claim.unreadable.count)"]
+            )
+        }
+        let now = clock.wall()
+        _ = try await settle(unreadable.map { Settlement(lease: $0.lease, outcomes: $0.unreadable, at: now) })
+    }
+
+    package func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] {
+        guard !leases.isEmpty else { return [] }
+        let clock = clock
+        return try await commits.perform { _, state in
+            Renew.run(leases, for: duration, &state, clock: clock)
+        }
+    }
+
+    package func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] {
+        guard !settlements.isEmpty else { return [] }
+        return try await commits.perform { db, state in
+            try Settle.run(settlements, db, &state)
+        }
+    }
+
+    package func depth() async throws(QueueError) -> QueueDepth {
+        let clock = clock
+        return try await commits.perform { db, state in
+            try Depth.read(db, state, now: clock.wall())
+        }
+    }
+
+    // MARK: OutcomeStore
+
+    package func find(_ ids: [PushID]) async throws(StoreError) -> [PushStatus?] {
+        guard !ids.isEmpty else { return [] }
+        let clock = clock
+        do {
+            return try await connections.reader.read { db in
+                try Find(db: db, now: clock.wall()).run(ids)
+            }
+        } catch {
+            throw .unavailable((error as? DatabaseError)?.brief ?? "\(error)")
+        }
+    }
+
+    // MARK: Life
+
+    /// Serves the calls that wait, returns all leases, brings the log into the database and closes it.
+    ///
+    /// Later calls get `closed`. Closing twice is harmless.
+    package func close() async {
+        let release: GroupCommit.Body<Void> = { db, state in
+            try db.execute(sql: "UPDATE batches SET leased = 0 WHERE leased <> 0")
+            for batch in Array(state.held.current.keys) { state.held[batch] = nil }
+        }
+        // A store that is broken or full keeps its leases; opening it again returns them as well.
+        try? await commits.close(after: release)
+        try? connections.reader.close()
+        try? connections.writer.close()
+        lock.unlock()
+    }
+}

@@ -1,0 +1,35 @@
+/// Why the database cannot be used.
+package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
+    case notAFolder(String)
+    case folderNotWritable(String, reason: String)
+    /// Another process has it. `processID` as that process wrote it, if it could be read.
+    case inUse(String, processID: Int?)
+    case notADatabase(String)
+    /// A database, but not one of ours.
+    case foreignDatabase(String)
+    case newerSchema(String, found: Int, supported: Int)
+    /// SQLite did not take a setting that durability depends on.
+    case notDurable(String, setting: String, found: String, wanted: String)
+    case failed(String, reason: String)
+
+    package var description: String {
+        switch self {
+        case .notAFolder(let path):
+            "\(path) is not a folder; the database needs a folder of its own."
+        case .folderNotWritable(let path, let reason):
+            "The folder \(path) cannot be written: \(reason)."
+        case .inUse(let path, let processID):
+            "The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""); each database belongs to one process."
+        case .notADatabase(let path):
+            "\(path) is not an SQLite database; move it away or choose another folder."
+        case .foreignDatabase(let path):
+            "\(path) is a database of another program; move it away or choose another folder."
+        case .newerSchema(let path, let found, let supported):
+            "\(path) was written by a newer version of Godwit (schema \(found), this version knows \(supported)); start the newer version."
+        case .notDurable(let path, let setting, let found, let wanted):
+            "SQLite uses \(setting)=\(found) for \(path) where nothing would be lost with \(wanted) only."
+        case .failed(let path, let reason):
+            "The database \(path) cannot be opened: \(reason)."
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import GRDB
+
+/// The tables, and how a database comes to have them.
+///
+/// `PRAGMA user_version` counts the migrations that ran; `PRAGMA application_id` tells our databases from others.
+enum Schema {
+    /// "gdwt".
+    static let applicationID = 0x6764_7774
+    static var version: Int { migrations.count }
+
+    /// Only ever appended to.
+    ///
+    /// - `records`: every batch that was accepted, also after it is finished: where look-ups start.
+    /// - `batches`: what is in the queue. Small rows; SQLite writes a changed row anew, so the body lies elsewhere.
+    /// - `bodies`: `godwit.v1.Batch`, until the batch is finished.
+    /// - `progress`: `godwit.v1.Progress`, a row a write. The key is the batch's key × 2^20 + the number of the row, so
+    ///   the rows of a batch lie together and new rows at the end.
+    private static let migrations = [
+        """
+        CREATE TABLE records (
+            id BLOB NOT NULL PRIMARY KEY,
+            key INTEGER NOT NULL,
+            app TEXT NOT NULL,
+            lane INTEGER NOT NULL,
+            accepted_at INTEGER NOT NULL,
+            count INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE batches (
+            key INTEGER NOT NULL PRIMARY KEY,
+            id BLOB NOT NULL,
+            app TEXT NOT NULL,
+            lane INTEGER NOT NULL,
+            count INTEGER NOT NULL,
+            unsettled INTEGER NOT NULL,
+            accepted_at INTEGER NOT NULL,
+            not_before INTEGER,
+            due_at INTEGER NOT NULL,
+            leased INTEGER NOT NULL,
+            epoch INTEGER NOT NULL,
+            progress_rows INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX batches_claimable ON batches (lane, app, due_at) WHERE leased = 0;
+        CREATE TABLE bodies (
+            key INTEGER NOT NULL PRIMARY KEY,
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE progress (
+            key INTEGER NOT NULL PRIMARY KEY,
+            body BLOB NOT NULL
+        ) STRICT;
+        """
+    ]
+
+    /// Refuses what is not ours or too new. Changes nothing.
+    static func check(_ db: Database, path: String) throws {
+        let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+        let isEmpty = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema") == 0
+        guard isEmpty || application == applicationID else { throw SQLiteOpenError.foreignDatabase(path) }
+        guard found <= version else {
+            throw SQLiteOpenError.newerSchema(path, found: found, supported: version)
+        }
+    }
+
+    static func migrate(_ db: Database) throws {
+        let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        for next in found..<version {
+            try db.inTransaction(.immediate) {
+                try db.execute(sql: migrations[next])
+                try db.execute(sql: "PRAGMA application_id = \(applicationID)")
+                try db.execute(sql: "PRAGMA user_version = \(next + 1)")
+                return .commit
+            }
+        }
+    }
+}
