@@ -253,6 +253,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "PushGatewayTests",
+            dependencies: ["PushGateway", "PushDispatch", "PushModel"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
         .testTarget(
             name: "IntegrationTests",

@@ -29,14 +29,26 @@ package final class MetricsRegistry: Sendable {
         register(name, help: help, type: "gauge", labels: labels) { Gauge() }
     }
 
-    /// A gauge whose figure is asked for when somebody reads the metrics. `read` must be quick and must not block.
-    package func gauge(_ name: String, help: String, read: @escaping @Sendable () -> Double) {
-        add(ComputedFamily(name: name, help: help, type: "gauge", read: read))
+    /// A figure that is asked for when somebody reads the metrics: quick to compute, and without blocking.
+    package typealias Reading = @Sendable () -> Double
+
+    package func gauge(_ name: String, help: String, read: @escaping Reading) {
+        add(ComputedFamily(name: name, help: help, type: "gauge", samples: [("", read)]))
     }
 
-    /// A counter whose figure is kept elsewhere. `read` must be quick, must not block and must never go down.
-    package func counter(_ name: String, help: String, read: @escaping @Sendable () -> Double) {
-        add(ComputedFamily(name: name, help: help, type: "counter", read: read))
+    /// A counter whose figure is kept elsewhere. It must never go down.
+    package func counter(_ name: String, help: String, read: @escaping Reading) {
+        add(ComputedFamily(name: name, help: help, type: "counter", samples: [("", read)]))
+    }
+
+    /// A gauge for each value of a label.
+    package func gauges(_ name: String, help: String, label: String, _ readings: [(String, Reading)]) {
+        add(ComputedFamily(name: name, help: help, type: "gauge", label: label, readings))
+    }
+
+    /// A counter for each value of a label.
+    package func counters(_ name: String, help: String, label: String, _ readings: [(String, Reading)]) {
+        add(ComputedFamily(name: name, help: help, type: "counter", label: label, readings))
     }
 
     /// Observations counted in buckets.
@@ -167,11 +179,19 @@ private struct ComputedFamily: MetricFamily {
     let name: String
     let help: String
     let type: String
-    let read: @Sendable () -> Double
+    /// Each with its labels as they are written.
+    let samples: [(labels: String, read: MetricsRegistry.Reading)]
 
     func write(to text: inout String) {
         writeHead(name: name, help: help, type: type, to: &text)
-        writeSample(name: name, labels: "", value: read(), to: &text)
+        for sample in samples { writeSample(name: name, labels: sample.labels, value: sample.read(), to: &text) }
+    }
+}
+
+extension ComputedFamily {
+    init(name: String, help: String, type: String, label: String, _ readings: [(String, MetricsRegistry.Reading)]) {
+        let samples = readings.map { value, read in ("\(label)=\"\(escaped(value, quotes: true))\"", read) }
+        self.init(name: name, help: help, type: type, samples: samples)
     }
 }
 

@@ -1,5 +1,6 @@
 import PushModel
 import Synchronization
+import Telemetry
 
 /// What dispatch has done since the start, for metrics. Added to once per batch or piece of answers.
 package final class DispatchCounters: Sendable {
@@ -19,8 +20,18 @@ package final class DispatchCounters: Sendable {
     private let suppressed = Atomic<Int>(0)
     private let givenUp = Atomic<Int>(0)
 
-    func count(outcomes: [Outcome], retries: [Retry]) {
+    private let path = Mutex(LatencyHistogram())
+
+    /// Seconds from accepted to settled that the fraction `quantile` of all pushes did not exceed.
+    package func pathSeconds(_ quantile: Double) -> Double {
+        path.withLock { Double($0.quantile(quantile)) / 1_000_000_000 }
+    }
+
+    /// - Parameter age: since the batch was accepted.
+    func count(outcomes: [Outcome], retries: [Retry], age: Duration) {
         self.retries.add(retries.count, ordering: .relaxed)
+        let nanoseconds = UInt64(max(0, age.milliseconds)) * 1_000_000
+        path.withLock { $0.record(nanoseconds: nanoseconds, times: UInt64(outcomes.count)) }
         var index = outcomes.startIndex
         // Runs of the same verdict are the rule, so this adds once for each run.
         while index < outcomes.endIndex {

@@ -89,6 +89,7 @@ package final class Dispatcher: Sendable {
     ///
     /// - Throws: `QueueError.broken` or `.closed`.
     package func run() async throws {
+        wake.set()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.claimContinually() }
             group.addTask { try await self.renewContinually() }
@@ -226,7 +227,8 @@ package final class Dispatcher: Sendable {
             counters.lateAnswers.add(outcomes.count + retries.count, ordering: .relaxed)
             return
         }
-        counters.count(outcomes: outcomes, retries: retries)
+        let age = Duration.milliseconds(now.milliseconds - decided.work.claimed.batch.acceptedAt.milliseconds)
+        counters.count(outcomes: outcomes, retries: retries, age: age)
         recorder.record(
             Settlement(
                 lease: decided.work.claimed.lease, outcomes: outcomes, retries: retries,

@@ -1,0 +1,61 @@
+import Foundation
+
+/// Runs h2load, the load generator of nghttp2, and reads what it measured.
+struct H2Load {
+    var url: String
+    var requests: Int
+    var connections = 1
+    var streams = 1
+    var isHTTP1 = false
+    /// A file whose contents are the body of each request.
+    var bodyFile: String?
+    /// A file with one URL a line, used in turn.
+    var urlFile: String?
+    var headers: [String] = []
+
+    struct Measurement {
+        var requests: Int
+        var seconds: Double
+        /// Milliseconds of each request, sorted.
+        var latencies: [Double]
+
+        func percentile(_ q: Double) -> Double {
+            latencies.isEmpty ? 0 : latencies[min(latencies.count - 1, Int(q * Double(latencies.count)))]
+        }
+
+        var rate: Double { Double(requests) / seconds }
+    }
+
+    /// - Throws: when a request failed or was answered with anything but 2xx: such a run measures nothing.
+    func run(folder: String) async throws -> Measurement {
+        let log = "\(folder)/h2load.log"
+        try? FileManager.default.removeItem(atPath: log)
+        var arguments = ["-n", "\(requests)", "-c", "\(connections)", "-t", "1", "--log-file", log]
+        if isHTTP1 { arguments.append("--h1") } else { arguments += ["-m", "\(streams)"] }
+        if let bodyFile { arguments += ["-d", bodyFile] }
+        for header in headers { arguments += ["-H", header] }
+        if let urlFile { arguments += ["-i", urlFile] } else { arguments.append(url) }
+        let process = try BenchProcess(try BenchProcess.find("h2load"), arguments)
+        let status = try await process.waitForExit()
+        guard status == 0, process.text.contains("\(requests) succeeded"), process.text.contains("status codes: \(requests) 2xx")
+        else { throw BenchError("h2load did not get 2xx for every request:\n\(process.text.suffix(1500))") }
+        return try Self.read(log: log)
+    }
+
+    /// Each line: start in microseconds since 1970, status, microseconds until the end.
+    static func read(log: String) throws -> Measurement {
+        var first = Double.infinity
+        var last = 0.0
+        var latencies: [Double] = []
+        for line in try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n") {
+            let fields = line.split(separator: "\t").compactMap { Double($0) }
+            guard fields.count >= 3 else { continue }
+            first = min(first, fields[0])
+            last = max(last, fields[0] + fields[2])
+            latencies.append(fields[2] / 1000)
+        }
+        guard !latencies.isEmpty else { throw BenchError("h2load wrote no log") }
+        latencies.sort()
+        return Measurement(requests: latencies.count, seconds: (last - first) / 1_000_000, latencies: latencies)
+    }
+}

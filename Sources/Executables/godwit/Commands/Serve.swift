@@ -1,0 +1,49 @@
+import ArgumentParser
+import Foundation
+import Logging
+import PushGateway
+import Telemetry
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the gateway.",
+        discussion: "Takes pushes over HTTP and sends them to APNs until SIGTERM or SIGINT, which drain it."
+    )
+
+    @Option(name: .shortAndLong, help: "The configuration file (YAML).")
+    var config = "godwit.yaml"
+
+    @Option(help: "Listen on this port instead of the configured one; 0 takes a free one.")
+    var port: Int?
+
+    @Option(help: "Use this folder for the database instead of the configured one.")
+    var store: String?
+
+    mutating func run() async throws {
+        var configuration = try GatewayConfiguration.read(path: config)
+        if let port { configuration.listen.port = port }
+        if let store { configuration.storePath = store }
+        try await GatewayRun(configuration).run { url in Terminal.say("godwit: ready on \(url)") }
+    }
+}
+
+/// A gateway under the signals of this process.
+struct GatewayRun {
+    let gateway: Gateway
+
+    init(_ configuration: GatewayConfiguration) async throws {
+        let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, logLevel: level) }
+        gateway = try await started { try await Gateway.open(configuration, logger: logger) }
+    }
+
+    /// Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing either.
+    func run(ready: @escaping @Sendable (String) -> Void) async throws {
+        let impatience = Task {
+            await Termination.wait(times: 2)
+            Foundation.exit(1)
+        }
+        defer { impatience.cancel() }
+        try await started { try await gateway.run(ready: ready, until: { await Termination.wait() }) }
+    }
+}

@@ -1,0 +1,103 @@
+import APNSSimulator
+import ArgumentParser
+import Foundation
+
+struct Simulate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run an APNs to test against, on this machine.",
+        discussion: """
+            Speaks TLS and HTTP/2 as APNs does, checks what APNs checks, and remembers what it received. Point any APNs \
+            library at it: it trusts the key AuthKey.p8 and proves itself by ca.pem, both written to --directory.
+            """
+    )
+
+    @Option(help: "The address to listen on.")
+    var host = "127.0.0.1"
+
+    @Option(help: "The port for pushes; 0 takes a free one.")
+    var port = 8443
+
+    @Option(help: "The port of the HTTP control API; 0 takes a free one.")
+    var controlPort = 8444
+
+    @Option(help: "Where ca.pem and AuthKey.p8 are written; a key that is there already is used.")
+    var directory = "godwit-simulator"
+
+    @Option(help: "The key id that provider tokens must name.")
+    var keyID = "DEMOKEY000"
+
+    @Option(help: "The team id that provider tokens must name.")
+    var teamID = "DEMOTEAM00"
+
+    @Option(help: "Hold back every answer by this many milliseconds.")
+    var latency = 0
+
+    @Option(help: "Event loop threads.")
+    var threads = 1
+
+    @Flag(help: "For benchmarks: keep only the ids of pushes, no stream ramp.")
+    var fast = false
+
+    @Flag(help: "Accept any provider token of the right form.")
+    var unverified = false
+
+    mutating func run() async throws {
+        let key = try SimulatorFolder(directory).signingKey(teamID: teamID, keyID: keyID)
+        var configuration = SimulatorConfiguration(
+            fast ? .fast : .faithful, authentication: unverified ? .unverified : .signingKeys([key])
+        )
+        configuration.host = host
+        configuration.port = port
+        configuration.controlPort = controlPort
+        configuration.latency = .milliseconds(latency)
+        configuration.numberOfThreads = threads
+        let simulator = try await started { try await Simulator.start(configuration) }
+        try SimulatorFolder(directory).writeAuthority(simulator.certificateAuthorityPEM)
+        Terminal.say("simulator: APNs on https://\(host):\(simulator.port), control on http://\(host):\(simulator.controlPort ?? 0)")
+        Terminal.say("simulator: key \(directory)/AuthKey.p8 (key id \(keyID), team id \(teamID)), CA \(directory)/ca.pem")
+        await Termination.wait()
+        try await simulator.shutdown()
+    }
+}
+
+/// The folder in which a simulator leaves what its clients need.
+struct SimulatorFolder {
+    let path: String
+
+    init(_ path: String) throws {
+        self.path = path
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw CommandError("The folder \(path) cannot be made: \(error.localizedDescription)")
+        }
+    }
+
+    var keyFile: String { "\(path)/AuthKey.p8" }
+    var authorityFile: String { "\(path)/ca.pem" }
+
+    /// The key in the folder, or a new one.
+    func signingKey(teamID: String, keyID: String) throws -> SimulatorSigningKey {
+        if FileManager.default.fileExists(atPath: keyFile) {
+            guard let pem = try? String(contentsOfFile: keyFile, encoding: .utf8) else {
+                throw CommandError("The key file \(keyFile) cannot be read.")
+            }
+            return try SimulatorSigningKey(teamID: teamID, keyID: keyID, pem: pem)
+        }
+        let credentials = SimulatorCredentials(teamID: teamID, keyID: keyID)
+        try write(credentials.privateKeyPEM, to: keyFile, permissions: 0o600)
+        return credentials.signingKey
+    }
+
+    func writeAuthority(_ pem: String) throws {
+        try write(pem, to: authorityFile, permissions: 0o644)
+    }
+
+    private func write(_ text: String, to file: String, permissions: Int) throws {
+        guard
+            FileManager.default.createFile(
+                atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: permissions]
+            )
+        else { throw CommandError("The file \(file) cannot be written.") }
+    }
+}

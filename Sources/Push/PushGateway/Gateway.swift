@@ -1,0 +1,167 @@
+import APNSKit
+import APNSWire
+import Logging
+import NIOPosix
+import PushAccept
+import PushDispatch
+import PushModel
+import PushOutcome
+import PushQueue
+import SQLiteBackend
+import Synchronization
+import Telemetry
+
+/// A whole gateway: accept → queue → dispatch → APNs → outcome, put together, started and stopped in the right order.
+package final class Gateway: Sendable {
+    private let configuration: GatewayConfiguration
+    private let logger: Logger
+    private let store: SQLiteBackend
+    private let clients: [AppID: APNSClient]
+    private let recorder: OutcomeRecorder
+    private let dispatcher: Dispatcher
+    private let accept: AcceptService
+    private let readiness: Readiness
+
+    /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
+    ///
+    /// - Throws: one sentence that says what to do. Nothing is left open then.
+    package static func open(_ configuration: GatewayConfiguration, logger: Logger) async throws -> Gateway {
+        let problems = configuration.problems()
+        guard problems.isEmpty else { throw ConfigurationError(file: "the configuration", problems: problems) }
+        let clients = try makeClients(configuration, logger: logger)
+        let store = try await SQLiteBackend.open(folder: configuration.storePath)
+        return Gateway(configuration, store: store, clients: clients, logger: logger)
+    }
+
+    private init(
+        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: [AppID: APNSClient], logger: Logger
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.store = store
+        self.clients = clients
+        readiness = Readiness()
+        recorder = OutcomeRecorder(queue: store, logger: logger)
+        dispatcher = Dispatcher(
+            queue: store, recorder: recorder, senders: clients, configuration: configuration.delivery,
+            clock: .system, logger: logger
+        )
+        let metrics = MetricsRegistry()
+        GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients)
+        accept = AcceptService(
+            configuration: configuration.accept, apps: configuration.directory, queue: store, outcomes: store,
+            handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems }
+        )
+    }
+
+    /// One client for each app: a connection never mixes teams, and one app's fault never stops another's pushes.
+    private static func makeClients(
+        _ configuration: GatewayConfiguration, logger: Logger
+    ) throws -> [AppID: APNSClient] {
+        var clients: [AppID: APNSClient] = [:]
+        for app in configuration.apps {
+            do {
+                let key = try ProviderTokenKey(file: app.key.file, keyID: app.key.keyID, teamID: app.key.teamID)
+                var client = APNSClientConfiguration(
+                    endpoint: app.apnsEndpoint, tokenSource: ProviderTokenSource(key: key)
+                )
+                if let file = app.endpoint?.caFile { client.trustRoots = .file(file) }
+                client.logger = logger
+                clients[AppID(app.name)] = try APNSClient(
+                    configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton
+                )
+            } catch {
+                throw ConfigurationError(file: "app \"\(app.name)\"", problems: ["\(error)"])
+            }
+        }
+        return clients
+    }
+
+    // MARK: Running
+
+    private enum Ending {
+        case asked, accept, dispatcher, recorder
+    }
+
+    /// Serves until `termination` returns, then drains: takes nothing new, waits for what is in flight, gives back what
+    /// was not sent, and records every outcome.
+    ///
+    /// - Parameters:
+    ///   - ready: called once with the base URL when pushes are taken.
+    ///   - termination: returns when the gateway is to stop.
+    /// - Throws: when a part of it failed; then nothing was lost, but the process must not go on.
+    package func run(
+        ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Void
+    ) async throws {
+        do {
+            try await withThrowingTaskGroup(of: Ending.self) { group in
+                group.addTask {
+                    try await self.recorder.run(observer: self.dispatcher)
+                    return .recorder
+                }
+                group.addTask {
+                    try await self.dispatcher.run()
+                    return .dispatcher
+                }
+                group.addTask {
+                    try await self.accept.run { address in
+                        self.readiness.set(.ready)
+                        ready(address)
+                    }
+                    return .accept
+                }
+                group.addTask {
+                    await termination()
+                    return .asked
+                }
+                _ = try await group.next()
+                await drain()
+                while let ending = try await group.next(), ending != .recorder {}
+                group.cancelAll()
+            }
+        } catch {
+            readiness.set(.failed)
+            await accept.stop()
+            for client in clients.values { await client.shutdown(grace: .zero) }
+            await store.close()
+            throw error
+        }
+        await store.close()
+        logger.notice("stopped")
+    }
+
+    private func drain() async {
+        logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
+        readiness.set(.draining)
+        await accept.stop()
+        dispatcher.beginDrain()
+        let end = ContinuousClock.now + configuration.drainTimeout
+        while dispatcher.hasUnanswered, .now < end { try? await Task.sleep(for: .milliseconds(20)) }
+        // Whatever is still unanswered is reported now, and goes back to the queue.
+        for client in clients.values { await client.shutdown(grace: .zero) }
+        recorder.finish()
+    }
+}
+
+/// Whether this instance should get traffic.
+final class Readiness: Sendable {
+    enum State: Sendable {
+        case starting, ready, draining, failed
+    }
+
+    private let state = Mutex(State.starting)
+
+    func set(_ new: State) {
+        state.withLock { $0 = new }
+    }
+
+    /// Why not; empty when it should.
+    var problems: [String] {
+        switch state.withLock({ $0 }) {
+        case .starting: ["starting"]
+        case .ready: []
+        case .draining: ["stopping"]
+        case .failed: ["the store has failed"]
+        }
+    }
+}

@@ -1,0 +1,27 @@
+import APNSKit
+import PushAccept
+import PushDispatch
+import PushModel
+import PushQueue
+
+/// What each room is told.
+extension GatewayConfiguration {
+    var accept: AcceptConfiguration {
+        var accept = AcceptConfiguration()
+        accept.host = listen.host
+        accept.port = listen.port
+        accept.leaseDuration = delivery.lease
+        return accept
+    }
+
+    var directory: AppDirectory {
+        AppDirectory(apps: apps.map { AcceptApp(id: AppID($0.name), bundleID: $0.bundleID) })
+    }
+}
+
+extension GatewayConfiguration.App {
+    var apnsEndpoint: APNSClientConfiguration.Endpoint {
+        if let endpoint { return .init(host: endpoint.host, port: endpoint.port) }
+        return environment == .production ? .production : .sandbox
+    }
+}

@@ -1,0 +1,47 @@
+import APNSKit
+import PushDispatch
+import PushModel
+import Telemetry
+
+/// The metrics of dispatch, APNs and outcome. Those of accept are its own.
+enum GatewayMetrics {
+    static func register(in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient]) {
+        let counters = dispatcher.counters
+        registry.counters(
+            "godwit_outcomes_total", help: "Pushes settled, by verdict.", label: "verdict",
+            Verdict.allCases.map { verdict in (verdict.label, { Double(counters.outcomes(verdict)) }) }
+        )
+        let totals: [(String, String, @Sendable () -> Int)] = [
+            ("batches_claimed", "Batches claimed from the store.", { counters.batchesClaimed.load(ordering: .relaxed) }),
+            (
+                "batches_handed_over", "Batches that went from accept to dispatch without being read back.",
+                { counters.batchesHandedOver.load(ordering: .relaxed) }
+            ),
+            ("attempts", "Pushes handed to an APNs client.", { counters.pushesSent.load(ordering: .relaxed) }),
+            ("retries", "Attempts that sent their push back to the queue.", { counters.retries.load(ordering: .relaxed) }),
+            (
+                "ambiguous_attempts", "Attempts that were written and not answered; each may have become a double.",
+                { counters.ambiguous.load(ordering: .relaxed) }
+            ),
+            (
+                "late_answers", "Answers for batches that were no longer ours; they changed nothing.",
+                { counters.lateAnswers.load(ordering: .relaxed) }
+            ),
+            ("leases_lost", "Batches that another instance took over.", { counters.leasesLost.load(ordering: .relaxed) }),
+        ]
+        for (name, help, read) in totals {
+            registry.counter("godwit_\(name)_total", help: help) { Double(read()) }
+        }
+        registry.gauge("godwit_pushes_in_memory", help: "Claimed pushes that are not durably settled yet.") {
+            Double(dispatcher.snapshot().pushesInMemory)
+        }
+        registry.gauge("godwit_pushes_in_flight", help: "Pushes handed to an APNs client and not yet answered.") {
+            Double(dispatcher.snapshot().pushesInFlight)
+        }
+        registry.gauges(
+            "godwit_path_seconds", help: "From accepted to answered by APNs, quantiles since the start.",
+            label: "quantile",
+            [0.5, 0.99, 0.999].map { quantile in ("\(quantile)", { counters.pathSeconds(quantile) }) }
+        )
+    }
+}

@@ -1,0 +1,110 @@
+import PushDispatch
+import PushGateway
+import PushModel
+import Testing
+
+@Suite struct `Configuration file` {
+    static let complete = """
+        listen: {host: 0.0.0.0, port: 9000}
+        store: {path: data}
+        apps:
+          - name: shop
+            bundle_id: com.example.shop
+            environment: sandbox
+            key: {file: keys/AuthKey.p8, key_id: ABCDE12345, team_id: TEAM123456}
+            endpoint: {host: localhost, port: 8443, ca_file: /etc/ca.pem}
+          - bundle_id: com.example.news
+            key: {file: /keys/other.p8, key_id: ABCDE12345, team_id: TEAM123456}
+        delivery: {retry_base: 250ms, retry_cap: 2m, attempts_max: 7, request_timeout: 5s, lifetime: 48h}
+        log: {level: debug}
+        """
+
+    static func parse(_ text: String) throws -> GatewayConfiguration {
+        try GatewayConfiguration.parse(text, file: "godwit.yaml", folder: "/etc/godwit")
+    }
+
+    /// What is wrong with `text`, as the operator reads it.
+    static func problems(_ text: String) -> [String] {
+        do {
+            _ = try parse(text)
+            return []
+        } catch {
+            return (error as? ConfigurationError)?.problems ?? ["\(error)"]
+        }
+    }
+
+    @Test func `every key is read, and paths are resolved against the file's folder`() throws {
+        let configuration = try Self.parse(Self.complete)
+        #expect(configuration.listen.host == "0.0.0.0" && configuration.listen.port == 9000)
+        #expect(configuration.storePath == "/etc/godwit/data")
+        let shop = try #require(configuration.apps.first)
+        #expect(shop.name == "shop" && shop.bundleID == "com.example.shop" && shop.environment == .sandbox)
+        #expect(shop.key == .init(file: "/etc/godwit/keys/AuthKey.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
+        #expect(shop.endpoint == .init(host: "localhost", port: 8443, caFile: "/etc/ca.pem"))
+        let news = try #require(configuration.apps.last)
+        #expect(news.name == "com.example.news" && news.environment == .production && news.endpoint == nil)
+        #expect(news.key.file == "/keys/other.p8")
+        #expect(configuration.delivery.policy.retryBase == .milliseconds(250))
+        #expect(configuration.delivery.policy.retryCap == .seconds(120))
+        #expect(configuration.delivery.policy.attemptsMax == 7)
+        #expect(configuration.delivery.policy.lifetime == .seconds(48 * 3600))
+        #expect(configuration.delivery.requestTimeout == .seconds(5))
+        #expect(configuration.logLevel == "debug")
+    }
+
+    @Test func `an unknown key is named with its line`() {
+        #expect(Self.problems(Self.complete.replacing("log:", with: "lgo:")) == ["line 11: lgo is not a known key"])
+        #expect(
+            Self.problems(Self.complete.replacing("environment:", with: "enviroment:"))
+                == ["line 6: apps[0].enviroment is not a known key"]
+        )
+    }
+
+    @Test func `every problem is told at once`() {
+        let problems = Self.problems(
+            """
+            listen: {port: many}
+            apps:
+              - name: x
+                key: {file: a, key_id: 1, team_id: TEAM123456}
+            delivery: {retry_base: soon}
+            """
+        )
+        #expect(
+            problems == [
+                "line 1: listen.port must be a whole number", "apps[0].bundle_id is missing",
+                "line 5: delivery.retry_base must be a duration such as 500ms, 10s, 5m or 24h",
+            ]
+        )
+    }
+
+    @Test(arguments: [
+        ("", "apps must name at least one app"),
+        ("[1, 2]", "line 1: the file must be a mapping of keys to values"),
+        ("apps: 3", "line 1: apps must be a list"),
+        ("apps: [3]", "line 1: apps[0] must be a mapping of keys to values"),
+    ])
+    func `a file of the wrong shape gets one clear sentence`(_ text: String, _ problem: String) {
+        #expect(Self.problems(text) == [problem])
+    }
+
+    @Test func `text that is not YAML is refused with the place`() throws {
+        let problem = try #require(Self.problems("listen: {port: 1").first)
+        #expect(problem.hasPrefix("not YAML: "))
+    }
+
+    @Test(arguments: [
+        ("port: 9000", "port: 70000", "listen.port must be 0 to 65535"),
+        ("name: shop", "name: com.example.news", "app \"com.example.news\" is defined twice"),
+        ("level: debug", "level: loud", "log.level must be one of trace, debug, info, notice, warning, error, critical"),
+        ("request_timeout: 5s", "request_timeout: 1h", "delivery: request_timeout (3600.0 seconds) must be below 15.0 seconds"),
+        ("attempts_max: 7", "attempts_max: 0", "delivery: attempts_max must be at least 1"),
+    ])
+    func `values out of range are refused`(_ good: String, _ bad: String, _ problem: String) {
+        #expect(Self.problems(Self.complete.replacing(good, with: bad)) == [problem])
+    }
+
+    @Test func `a file that cannot be read says so`() {
+        #expect(throws: ConfigurationError.self) { try GatewayConfiguration.read(path: "/nowhere/godwit.yaml") }
+    }
+}
