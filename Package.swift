@@ -261,7 +261,10 @@ let package = Package(
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
         .testTarget(
             name: "IntegrationTests",
-            dependencies: ["godwit", "PushTesting", "PushGateway", "APNSSimulator"],
+            dependencies: [
+                "godwit", "PushTesting", "PushGateway", "SQLiteBackend", "PushStore", "PushModel", "APNSSimulator",
+                "APNSKit", "APNSWire",
+            ],
             swiftSettings: settings
         ),
         .testTarget(name: "HouseRulesTests", dependencies: ["PushTesting"], swiftSettings: settings),

@@ -8,6 +8,7 @@ import PushModel
 import PushOutcome
 import PushQueue
 import SQLiteBackend
+import ServiceLifecycle
 import Synchronization
 import Telemetry
 
@@ -25,11 +26,11 @@ package final class Gateway: Sendable {
     /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
     ///
     /// - Throws: one sentence that says what to do. Nothing is left open then.
-    package static func open(_ configuration: GatewayConfiguration, logger: Logger) async throws -> Gateway {
+    package static func open(_ configuration: GatewayConfiguration, logger: Logger) throws -> Gateway {
         let problems = configuration.problems()
         guard problems.isEmpty else { throw ConfigurationError(file: "the configuration", problems: problems) }
         let clients = try makeClients(configuration, logger: logger)
-        let store = try await SQLiteBackend.open(folder: configuration.storePath)
+        let store = try SQLiteBackend.open(folder: configuration.storePath, logger: logger)
         return Gateway(configuration, store: store, clients: clients, logger: logger)
     }
 
@@ -50,7 +51,8 @@ package final class Gateway: Sendable {
         GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients)
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory, queue: store, outcomes: store,
-            handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems }
+            handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems },
+            wallClock: SystemClock.wall, logger: logger
         )
     }
 
@@ -93,6 +95,7 @@ package final class Gateway: Sendable {
     package func run(
         ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Void
     ) async throws {
+        let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
         do {
             try await withThrowingTaskGroup(of: Ending.self) { group in
                 group.addTask {
@@ -104,42 +107,50 @@ package final class Gateway: Sendable {
                     return .dispatcher
                 }
                 group.addTask {
-                    try await self.accept.run { address in
-                        self.readiness.set(.ready)
-                        ready(address)
-                    }
+                    try await server.run()
                     return .accept
                 }
                 group.addTask {
                     await termination()
                     return .asked
                 }
-                _ = try await group.next()
+                if let port = await accept.boundPort() {
+                    readiness.set(.ready)
+                    ready("http://\(configuration.listen.host):\(port)")
+                }
+                if try await group.next() != .accept {
+                    logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
+                    readiness.set(.draining)
+                    await server.triggerGracefulShutdown()
+                    while let ending = try await group.next(), ending != .accept {}
+                }
                 await drain()
                 while let ending = try await group.next(), ending != .recorder {}
                 group.cancelAll()
             }
         } catch {
             readiness.set(.failed)
-            await accept.stop()
-            for client in clients.values { await client.shutdown(grace: .zero) }
-            await store.close()
+            await server.triggerGracefulShutdown()
+            await close()
             throw error
         }
-        await store.close()
+        await close()
         logger.notice("stopped")
     }
 
+    /// What is in flight ends, what was not sent goes back to the queue, and every outcome is recorded.
     private func drain() async {
-        logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
-        readiness.set(.draining)
-        await accept.stop()
         dispatcher.beginDrain()
         let end = ContinuousClock.now + configuration.drainTimeout
         while dispatcher.hasUnanswered, .now < end { try? await Task.sleep(for: .milliseconds(20)) }
         // Whatever is still unanswered is reported now, and goes back to the queue.
         for client in clients.values { await client.shutdown(grace: .zero) }
         recorder.finish()
+    }
+
+    private func close() async {
+        for client in clients.values { await client.shutdown(grace: .zero) }
+        await store.close()
     }
 }
 

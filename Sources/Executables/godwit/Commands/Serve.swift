@@ -34,7 +34,7 @@ struct GatewayRun {
     init(_ configuration: GatewayConfiguration) async throws {
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, logLevel: level) }
-        gateway = try await started { try await Gateway.open(configuration, logger: logger) }
+        gateway = try await started { try Gateway.open(configuration, logger: logger) }
     }
 
     /// Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing either.

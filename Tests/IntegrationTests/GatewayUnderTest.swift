@@ -1,0 +1,136 @@
+import APNSSimulator
+import APNSWire
+import Foundation
+import PushTesting
+import Synchronization
+
+/// A simulator in this process and a gateway in its own, which can be killed and started again on the same store.
+final class GatewayUnderTest: Sendable {
+    let folder: TemporaryFolder
+    let simulator: Simulator
+    private let current: Mutex<ChildProcess>
+    let url: String
+    private let configFile: String
+
+    var storeFolder: String { "\(folder.path)/store" }
+
+    init(_ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "") async throws {
+        let folder = try TemporaryFolder()
+        let credentials = SimulatorCredentials()
+        let simulator = try await Simulator.start(
+            SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
+        )
+        let port = try freePort()
+        try credentials.privateKeyPEM.write(toFile: "\(folder.path)/key.p8", atomically: true, encoding: .utf8)
+        try simulator.certificateAuthorityPEM.write(toFile: "\(folder.path)/ca.pem", atomically: true, encoding: .utf8)
+        let configuration = """
+            listen: {port: \(port)}
+            store: {path: store}
+            apps:
+              - bundle_id: com.example.app
+                key: {file: key.p8, key_id: \(credentials.keyID), team_id: \(credentials.teamID)}
+                endpoint: {host: localhost, port: \(simulator.port), ca_file: ca.pem}
+            log: {level: notice}
+            \(extra)
+            """
+        configFile = "\(folder.path)/godwit.yaml"
+        try configuration.write(toFile: configFile, atomically: true, encoding: .utf8)
+        self.folder = folder
+        self.simulator = simulator
+        url = "http://127.0.0.1:\(port)"
+        current = Mutex(try await Self.start(configFile))
+    }
+
+    var process: ChildProcess { current.withLock { $0 } }
+
+    private static func start(_ configFile: String) async throws -> ChildProcess {
+        let process = try ChildProcess(Repository.godwit, ["serve", "--config", configFile])
+        try await process.waitForLine(containing: "godwit: ready on")
+        return process
+    }
+
+    func kill() async throws { try await process.kill() }
+
+    func restart() async throws {
+        let process = try await Self.start(configFile)
+        current.withLock { $0 = process }
+    }
+
+    /// Asks it to stop and returns how it ended.
+    func stop() async throws -> ChildProcess.Exit {
+        process.signal(SIGTERM)
+        return try await process.waitForExit()
+    }
+
+    func close() async throws {
+        process.signal(SIGKILL)
+        try await simulator.shutdown()
+    }
+
+    // MARK: Talking to it
+
+    /// Posts NDJSON and returns the ids of the pushes that were accepted, even when the connection broke meanwhile.
+    func post(ndjson file: String) async throws -> (accepted: [APNSID], isComplete: Bool) {
+        let result = try await run(
+            "curl",
+            ["-sS", "--no-buffer", "-H", "Content-Type: application/x-ndjson", "-H", "Expect:", "--data-binary",
+             "@\(file)", "\(url)/push/batch"]
+        )
+        return (Self.accepted(in: result.output), result.exit == .status(0))
+    }
+
+    static func accepted(in answer: String) -> [APNSID] {
+        answer.split(separator: "\n").compactMap { line in
+            guard line.contains("\"status\":\"accepted\""), line.hasSuffix("}") else { return nil }
+            return value(of: "msg_id", in: line).flatMap { APNSID($0) }
+        }
+    }
+
+    /// The text value of a key in a line of flat JSON.
+    static func value(of key: String, in line: some StringProtocol) -> String? {
+        guard let start = line.range(of: "\"\(key)\":\"") else { return nil }
+        return line[start.upperBound...].split(separator: "\"", maxSplits: 1, omittingEmptySubsequences: false).first
+            .map(String.init)
+    }
+
+    /// The states of many pushes, asked through the API.
+    func states(of ids: [APNSID]) async throws -> [String: Int] {
+        var states: [String: Int] = [:]
+        for start in stride(from: 0, to: ids.count, by: 1000) {
+            let file = "\(folder.path)/ids"
+            let lines = ids[start..<min(start + 1000, ids.count)].map { "\"\($0)\"\n" }.joined()
+            try lines.write(toFile: file, atomically: true, encoding: .utf8)
+            let answer = try await curl([
+                "-H", "Content-Type: application/x-ndjson", "--data-binary", "@\(file)", "\(url)/api/v1/messages/query",
+            ])
+            for line in answer.body.split(separator: "\n") {
+                states[Self.value(of: "state", in: line) ?? "unreadable", default: 0] += 1
+            }
+        }
+        return states
+    }
+
+    /// Waits until every one of `ids` has an outcome, and returns how many have which.
+    func settledStates(of ids: [APNSID], within limit: Duration = .seconds(120)) async throws -> [String: Int] {
+        let waiting: Set<String> = ["queued", "scheduled", "sending", "retrying"]
+        var states: [String: Int] = [:]
+        try await waitUntil("all outcomes", within: limit, every: .milliseconds(200)) {
+            states = try await self.states(of: ids)
+            return waiting.isDisjoint(with: states.keys)
+        }
+        return states
+    }
+
+    /// A file of `count` pushes to tokens of their own.
+    func pushFile(_ name: String, count: Int, from first: Int) throws -> String {
+        let path = "\(folder.path)/\(name)"
+        var text = ""
+        for number in first..<first + count {
+            let digits = String(number, radix: 16)
+            let token = String(repeating: "0", count: 64 - digits.count) + digits
+            text += "{\"device_token\":\"\(token)\",\"payload\":{\"aps\":{\"alert\":\"push \(number)\"}}}\n"
+        }
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+}
