@@ -1,4 +1,4 @@
-package import Logging
+import Logging
 
 #if canImport(Glibc)
 import Glibc

@@ -1,0 +1,76 @@
+import PushModel
+import Telemetry
+
+/// What accept counts.
+package struct AcceptMetrics: Sendable {
+    /// The routes as metrics know them.
+    package enum Route: String, Sendable, CaseIterable {
+        case push, batch, status, query, codes, probe, metrics, index, other
+    }
+
+    private static let codes = ErrorCode.allCases.filter { $0 != .none }
+    private static let codeIndexes = Dictionary(uniqueKeysWithValues: codes.enumerated().map { ($1, $0) })
+    private static let statusClasses = ["2xx", "4xx", "5xx"]
+
+    private let accepted: LabelledMetrics<Counter>
+    private let refused: LabelledMetrics<Counter>
+    private let unknown: Counter
+    private let requests: LabelledMetrics<Counter>
+    private let appendSeconds: Histogram
+    private let appendFailures: Counter
+    private let batchPushes: Histogram
+
+    package init(registry: MetricsRegistry) {
+        accepted = registry.counters(
+            "godwit_accept_pushes_total", help: "Pushes made durable and answered as accepted.",
+            labels: [MetricLabel("lane", Lane.allCases.map(\.label))]
+        )
+        refused = registry.counters(
+            "godwit_accept_refused_total", help: "Pushes refused, by error code.",
+            labels: [MetricLabel("code", Self.codes.map { String($0.rawValue) })]
+        )
+        unknown = registry.counter(
+            "godwit_accept_unknown_total", help: "Pushes whose caller could not be told whether they are durable."
+        )
+        requests = registry.counters(
+            "godwit_accept_requests_total", help: "HTTP requests answered, by route and class of status.",
+            labels: [
+                MetricLabel("route", Route.allCases.map(\.rawValue)), MetricLabel("status", Self.statusClasses),
+            ]
+        )
+        appendSeconds = registry.histogram(
+            "godwit_accept_append_seconds", help: "Time to make one group of batches durable.",
+            bounds: Histogram.latencyBounds
+        )
+        appendFailures = registry.counter(
+            "godwit_accept_append_failures_total", help: "Groups of batches that could not be made durable."
+        )
+        batchPushes = registry.histogram(
+            "godwit_accept_batch_pushes", help: "Pushes in each batch made durable.",
+            bounds: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+        )
+    }
+
+    func appended(_ batches: [Batch], in duration: Duration) {
+        appendSeconds.observe(duration)
+        for batch in batches {
+            batchPushes.observe(Double(batch.count))
+            accepted[Int(batch.lane.rawValue)].increment(by: batch.count)
+        }
+    }
+
+    func appendFailed() { appendFailures.increment() }
+
+    func refused(_ code: ErrorCode, pushes: Int = 1) {
+        if let index = Self.codeIndexes[code] { refused[index].increment(by: pushes) }
+    }
+
+    func outcomeUnknown(pushes: Int) { unknown.increment(by: pushes) }
+
+    func answered(_ route: Route, status: Int) {
+        let statusClass = status < 400 ? 0 : status < 500 ? 1 : 2
+        requests[Self.routeIndexes[route]!, statusClass].increment()
+    }
+
+    private static let routeIndexes = Dictionary(uniqueKeysWithValues: Route.allCases.enumerated().map { ($1, $0) })
+}

@@ -1,0 +1,142 @@
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import PushModel
+import PushQueue
+import PushStore
+import ServiceLifecycle
+import Synchronization
+import Telemetry
+
+/// The HTTP side of the gateway: listens, takes pushes, tells what became of them.
+///
+/// Run it in a `ServiceGroup`. On graceful shutdown it stops listening, ends streams after what they have sent so far, lets
+/// requests in progress finish, commits what was taken, and returns.
+package final class AcceptService: Service {
+    private let configuration: AcceptConfiguration
+    private let collector: SinglePushCollector
+    private let responder: AcceptResponder
+    private let logger: Logger
+    private let port = BoundPort()
+    private let stopFlag = StopFlag()
+
+    /// - Parameters:
+    ///   - configuration: one without `problems()`.
+    ///   - readiness: why the gateway is not ready; nothing when it is. Must not block.
+    ///   - wallClock: the present.
+    package init(
+        configuration: AcceptConfiguration, apps: AppDirectory, queue: any DurableQueue, outcomes: any OutcomeStore,
+        handoff: any HotHandoff, metrics registry: MetricsRegistry,
+        readiness: @escaping @Sendable () -> [String], wallClock: @escaping @Sendable () -> WallTime, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        let metrics = AcceptMetrics(registry: registry)
+        let committer = BatchCommitter(
+            queue: queue, handoff: handoff, leaseDuration: configuration.leaseDuration,
+            bytesMax: configuration.appendBytesMax, metrics: metrics, wallClock: wallClock
+        )
+        collector = SinglePushCollector(
+            committer: committer, apps: apps, pushesMax: configuration.singlePushesMax,
+            batchPushesMax: configuration.batchPushesMax
+        )
+        let routes = AcceptRoutes(
+            push: PushRoute(apps: apps, collector: collector, configuration: configuration, metrics: metrics),
+            bulk: BulkRoute(
+                apps: apps, committer: committer, configuration: configuration, metrics: metrics, stopFlag: stopFlag
+            ),
+            status: StatusRoutes(outcomes: outcomes, configuration: configuration),
+            readiness: readiness, stopFlag: stopFlag, registry: registry
+        )
+        responder = AcceptResponder(router: routes.router(), metrics: metrics, logger: logger)
+    }
+
+    /// The port that is listened on, once it is; nil when the service has ended without ever listening.
+    package func boundPort() async -> Int? { await port.value }
+
+    /// Serves until graceful shutdown or cancellation.
+    ///
+    /// - Throws: when the address cannot be listened on.
+    package func run() async throws {
+        defer { port.set(nil) }
+        try await withGracefulShutdownHandler {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await self.collector.run() }
+                do {
+                    try await application().run()
+                } catch {
+                    collector.stop()
+                    try await group.waitForAll()
+                    throw error
+                }
+                collector.stop()
+                try await group.waitForAll()
+            }
+        } onGracefulShutdown: {
+            self.stopFlag.set()
+        }
+    }
+
+    private func application() -> Application<AcceptResponder> {
+        let channel = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [ConnectionGuard(configuration: self.configuration)],
+            idleTimeout: TimeAmount(configuration.idleTimeout),
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: configuration.headerBytesMax, maxHeaderListSize: configuration.headerBytesMax,
+                maxHeaderFieldCount: configuration.headerFieldsMax
+            )
+        )
+        return Application(
+            responder: responder, server: .http1(configuration: channel),
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.host, port: configuration.port), serverName: "godwit",
+                backlog: 1024, availableConnectionsDelegate: .maximum(configuration.connectionsMax, logger: logger)
+            ),
+            onServerRunning: { [port] channel in port.set(channel.localAddress?.port) }, logger: logger
+        )
+    }
+}
+
+/// Set once, when the service begins to stop.
+final class StopFlag: Sendable {
+    private let value = Atomic<Bool>(false)
+
+    func set() { value.store(true, ordering: .relaxed) }
+    var isSet: Bool { value.load(ordering: .relaxed) }
+}
+
+/// A port that is known later. The first value counts.
+private final class BoundPort: Sendable {
+    private enum State {
+        case unknown([CheckedContinuation<Int?, Never>])
+        case known(Int?)
+    }
+
+    private let state = Mutex(State.unknown([]))
+
+    func set(_ port: Int?) {
+        let waiting = state.withLock { state -> [CheckedContinuation<Int?, Never>] in
+            guard case .unknown(let waiting) = state else { return [] }
+            state = .known(port)
+            return waiting
+        }
+        for continuation in waiting { continuation.resume(returning: port) }
+    }
+
+    var value: Int? {
+        get async {
+            await withCheckedContinuation { continuation in
+                let known: Int?? = state.withLock { state in
+                    switch state {
+                    case .known(let port): return .some(port)
+                    case .unknown(let waiting):
+                        state = .unknown(waiting + [continuation])
+                        return nil
+                    }
+                }
+                if let known { continuation.resume(returning: known) }
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+import PushModel
+import PushQueue
+import DequeModule
+import Synchronization
+
+/// Makes batches durable and hands them to dispatch: the last step of accept, the same for all routes.
+///
+/// What is on its way into the store is bounded in bytes over all requests; who comes past the bound waits for room.
+package final class BatchCommitter: Sendable {
+    private struct Budget {
+        var bytesFree: Int
+        var waiting: Deque<(bytes: Int, continuation: CheckedContinuation<Void, Never>)> = []
+    }
+
+    private let queue: any DurableQueue
+    private let handoff: any HotHandoff
+    private let leaseDuration: Duration
+    private let bytesMax: Int
+    private let budget: Mutex<Budget>
+    private let metrics: AcceptMetrics
+    private let wallClock: @Sendable () -> WallTime
+
+    /// - Parameters:
+    ///   - leaseDuration: how long a batch that is handed to dispatch at once stays claimed.
+    ///   - bytesMax: what may be on its way into the store at any moment.
+    package init(
+        queue: any DurableQueue, handoff: any HotHandoff, leaseDuration: Duration, bytesMax: Int,
+        metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime
+    ) {
+        self.queue = queue
+        self.handoff = handoff
+        self.leaseDuration = leaseDuration
+        self.bytesMax = bytesMax
+        self.metrics = metrics
+        self.wallClock = wallClock
+        budget = Mutex(Budget(bytesFree: bytesMax))
+    }
+
+    package var now: WallTime { wallClock() }
+
+    package func newBatchID() -> BatchID { .random(at: wallClock()) }
+
+    /// Makes `batches` durable, all or none, and passes them on.
+    ///
+    /// - Returns: nil once they are durable. An error says what is known, see `QueueError`.
+    package func commit(_ batches: [Batch]) async -> QueueError? {
+        let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, bytesMax)
+        await takeRoom(bytes)
+        defer { giveRoomBack(bytes) }
+
+        let now = wallClock()
+        let reserved = batches.map { batch in
+            // A batch for later is not for dispatch yet.
+            (batch.notBefore ?? now) <= now && handoff.reserve(pushes: batch.count, for: batch.app)
+        }
+        let started = ContinuousClock.now
+        do {
+            let leases = try await queue.append(
+                zip(batches, reserved).map { NewBatch(batch: $0, claim: $1 ? leaseDuration : nil) }
+            )
+            metrics.appended(batches, in: .now - started)
+            for (index, batch) in batches.enumerated() {
+                if let lease = leases[index], reserved[index] {
+                    handoff.handOver(ClaimedBatch(lease: lease, batch: batch))
+                } else {
+                    if reserved[index] { handoff.cancelReservation(pushes: batch.count, for: batch.app) }
+                    handoff.batchesWait(of: batch.app)
+                }
+            }
+            return nil
+        } catch {
+            metrics.appendFailed()
+            for (index, batch) in batches.enumerated() {
+                if reserved[index] { handoff.cancelReservation(pushes: batch.count, for: batch.app) }
+                // It may be in the store for all we know, and then nobody else tells dispatch.
+                if case .unavailable(_, isOutcomeKnown: false) = error { handoff.batchesWait(of: batch.app) }
+            }
+            return error
+        }
+    }
+
+    private func takeRoom(_ bytes: Int) async {
+        await withCheckedContinuation { continuation in
+            let isFree = budget.withLock { budget in
+                // In the order of arrival, so that a large request is not overtaken for ever.
+                guard budget.waiting.isEmpty, budget.bytesFree >= bytes else {
+                    budget.waiting.append((bytes, continuation))
+                    return false
+                }
+                budget.bytesFree -= bytes
+                return true
+            }
+            if isFree { continuation.resume() }
+        }
+    }
+
+    private func giveRoomBack(_ bytes: Int) {
+        let resumed = budget.withLock { budget in
+            budget.bytesFree += bytes
+            var resumed: [CheckedContinuation<Void, Never>] = []
+            while let first = budget.waiting.first, first.bytes <= budget.bytesFree {
+                budget.bytesFree -= first.bytes
+                budget.waiting.removeFirst()
+                resumed.append(first.continuation)
+            }
+            return resumed
+        }
+        for continuation in resumed { continuation.resume() }
+    }
+}
+
+extension QueueError {
+    /// What a caller is told.
+    var code: ErrorCode {
+        switch self {
+        case .unavailable, .broken: .storeUnavailable
+        case .full: .queueFull
+        case .closed: .shuttingDown
+        }
+    }
+
+    /// Whether the pushes may be in the store all the same.
+    var isOutcomeUnknown: Bool {
+        if case .unavailable(_, isOutcomeKnown: false) = self { return true }
+        return false
+    }
+}

@@ -1,0 +1,238 @@
+/// Cuts a body that arrives in chunks into items, in memory bounded by the size of one item.
+///
+/// Pure: chunks come in, items go out by a closure. An item that lies within one chunk is handed out where it lies; only
+/// what straddles two chunks is copied. Two formats: lines, and the elements of one JSON array. The framer finds where an
+/// item ends and nothing more; whether it is sound is for the parser to say.
+package struct ItemFramer {
+    package enum Format: Sendable {
+        case lines
+        case array
+    }
+
+    package enum Item {
+        case bytes(UnsafeRawBufferPointer)
+        /// Longer than `itemBytesMax`; its bytes are gone.
+        case tooLarge
+    }
+
+    /// How the body ended.
+    package enum Ending: Sendable, Equatable {
+        case clean
+        /// In the middle of an item.
+        case truncated
+        /// The array ended, but something follows it.
+        case trailing
+        /// The body does not start as its format demands; no item was handed out.
+        case notAnArray
+    }
+
+    private enum State {
+        case beforeArray
+        /// Before the first character of an item.
+        case beforeItem
+        case inItem
+        case afterArray
+    }
+
+    let format: Format
+    let itemBytesMax: Int
+    private var state: State
+    /// What is there of an item whose end has not come yet.
+    private var carry: [UInt8] = []
+    /// The item in progress is too large already: its bytes are dropped.
+    private var isSkipping = false
+    // Where the scan of the item in progress stands, array format only.
+    private var depth = 0
+    private var isInString = false
+    private var isEscape = false
+    private var isEmptyArray = true
+    private var ending = Ending.clean
+
+    package init(format: Format, itemBytesMax: Int) {
+        self.format = format
+        self.itemBytesMax = itemBytesMax
+        state = format == .lines ? .beforeItem : .beforeArray
+    }
+
+    /// Whether more input can still matter.
+    package var isFinished: Bool { ending != .clean }
+
+    package mutating func feed(_ chunk: UnsafeRawBufferPointer, _ emit: (Item) -> Void) {
+        switch format {
+        case .lines: feedLines(chunk, emit)
+        case .array: feedArray(chunk, emit)
+        }
+    }
+
+    /// The body is over.
+    ///
+    /// - Parameters:
+    ///   - isCutOff: it broke off; whatever item is in progress is then truncated, whole though it may look.
+    ///   - emit: gets the last line of a body that does not end in a line feed.
+    package mutating func end(isCutOff: Bool, _ emit: (Item) -> Void) -> Ending {
+        if ending != .clean { return ending }
+        switch (format, state) {
+        case (.lines, _):
+            if isSkipping {
+                emit(.tooLarge)
+                return .clean
+            }
+            if carry.allSatisfy(Self.isSpace) { return .clean }
+            if isCutOff { return .truncated }
+            carry.withUnsafeBytes { emit(.bytes($0)) }
+            carry = []
+            return .clean
+        case (.array, .afterArray): return .clean
+        case (.array, .beforeArray): return isCutOff ? .truncated : .notAnArray
+        case (.array, _): return .truncated
+        }
+    }
+
+    // MARK: Lines
+
+    private mutating func feedLines(_ chunk: UnsafeRawBufferPointer, _ emit: (Item) -> Void) {
+        var start = 0
+        while start < chunk.count {
+            guard let end = Self.firstIndex(of: UInt8(ascii: "\n"), in: chunk, from: start) else {
+                keep(UnsafeRawBufferPointer(rebasing: chunk[start...]))
+                return
+            }
+            finishItem(UnsafeRawBufferPointer(rebasing: chunk[start..<end]), skipBlank: true, emit)
+            start = end + 1
+        }
+    }
+
+    // MARK: The array
+
+    private mutating func feedArray(_ chunk: UnsafeRawBufferPointer, _ emit: (Item) -> Void) {
+        var index = 0
+        while index < chunk.count {
+            switch state {
+            case .inItem:
+                let start = index
+                guard let end = scanItem(chunk, from: start) else {
+                    keep(UnsafeRawBufferPointer(rebasing: chunk[start...]))
+                    return
+                }
+                finishItem(UnsafeRawBufferPointer(rebasing: chunk[start..<end]), skipBlank: false, emit)
+                isEmptyArray = false
+                state = chunk[end] == UInt8(ascii: "]") ? .afterArray : .beforeItem
+                index = end + 1
+            case .beforeArray:
+                if chunk[index] == UInt8(ascii: "[") {
+                    state = .beforeItem
+                } else if !Self.isSpace(chunk[index]) {
+                    ending = .notAnArray
+                    return
+                }
+                index += 1
+            case .beforeItem:
+                if Self.isSpace(chunk[index]) {
+                    index += 1
+                } else if isEmptyArray, chunk[index] == UInt8(ascii: "]") {
+                    state = .afterArray
+                    index += 1
+                } else {
+                    // A comma or bracket here is an item of no bytes, which the parser refuses.
+                    state = .inItem
+                    depth = 0
+                    isInString = false
+                    isEscape = false
+                }
+            case .afterArray:
+                guard Self.isSpace(chunk[index]) else {
+                    ending = .trailing
+                    return
+                }
+                index += 1
+            }
+        }
+    }
+
+    /// The index of the comma or bracket that ends the item in progress, or nil when it is not in `chunk`.
+    private mutating func scanItem(_ chunk: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        var index = start
+        while index < chunk.count {
+            let byte = chunk[index]
+            if isInString {
+                if isEscape {
+                    isEscape = false
+                } else if byte == UInt8(ascii: "\\") {
+                    isEscape = true
+                } else if byte == UInt8(ascii: "\"") {
+                    isInString = false
+                }
+            } else {
+                switch byte {
+                case UInt8(ascii: "\""): isInString = true
+                case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
+                case UInt8(ascii: "}"): depth = max(depth - 1, 0)
+                case UInt8(ascii: "]"):
+                    if depth == 0 { return index }
+                    depth -= 1
+                case UInt8(ascii: ","):
+                    if depth == 0 { return index }
+                default: break
+                }
+            }
+            index += 1
+        }
+        return nil
+    }
+
+    // MARK: Items
+
+    private mutating func keep(_ part: UnsafeRawBufferPointer) {
+        if isSkipping { return }
+        guard carry.count + part.count <= itemBytesMax else {
+            isSkipping = true
+            carry = []
+            return
+        }
+        carry.append(contentsOf: part)
+    }
+
+    private mutating func finishItem(_ rest: UnsafeRawBufferPointer, skipBlank: Bool, _ emit: (Item) -> Void) {
+        if isSkipping {
+            isSkipping = false
+            emit(.tooLarge)
+        } else if carry.isEmpty {
+            finish(rest, skipBlank: skipBlank, emit)
+        } else if carry.count + rest.count > itemBytesMax {
+            carry.removeAll(keepingCapacity: true)
+            emit(.tooLarge)
+        } else {
+            carry.append(contentsOf: rest)
+            carry.withUnsafeBytes { finish($0, skipBlank: skipBlank, emit) }
+            carry.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func finish(_ bytes: UnsafeRawBufferPointer, skipBlank: Bool, _ emit: (Item) -> Void) {
+        if bytes.count > itemBytesMax {
+            emit(.tooLarge)
+        } else if !skipBlank || !bytes.allSatisfy(Self.isSpace) {
+            emit(.bytes(bytes))
+        }
+    }
+
+    private static func isSpace(_ byte: UInt8) -> Bool {
+        byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
+    }
+
+    private static func firstIndex(of byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        // Eight bytes at a time: the classic test for a zero byte in a word.
+        let pattern = 0x0101_0101_0101_0101 &* UInt64(byte)
+        var index = start
+        while index + 8 <= bytes.count {
+            let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ pattern
+            if (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 != 0 { break }
+            index += 8
+        }
+        while index < bytes.count {
+            if bytes[index] == byte { return index }
+            index += 1
+        }
+        return nil
+    }
+}
