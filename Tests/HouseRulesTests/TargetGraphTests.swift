@@ -87,12 +87,16 @@ struct ArrowTable {
     }
 }
 
-/// What `swift package dump-package` says; unlike `describe` it waits for no build.
+/// What `swift package dump-package` says; unlike `describe` it needs no other package.
 struct PackageDescription {
     var rooms: [Room]
 
     static func current() async throws -> PackageDescription {
-        let result = try await run("swift", ["package", "dump-package"], folder: Repository.root)
+        // A scratch folder of its own: the running `swift test` holds the lock of the usual one.
+        let scratch = try TemporaryFolder()
+        let result = try await run(
+            "swift", ["package", "--scratch-path", scratch.path, "dump-package"], folder: Repository.root
+        )
         try #require(result.exit == .status(0), "\(result.error)")
         let dump = try #require(
             try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
