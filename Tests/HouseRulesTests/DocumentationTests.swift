@@ -29,7 +29,9 @@ import Testing
         try #require(!pages.isEmpty)
         for page in pages {
             let text = try text(of: page)
-            for heading in ["Status", "Context", "Decision", "Consequences", "What would change our mind", "Alternatives"] {
+            for heading in [
+                "Status", "Context", "Decision", "Consequences", "What would change our mind", "Alternatives",
+            ] {
                 #expect(text.contains("\n## \(heading)\n"), "\(page) has a section \(heading)")
             }
             #expect(list.contains("(\((page as NSString).lastPathComponent))"), "\(page) is in the list")

@@ -1,3 +1,5 @@
+import Testing
+
 /// A rule about the text of our sources that the compiler does not know.
 struct HouseRule: Sendable, CustomTestStringConvertible {
     let name: String
@@ -26,12 +28,11 @@ struct HouseRule: Sendable, CustomTestStringConvertible {
     }
 }
 
-import Testing
-
 extension HouseRule {
-    static let all: [HouseRule] = [
-        noPrint, noStrayTask, unsafeIsExplained, noLeftovers, timeComesIn, noNamesOfPlaces,
-    ] + pureRooms
+    static let all: [HouseRule] =
+        [
+            noPrint, noStrayTask, unsafeIsExplained, noLeftovers, timeComesIn, noNamesOfPlaces,
+        ] + pureRooms
 
     /// Standard output belongs to the commands; a library tells its caller, or logs.
     static let noPrint = HouseRule(
@@ -65,8 +66,13 @@ extension HouseRule {
                 !file.comments[max(0, line - 11)..<line].contains { $0.contains("SAFETY:") }
             }
         },
-        bad: ["final class A: @unchecked Sendable {}", "let p = Unmanaged.passRetained(x)", "nonisolated(unsafe) var a = 1"],
-        good: ["// SAFETY: only the loop touches it.\nfinal class A: @unchecked Sendable {}", "final class A: Sendable {}"]
+        bad: [
+            "final class A: @unchecked Sendable {}", "let p = Unmanaged.passRetained(x)",
+            "nonisolated(unsafe) var a = 1",
+        ],
+        good: [
+            "// SAFETY: only the loop touches it.\nfinal class A: @unchecked Sendable {}", "final class A: Sendable {}",
+        ]
     )
 
     /// What is left for later is an issue, not a comment.
@@ -83,14 +89,19 @@ extension HouseRule {
     /// Time comes in as an argument, so that a test can say what time it is. The few files that read a clock are known.
     static let timeComesIn = HouseRule(
         name: "clocks are read in the listed files only",
-        covers: { $0.hasPrefix("Sources/") && !$0.hasPrefix("Sources/Executables/") && !$0.hasPrefix("Sources/Testing/") },
+        covers: {
+            $0.hasPrefix("Sources/") && !$0.hasPrefix("Sources/Executables/") && !$0.hasPrefix("Sources/Testing/")
+        },
         breaches: {
             $0.lines(
-                matching: #/\bDate\(\)|\bDate\.now\b|Clock\.now\b|\bClock\(\)\.now\b|\bclock_gettime\b|\bgettimeofday\b|NIODeadline\.now\(|\bDispatchTime\.now\(/#
+                matching:
+                    #/\bDate\(\)|\bDate\.now\b|Clock\.now\b|\bClock\(\)\.now\b|\bclock_gettime\b|\bgettimeofday\b|NIODeadline\.now\(|\bDispatchTime\.now\(/#
             )
         },
         exceptions: HouseExceptions.clocks,
-        bad: ["let a = Date()", "let a = ContinuousClock.now", "clock_gettime(CLOCK_REALTIME, &t)", "NIODeadline.now()"],
+        bad: [
+            "let a = Date()", "let a = ContinuousClock.now", "clock_gettime(CLOCK_REALTIME, &t)", "NIODeadline.now()",
+        ],
         good: ["let a = Date(timeIntervalSince1970: 1)", "func f(now: WallTime)", "// Date()"]
     )
 
@@ -119,7 +130,10 @@ extension HouseRule {
             name: "\(folder) imports \(allowed.isEmpty ? "nothing" : allowed.joined(separator: ", ")) only",
             covers: { $0.hasPrefix(folder) && !$0.contains("/Generated/") },
             breaches: { $0.imports.subtracting(allowed).isEmpty ? [] : [1] },
-            bad: ["import Foundation", "package import NIOCore", "@preconcurrency import Logging", "import struct Dispatch.A"],
+            bad: [
+                "import Foundation", "package import NIOCore", "@preconcurrency import Logging",
+                "import struct Dispatch.A",
+            ],
             good: ["// import Foundation"] + allowed.map { "package import \($0)" }
         )
     }

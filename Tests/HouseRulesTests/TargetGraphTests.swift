@@ -6,7 +6,8 @@ import Testing
     @Test func `is the table in docs ARCHITECTURE`() async throws {
         let table = try ArrowTable(markdown: text(of: "docs/ARCHITECTURE.md"))
         let package = try await PackageDescription.current()
-        #expect(Set(table.rows.map(\.room)) == Set(package.rooms.map(\.room)), "rooms of the table, rooms of Package.swift")
+        #expect(
+            Set(table.rows.map(\.room)) == Set(package.rooms.map(\.room)), "rooms of the table, rooms of Package.swift")
         for room in package.rooms {
             let row = table.rows.first { $0.room == room.room }
             #expect(row?.imports == room.imports, "what \(room.room) imports of this package")

@@ -2,5 +2,5 @@ import ArgumentParser
 
 @main
 struct Godwit: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "godwit")
+    static let configuration = CommandConfiguration(commandName: "godwit", subcommands: [Send.self, Status.self])
 }
