@@ -1,0 +1,67 @@
+import Foundation
+
+/// Where things of this repository stand.
+package enum Repository {
+    /// The folder that holds `Package.swift`.
+    package static let root: String = {
+        var url = URL(filePath: #filePath)
+        for _ in 0..<4 { url.deleteLastPathComponent() }
+        return url.path
+    }()
+
+    /// The `godwit` executable that was built together with the running tests.
+    package static let godwit: String = {
+        // On Linux the test bundle is an executable beside the other products.
+        let tests = Bundle.main.executableURL ?? URL(filePath: CommandLine.arguments[0])
+        return tests.deletingLastPathComponent().appending(path: "godwit").path
+    }()
+}
+
+/// What a program left behind.
+package struct ProgramResult: Sendable {
+    package let exit: ChildProcess.Exit
+    package let output: String
+    package let error: String
+}
+
+/// Runs a program to its end.
+///
+/// - Throws: when it cannot be started, or does not end within `limit` (then it is killed).
+package func run(
+    _ executable: String, _ arguments: [String] = [], environment: [String: String] = [:], input: String? = nil,
+    folder: String? = nil, within limit: Duration = .seconds(120)
+) async throws -> ProgramResult {
+    let child = try ChildProcess(
+        executable, arguments, environment: environment, input: input, folder: folder
+    )
+    let exit = try await child.waitForExit(within: limit)
+    return ProgramResult(exit: exit, output: child.text(.output), error: child.text(.error))
+}
+
+/// An HTTP answer, as curl saw it.
+package struct CurlAnswer: Sendable {
+    package let status: Int
+    package let body: String
+}
+
+/// Asks with curl, a peer that shares no code with us.
+///
+/// - Parameter arguments: URL, method, data and so on; standard output must stay curl's.
+/// - Throws: `CurlFailed` when there was no HTTP answer.
+package func curl(
+    _ arguments: [String], folder: String? = nil, within limit: Duration = .seconds(60)
+) async throws -> CurlAnswer {
+    let marker = "\n~status:"
+    let result = try await run(
+        "curl", ["--silent", "--show-error", "--write-out", "\(marker)%{http_code}"] + arguments, folder: folder,
+        within: limit
+    )
+    guard result.exit == .status(0), let end = result.output.range(of: marker, options: .backwards),
+        let status = Int(result.output[end.upperBound...])
+    else { throw CurlFailed(description: "curl ended with \(result.exit): \(result.error)") }
+    return CurlAnswer(status: status, body: String(result.output[..<end.lowerBound]))
+}
+
+package struct CurlFailed: Error, CustomStringConvertible {
+    package let description: String
+}

@@ -1,0 +1,180 @@
+import Foundation
+import PushTesting
+
+/// A Swift file, taken apart into code and comments, so that a rule does not trip over a word in a string or a remark.
+struct SourceText {
+    /// From the repository's root.
+    let path: String
+    /// The code a line; strings and comments are blanked out, what stands inside `\( )` is kept.
+    let code: [String]
+    /// The comments a line, without the code.
+    let comments: [String]
+
+    init(path: String, text: String) {
+        self.path = path
+        var splitter = Splitter(text)
+        splitter.run()
+        code = splitter.code.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        comments = splitter.comments.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    }
+
+    /// Every Swift file below a folder of the repository, sorted.
+    static func files(below folder: String) throws -> [SourceText] {
+        try Repository.files(below: folder, suffix: ".swift").map {
+            SourceText(path: $0, text: try String(contentsOfFile: "\(Repository.root)/\($0)", encoding: .utf8))
+        }
+    }
+
+    /// The modules that the file imports, whatever stands before the word.
+    var imports: Set<String> {
+        Set(
+            code.compactMap { line in
+                line.firstMatch(of: /^\s*(?:@\w+ |package |public |internal |private )*import (?:\w+ )??(\w+)/)
+                    .map { String($0.1) }
+            }
+        )
+    }
+}
+
+extension Repository {
+    /// Paths from the root, of files only; what is built or hidden is left out.
+    static func files(below folder: String, suffix: String) throws -> [String] {
+        let start = folder.isEmpty ? root : "\(root)/\(folder)"
+        guard let walk = FileManager.default.enumerator(atPath: start) else { return [] }
+        var found: [String] = []
+        for case let path as String in walk {
+            // Hidden folders hold what was built, and other people's files with it.
+            if path.split(separator: "/").last?.hasPrefix(".") == true {
+                walk.skipDescendants()
+            } else if path.hasSuffix(suffix) {
+                found.append(folder.isEmpty ? path : "\(folder)/\(path)")
+            }
+        }
+        return found.sorted()
+    }
+}
+
+/// Tells code from comments and strings, a character at a time.
+private struct Splitter {
+    private enum Mode {
+        case code(parentheses: Int)
+        case string(hashes: Int, isMultiline: Bool)
+        case lineComment
+        case blockComment(depth: Int)
+    }
+
+    private let text: [Character]
+    private var index = 0
+    private var modes: [Mode] = [.code(parentheses: 0)]
+    private(set) var code = ""
+    private(set) var comments = ""
+
+    init(_ text: String) {
+        self.text = Array(text)
+    }
+
+    mutating func run() {
+        while index < text.count {
+            switch modes[modes.count - 1] {
+            case .code(let parentheses): stepInCode(parentheses)
+            case .string(let hashes, let isMultiline): stepInString(hashes, isMultiline)
+            case .lineComment:
+                if text[index] == "\n" { modes.removeLast() } else { take(1, asComment: true) }
+            case .blockComment(let depth): stepInBlock(depth)
+            }
+        }
+    }
+
+    private mutating func stepInCode(_ parentheses: Int) {
+        if starts("//") {
+            modes.append(.lineComment)
+        } else if starts("/*") {
+            modes.append(.blockComment(depth: 1))
+            take(2, asComment: true)
+        } else if let (hashes, quotes) = stringStart() {
+            modes.append(.string(hashes: hashes, isMultiline: quotes == 3))
+            blank(hashes + quotes)
+        } else if starts("(") {
+            modes[modes.count - 1] = .code(parentheses: parentheses + 1)
+            take(1)
+        } else if starts(")"), parentheses == 0, modes.count > 1 {
+            modes.removeLast()
+            blank(1)
+        } else {
+            if starts(")") { modes[modes.count - 1] = .code(parentheses: parentheses - 1) }
+            take(1)
+        }
+    }
+
+    private mutating func stepInString(_ hashes: Int, _ isMultiline: Bool) {
+        let marks = String(repeating: "#", count: hashes)
+        let end = (isMultiline ? "\"\"\"" : "\"") + marks
+        if starts("\\\(marks)(") {
+            blank(2 + hashes)
+            modes.append(.code(parentheses: 0))
+        } else if hashes == 0, starts("\\") {
+            blank(2)
+        } else if starts(end) {
+            blank(end.count)
+            modes.removeLast()
+        } else {
+            blank(1)
+        }
+    }
+
+    private mutating func stepInBlock(_ depth: Int) {
+        if starts("*/") {
+            take(2, asComment: true)
+            if depth == 1 { modes.removeLast() } else { modes[modes.count - 1] = .blockComment(depth: depth - 1) }
+        } else if starts("/*") {
+            take(2, asComment: true)
+            modes[modes.count - 1] = .blockComment(depth: depth + 1)
+        } else {
+            take(1, asComment: true)
+        }
+    }
+
+    private func stringStart() -> (hashes: Int, quotes: Int)? {
+        var at = index
+        while at < text.count, text[at] == "#" { at += 1 }
+        guard at < text.count, text[at] == "\"" else { return nil }
+        let isMultiline = at + 2 < text.count && text[at + 1] == "\"" && text[at + 2] == "\""
+        return (at - index, isMultiline ? 3 : 1)
+    }
+
+    private func starts(_ word: String) -> Bool {
+        var at = index
+        for character in word {
+            guard at < text.count, text[at] == character else { return false }
+            at += 1
+        }
+        return true
+    }
+
+    private mutating func take(_ count: Int, asComment: Bool = false) {
+        for _ in 0..<count where index < text.count {
+            let character = text[index]
+            index += 1
+            if character == "\n" {
+                code.append(character)
+                comments.append(character)
+            } else if asComment {
+                comments.append(character)
+            } else {
+                code.append(character)
+            }
+        }
+    }
+
+    private mutating func blank(_ count: Int) {
+        for _ in 0..<count where index < text.count {
+            if text[index] == "\n" {
+                code.append("\n")
+                comments.append("\n")
+            } else {
+                code.append(" ")
+            }
+            index += 1
+        }
+    }
+}
