@@ -45,7 +45,7 @@ final class Bench {
     func claim(_ batches: [ClaimedBatch] = []) throws {
         let plan = try #require(machine.claimPlan())
         #expect(batches.count < plan.batchesMax)
-        let mayHoldMore = machine.claimed(batches, plan: plan, leaseUntil: 0, draw: 0)
+        let mayHoldMore = machine.claimed(batches, plan: plan, leaseUntil: .zero, draw: 0)
         #expect(!mayHoldMore)
     }
 }
@@ -101,7 +101,7 @@ final class Bench {
 
         let urgent = claimed(1, lane: .urgent)
         #expect(bench.reserve(1, "a"))
-        bench.machine.handedOver(urgent, leaseUntil: 0, draw: 0)
+        bench.machine.handedOver(urgent, leaseUntil: .zero, draw: 0)
         _ = bench.isDone(10, first.ticket)
         #expect(bench.next().map(\.claimed.lease) == [urgent.lease])
     }
@@ -111,7 +111,7 @@ final class Bench {
         try bench.claim()
         #expect(bench.reserve(600, "a"))
         let batch = claimed(600)
-        bench.machine.handedOver(batch, leaseUntil: 0, draw: 0)
+        bench.machine.handedOver(batch, leaseUntil: .zero, draw: 0)
         let work = try #require(bench.next().first)
         #expect(bench.isDone(200, work.ticket) == false)
         #expect(bench.isDone(400, work.ticket) == true)

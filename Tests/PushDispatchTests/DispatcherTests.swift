@@ -38,7 +38,7 @@ final class ScriptedSender: APNSSender {
 @Suite struct Dispatching {
     /// Lets a dispatcher claim `batch` at `now` and returns the first settlement that it writes.
     static func settlement(
-        of batch: ClaimedBatch, by sender: ScriptedSender?, now: Int64 = 1_000_000, monotonic: UInt64 = 1
+        of batch: ClaimedBatch, by sender: ScriptedSender?, now: Int64 = 1_000_000, monotonic: Duration = .seconds(1)
     ) async throws -> Settlement {
         let sink = SettlementSink()
         sink.state.withLock { $0.claimable = [batch] }
@@ -46,7 +46,7 @@ final class ScriptedSender: APNSSender {
         let dispatcher = Dispatcher(
             queue: sink, recorder: recorder, senders: sender.map { [AppID("a"): $0] } ?? [:],
             configuration: DispatchConfiguration(),
-            clock: DispatchClock(wall: { WallTime(milliseconds: now) }, monotonic: { monotonic }),
+            clock: QueueClock(wall: { WallTime(milliseconds: now) }, monotonic: { monotonic }),
             logger: Logger(label: "test")
         )
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -27,8 +27,8 @@ package struct DispatchStateMachine {
         /// Pushes not yet answered; the batch is done with when none is left.
         package var unanswered: Int
         package var isSent = false
-        /// The lease holds until then, by the monotonic clock in nanoseconds.
-        package var leaseUntil: UInt64
+        /// The lease holds until then, by the monotonic clock.
+        package var leaseUntil: Duration
         /// Shared by all retries of the batch, so that they stay together.
         package let draw: Double
 
@@ -105,7 +105,7 @@ package struct DispatchStateMachine {
     /// The answer to a claim made by `plan`.
     ///
     /// - Returns: whether more may wait, so that it is worth asking again at once.
-    package mutating func claimed(_ batches: [ClaimedBatch], plan: ClaimPlan, leaseUntil: UInt64, draw: Double) -> Bool {
+    package mutating func claimed(_ batches: [ClaimedBatch], plan: ClaimPlan, leaseUntil: Duration, draw: Double) -> Bool {
         for batch in batches {
             take(batch.pendingCount, of: batch.batch.app)
             add(batch, leaseUntil: leaseUntil, draw: draw)
@@ -124,11 +124,11 @@ package struct DispatchStateMachine {
     }
 
     /// A batch that came by the hot hand-off; its room was reserved.
-    package mutating func handedOver(_ batch: ClaimedBatch, leaseUntil: UInt64, draw: Double) {
+    package mutating func handedOver(_ batch: ClaimedBatch, leaseUntil: Duration, draw: Double) {
         add(batch, leaseUntil: leaseUntil, draw: draw)
     }
 
-    private mutating func add(_ batch: ClaimedBatch, leaseUntil: UInt64, draw: Double) {
+    private mutating func add(_ batch: ClaimedBatch, leaseUntil: Duration, draw: Double) {
         let ticket = nextTicket
         nextTicket += 1
         works[ticket] = Work(
@@ -190,7 +190,7 @@ package struct DispatchStateMachine {
     /// Every batch that is still ours, settling ones included: their outcomes need the lease until they are durable.
     package var leases: [Lease] { Array(tickets.keys) + Array(settling.keys) }
 
-    package mutating func renewed(_ leases: [Lease], until: UInt64) {
+    package mutating func renewed(_ leases: [Lease], until: Duration) {
         for lease in leases { if let ticket = tickets[lease] { works[ticket]!.leaseUntil = until } }
     }
 

@@ -34,19 +34,6 @@ package struct DispatchConfiguration: Sendable {
     }
 }
 
-/// The clocks that dispatch goes by.
-package struct DispatchClock: Sendable {
-    /// For expiry, schedule and records.
-    package var wall: @Sendable () -> WallTime
-    /// Monotonic nanoseconds, for leases and intervals.
-    package var monotonic: @Sendable () -> UInt64
-
-    package init(wall: @escaping @Sendable () -> WallTime, monotonic: @escaping @Sendable () -> UInt64) {
-        self.wall = wall
-        self.monotonic = monotonic
-    }
-}
-
 /// Takes claimed batches, hands them to the APNs clients and turns answers into outcomes and retries.
 ///
 /// Works per batch and per piece of answers; per push it runs the delivery policy and nothing else.
@@ -55,7 +42,7 @@ package final class Dispatcher: Sendable {
     private let recorder: OutcomeRecorder
     private let senders: [AppID: any APNSSender]
     private let configuration: DispatchConfiguration
-    private let clock: DispatchClock
+    private let clock: QueueClock
     private let logger: Logger
     private let machine: Mutex<DispatchStateMachine>
     private let wake = Signal()
@@ -63,7 +50,7 @@ package final class Dispatcher: Sendable {
 
     package init(
         queue: any DurableQueue, recorder: OutcomeRecorder, senders: [AppID: any APNSSender],
-        configuration: DispatchConfiguration, clock: DispatchClock, logger: Logger
+        configuration: DispatchConfiguration, clock: QueueClock, logger: Logger
     ) {
         self.queue = queue
         self.recorder = recorder
@@ -116,7 +103,7 @@ package final class Dispatcher: Sendable {
 
     private func claim(_ plan: DispatchStateMachine.ClaimPlan) async throws -> Bool {
         // The lease counts from before the question, so our idea of its end is never later than the store's.
-        let leaseUntil = clock.monotonic() + UInt64(configuration.lease.milliseconds) * 1_000_000
+        let leaseUntil = clock.monotonic() + configuration.lease
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps
         )
@@ -142,7 +129,7 @@ package final class Dispatcher: Sendable {
             try? await Task.sleep(for: configuration.renewEvery)
             let leases = machine.withLock { $0.leases }
             guard !leases.isEmpty, !Task.isCancelled else { continue }
-            let until = clock.monotonic() + UInt64(configuration.lease.milliseconds) * 1_000_000
+            let until = clock.monotonic() + configuration.lease
             do {
                 let lost = try await queue.renew(leases, for: configuration.lease)
                 machine.withLock { machine in
@@ -172,7 +159,7 @@ package final class Dispatcher: Sendable {
             giveBack(work, code: .unknownApp, after: configuration.policy.credentialPause, now: now)
             return
         }
-        guard work.leaseUntil > clock.monotonic() + UInt64(configuration.requestTimeout.milliseconds) * 1_000_000 else {
+        guard work.leaseUntil > clock.monotonic() + configuration.requestTimeout else {
             // Too little of the lease is left to wait for an answer: somebody may own the batch by then.
             giveBack(work, code: .none, after: .zero, now: now)
             return
@@ -314,7 +301,7 @@ extension Dispatcher: HotHandoff {
 
     package func handOver(_ batch: ClaimedBatch) {
         // The batch was claimed a moment ago, by the write that has just returned; renewal begins within 5 s.
-        let leaseUntil = clock.monotonic() + UInt64(configuration.lease.milliseconds) * 1_000_000
+        let leaseUntil = clock.monotonic() + configuration.lease
         let draw = Double.random(in: 0..<1)
         machine.withLock { $0.handedOver(batch, leaseUntil: leaseUntil, draw: draw) }
         counters.batchesHandedOver.add(1, ordering: .relaxed)

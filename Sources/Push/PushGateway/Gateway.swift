@@ -52,7 +52,7 @@ package final class Gateway: Sendable {
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory, queue: store, outcomes: store,
             handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems },
-            wallClock: SystemClock.wall, logger: logger
+            wallClock: QueueClock.system.wall, logger: logger
         )
     }
 

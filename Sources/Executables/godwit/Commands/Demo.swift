@@ -1,4 +1,5 @@
 import APNSSimulator
+import APNSWire
 import ArgumentParser
 import AsyncHTTPClient
 import Foundation
@@ -91,8 +92,8 @@ struct DemoPushes {
     /// The device of the third sample is gone.
     static func script(_ simulator: Simulator) {
         let yesterday = Int64(Date().timeIntervalSince1970 - 86_400) * 1000
-        guard let token = DeviceTokenText.token(deadToken) else { return }
-        simulator.setTokenState(.unregistered(timestamp: yesterday), of: token)
+        guard let token = DeviceToken(hex: deadToken) else { return }
+        simulator.setTokenState(.unregistered(at: yesterday), of: token)
     }
 
     func run(storedIn directory: String, control: String) async throws {

@@ -1,4 +1,5 @@
 import ArgumentParser
+@preconcurrency import Dispatch
 import Foundation
 import Synchronization
 
@@ -43,7 +44,8 @@ enum Termination {
     }
 
     private static let state = Mutex(State())
-    private static let sources: [any DispatchSourceSignal] = [SIGINT, SIGTERM].map { number in
+    // SAFETY: made once, never changed; it only keeps the sources alive.
+    nonisolated(unsafe) private static let sources: [any DispatchSourceSignal] = [SIGINT, SIGTERM].map { number in
         signal(number, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
         source.setEventHandler { arrived() }

@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 import JSONText
 
 /// Puts lines together from chunks, in memory bounded by the longest line.

@@ -1,4 +1,4 @@
-package import APNSWire
+import APNSWire
 
 /// Accepted pushes whose verdict is not known yet, first in, first out: 16 bytes each.
 package struct PendingPushes {

@@ -83,7 +83,7 @@ package struct SendSummary {
     }
 
     private var headline: String {
-        package var text = "\(accepted.grouped) of \(answered.grouped) pushes accepted in \(acceptTime.short)"
+        var text = "\(accepted.grouped) of \(answered.grouped) pushes accepted in \(acceptTime.short)"
         if accepted > 1 { text += ", \(accepted.perSecond(in: acceptTime).grouped)/s" }
         if let settleTime { text += "; verdicts after \(settleTime.short)" }
         return text
