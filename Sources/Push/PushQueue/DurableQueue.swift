@@ -1,4 +1,4 @@
-import PushModel
+package import PushModel
 
 /// Where batches wait. Every backend passes `QueueConformance`.
 ///
