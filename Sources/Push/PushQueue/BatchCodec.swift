@@ -1,6 +1,6 @@
-internal import APNSWire
-package import Foundation
-package import PushModel
+import APNSWire
+import Foundation
+import PushModel
 import SwiftProtobuf
 
 /// A batch as the bytes that every backend stores: `godwit.v1.Batch`.

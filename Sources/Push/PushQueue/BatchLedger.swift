@@ -1,4 +1,4 @@
-package import PushModel
+import PushModel
 
 /// What is known of the pushes of one batch: which are settled, and when the others may be tried again.
 ///

@@ -1,5 +1,5 @@
-package import Foundation
-package import PushModel
+import Foundation
+import PushModel
 import SwiftProtobuf
 
 /// Some news of the pushes of one batch: what one write records.

@@ -1,4 +1,4 @@
-package import PushModel
+import PushModel
 
 /// The two clocks of a queue that lives in this process.
 package struct QueueClock: Sendable {

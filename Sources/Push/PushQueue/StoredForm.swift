@@ -1,6 +1,6 @@
-internal import APNSWire
-package import Foundation
-package import PushModel
+import APNSWire
+import Foundation
+import PushModel
 
 extension BatchID {
     /// The 16 bytes of the UUID, big-endian.

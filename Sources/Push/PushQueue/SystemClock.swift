@@ -1,5 +1,5 @@
-internal import Foundation
-internal import PushModel
+import Foundation
+import PushModel
 
 extension QueueClock {
     /// The machine's clocks.
