@@ -1,0 +1,88 @@
+import APNSWire
+import Synchronization
+
+/// What judging a request needs to know of its connection, with the last answers at hand: neighbouring requests are
+/// alike, so most questions are settled by one comparison of bytes.
+struct ConnectionContext {
+    private(set) var authentication = ConnectionAuthentication()
+    /// UNIX milliseconds, read once for all that arrives together.
+    var now: Int64 = 0
+
+    private let verifier: ProviderTokenVerifier
+    private let topics: TopicTable
+    private var lastTopic: (bytes: [UInt8], index: UInt16) = ([], 0)
+    private var lastAllowed: (topic: UInt16, pushType: PushType?, isAllowed: Bool)?
+
+    init(verifier: ProviderTokenVerifier, topics: TopicTable) {
+        self.verifier = verifier
+        self.topics = topics
+    }
+
+    mutating func authenticate(_ authorization: UnsafeRawBufferPointer) -> APNSReason? {
+        let keyID = authentication.current?.keyID
+        let reason = authentication.check(authorization, now: now / 1000, verifier: verifier)
+        if authentication.current?.keyID != keyID { lastAllowed = nil }
+        return reason
+    }
+
+    mutating func topicIndex(of name: UnsafeRawBufferPointer) -> UInt16 {
+        if name.equals(lastTopic.bytes) { return lastTopic.index }
+        let bytes = Array(name)
+        lastTopic = (bytes, topics.index(of: bytes))
+        return lastTopic.index
+    }
+
+    mutating func isTopicAllowed(_ topic: UInt16, _ pushType: PushType?) -> Bool {
+        if let last = lastAllowed, last.topic == topic, last.pushType == pushType { return last.isAllowed }
+        let isAllowed = topics.isAllowed(topic, pushType, key: authentication.current?.key)
+        lastAllowed = (topic, pushType, isAllowed)
+        return isAllowed
+    }
+}
+
+/// The topics that clients have named, as small numbers.
+final class TopicTable: Sendable {
+    /// Topics told apart; those past it are all called `(other)`.
+    static let countMax = 10_000
+
+    private struct Names {
+        var indexes: [[UInt8]: UInt16] = [:]
+        var names = [""]
+    }
+
+    private let names = Mutex(Names())
+    private let allowed: Set<String>?
+
+    init(allowed: Set<String>?) {
+        self.allowed = allowed
+    }
+
+    /// 0 for the empty topic.
+    func index(of topic: [UInt8]) -> UInt16 {
+        if topic.isEmpty { return 0 }
+        return names.withLock { table in
+            if let index = table.indexes[topic] { return index }
+            let isFull = table.names.count > Self.countMax
+            let name = isFull ? "(other)" : String(decoding: topic, as: UTF8.self)
+            if isFull, table.names.last == name { return UInt16(table.names.count - 1) }
+            table.names.append(name)
+            let index = UInt16(table.names.count - 1)
+            if !isFull { table.indexes[topic] = index }
+            return index
+        }
+    }
+
+    func name(of index: UInt16) -> String { names.withLock { $0.names[Int(index)] } }
+
+    /// Whether the topic is a permitted bundle ID plus the suffix of the push type. Without a push type any suffix does.
+    func isAllowed(_ index: UInt16, _ pushType: PushType?, key: SimulatorSigningKey?) -> Bool {
+        if allowed == nil, key?.topics == nil { return true }
+        let topic = name(of: index)
+        let suffixes = pushType.map { [$0.topicSuffix] } ?? PushType.allCases.map(\.topicSuffix)
+        return suffixes.contains { suffix in
+            guard topic.hasSuffix(suffix) else { return false }
+            let bundleID = String(topic.dropLast(suffix.count))
+            return allowed?.contains(bundleID) ?? true && key?.topics?.contains(bundleID) ?? true
+        }
+    }
+}

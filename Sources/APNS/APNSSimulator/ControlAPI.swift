@@ -1,0 +1,183 @@
+import APNSWire
+import Hummingbird
+import JSONText
+import NIOCore
+
+/// What can be asked of a simulator and told to it over HTTP. For tests and demos on loopback: it has no
+/// authentication and shows what was pushed.
+struct ControlAPI: Sendable {
+    /// Largest request body in bytes.
+    private static let bodyBytesMax = 256 * 1024
+    /// Ids written at once: about 600 KB.
+    private static let idsPerChunk = 16_384
+    private static let pushesPerAnswerMax = 10_000
+
+    let state: SimulatorState
+
+    func router() -> Router<BasicRequestContext> {
+        let router = Router()
+        router.add(middleware: ProblemMiddleware())
+        router.get("/healthz") { _, _ in Self.text("ok\n") }
+        router.get("/counters") { _, _ in Self.json(state.counters.json()) }
+        router.get("/pushes") { request, _ in try pushes(request) }
+        router.get("/ids") { _, _ in ids() }
+        router.put("/tokens/:token") { request, context in
+            let token = try token(context)
+            let body = try await body(request)
+            let tokenState = try Self.refusing { () throws(ControlDocumentError) in
+                try SimulatedTokenState(json: body, now: state.configuration.clock())
+            }
+            guard state.setTokenState(tokenState, of: token.bytes) else {
+                throw Problem(.tooManyRequests, "\(SimulatorState.tokenStatesMax) tokens have a state already")
+            }
+            return Response(status: .noContent)
+        }
+        router.delete("/tokens/:token") { _, context in
+            _ = state.setTokenState(nil, of: try token(context).bytes)
+            return Response(status: .noContent)
+        }
+        router.put("/faults") { request, _ in
+            let body = try await body(request)
+            state.setFaults(try Self.refusing { () throws(ControlDocumentError) in try FaultPlan(json: body) })
+            return Response(status: .noContent)
+        }
+        router.delete("/faults") { _, _ in
+            state.setFaults(FaultPlan())
+            return Response(status: .noContent)
+        }
+        router.post("/reset") { _, _ in
+            state.reset()
+            return Response(status: .noContent)
+        }
+        return router
+    }
+
+    private func pushes(_ request: Request) throws -> Response {
+        let query = request.uri.queryParameters
+        let after = try Self.number(query["after"], "after", 0...Int.max) ?? 0
+        let limit = try Self.number(query["limit"], "limit", 1...Self.pushesPerAnswerMax) ?? 1000
+        let tokens = query["tokens"].map(String.init) ?? "short"
+        guard ["short", "full"].contains(tokens) else { throw Problem(.badRequest, "tokens must be short or full") }
+        var bytes: [UInt8] = []
+        for push in state.pushes(after: UInt64(after), limit: limit) {
+            push.appendJSON(to: &bytes, showsToken: tokens == "full")
+            bytes.append(UInt8(ascii: "\n"))
+        }
+        return Self.response(bytes, "application/x-ndjson")
+    }
+
+    /// Streamed in pieces, each looked up by number: pushes that arrive meanwhile come too, and what the log has
+    /// dropped meanwhile is left out.
+    private func ids() -> Response {
+        let state = state
+        let body = ResponseBody { writer in
+            var (next, last) = state.takenIDNumbers
+            while next <= last {
+                let ids = state.takenIDs(after: next - 1, limit: Self.idsPerChunk)
+                if ids.isEmpty { break }
+                var chunk = ByteBuffer()
+                chunk.reserveCapacity(ids.count * (APNSID.textLength + 1))
+                for id in ids {
+                    chunk.writeWithUnsafeMutableBytes(minimumWritableBytes: APNSID.textLength + 1) { output in
+                        id.write(to: output)
+                        output[APNSID.textLength] = UInt8(ascii: "\n")
+                        return APNSID.textLength + 1
+                    }
+                }
+                try await writer.write(chunk)
+                next += UInt64(ids.count)
+            }
+            try await writer.finish(nil)
+        }
+        return Response(status: .ok, headers: [.contentType: "text/plain; charset=utf-8"], body: body)
+    }
+
+    // MARK: In
+
+    private func token(_ context: BasicRequestContext) throws -> DeviceToken {
+        guard let token = DeviceToken(hex: context.parameters.get("token") ?? "") else {
+            throw Problem(.badRequest, "a token is 2 to 200 hexadecimal digits")
+        }
+        return token
+    }
+
+    private func body(_ request: Request) async throws -> [UInt8] {
+        var request = request
+        do {
+            return Array(try await request.collectBody(upTo: Self.bodyBytesMax).readableBytesView)
+        } catch is NIOTooManyBytesError {
+            throw Problem(.contentTooLarge, "the body is larger than \(Self.bodyBytesMax) bytes")
+        }
+    }
+
+    private static func refusing<Value>(_ read: () throws(ControlDocumentError) -> Value) throws -> Value {
+        do throws(ControlDocumentError) {
+            return try read()
+        } catch {
+            throw Problem(.badRequest, error.description)
+        }
+    }
+
+    private static func number(_ text: Substring?, _ name: String, _ range: ClosedRange<Int>) throws -> Int? {
+        guard let text else { return nil }
+        guard let number = Int(text), range.contains(number) else {
+            throw Problem(.badRequest, "\(name) must be a number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    // MARK: Out
+
+    private static func text(_ text: String) -> Response { response(Array(text.utf8), "text/plain; charset=utf-8") }
+
+    private static func json(_ bytes: [UInt8]) -> Response { response(bytes, "application/json") }
+
+    private static func response(_ bytes: [UInt8], _ contentType: String) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: contentType], body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+        )
+    }
+}
+
+/// An error answer in the form of RFC 9457.
+struct Problem: HTTPResponseError {
+    let status: HTTPResponse.Status
+    let detail: String
+
+    init(_ status: HTTPResponse.Status, _ detail: String) {
+        self.status = status
+        self.detail = detail
+    }
+
+    func response(from request: Request, context: some RequestContext) throws -> Response {
+        var body: [UInt8] = []
+        JSONWriter.append("{\"title\":", to: &body)
+        JSONWriter.appendString(status.reasonPhrase, to: &body)
+        JSONWriter.append(",\"status\":", to: &body)
+        JSONWriter.appendInteger(status.code, to: &body)
+        JSONWriter.append(",\"detail\":", to: &body)
+        JSONWriter.appendString(detail, to: &body)
+        JSONWriter.append("}", to: &body)
+        return Response(
+            status: status, headers: [.contentType: "application/problem+json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body))
+        )
+    }
+}
+
+/// Gives the framework's own errors (no such route, for one) the same form.
+private struct ProblemMiddleware: RouterMiddleware {
+    func handle(
+        _ request: Request, context: BasicRequestContext,
+        next: (Request, BasicRequestContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let problem as Problem {
+            return try problem.response(from: request, context: context)
+        } catch let error as HTTPError {
+            return try Problem(error.status, error.body ?? error.status.reasonPhrase)
+                .response(from: request, context: context)
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import Hummingbird
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// Runs the control API on a port of its own, HTTP/1.1, on the simulator's threads.
+final class ControlServer: Sendable {
+    let port: Int
+    private let services: ServiceGroup
+    private let running: Task<Void, any Error>
+
+    /// - Returns: nil when the configuration wants none.
+    static func start(
+        _ state: SimulatorState, _ threads: MultiThreadedEventLoopGroup
+    ) async throws -> ControlServer? {
+        guard let port = state.configuration.controlPort else { return nil }
+        let host = state.configuration.host
+        var logger = Logger(label: "simulator.control")
+        logger.logLevel = .critical
+        let listening = threads.any().makePromise(of: Int.self)
+        let application = Application(
+            router: ControlAPI(state: state).router(),
+            configuration: ApplicationConfiguration(address: .hostname(host, port: port)),
+            onServerRunning: { channel in listening.succeed(channel.localAddress?.port ?? port) },
+            eventLoopGroupProvider: .shared(threads),
+            logger: logger
+        )
+        var services = ServiceGroupConfiguration(services: [application], logger: logger)
+        services.maximumGracefulShutdownDuration = state.configuration.shutdownGrace
+        let group = ServiceGroup(configuration: services)
+        // The one task of this library: Hummingbird's server is a `run()` that ends when it is told to.
+        let running = Task {
+            do {
+                try await group.run()
+            } catch {
+                listening.fail(SimulatorError.cannotListen(host: host, port: port, reason: "\(error)"))
+                throw error
+            }
+        }
+        return ControlServer(port: try await listening.futureResult.get(), services: group, running: running)
+    }
+
+    private init(port: Int, services: ServiceGroup, running: Task<Void, any Error>) {
+        self.port = port
+        self.services = services
+        self.running = running
+    }
+
+    func stop() async {
+        await services.triggerGracefulShutdown()
+        _ = await running.result
+    }
+}
