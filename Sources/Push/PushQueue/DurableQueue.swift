@@ -1,4 +1,4 @@
-package import PushModel
+import PushModel
 
 /// Where batches wait. Every backend passes `QueueConformance`.
 ///
