@@ -1,0 +1,77 @@
+import Foundation
+import Logging
+import PushModel
+import PushQueue
+import PushQueueConformance
+import SQLiteBackend
+import Synchronization
+
+/// A folder of its own, removed when it goes out of scope.
+final class TemporaryFolder: Sendable {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.path + "/godwit-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
+
+/// Clocks that move when they are told to.
+final class ManualClock: Sendable {
+    private let elapsed = Mutex(Duration.zero)
+    private let start = WallTime(milliseconds: 1_790_000_000_000)
+
+    var now: WallTime { start + elapsed.withLock { $0 } }
+    var queueClock: QueueClock {
+        QueueClock(wall: { self.now }, monotonic: { self.elapsed.withLock { $0 } })
+    }
+
+    func advance(by duration: Duration) {
+        elapsed.withLock { $0 += duration }
+    }
+}
+
+let silence = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
+
+/// An SQLite database under a manual clock.
+final class SQLiteHarness: QueueHarness {
+    private var folder: TemporaryFolder
+    private let clock = ManualClock()
+    private var backend: SQLiteBackend
+    /// Instances that "died": they are kept so that nothing of them is tidied up before the test ends.
+    private var corpses: [(SQLiteBackend, TemporaryFolder)] = []
+
+    init() throws {
+        folder = try TemporaryFolder()
+        backend = try SQLiteBackend.open(folder: folder.path, clock: clock.queueClock, logger: silence)
+    }
+
+    var queue: any QueueInstance { backend }
+    var now: WallTime { clock.now }
+
+    func advance(by duration: Duration) {
+        clock.advance(by: duration)
+    }
+
+    /// What is on the disk at this moment, log included, is all that the next instance gets to see.
+    func crash() throws {
+        let copy = try TemporaryFolder()
+        for name in [SQLiteBackend.fileName, SQLiteBackend.fileName + "-wal"] {
+            try FileManager.default.copyItem(atPath: folder.path + "/" + name, toPath: copy.path + "/" + name)
+        }
+        corpses.append((backend, folder))
+        folder = copy
+        backend = try SQLiteBackend.open(folder: copy.path, clock: clock.queueClock, logger: silence)
+    }
+
+    func openSecond() -> (any QueueInstance)? { nil }
+
+    func close() async {
+        await backend.close()
+        for (backend, _) in corpses { await backend.close() }
+    }
+}
