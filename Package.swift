@@ -231,7 +231,7 @@ let package = Package(
         ),
         .testTarget(
             name: "APNSSimulatorTests",
-            dependencies: ["APNSSimulator", "APNSWire", "PushTesting"],
+            dependencies: ["APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting"],
             swiftSettings: settings
         ),
         .testTarget(name: "PushModelTests", dependencies: ["PushModel", "APNSWire"], swiftSettings: settings),

@@ -101,21 +101,20 @@ import Testing
             let streams = try (0..<100).map {
                 try client.session.submitRequest(.request(), body: body, tag: UInt32(round * 100 + $0))
             }
-            // A third is reset before anything came out, a third with its body half sent, a third by the server.
+            // A third is reset before anything came out, a third with its body half sent, a third by the server. Only
+            // at first by the client: past a thousand, the library's guard against rapid resets (CVE-2023-44487) ends
+            // the connection.
+            let resetter = round < 25 ? client : server
             for stream in streams where stream / 2 % 3 == 0 { client.session.reset(stream, code: .cancel) }
             let bytes = try client.drain()
-            for stream in streams where stream / 2 % 3 == 1 { client.session.reset(stream, code: .cancel) }
             try server.receive(bytes)
+            for stream in streams where stream / 2 % 3 == 1 { resetter.session.reset(stream, code: .cancel) }
             for stream in streams where stream / 2 % 3 == 2 { server.session.reset(stream, code: .refusedStream) }
             try Peer.talk(client, server)
-            let ended = client.events.filter { event in
-                switch event {
-                case .closed, .notSent: true
-                default: false
-                }
-            }
-            #expect(ended.count == 100)
-            if ended.count != 100 { print(ended.prefix(30)); return }
+            let notSent = client.events.filter { if case .notSent = $0 { true } else { false } }
+            let closed = client.events.filter { if case .closed = $0 { true } else { false } }
+            #expect((33...34).contains(notSent.count))
+            #expect(notSent.count + closed.count == 100)
             client.clear()
             server.clear()
         }

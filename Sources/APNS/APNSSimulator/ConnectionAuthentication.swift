@@ -4,13 +4,15 @@ import APNSWire
 ///
 /// Source: Apple, "Establishing a token-based connection to APNs": a connection belongs to one team; a token is good
 /// for an hour and may be replaced once in 20 minutes.
-struct ConnectionAuthentication {
+package struct ConnectionAuthentication {
     /// Seconds between the issue times of two tokens of one connection.
     static let renewalIntervalMin: Int64 = 20 * 60
 
     private(set) var current: VerifiedToken?
     /// Requests that were written before the newest token may still carry it.
     private var previous: VerifiedToken?
+
+    package init() {}
 
     /// True once a valid token has been seen.
     var isAuthenticated: Bool { current != nil }
@@ -19,7 +21,7 @@ struct ConnectionAuthentication {
     ///
     /// - Parameter now: UNIX seconds.
     /// - Returns: nil when it is good.
-    mutating func check(
+    package mutating func check(
         _ authorization: UnsafeRawBufferPointer, now: Int64, verifier: ProviderTokenVerifier
     ) -> APNSReason? {
         if let current, authorization.equals(current.authorization) { return Self.refusal(ofAge: current, now: now) }

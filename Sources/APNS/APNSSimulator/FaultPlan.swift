@@ -15,16 +15,21 @@ public struct FaultPlan: Sendable, Equatable {
     public var isEmpty: Bool { rules.isEmpty }
 
     /// Decides about one push and counts it.
-    mutating func fault(for push: FaultCandidate) -> Fault? {
+    package mutating func fault(for push: FaultCandidate) -> Fault? {
         for index in rules.indices where rules[index].applies(to: push) { return rules[index].fault }
         return nil
     }
 }
 
 /// What a rule can look at.
-struct FaultCandidate {
+package struct FaultCandidate {
     var token: [UInt8]
     var topic: String
+
+    package init(token: [UInt8], topic: String) {
+        self.token = token
+        self.topic = topic
+    }
 }
 
 /// A condition and what then happens.

@@ -74,7 +74,7 @@ struct VerifiedToken: Sendable {
 }
 
 /// Verifies provider tokens; remembers those it has seen, so that a thousand connections cost one verification.
-final class ProviderTokenVerifier: Sendable {
+package final class ProviderTokenVerifier: Sendable {
     /// Tokens remembered. One per key and hour is usual.
     private static let cachedMax = 256
     /// A longer `authorization` is no provider token.
@@ -85,7 +85,7 @@ final class ProviderTokenVerifier: Sendable {
     private let environment: SimulatorConfiguration.Environment
     private let cache = Mutex<[[UInt8]: VerifiedToken]>([:])
 
-    init(_ configuration: SimulatorConfiguration) {
+    package init(_ configuration: SimulatorConfiguration) {
         environment = configuration.environment
         switch configuration.authentication {
         case .signingKeys(let keys):

@@ -27,22 +27,21 @@ public struct ReceivedPush: Sendable, Equatable {
 }
 
 /// The last `capacity` elements of a sequence, by their number.
-struct Ring<Element> {
+package struct Ring<Element> {
     let capacity: Int
     private var elements: [Element] = []
     private var oldest = 0
     /// How many have ever been appended.
-    private(set) var total: UInt64 = 0
+    package private(set) var total: UInt64 = 0
 
-    init(capacity: Int) {
+    package init(capacity: Int) {
         self.capacity = capacity
     }
 
-    var count: Int { elements.count }
     /// The number of the oldest element that is left; numbers count from 1.
-    var firstNumber: UInt64 { total - UInt64(elements.count) + 1 }
+    package var firstNumber: UInt64 { total - UInt64(elements.count) + 1 }
 
-    mutating func append(_ element: Element) {
+    package mutating func append(_ element: Element) {
         total += 1
         guard capacity > 0 else { return }
         if elements.count < capacity {
@@ -54,7 +53,7 @@ struct Ring<Element> {
     }
 
     /// Those numbered above `number`, oldest first, at most `limit`.
-    func elements(after number: UInt64, limit: Int) -> [Element] {
+    package func elements(after number: UInt64, limit: Int) -> [Element] {
         let skipped = number < firstNumber ? 0 : number - firstNumber + 1
         guard skipped < UInt64(elements.count) else { return [] }
         let start = Int(skipped)

@@ -1,18 +1,20 @@
 import APNSWire
 
 /// What is wrong with one request, as a set in one word.
-struct ReasonSet: Equatable {
+package struct ReasonSet: Equatable {
     private var bits: UInt64 = 0
 
-    var isEmpty: Bool { bits == 0 }
+    package init() {}
+
+    package var isEmpty: Bool { bits == 0 }
 
     @inline(__always)
-    mutating func insert(_ reason: APNSReason) { bits |= Self.bit(reason) }
+    package mutating func insert(_ reason: APNSReason) { bits |= Self.bit(reason) }
 
-    func contains(_ reason: APNSReason) -> Bool { bits & Self.bit(reason) != 0 }
+    package func contains(_ reason: APNSReason) -> Bool { bits & Self.bit(reason) != 0 }
 
     /// The one that is told: the first in the order of the checks.
-    func first(in order: [APNSReason] = Self.order) -> APNSReason? { order.first(where: contains) }
+    package func first(in order: [APNSReason] = Self.order) -> APNSReason? { order.first(where: contains) }
 
     // Raw values are below 64, which a test checks.
     @inline(__always)
@@ -20,7 +22,7 @@ struct ReasonSet: Equatable {
 
     /// Apple documents no order. This one looks at who asks before at what is asked, and at the token's fate and the
     /// body last.
-    static let order: [APNSReason] = [
+    package static let order: [APNSReason] = [
         .methodNotAllowed, .badPath, .duplicateHeaders,
         .missingProviderToken, .invalidProviderToken, .badEnvironmentKeyIdInToken, .unrelatedKeyIdInToken,
         .expiredProviderToken, .tooManyProviderTokenUpdates,

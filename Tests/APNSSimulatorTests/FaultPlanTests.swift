@@ -1,0 +1,148 @@
+import APNSSimulator
+import APNSWire
+import HTTP2Session
+import Testing
+
+@Suite struct `A plan of faults` {
+    private func hits(_ rule: FaultRule, of count: Int, token: [UInt8] = [0xAB, 0xCD], topic: String = "a") -> [Int] {
+        var plan = FaultPlan([rule])
+        return (1...count).filter { _ in plan.fault(for: FaultCandidate(token: token, topic: topic)) != nil }
+    }
+
+    private func rule(_ change: (inout FaultRule) -> Void = { _ in }) -> FaultRule {
+        var rule = FaultRule(Fault(.stall))
+        change(&rule)
+        return rule
+    }
+
+    @Test func `a rule without a condition applies to all`() {
+        #expect(hits(rule(), of: 3) == [1, 2, 3])
+    }
+
+    @Test func `rules look at token and topic`() {
+        #expect(hits(rule { $0.tokenPrefix = [0xAB] }, of: 2) == [1, 2])
+        #expect(hits(rule { $0.tokenPrefix = [0xCD] }, of: 2).isEmpty)
+        #expect(hits(rule { $0.tokenPrefix = [0xAB, 0xCD, 0xEF] }, of: 2).isEmpty)
+        #expect(hits(rule { $0.topic = "a" }, of: 2) == [1, 2])
+        #expect(hits(rule { $0.topic = "b" }, of: 2).isEmpty)
+    }
+
+    @Test func `rules count the pushes that match`() {
+        #expect(hits(rule { $0.nth = 3 }, of: 9) == [3])
+        #expect(hits(rule { $0.every = 4 }, of: 12) == [4, 8, 12])
+        #expect(hits(rule { $0.times = 2 }, of: 9) == [1, 2])
+        #expect(hits(rule { ($0.every, $0.times) = (3, 2) }, of: 30) == [3, 6])
+    }
+
+    @Test func `chance comes from the seed`() {
+        func chosen(_ seed: UInt64, _ share: Double) -> [Int] {
+            var rule = FaultRule(Fault(.close), seed: seed)
+            rule.probability = share
+            return hits(rule, of: 10_000)
+        }
+        #expect(chosen(1, 0.1) == chosen(1, 0.1))
+        #expect(chosen(1, 0.1) != chosen(2, 0.1))
+        #expect((900...1100).contains(chosen(1, 0.1).count))
+        #expect(chosen(1, 0).isEmpty)
+        #expect(chosen(1, 1).count == 10_000)
+    }
+
+    @Test func `the first rule that applies wins, and the rest do not count the push`() {
+        var first = FaultRule(Fault(.stall))
+        first.nth = 2
+        var second = FaultRule(Fault(.close))
+        second.nth = 2
+        var plan = FaultPlan([first, second])
+        let faults = (0..<4).map { _ in plan.fault(for: FaultCandidate(token: [1], topic: ""))?.kind }
+        #expect(faults == [nil, .stall, .close, nil])
+    }
+
+    @Test func `every member of a document is read`() throws {
+        let plan = try FaultPlan(
+            json: Array(
+                #"""
+                {"rules": [
+                  {"token": "abCD", "topic": "t", "nth": 1, "every": 2, "probability": 2.5e-1, "seed": 9, "times": 3,
+                   "action": "answer", "status": 503, "reason": "Sh\u006ftdown", "retry_after": 4, "timestamp": 5,
+                   "delay_ms": 6, "taken": true},
+                  {"action": "answer", "status": 500, "body": "<html>"},
+                  {"action": "accept", "delay_ms": 1}, {"action": "stall"}, {"action": "close", "taken": true},
+                  {"action": "reset"}, {"action": "reset", "code": "REFUSED_STREAM"},
+                  {"action": "goaway"}, {"action": "goaway", "last_stream": 7, "code": 11, "debug": "calm"}
+                ]}
+                """#.utf8
+            )
+        )
+        var first = FaultRule(
+            Fault(
+                .answer(FaultAnswer(status: 503, reason: "Shotdown", retryAfter: 4, timestamp: 5)),
+                delay: .milliseconds(6), isTaken: true
+            ),
+            seed: 9
+        )
+        first.tokenPrefix = [0xAB, 0xCD]
+        first.topic = "t"
+        (first.nth, first.every, first.times, first.probability) = (1, 2, 3, 0.25)
+        #expect(plan.rules[0] == first)
+        let faults: [Fault] = [
+            Fault(.answer(FaultAnswer(status: 500, body: Array("<html>".utf8)))),
+            Fault(.accept, delay: .milliseconds(1)), Fault(.stall), Fault(.close, isTaken: true),
+            Fault(.reset(.internalError)), Fault(.reset(.refusedStream)),
+            Fault(.goAway(lastStream: nil, code: .noError, debugData: [])),
+            Fault(.goAway(lastStream: 7, code: .enhanceYourCalm, debugData: Array("calm".utf8))),
+        ]
+        #expect(plan.rules.dropFirst().map(\.fault) == faults)
+        #expect(try FaultPlan(json: Array(#"{"rules":[]}"#.utf8)).isEmpty)
+    }
+
+    static let wrong: [(String, String)] = [
+        ("", "not the JSON"), ("{", "not the JSON"), (#"{"rules":[]} x"#, "not the JSON"), ("[]", "must be an object"),
+        ("{}", "no \"rules\""), (#"{"rules":{}}"#, "rules must be an array"), (#"{"rulez":[]}"#, "unknown member \"rulez\""),
+        (#"{"rules":[1]}"#, "rules[0] must be an object"), (#"{"rules":[{}]}"#, "no \"action\""),
+        (#"{"rules":[{"action":"stall"},{"action":"dance"}]}"#, "rules[1].action must be"),
+        (#"{"rules":[{"action":"answer"}]}"#, "no \"status\""),
+        (#"{"rules":[{"action":"answer","status":700}]}"#, "rules[0].status must be an integer from 200 to 599"),
+        (#"{"rules":[{"action":"answer","status":"503"}]}"#, "rules[0].status must be an integer"),
+        (#"{"rules":[{"action":"answer","status":503.5}]}"#, "rules[0].status must be an integer"),
+        (#"{"rules":[{"action":"stall","status":503}]}"#, "means nothing for the action stall"),
+        (#"{"rules":[{"action":"answer","status":503,"code":1}]}"#, "means nothing for the action answer"),
+        (#"{"rules":[{"action":"stall","probability":2}]}"#, "a number from 0 to 1"),
+        (#"{"rules":[{"action":"stall","token":"xy"}]}"#, "hexadecimal"),
+        (#"{"rules":[{"action":"stall","nth":0}]}"#, "from 1 to"),
+        (#"{"rules":[{"action":"stall","times":1,"times":2}]}"#, "\"times\" twice"),
+        (#"{"rules":[{"action":"reset","code":"NOPE"}]}"#, "no HTTP/2 error code"),
+        (#"{"rules":[{"action":"goaway","last_stream":2}]}"#, "must be odd"),
+        (#"{"rules":[\#(Array(repeating: #"{"action":"stall"}"#, count: 101).joined(separator: ","))]}"#, "more than 100"),
+    ]
+
+    @Test(arguments: wrong) func `a wrong document is refused with its place`(_ json: String, _ words: String) {
+        let error = #expect(throws: ControlDocumentError.self) { try FaultPlan(json: Array(json.utf8)) }
+        #expect(error?.description.contains(words) == true, "\(String(describing: error))")
+    }
+}
+
+@Suite struct `What the simulator remembers` {
+    @Test func `a ring keeps the newest and numbers from one`() {
+        var ring = Ring<Int>(capacity: 3)
+        #expect(ring.elements(after: 0, limit: 10).isEmpty)
+        for number in 1...7 { ring.append(number) }
+        #expect(ring.total == 7 && ring.firstNumber == 5)
+        #expect(ring.elements(after: 0, limit: 10) == [5, 6, 7])
+        #expect(ring.elements(after: 5, limit: 10) == [6, 7])
+        #expect(ring.elements(after: 4, limit: 1) == [5])
+        #expect(ring.elements(after: 7, limit: 10).isEmpty)
+        #expect(ring.elements(after: .max, limit: .max).isEmpty)
+        var none = Ring<Int>(capacity: 0)
+        none.append(1)
+        #expect(none.total == 1 && none.elements(after: 0, limit: 10).isEmpty)
+    }
+
+    @Test func `every reason fits its set`() {
+        for reason in APNSReason.allCases {
+            var set = ReasonSet()
+            set.insert(reason)
+            #expect(APNSReason.allCases.filter(set.contains) == [reason])
+        }
+        #expect(Set(ReasonSet.order).count == ReasonSet.order.count)
+    }
+}
