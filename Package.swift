@@ -226,6 +226,7 @@ let package = Package(
             dependencies: [
                 "APNSKit", "APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOTLS", package: "swift-nio"),
             ] + nio,
             swiftSettings: settings
         ),

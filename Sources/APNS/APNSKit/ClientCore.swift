@@ -136,6 +136,8 @@ final class ClientCore {
 
     /// Hands on the answers of batches that are complete and keeps watch over the others. Called at the end of each turn.
     func turnEnded() {
+        // First, so that who has the last answer in hand finds it counted.
+        publish()
         if !finished.isEmpty {
             let complete = finished
             finished.removeAll(keepingCapacity: true)
@@ -145,7 +147,6 @@ final class ClientCore {
             }
         }
         needsTick()
-        publish()
         finishClosing()
     }
 
@@ -260,6 +261,7 @@ final class ClientCore {
         if batches.contains(where: { $0.deadline <= now }) { expire(now: now) }
         for connection in slot.connections { connection.tick(now: now) }
         if wantsConnection { slot.connectIfNeeded() }
+        publish()
         for batch in batches where batch.unanswered > 0 { handOn(batch) }
         turnEnded()
     }
@@ -290,6 +292,7 @@ final class ClientCore {
     private func finishClosing() {
         guard isClosing, batches.isEmpty else { return }
         for connection in slot.connections { connection.finish(.clientClosed) }
+        publish()
         shared.markClosed()
         for promise in closed { promise.succeed() }
         closed.removeAll()

@@ -89,7 +89,7 @@ package struct StreamTable {
     }
 
     /// A whole answer has come: what it says. nil when the push was settled before.
-    package mutating func answered(_ tag: UInt32) -> (APNSAnswer, unknownReason: String?)? {
+    package func answered(_ tag: UInt32) -> (APNSAnswer, unknownReason: String?)? {
         let stream = streams[Int(tag)]
         guard stream.state == .sent || stream.state == .unsent, stream.status >= 200 else { return nil }
         if stream.status == 200 { return (.accepted, nil) }

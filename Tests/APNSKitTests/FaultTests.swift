@@ -1,0 +1,359 @@
+import APNSKit
+import APNSWire
+import Crypto
+import HTTP2Session
+import Synchronization
+import Testing
+
+/// Connections that end, fall silent, refuse or never come up.
+@Suite struct `Faults` {
+    private func settings(_ streamsMax: UInt32) -> ScriptedServer.Options {
+        ScriptedServer.Options(settings: HTTP2Settings(streamsMax: streamsMax))
+    }
+
+    private func count(_ answers: [APNSAnswer], _ outcome: APNSAnswer.Outcome) -> Int {
+        answers.count { $0.outcome == outcome }
+    }
+
+    // MARK: GOAWAY
+
+    @Test func `after GOAWAY what was not processed moves to another connection`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            guard peer.number == 0 else { return peer.respond(request, 200) }
+            peer.hold(request)
+            guard peer.held.count == 10 else { return }
+            let held = peer.takeHeld()
+            peer.goAway(last: held[4].stream)
+            for request in held.prefix(5) { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port)
+        #expect(await client.send(Samples.batch(10)).allSatisfy { $0 == .accepted })
+        #expect(server.requests.count { $0.connection == 0 } == 10)
+        #expect(server.requests.count { $0.connection == 1 } == 5)
+        #expect(client.snapshot().moved == 5)
+        #expect(client.snapshot().goAways == 1)
+        #expect(Set(server.requests.map { $0["apns-id"]! }).count == 10)
+        await client.shutdown()
+    }
+
+    @Test func `a polite GOAWAY in two steps loses nothing`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            guard peer.number == 0 else { return peer.respond(request, 200) }
+            peer.hold(request)
+            guard peer.held.count == 4 else { return }
+            let held = peer.takeHeld()
+            peer.goAway(last: .max)
+            peer.goAway(last: held[1].stream, debug: #"{"reason":"Shutdown"}"#)
+            for request in held.prefix(2) { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port)
+        #expect(await client.send(Samples.batch(4)).allSatisfy { $0 == .accepted })
+        #expect(server.requests.count { $0.connection == 1 } == 2)
+        await client.shutdown()
+    }
+
+    @Test func `a credential that GOAWAY refuses is reported and not tried again`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            peer.goAway(last: 0, debug: #"{"reason":"BadCertificateEnvironment"}"#)
+        }
+        let client = try Samples.client(port: server.port)
+        let answers = await client.send(Samples.batch(1))
+        #expect(answers == [APNSAnswer(outcome: .refused, reason: .badCertificateEnvironment, failure: .goAway)])
+        #expect(client.snapshot().credentialReason == .badCertificateEnvironment)
+        #expect(server.connections == 1)
+        await client.shutdown()
+    }
+
+    @Test(arguments: ["", "maximum active streams violated", #"{"reason":42}"#, "{", "\u{FFFD}", #"{"reason":"New"}"#])
+    func `debug data of any kind is survived`(_ debug: String) async throws {
+        let server = try await ScriptedServer { peer, request in
+            if peer.number == 0 { peer.goAway(last: 0, .refusedStream, debug: debug) } else { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port)
+        #expect(await client.send(Samples.batch(1)) == [.accepted])
+        #expect(server.requests.count == 2)
+        await client.shutdown()
+    }
+
+    @Test func `streams that a draining connection never answers are ambiguous in the end`() async throws {
+        let server = try await ScriptedServer { peer, request in peer.goAway(last: request.stream) }
+        let client = try Samples.client(port: server.port) { $0.drainTimeout = .milliseconds(100) }
+        #expect(await client.send(Samples.batch(1)) == [.failed(.goAway, .ambiguous)])
+        await client.shutdown()
+    }
+
+    // MARK: Lost connections
+
+    @Test func `what was written on a lost connection is ambiguous, the rest goes on elsewhere`() async throws {
+        let server = try await ScriptedServer(settings(4)) { peer, request in
+            guard peer.number == 0 else { return peer.respond(request, 200) }
+            peer.hold(request)
+            if peer.held.count == 4 { peer.close() }
+        }
+        let client = try Samples.client(port: server.port)
+        let answers = await client.send(Samples.batch(10))
+        #expect(count(answers, .ambiguous) == 4)
+        #expect(answers.prefix(4).allSatisfy { $0.outcome == .ambiguous && $0.failure == .connectionClosed })
+        #expect(answers.suffix(6).allSatisfy { $0 == .accepted })
+        // None of the ambiguous ones was sent twice.
+        #expect(server.requests.count == 10)
+        #expect(client.snapshot().ambiguous == 4)
+        await client.shutdown()
+    }
+
+    @Test func `a server that breaks the protocol costs one connection`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            if peer.number == 0 { peer.write(raw: [UInt8](repeating: 0xFF, count: 64)) } else { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port)
+        #expect(await client.send(Samples.batch(1)) == [.failed(.protocolError, .ambiguous)])
+        #expect(await client.send(Samples.batch(1)) == [.accepted])
+        await client.shutdown()
+    }
+
+    @Test func `a server that falls silent is found out by PING`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            if peer.number == 0 { peer.fallSilent() } else { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port) {
+            $0.pingInterval = .milliseconds(100)
+            $0.pingTimeout = .milliseconds(100)
+        }
+        #expect(await client.send(Samples.batch(1)) == [.failed(.pingTimeout, .ambiguous)])
+        #expect(await client.send(Samples.batch(1)) == [.accepted])
+        await client.shutdown()
+    }
+
+    @Test func `a slow server that answers PING is left alone`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            if request.stream == 1 { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port) {
+            $0.pingInterval = .milliseconds(50)
+            $0.pingTimeout = .seconds(30)
+        }
+        #expect(await client.send(Samples.batch(1)) == [.accepted])
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(500))
+        #expect(answers == [.failed(.deadlineExceeded, .ambiguous)])
+        #expect(client.snapshot().connects == 1)
+        await client.shutdown()
+    }
+
+    // MARK: Deadlines
+
+    @Test func `past its deadline a push is ambiguous when it was written and free when it was not`() async throws {
+        let server = try await ScriptedServer(settings(3)) { peer, request in
+            if request["apns-topic"] == "later" { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port)
+        let later = NotificationHeaders(topic: "later", pushType: .alert)
+        #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
+        let answers = await client.send(Samples.batch(10), deadline: .milliseconds(500))
+        #expect(count(answers, .ambiguous) == 3)
+        #expect(count(answers, .neverWritten) == 7)
+        #expect(answers.allSatisfy { $0.failure == .deadlineExceeded })
+        // The streams were reset and their places can be used again, on the same connection.
+        #expect(await client.send(Samples.batch(9, headers: later)).allSatisfy { $0 == .accepted })
+        #expect(server.connections == 1)
+        await client.shutdown()
+    }
+
+    @Test func `an answer that comes after the deadline changes nothing`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            guard request["apns-topic"] == "later" else { return peer.hold(request) }
+            for held in peer.takeHeld() { peer.respond(held, 200) }
+            peer.respond(request, 200)
+        }
+        let client = try Samples.client(port: server.port)
+        let later = NotificationHeaders(topic: "later", pushType: .alert)
+        #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
+        let answers = await client.send(Samples.batch(5), deadline: .milliseconds(500))
+        #expect(count(answers, .ambiguous) == 5)
+        #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
+        #expect(client.snapshot().answered == 2)
+        await client.shutdown()
+    }
+
+    // MARK: No connection
+
+    @Test func `where nobody listens pushes are never written`() async throws {
+        let server = try await ScriptedServer { $0.respond($1, 200) }
+        let port = server.port
+        try await server.close()
+        let client = try Samples.client(port: port)
+        let answers = await client.send(Samples.batch(2), deadline: .milliseconds(300))
+        #expect(answers == [APNSAnswer](repeating: .failed(.connectRefused, .neverWritten), count: 2))
+        #expect(client.snapshot().lastFailure == .connectRefused)
+        await client.shutdown()
+    }
+
+    @Test func `a certificate of a stranger is refused`() async throws {
+        let server = try await ScriptedServer(.init(certificate: .stranger)) { $0.respond($1, 200) }
+        let client = try Samples.client(port: server.port)
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(500))
+        #expect(answers == [.failed(.tls, .neverWritten)])
+        #expect(server.requests.isEmpty)
+        await client.shutdown()
+    }
+
+    @Test func `a certificate for other addresses is refused`() async throws {
+        // The certificate names 127.0.0.1, not the rest of the loopback network.
+        let server = try await ScriptedServer(.init(address: "127.0.0.2")) { $0.respond($1, 200) }
+        let client = try Samples.client(port: server.port, host: "127.0.0.2")
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(500))
+        #expect(answers == [.failed(.tls, .neverWritten)])
+        #expect(server.requests.isEmpty)
+        await client.shutdown()
+    }
+
+    @Test func `a host that does not exist is a failure of DNS`() async throws {
+        let client = try Samples.client(port: 443, host: "no-such-host.invalid")
+        let answers = await client.send(Samples.batch(1), deadline: .seconds(2))
+        #expect(answers.allSatisfy { $0.outcome == .neverWritten })
+        await client.shutdown(grace: .zero)
+    }
+
+    @Test func `nothing is sent before the server's SETTINGS`() async throws {
+        let server = try await ScriptedServer(.init(isMute: true)) { $0.respond($1, 200) }
+        let client = try Samples.client(port: server.port) { $0.connectTimeout = .milliseconds(100) }
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(400))
+        #expect(answers == [.failed(.connectTimeout, .neverWritten)])
+        #expect(server.requests.isEmpty)
+        await client.shutdown()
+    }
+
+    // MARK: Tokens
+
+    private func tokenSource(_ time: TestWallClock) throws -> ProviderTokenSource {
+        let pem = P256.Signing.PrivateKey().pemRepresentation
+        return ProviderTokenSource(key: try ProviderTokenKey(pem: pem, keyID: "K", teamID: "T"), clock: time.clock)
+    }
+
+    @Test func `one token signs every push until it is fifty minutes old`() async throws {
+        let server = try await ScriptedServer { $0.respond($1, 200) }
+        let time = TestWallClock()
+        let source = try tokenSource(time)
+        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        _ = await client.send(Samples.batch(50))
+        time.advance(by: 2999)
+        _ = await client.send(Samples.batch(50))
+        #expect(Set(server.requests.map { $0["authorization"] }).count == 1)
+        time.advance(by: 1)
+        _ = await client.send(Samples.batch(50))
+        #expect(Set(server.requests.map { $0["authorization"] }).count == 2)
+        #expect(server.requests.last?["authorization"] == (try source.current().authorization))
+        #expect(server.connections == 1)
+        await client.shutdown()
+    }
+
+    @Test func `an expired token brings a new token and a new connection`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            if peer.number == 0 {
+                peer.respond(request, 403, #"{"reason":"ExpiredProviderToken"}"#)
+            } else {
+                peer.respond(request, 200)
+            }
+        }
+        let source = try tokenSource(TestWallClock())
+        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        let first = await client.send(Samples.batch(20))
+        #expect(first.contains { $0.reason == .expiredProviderToken })
+        #expect(await client.send(Samples.batch(20)).allSatisfy { $0 == .accepted })
+        let tokens = [0, 1].map { number in
+            Set(server.requests.filter { $0.connection == number }.map { $0["authorization"] })
+        }
+        #expect(tokens.map(\.count) == [1, 1])
+        #expect(tokens[0] != tokens[1])
+        #expect(client.snapshot().credentialReason == .none)
+        await client.shutdown()
+    }
+
+    @Test func `a server to which every token is expired sees two of them and two connections`() async throws {
+        let server = try await ScriptedServer { $0.respond($1, 403, #"{"reason":"ExpiredProviderToken"}"#) }
+        let source = try tokenSource(TestWallClock())
+        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        for _ in 0..<5 {
+            let answers = await client.send(Samples.batch(3))
+            #expect(answers.allSatisfy { $0.status == 403 })
+        }
+        #expect(Set(server.requests.map { $0["authorization"] }).count == 2)
+        #expect(server.connections == 2)
+        #expect(client.snapshot().credentialReason == .expiredProviderToken)
+        await client.shutdown()
+    }
+
+    @Test func `too many token updates bring a new connection with the old token, once`() async throws {
+        let server = try await ScriptedServer { $0.respond($1, 429, #"{"reason":"TooManyProviderTokenUpdates"}"#) }
+        let time = TestWallClock()
+        let source = try tokenSource(time)
+        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        for _ in 0..<3 {
+            let answers = await client.send(Samples.batch(1))
+            #expect(answers[0].reason == .tooManyProviderTokenUpdates)
+            time.advance(by: 300)
+        }
+        #expect(Set(server.requests.map { $0["authorization"] }).count == 1)
+        #expect(server.connections == 2)
+        await client.shutdown()
+    }
+
+    // MARK: Limits and the end
+
+    @Test func `what does not fit into the queue is refused, what fits is sent`() async throws {
+        let later = NotificationHeaders(topic: "later", pushType: .alert)
+        let server = try await ScriptedServer { peer, request in
+            if request["apns-topic"] == "later" { peer.respond(request, 200) }
+        }
+        let client = try Samples.client(port: server.port) { $0.queuedPushesMax = 10 }
+        #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
+        let pieces = Pieces()
+        client.send(Samples.batch(8), indexes: nil, ticket: 1, deadline: .milliseconds(400), to: pieces)
+        let refused = await client.send(Samples.batch(3))
+        #expect(refused == [APNSAnswer](repeating: .failed(.overloaded, .neverWritten), count: 3))
+        #expect(await pieces.all().flatMap(\.answers).allSatisfy { $0.outcome == .ambiguous })
+        // There is room again.
+        #expect(await client.send(Samples.batch(10), deadline: .milliseconds(200)).allSatisfy { $0.failure == .deadlineExceeded })
+        await client.shutdown()
+    }
+
+    @Test func `shutdown waits for answers and takes nothing new`() async throws {
+        let server = try await ScriptedServer { $0.respond($1, 200) }
+        let client = try Samples.client(port: server.port)
+        let pieces = Pieces()
+        client.send(Samples.batch(500), indexes: nil, ticket: 1, deadline: .seconds(60), to: pieces)
+        await client.shutdown()
+        #expect(await pieces.all().flatMap(\.answers).allSatisfy { $0 == .accepted })
+        #expect(await client.send(Samples.batch(1)) == [.failed(.clientClosed, .neverWritten)])
+        #expect(client.snapshot().state == .closed)
+        await client.shutdown()
+    }
+
+    @Test func `shutdown without patience reports what is in flight`() async throws {
+        let arrived = AsyncStream<Void>.makeStream()
+        let server = try await ScriptedServer(settings(4)) { peer, request in
+            peer.hold(request)
+            if peer.held.count == 4 { arrived.continuation.yield() }
+        }
+        let client = try Samples.client(port: server.port)
+        let pieces = Pieces()
+        client.send(Samples.batch(10), indexes: nil, ticket: 1, deadline: .seconds(60), to: pieces)
+        _ = await arrived.stream.first { true }
+        await client.shutdown(grace: .zero)
+        let answers = await pieces.all().flatMap(\.answers)
+        #expect(answers.allSatisfy { $0.failure == .clientClosed })
+        #expect(count(answers, .ambiguous) == 4)
+        #expect(count(answers, .neverWritten) == 6)
+    }
+
+    @Test func `one notification that is not answered throws, and says how far it got`() async throws {
+        let server = try await ScriptedServer { peer, _ in peer.close() }
+        let client = try Samples.client(port: server.port)
+        let notification = APNSNotification(
+            deviceToken: DeviceToken(bytes: [1, 2, 3])!, headers: Samples.headers, payload: Array("{}".utf8)
+        )
+        await #expect(throws: APNSSendError(.failed(.connectionClosed, .ambiguous))) {
+            try await client.send(notification)
+        }
+        await client.shutdown()
+    }
+}
