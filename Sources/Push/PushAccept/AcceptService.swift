@@ -41,6 +41,9 @@ package final class AcceptService: Service {
             committer: committer, apps: apps, pushesMax: configuration.singlePushesMax,
             batchPushesMax: configuration.batchPushesMax
         )
+        registry.gauge(
+            "godwit_accept_waiting_pushes", help: "Pushes of single-push requests that wait for the next write."
+        ) { [collector] in Double(collector.waitingCount) }
         let routes = AcceptRoutes(
             push: PushRoute(apps: apps, collector: collector, configuration: configuration, metrics: metrics),
             bulk: BulkRoute(

@@ -83,6 +83,9 @@ package final class SinglePushCollector: Sendable {
         self.batchPushesMax = batchPushesMax
     }
 
+    /// Pushes that wait for the next write.
+    package var waitingCount: Int { state.withLock { $0.pushes } }
+
     private enum Admission {
         case admitted(Group, PushID, flusher: CheckedContinuation<Void, Never>?)
         case refused(Result)

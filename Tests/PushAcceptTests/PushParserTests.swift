@@ -1,0 +1,199 @@
+import APNSWire
+import PushAccept
+import PushModel
+import Testing
+
+@Suite struct `The push parser` {
+    private static let token = String(repeating: "0aB1", count: 16)
+
+    private static func parse(_ json: String, apps: AppDirectory = TestGateway.oneApp) -> PushParser.Result {
+        var parser = PushParser(apps: apps, defaultLane: .normal)
+        return Array(json.utf8).withUnsafeBytes { parser.parse($0) }
+    }
+
+    private static func columns(_ json: String) -> (token: [UInt8], payload: String, headers: NotificationHeaders)? {
+        var parser = PushParser(apps: TestGateway.oneApp, defaultLane: .normal)
+        return Array(json.utf8).withUnsafeBytes { bytes in
+            guard case .push(let push) = parser.parse(bytes) else { return nil }
+            return parser.withColumns(of: push, in: bytes) {
+                (Array($0), String(decoding: $1, as: UTF8.self), parser.headers(of: push))
+            }
+        }
+    }
+
+    struct Bad: Sendable, CustomTestStringConvertible {
+        var json: String
+        var code: ErrorCode
+        var field: String?
+        var testDescription: String { "\(code.entry.name) \(field ?? ""): \(json.prefix(60))" }
+
+        init(_ json: String, _ code: ErrorCode, _ field: String? = nil) {
+            self.json = json.replacing("TOKEN", with: token)
+            self.code = code
+            self.field = field
+        }
+    }
+
+    static let bad: [Bad] = [
+        Bad("", .invalidJSON), Bad("   ", .invalidJSON), Bad("{", .invalidJSON), Bad("{]", .invalidJSON),
+        Bad("nul", .wrongType), Bad("x", .invalidJSON), Bad("[]", .wrongType), Bad("\"text\"", .wrongType), Bad("12", .wrongType),
+        Bad(#"{"device_token":"TOKEN","payload":{}}x"#, .invalidJSON),
+        Bad(#"{"device_token":"TOKEN","payload":{},}"#, .invalidJSON),
+        Bad(#"{"device_token":"TOKEN","payload":{"a":01}}"#, .invalidJSON),
+        Bad(#"{"device_token":"TOKEN","payload":{"a":"\#u{1}"}}"#, .invalidJSON),
+        Bad("{}", .missingField, "device_token"),
+        Bad(#"{"payload":{}}"#, .missingField, "device_token"),
+        Bad(#"{"device_token":"TOKEN"}"#, .missingField, "payload"),
+        Bad(#"{"device_token":12,"payload":{}}"#, .wrongType, "device_token"),
+        Bad(#"{"device_token":null,"payload":{}}"#, .wrongType, "device_token"),
+        Bad(#"{"device_token":"","payload":{}}"#, .badDeviceToken, "device_token"),
+        Bad(#"{"device_token":"abc","payload":{}}"#, .badDeviceToken, "device_token"),
+        Bad(#"{"device_token":"zz","payload":{}}"#, .badDeviceToken, "device_token"),
+        Bad(#"{"device_id":"xyzz","payload":{}}"#, .badDeviceToken, "device_id"),
+        Bad(#"{"device_token":"\#(String(repeating: "ab", count: 101))","payload":{}}"#, .badDeviceToken, "device_token"),
+        Bad(#"{"device_token":"TOKEN","device_token":"TOKEN","payload":{}}"#, .badField, "device_token"),
+        Bad(#"{"device_token":"TOKEN","device_id":"TOKEN","payload":{}}"#, .badField, "device_id"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"message":"x"}"#, .badField, "message"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"priority":5,"priority":5}"#, .badField, "priority"),
+        Bad(#"{"device_token":"TOKEN","payload":[]}"#, .wrongType, "payload"),
+        Bad(#"{"device_token":"TOKEN","payload":1}"#, .wrongType, "payload"),
+        Bad(#"{"device_token":"TOKEN","payload":"hello"}"#, .payloadInvalid, "payload"),
+        Bad(#"{"device_token":"TOKEN","payload":"[1]"}"#, .payloadInvalid, "payload"),
+        Bad(#"{"device_token":"TOKEN","payload":"{} {}"}"#, .payloadInvalid, "payload"),
+        Bad(#"{"device_token":"TOKEN","payload":""}"#, .payloadInvalid, "payload"),
+        Bad(#"{"device_token":"TOKEN","message":7}"#, .wrongType, "message"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"badge":1}"#, .unknownField, "badge"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"Topic":"a"}"#, .unknownField, "Topic"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"app":"none"}"#, .unknownApp, "app"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"app":1}"#, .wrongType, "app"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"push_type":"Alert"}"#, .badField, "push_type"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"push_type":true}"#, .wrongType, "push_type"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"priority":"10"}"#, .wrongType, "priority"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"priority":9}"#, .badField, "priority"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"priority":266}"#, .badField, "priority"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"priority":5.0}"#, .wrongType, "priority"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"expiration":-1}"#, .badField, "expiration"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"expiration":99999999999999}"#, .badField, "expiration"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"expiration":99999999999999999999}"#, .wrongType, "expiration"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"expiration":100,"not_before":100}"#, .badField, "expiration"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"not_before":"soon"}"#, .wrongType, "not_before"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"timestamp":-5}"#, .badField, "timestamp"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"timestamp":1.5}"#, .wrongType, "timestamp"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":""}"#, .badField, "collapse_id"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":"a\r\nb"}"#, .badField, "collapse_id"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":" a"}"#, .badField, "collapse_id"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":"\#(String(repeating: "x", count: 65))"}"#, .badField, "collapse_id"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"topic":""}"#, .badField, "topic"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"topic":"a b"}"#, .badField, "topic"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"lane":"fast"}"#, .badField, "lane"),
+        Bad(#"{"device_token":"TOKEN","payload":{"a":"\#(String(repeating: "x", count: 4089))"}}"#, .payloadTooLarge, "payload"),
+        Bad(
+            #"{"push_type":"voip","device_token":"TOKEN","payload":{"a":"\#(String(repeating: "x", count: 5113))"}}"#,
+            .payloadTooLarge, "payload"
+        ),
+    ]
+
+    @Test(arguments: bad)
+    func `bad input is refused with its code and field`(_ input: Bad) {
+        guard case .refused(let refusal) = Self.parse(input.json) else {
+            Issue.record("it was taken")
+            return
+        }
+        #expect(refusal.code == input.code, "\(refusal.text)")
+        #expect(refusal.fieldName == input.field, "\(refusal.text)")
+        #expect(!refusal.text.contains(Self.token))
+    }
+
+    @Test func `a payload that is too large is told its size and the limit`() {
+        let json = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5000))"}}"#
+        guard case .refused(let refusal) = Self.parse(json) else { return #expect(Bool(false)) }
+        #expect(refusal.text == "payload: the payload of a push of type alert has 5008 bytes, at most 4096 are allowed")
+    }
+
+    @Test func `a payload may be as large as APNs takes, and voip larger`() {
+        let largest = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 4088))"}}"#
+        #expect(Self.columns(largest)?.payload.utf8.count == 4096)
+        let voip = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5112))"},"push_type":"voip"}"#
+        #expect(Self.columns(voip)?.payload.utf8.count == 5120)
+    }
+
+    @Test func `every field is taken`() {
+        let json = """
+             {"app" : "demo", "push_type":"liveactivity","topic":"com.example.x","priority":10,"expiration":0,
+             "collapse_id":"score 7","not_before":1800000000,"lane":"urgent","timestamp":1712000000,
+             "device_id":"\(Self.token)","message": { "aps" : {} } }\r
+            """
+        guard case .push(let push) = Self.parse(json) else { return #expect(Bool(false)) }
+        #expect(push.pushType == .liveactivity)
+        #expect(push.priority == .immediate)
+        #expect(push.expiration == 0)
+        #expect(push.notBefore == 1_800_000_000)
+        #expect(push.lane == .urgent)
+        let columns = Self.columns(json)
+        #expect(columns?.payload == #"{ "aps" : {} }"#)
+        #expect(columns?.token == Array(repeating: [0x0A, 0xB1], count: 16).flatMap { $0 })
+        #expect(
+            columns?.headers
+                == NotificationHeaders(
+                    topic: "com.example.x", pushType: .liveactivity, priority: .immediate, collapseID: "score 7"
+                )
+        )
+    }
+
+    @Test func `defaults follow from the push type`() {
+        func parsed(_ type: String) -> ParsedPush? {
+            guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},"push_type":"\#(type)"}"#) else {
+                return nil
+            }
+            return push
+        }
+        #expect(parsed("alert")?.priority == nil)
+        #expect(parsed("alert")?.lane == .normal)
+        #expect(parsed("alert")?.expiration == NotificationBatch.noExpiration)
+        #expect(parsed("background")?.priority == .conserving)
+        #expect(parsed("voip")?.lane == .urgent)
+        #expect(parsed("pushtotalk")?.lane == .urgent)
+        #expect(
+            Self.columns(#"{"device_token":"ab","payload":{},"push_type":"voip"}"#)?.headers.topic == "com.example.app.voip"
+        )
+        let bulk = #"{"device_token":"ab","payload":{},"push_type":"voip","lane":"bulk"}"#
+        guard case .push(let push) = Self.parse(bulk) else { return #expect(Bool(false)) }
+        #expect(push.lane == .bulk)
+    }
+
+    @Test func `a payload in a string is the object that it holds`() {
+        #expect(Self.columns(#"{"device_token":"ab","payload":" {\"a\":\"\\u00e9\"} "}"#)?.payload == #"{"a":"\u00e9"}"#)
+        #expect(Self.columns(#"{"device_token":"ab","message":"{\"a\":1}"}"#)?.payload == #"{"a":1}"#)
+    }
+
+    @Test func `a message that is plain text becomes an alert`() {
+        #expect(
+            Self.columns(#"{"device_token":"ab","message":"say \"hi\" \u2603"}"#)?.payload
+                == #"{"aps":{"alert":"say \"hi\" \u2603"}}"#
+        )
+        #expect(Self.columns(#"{"device_token":"ab","message":"{oops"}"#)?.payload == #"{"aps":{"alert":"{oops"}}"#)
+    }
+
+    @Test func `names and values may be written with escapes`() {
+        #expect(Self.columns(#"{"device\u005ftoken":"\u0061b","payload":{}}"#)?.token == [0xAB])
+    }
+
+    @Test func `with several apps a push must name one`() {
+        let nameless = #"{"device_token":"ab","payload":{}}"#
+        guard case .refused(let refusal) = Self.parse(nameless, apps: TestGateway.twoApps) else {
+            return #expect(Bool(false))
+        }
+        #expect(refusal.code == .missingField)
+        #expect(refusal.fieldName == "app")
+        guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},"app":"other"}"#, apps: TestGateway.twoApps)
+        else { return #expect(Bool(false)) }
+        #expect(push.app == 1)
+    }
+
+    @Test func `an unknown field's name is cut`() {
+        guard case .refused(let refusal) = Self.parse(#"{"\#(String(repeating: "é", count: 500))":1}"#) else {
+            return #expect(Bool(false))
+        }
+        #expect(refusal.fieldName?.utf8.count == 64)
+    }
+}

@@ -1,0 +1,132 @@
+import PushModel
+import PushQueue
+import PushStore
+import Synchronization
+
+/// A queue in memory that fails, hangs and counts on demand.
+final class FakeQueue: DurableQueue, OutcomeStore {
+    /// What the next append does in place of its duty.
+    enum Fault: Sendable {
+        case before(QueueError)
+        /// It is stored, and then fails all the same.
+        case after(QueueError)
+    }
+
+    private struct State {
+        var batches: [Batch] = []
+        var appends = 0
+        var faults: [Int: Fault] = [:]
+        var isClosed = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        var arrival: CheckedContinuation<Void, Never>?
+        var statuses: [PushID: PushStatus] = [:]
+        var isStoreDown = false
+    }
+
+    private let state = Mutex(State())
+    private let claims: Bool
+
+    /// - Parameter claims: whether a claim asked for is given.
+    init(claims: Bool = true) {
+        self.claims = claims
+    }
+
+    var batches: [Batch] { state.withLock { $0.batches } }
+    var pushCount: Int { batches.reduce(0) { $0 + $1.count } }
+    var appendCount: Int { state.withLock { $0.appends } }
+
+    /// Append number `number`, counted from 1 over the queue's life, fails so.
+    func fail(append number: Int, _ fault: Fault) { state.withLock { $0.faults[number] = fault } }
+
+    /// Appends wait from now on until `open()`.
+    func close() { state.withLock { $0.isClosed = true } }
+
+    func open() {
+        let waiting = state.withLock { state in
+            state.isClosed = false
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Returns once an append waits.
+    func waitForArrival() async {
+        await withCheckedContinuation { continuation in
+            let isThere = state.withLock { state in
+                if !state.waiting.isEmpty { return true }
+                state.arrival = continuation
+                return false
+            }
+            if isThere { continuation.resume() }
+        }
+    }
+
+    func set(_ status: PushStatus) { state.withLock { $0.statuses[status.id] = status } }
+    func takeStoreDown() { state.withLock { $0.isStoreDown = true } }
+
+    // MARK: DurableQueue
+
+    func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
+        await withCheckedContinuation { continuation in
+            let (isOpen, arrival) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
+                guard state.isClosed else { return (true, nil) }
+                state.waiting.append(continuation)
+                defer { state.arrival = nil }
+                return (false, state.arrival)
+            }
+            arrival?.resume()
+            if isOpen { continuation.resume() }
+        }
+        let fault = state.withLock { state in
+            state.appends += 1
+            return state.faults[state.appends]
+        }
+        if case .before(let error) = fault { throw error }
+        state.withLock { $0.batches += batches.map(\.batch) }
+        if case .after(let error) = fault { throw error }
+        return batches.map { claims && $0.claim != nil ? Lease(batch: $0.batch.id, epoch: 1) : nil }
+    }
+
+    func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] { [] }
+    func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
+    func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] { [] }
+    func depth() async throws(QueueError) -> QueueDepth { QueueDepth() }
+
+    // MARK: OutcomeStore
+
+    func find(_ ids: [PushID]) async throws(StoreError) -> [PushStatus?] {
+        let found: [PushStatus?]? = state.withLock { state in
+            state.isStoreDown ? nil : ids.map { state.statuses[$0] }
+        }
+        guard let found else { throw .unavailable("down") }
+        return found
+    }
+}
+
+/// Remembers what it is told.
+final class FakeHandoff: HotHandoff {
+    struct Log: Sendable, Equatable {
+        var reserved = 0
+        var cancelled = 0
+        var handedOver = 0
+        var waits = 0
+    }
+
+    private let state = Mutex(Log())
+    private let hasRoom: Bool
+
+    init(hasRoom: Bool = true) {
+        self.hasRoom = hasRoom
+    }
+
+    var log: Log { state.withLock { $0 } }
+
+    func reserve(pushes: Int, for app: AppID) -> Bool {
+        if hasRoom { state.withLock { $0.reserved += pushes } }
+        return hasRoom
+    }
+    func cancelReservation(pushes: Int, for app: AppID) { state.withLock { $0.cancelled += pushes } }
+    func handOver(_ batch: ClaimedBatch) { state.withLock { $0.handedOver += batch.batch.count } }
+    func batchesWait(of app: AppID) { state.withLock { $0.waits += 1 } }
+}

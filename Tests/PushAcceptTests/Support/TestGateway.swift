@@ -1,0 +1,95 @@
+import Foundation
+import Logging
+import PushAccept
+import PushModel
+import PushQueue
+import ServiceLifecycle
+import Telemetry
+
+/// Accept on an ephemeral port of loopback, for as long as `body` runs.
+struct TestGateway: Sendable {
+    let port: Int
+    let queue: FakeQueue
+    let handoff: FakeHandoff
+    let metrics: MetricsRegistry
+    let stop: @Sendable () async -> Void
+
+    static let now = WallTime(milliseconds: 1_763_899_200_123)
+    static let oneApp = AppDirectory(apps: [AcceptApp(id: AppID("demo"), bundleID: "com.example.app")])
+    static let twoApps = AppDirectory(apps: [
+        AcceptApp(id: AppID("demo"), bundleID: "com.example.app"), AcceptApp(id: AppID("other"), bundleID: "com.example.other"),
+    ])
+
+    static func run(
+        apps: AppDirectory = oneApp, queue: FakeQueue = FakeQueue(), handoff: FakeHandoff = FakeHandoff(),
+        reasons: [String] = [], configure: (inout AcceptConfiguration) -> Void = { _ in },
+        _ body: @Sendable (TestGateway) async throws -> Void
+    ) async throws {
+        var configuration = AcceptConfiguration()
+        configuration.port = 0
+        configure(&configuration)
+        let metrics = MetricsRegistry()
+        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        logger.logLevel = .critical
+        let service = AcceptService(
+            configuration: configuration, apps: apps, queue: queue, outcomes: queue, handoff: handoff, metrics: metrics,
+            readiness: { reasons }, wallClock: { now }, logger: logger
+        )
+        let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            guard let port = await service.boundPort() else {
+                try await tasks.waitForAll()
+                return
+            }
+            let gateway = TestGateway(port: port, queue: queue, handoff: handoff, metrics: metrics) {
+                await group.triggerGracefulShutdown()
+            }
+            do {
+                try await body(gateway)
+            } catch {
+                queue.open()
+                await group.triggerGracefulShutdown()
+                throw error
+            }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+    }
+
+    /// Returns once the metrics hold `line`.
+    func waitUntil(_ line: String) async {
+        while !metrics.exposition().contains("\n\(line)\n") { await Task.yield() }
+    }
+
+    // MARK: Requests
+
+    func send(
+        _ method: String, _ path: String, type: String? = "application/json", body: String? = nil,
+        headers: [String] = []
+    ) async throws -> WireResponse {
+        let port = self.port
+        return try await onThread {
+            let client = try WireClient(port: port)
+            var head = "\(method) \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            if let body {
+                if let type { head += "Content-Type: \(type)\r\n" }
+                head += "Content-Length: \(body.utf8.count)\r\n"
+            }
+            for header in headers { head += header + "\r\n" }
+            try client.send(head + "\r\n" + (body ?? ""))
+            return try client.readResponse(isHead: method == "HEAD")
+        }
+    }
+
+    func post(_ path: String, _ body: String, type: String = "application/json") async throws -> WireResponse {
+        try await send("POST", path, type: type, body: body)
+    }
+}
+
+/// Runs blocking code beside the cooperative threads, which the server under test needs.
+func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
+    }
+}
