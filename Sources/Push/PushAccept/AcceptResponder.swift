@@ -18,7 +18,8 @@ package struct AcceptResponder: HTTPResponder {
     }
 
     package func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
-        let requestID = Self.requestID(of: request) ?? context.id
+        // Not `context.id`: that one traps when the log handler keeps no metadata.
+        let requestID = Self.requestID(of: request) ?? RequestID().description
         var response: Response
         do {
             response = try await router.respond(to: request, context: context)

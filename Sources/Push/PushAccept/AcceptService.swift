@@ -49,7 +49,7 @@ package final class AcceptService: Service {
             bulk: BulkRoute(
                 apps: apps, committer: committer, configuration: configuration, metrics: metrics, stopFlag: stopFlag
             ),
-            status: StatusRoutes(outcomes: outcomes, configuration: configuration),
+            status: StatusRoutes(outcomes: outcomes, configuration: configuration, stopFlag: stopFlag),
             readiness: readiness, stopFlag: stopFlag, registry: registry
         )
         responder = AcceptResponder(router: routes.router(), metrics: metrics, logger: logger)
@@ -99,14 +99,6 @@ package final class AcceptService: Service {
             onServerRunning: { [port] channel in port.set(channel.localAddress?.port) }, logger: logger
         )
     }
-}
-
-/// Set once, when the service begins to stop.
-final class StopFlag: Sendable {
-    private let value = Atomic<Bool>(false)
-
-    func set() { value.store(true, ordering: .relaxed) }
-    var isSet: Bool { value.load(ordering: .relaxed) }
 }
 
 /// A port that is known later. The first value counts.

@@ -105,6 +105,12 @@ struct BulkRoute: Sendable {
     private func streamedResponse(_ session: BulkSession, _ input: RequestInput, _ format: BodyFormat) -> Response {
         let body = ResponseBody { output in
             var writer = BulkResponseWriter(format: format)
+            let registration = stopFlag.whenSet {
+                session.stop(
+                    Refusal(.shuttingDown, .text("no item from this one on was taken, send them to another instance"))
+                )
+            }
+            defer { registration.cancel() }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await readAndCommit(input, session) }
                 var isClientGone = false
@@ -122,10 +128,11 @@ struct BulkRoute: Sendable {
                     }
                     if page.isLast { break }
                 }
-                try await group.waitForAll()
+                metrics.outcomeUnknown(pushes: writer.unknown)
+                try await output.finish(nil)
+                // Of a request that was stopped the reader may wait for bytes that never come.
+                group.cancelAll()
             }
-            metrics.outcomeUnknown(pushes: writer.unknown)
-            try await output.finish(nil)
         }
         return Response(
             status: .ok, headers: [.contentType: BulkResponseWriter(format: format).contentType], body: body
@@ -135,12 +142,6 @@ struct BulkRoute: Sendable {
     private func readAndCommit(_ input: RequestInput, _ session: BulkSession) async {
         await withDiscardingTaskGroup { commits in
             while session.wantsInput {
-                if stopFlag.isSet {
-                    session.stop(
-                        Refusal(.shuttingDown, .text("no item from this one on was taken, send them to another instance"))
-                    )
-                    break
-                }
                 let isOpen = await read(from: input, into: session)
                 while let submission = session.startCommit() {
                     commits.addTask { _ = await session.commit(submission) }

@@ -12,9 +12,13 @@ final class BulkSession: Sendable {
         var machine: BulkStateMachine
         var commitsInFlight = 0
         /// The body is over and everything of it is committed or has failed.
-        var isDone = false
+        var isReaderDone = false
         var reader: CheckedContinuation<Void, Never>?
         var writer: CheckedContinuation<Void, Never>?
+
+        /// Nothing more will be known than is known now. A request that was stopped is not waited for: its client may
+        /// never send another byte.
+        var isDone: Bool { isReaderDone || machine.stop != nil && commitsInFlight == 0 && !machine.hasWork }
     }
 
     /// Some results to be written; `stop` comes with the last ones.
@@ -51,7 +55,15 @@ final class BulkSession: Sendable {
 
     func end(isCutOff: Bool) { state.withLock { $0.machine.ended(isCutOff: isCutOff) } }
 
-    func stop(_ reason: Refusal) { state.withLock { $0.machine.stopped(reason) } }
+    /// Takes no more input, for this reason; what was taken is still committed.
+    func stop(_ reason: Refusal) {
+        let writer = state.withLock { state in
+            state.machine.stopped(reason)
+            defer { state.writer = nil }
+            return state.writer
+        }
+        writer?.resume()
+    }
 
     var wantsInput: Bool { state.withLock { $0.machine.wantsInput } }
     var hasWork: Bool { state.withLock { $0.machine.hasWork } }
@@ -117,7 +129,7 @@ final class BulkSession: Sendable {
     /// All commits are over: the writer may finish.
     func done() {
         let writer = state.withLock { state in
-            state.isDone = true
+            state.isReaderDone = true
             defer { state.writer = nil }
             return state.writer
         }

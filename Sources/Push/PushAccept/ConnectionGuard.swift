@@ -22,6 +22,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var requestsOpen = 0
     private var isBodyOpen = false
     private var isResponseStarted = false
+    /// Answered in place of the routes: nothing more goes in or out, only the client's rest is waited for.
+    private var isRefused = false
     /// The connection is closed at this moment, unless it moves on. Checked by the timer, which is set only when it
     /// has to be, because most requests are over before the next event.
     private var deadline: NIODeadline?
@@ -52,6 +54,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Requests
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isRefused { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
             requestsOpen += 1
@@ -76,7 +79,16 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelReadComplete()
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if isRefused, case ChannelEvent.inputClosed = event {
+            context.close(promise: nil)
+        } else {
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if isRefused { return }
         // In the middle of a request its handler answers.
         guard let error = error as? HTTPParserError, requestsOpen == 0 else {
             context.fireErrorCaught(error)
@@ -95,6 +107,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Answers
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if isRefused {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
         switch unwrapOutboundIn(data) {
         case .head: isResponseStarted = true
         case .body: break
@@ -110,6 +126,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     /// Answers in place of the routes, and closes.
+    ///
+    /// Closing at once would make the kernel reset the connection when the client's bytes are still on their way, and the
+    /// client would never read the answer. So our side is closed first, and the rest when the client has done so too.
     private func refuse(_ context: ChannelHandlerContext, _ problem: Problem) {
         let requestID = Self.newRequestID()
         let json = problem.json(requestID)
@@ -122,7 +141,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(ByteBuffer(bytes: json))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        context.close(promise: nil)
+        isRefused = true
+        context.close(mode: .output, promise: nil)
+        deadline = .now() + lingerTimeout
+        setTimer(context)
     }
 
     private static func newRequestID() -> String { String(UInt64.random(in: .min ... .max), radix: 16) }
@@ -146,7 +168,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             return
         }
         self.deadline = nil
-        if requestsOpen == 1, isBodyOpen, !isResponseStarted {
+        if requestsOpen == 1, isBodyOpen, !isResponseStarted, !isRefused {
             refuse(
                 context, Problem(.requestTimeout, .truncatedStream, "the body did not arrive in time")
             )

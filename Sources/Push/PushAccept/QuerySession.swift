@@ -12,8 +12,8 @@ final class QuerySession: Sendable {
         case id(PushID)
         /// The line of this number is not an id.
         case invalid(Int)
-        /// Too many wait; nothing after this is read.
-        case tooMany
+        /// Nothing after this is read, for this reason.
+        case end(ErrorCode, String)
     }
 
     fileprivate struct State {
@@ -38,7 +38,9 @@ final class QuerySession: Sendable {
             let (isFull, writer) = state.withLock { state in
                 chunk.withUnsafeReadableBytes { state.feed($0) }
                 let isFull = state.waiting.count > Self.waitingMax
-                if isFull { state.waiting.append(.tooMany) }
+                if isFull {
+                    state.waiting.append(.end(.queueFull, "too many answers wait to be read; ask again from here on"))
+                }
                 return (isFull, state.takeWriter())
             }
             writer?.resume()
@@ -46,6 +48,15 @@ final class QuerySession: Sendable {
         }
         let writer = state.withLock { state in
             state.end()
+            return state.takeWriter()
+        }
+        writer?.resume()
+    }
+
+    /// Reads no more: this instance is stopping.
+    func stop() {
+        let writer = state.withLock { state in
+            if !state.hasEnded { state.waiting.append(.end(.shuttingDown, "ask another instance from here on")) }
             return state.takeWriter()
         }
         writer?.resume()

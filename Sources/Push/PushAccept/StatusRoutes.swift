@@ -9,6 +9,7 @@ import PushStore
 struct StatusRoutes: Sendable {
     let outcomes: any OutcomeStore
     let configuration: AcceptConfiguration
+    let stopFlag: StopFlag
 
     static let linesType = "application/x-ndjson"
 
@@ -108,6 +109,8 @@ struct StatusRoutes: Sendable {
         let input = RequestInput(request)
         let session = QuerySession(configuration: configuration)
         let body = ResponseBody { output in
+            let registration = stopFlag.whenSet { session.stop() }
+            defer { registration.cancel() }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await session.read(input) }
                 while let questions = await session.nextQuestions(max: 500) {
@@ -116,9 +119,10 @@ struct StatusRoutes: Sendable {
                     try await output.write(ByteBuffer(bytes: json))
                     guard isAnswered else { break }
                 }
+                try await output.finish(nil)
+                // The reader may still wait for bytes that nobody wants.
                 group.cancelAll()
             }
-            try await output.finish(nil)
         }
         return Response(status: .ok, headers: [.contentType: Self.linesType], body: body)
     }
@@ -146,11 +150,8 @@ struct StatusRoutes: Sendable {
                 Answers.appendUnanswered(
                     state: "invalid", code: .badField, detail: "line \(line), counted from 0, is not a msg_id", to: &json
                 )
-            case .tooMany:
-                Answers.appendUnanswered(
-                    state: "unavailable", code: .queueFull,
-                    detail: "too many answers wait to be read; ask again from here on", to: &json
-                )
+            case .end(let code, let text):
+                Answers.appendUnanswered(state: "unavailable", code: code, detail: text, to: &json)
                 return false
             }
         }

@@ -1,0 +1,229 @@
+import Foundation
+import PushAccept
+import PushModel
+import Testing
+
+@Suite struct `Requests that are no pushes` {
+    private func expectProblem(
+        _ answer: WireResponse, _ status: Int, code: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        #expect(answer.status == status, "\(answer.body)", sourceLocation: sourceLocation)
+        #expect(answer.headers["content-type"] == "application/problem+json", sourceLocation: sourceLocation)
+        #expect(answer.json["status"] as? Int == status, sourceLocation: sourceLocation)
+        #expect((answer.json["title"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect((answer.json["detail"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect((answer.json["type"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect(answer.headers["x-request-id"]?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect(answer.headers["x-request-id"] == answer.json["request_id"] as? String, sourceLocation: sourceLocation)
+        if let code { #expect(answer.json["code"] as? Int == code, sourceLocation: sourceLocation) }
+    }
+
+    @Test func `every wrong request gets a problem document`() async throws {
+        try await TestGateway.run { gateway in
+            expectProblem(try await gateway.send("GET", "/nothing"), 404)
+            expectProblem(try await gateway.send("GET", "/api/v1"), 404)
+            let wrongMethod = try await gateway.send("GET", "/push")
+            expectProblem(wrongMethod, 405)
+            #expect(wrongMethod.headers["allow"] == "POST")
+            let wrongMethod2 = try await gateway.send("DELETE", "/api/v1/messages/1")
+            expectProblem(wrongMethod2, 405)
+            #expect(wrongMethod2.headers["allow"] == "GET, HEAD")
+            expectProblem(try await gateway.send("POST", "/push", type: "text/html", body: "{}"), 415)
+            expectProblem(try await gateway.send("POST", "/push", type: "application/x-ndjson", body: "{}"), 415)
+            expectProblem(try await gateway.send("POST", "/push/batch", type: "text/csv", body: "{}"), 415)
+            expectProblem(try await gateway.post("/push", "{"), 400, code: 2020)
+            expectProblem(try await gateway.post("/push", ""), 400, code: 2020)
+            expectProblem(try await gateway.post("/push", "[]"), 400, code: 2021)
+            expectProblem(try await gateway.post("/push/batch", ""), 400, code: 2020)
+            expectProblem(try await gateway.post("/push/batch", "{}"), 400, code: 2020)
+            expectProblem(try await gateway.post("/push/batch", "\n\n", type: "application/x-ndjson"), 400, code: 2020)
+            expectProblem(try await gateway.post("/push", String(repeating: " ", count: 70_000)), 413, code: 2024)
+            expectProblem(
+                try await gateway.post("/push", #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5000))"}}"#),
+                413, code: 3006
+            )
+            let field = try await gateway.post("/push", #"{"device_token":"ab","payload":{},"nope":1}"#)
+            expectProblem(field, 400, code: 2023)
+            #expect(field.json["field"] as? String == "nope")
+            #expect(field.json["error"] as? String == "unknown_field")
+            #expect(field.json["type"] as? String == "/api/v1/codes#unknown_field")
+            expectProblem(try await gateway.send("GET", "/api/v1/messages/not-an-id"), 400, code: 3018)
+            expectProblem(try await gateway.post("/api/v1/messages/query", "{}"), 400, code: 2022)
+            #expect(gateway.queue.batches.isEmpty)
+        }
+    }
+
+    @Test func `a body that is too large is refused without being read`() async throws {
+        try await TestGateway.run(configure: { $0.lingerTimeout = .milliseconds(50) }) { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+                return try client.readResponse()
+            }
+            expectProblem(answer, 413, code: 2024)
+        }
+    }
+
+    @Test(arguments: [
+        "nonsense\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "POST /push HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    ])
+    func `what is not HTTP gets a problem document`(text: String) async throws {
+        try await TestGateway.run { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(text)
+                return try client.readResponse()
+            }
+            expectProblem(answer, 400, code: 2006)
+        }
+    }
+
+    @Test func `a header that is too large is refused`() async throws {
+        try await TestGateway.run(configure: { $0.headerBytesMax = 2000 }) { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send("GET / HTTP/1.1\r\nX: \(String(repeating: "x", count: 4000))\r\n\r\n")
+                return try client.readResponse()
+            }
+            expectProblem(answer, 431)
+        }
+    }
+
+    @Test func `a header that does not come ends the connection`() async throws {
+        try await TestGateway.run(configure: { $0.headerTimeout = .milliseconds(50) }) { gateway in
+            let port = gateway.port
+            let rest = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send("GET / HTTP/1.1\r\nX-Slow: ")
+                return try client.read()
+            }
+            #expect(rest.isEmpty)
+        }
+    }
+
+    @Test func `a body that trickles is cut off in the end`() async throws {
+        try await TestGateway.run(configure: { $0.bodyTimeout = .milliseconds(200) }) { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+                return try client.readResponse()
+            }
+            expectProblem(answer, 408, code: 2025)
+            #expect(answer.headers["connection"] == "close")
+        }
+    }
+
+    @Test func `a stream may take longer than a body`() async throws {
+        try await TestGateway.run(configure: { $0.bodyTimeout = .milliseconds(1) }) { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(
+                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+                        + "Transfer-Encoding: chunked\r\n\r\n"
+                )
+                try client.sendChunk(pushLine(0) + "\n")
+                _ = try client.read(until: "\"index\":0")
+                try client.sendChunk(pushLine(1) + "\n")
+                _ = try client.read(until: "\"index\":1")
+                try client.send("0\r\n\r\n")
+                return try client.read(until: "0\r\n\r\n")
+            }
+            #expect(answer.contains("0\r\n\r\n"))
+        }
+    }
+
+    @Test func `a silent connection is closed`() async throws {
+        try await TestGateway.run(configure: { $0.idleTimeout = .milliseconds(50) }) { gateway in
+            let port = gateway.port
+            let rest = try await onThread { try WireClient(port: port).read() }
+            #expect(rest.isEmpty)
+        }
+    }
+
+    @Test func `a client that asks before it sends is told to go on`() async throws {
+        try await TestGateway.run { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                let body = pushLine(1)
+                try client.send(
+                    "POST /push HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+                        + "Content-Length: \(body.utf8.count)\r\n\r\n"
+                )
+                #expect(try client.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100 "))
+                try client.send(body)
+                return try client.readResponse()
+            }
+            #expect(answer.status == 200)
+        }
+    }
+
+    @Test func `a connection serves one request after the other`() async throws {
+        try await TestGateway.run { gateway in
+            let port = gateway.port
+            try await onThread {
+                let client = try WireClient(port: port)
+                for number in 0..<3 {
+                    let body = pushLine(number)
+                    try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                    #expect(try client.read(until: "}\n").contains("accepted"))
+                    try client.send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+                    #expect(try client.read(until: "}\n").contains("404"))
+                }
+            }
+            #expect(gateway.queue.pushCount == 3)
+        }
+    }
+
+    @Test func `the caller's request id is kept, unless it is odd`() async throws {
+        try await TestGateway.run { gateway in
+            let kept = try await gateway.send("GET", "/healthz", headers: ["X-Request-Id: abc-1.2_3"])
+            #expect(kept.headers["x-request-id"] == "abc-1.2_3")
+            let odd = try await gateway.send("GET", "/healthz", headers: ["X-Request-Id: a b\"c"])
+            #expect(odd.headers["x-request-id"]?.contains("b") == true || odd.headers["x-request-id"]?.isEmpty == false)
+            #expect(odd.headers["x-request-id"] != "a b\"c")
+        }
+    }
+
+    @Test func `probes, index, codes and metrics answer`() async throws {
+        try await TestGateway.run { gateway in
+            #expect(try await gateway.send("GET", "/healthz").body == "ok\n")
+            #expect(try await gateway.send("GET", "/readyz").body == "ready\n")
+            #expect(try await gateway.send("HEAD", "/healthz").status == 200)
+            let index = try await gateway.send("GET", "/").body
+            #expect(index.contains("POST /push/batch") && index.contains("GET /api/v1/messages/{msg_id}"))
+            let codes = try #require(try await gateway.send("GET", "/api/v1/codes").json["codes"] as? [[String: Any]])
+            #expect(codes.count == ErrorCode.allCases.count)
+            #expect(codes.contains { $0["code"] as? Int == 1001 && $0["name"] as? String == "connection_timed_out" })
+            _ = try await gateway.post("/push", "{}")
+            let metrics = try await gateway.send("GET", "/metrics")
+            #expect(metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
+            #expect(metrics.body.contains("godwit_accept_requests_total{route=\"push\",status=\"4xx\"} 1\n"))
+            #expect(metrics.body.contains("godwit_accept_refused_total{code=\"2022\"} 1\n"))
+        }
+    }
+
+    @Test func `a gateway that is not ready says why`() async throws {
+        try await TestGateway.run(reasons: ["the store is being opened", "APNs cannot be reached"]) { gateway in
+            let answer = try await gateway.send("GET", "/readyz")
+            expectProblem(answer, 503)
+            #expect(answer.json["detail"] as? String == "the store is being opened; APNs cannot be reached")
+            #expect(answer.headers["retry-after"] == "1")
+        }
+    }
+
+    @Test func `a configuration names all its problems`() {
+        #expect(AcceptConfiguration().problems().isEmpty)
+        var configuration = AcceptConfiguration()
+        configuration.port = 70_000
+        configuration.idleTimeout = .zero
+        configuration.batchPushesMax = 1001
+        #expect(configuration.problems().count == 3)
+    }
+}

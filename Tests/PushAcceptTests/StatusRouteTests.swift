@@ -1,0 +1,108 @@
+import APNSWire
+import Foundation
+import PushAccept
+import PushModel
+import Testing
+
+@Suite struct `Asking for pushes` {
+    private static let batch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000")!)!
+    private static let rejected = PushStatus(
+        id: batch.push(1), app: AppID("demo"), lane: .bulk, state: .settled(.rejected), code: .notSubscribed, status: 410,
+        reason: .known(.unregistered), attempts: 2, acceptedAt: TestGateway.now, updatedAt: TestGateway.now + .seconds(2),
+        tokenDeadAt: WallTime(seconds: 0)
+    )
+    private static let retrying = PushStatus(
+        id: batch.push(2), app: AppID("demo"), lane: .bulk, state: .retrying, acceptedAt: TestGateway.now,
+        updatedAt: TestGateway.now, nextAttemptAt: TestGateway.now + .milliseconds(877)
+    )
+
+    private func run(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
+        let queue = FakeQueue()
+        queue.set(Self.rejected)
+        queue.set(Self.retrying)
+        try await TestGateway.run(queue: queue, body)
+    }
+
+    @Test func `one push is told by its id`() async throws {
+        try await run { gateway in
+            let rejected = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(1))")
+            #expect(rejected.status == 200)
+            #expect(
+                rejected.body == """
+                    {"msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0001","app":"demo","lane":"bulk","state":"rejected",\
+                    "code":3002,"error":"not_subscribed","reason":"Unregistered","apns_status":410,"attempts":2,\
+                    "accepted_at":"2025-11-23T12:00:00.123Z","updated_at":"2025-11-23T12:00:02.123Z",\
+                    "token_dead_at":"1970-01-01T00:00:00.000Z"}
+
+                    """
+            )
+            let upper = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(2).description.uppercased())")
+            #expect(upper.json["state"] as? String == "retrying")
+            #expect(upper.json["next_attempt_at"] as? String == "2025-11-23T12:00:01.000Z")
+            #expect(upper.json["error"] == nil)
+            let unknown = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(9))")
+            #expect(unknown.status == 404)
+            #expect(unknown.headers["content-type"] == "application/problem+json")
+        }
+    }
+
+    @Test func `many are asked for by a list or by lines`() async throws {
+        try await run { gateway in
+            let ids = [1, 9, 2].map { Self.batch.push($0).description }
+            let states = ["rejected", "unknown", "retrying"]
+            let list = try await gateway.post(
+                "/api/v1/messages/query", #"{"ids":["\#(ids.joined(separator: "\",\""))"]}"#
+            )
+            #expect(list.headers["content-type"] == "application/x-ndjson")
+            #expect(list.lines.map { $0["state"] as? String } == states)
+            let lines = try await gateway.post(
+                "/api/v1/messages/query", "\(ids[0])\r\n\n \"\(ids[1])\"\nnonsense\n\(ids[2])", type: "application/x-ndjson"
+            )
+            #expect(lines.lines.map { $0["state"] as? String } == ["rejected", "unknown", "invalid", "retrying"])
+            #expect(lines.lines[2]["detail"] as? String == "line 2, counted from 0, is not a msg_id")
+            let plain = try await gateway.post("/api/v1/messages/query", ids[2], type: "text/plain")
+            #expect(plain.lines.count == 1)
+        }
+    }
+
+    @Test(arguments: [
+        ("[]", 2021), ("{\"ids\":1}", 2021), ("{\"ids\":[1]}", 2021), ("{\"ids\":[\"x\"]}", 3018), ("{\"id\":[]}", 2023),
+        ("{\"ids\":[],\"more\":1}", 2023), ("{\"ids\":[", 2020),
+    ])
+    func `a list that is none is refused`(body: String, code: Int) async throws {
+        try await run { gateway in
+            let answer = try await gateway.post("/api/v1/messages/query", body)
+            #expect(answer.status == 400)
+            #expect(answer.json["code"] as? Int == code)
+        }
+    }
+
+    @Test func `a hundred thousand ids may be sent before an answer is read`() async throws {
+        try await run { gateway in
+            let port = gateway.port
+            let count = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(
+                    "POST /api/v1/messages/query HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+                        + "Transfer-Encoding: chunked\r\n\r\n"
+                )
+                let chunk = String(repeating: Self.batch.push(1).description + "\n", count: 1000)
+                for _ in 0..<100 { try client.sendChunk(chunk) }
+                try client.send("0\r\n\r\n")
+                return try client.readResponse().body.utf8.count { $0 == UInt8(ascii: "\n") }
+            }
+            #expect(count == 100_000)
+        }
+    }
+
+    @Test func `a store that is down is said`() async throws {
+        try await run { gateway in
+            gateway.queue.takeStoreDown()
+            let one = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(1))")
+            #expect(one.status == 503)
+            #expect(one.json["code"] as? Int == 3020)
+            let lines = try await gateway.post("/api/v1/messages/query", "\(Self.batch.push(1))", type: "text/plain")
+            #expect(lines.lines.last?["state"] as? String == "unavailable")
+        }
+    }
+}
