@@ -279,6 +279,7 @@ let package = Package(
             dependencies: [
                 "godwit", "PushTesting", "PushGateway", "SQLiteBackend", "PushStore", "PushModel", "APNSSimulator",
                 "APNSKit", "APNSWire",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
         ),

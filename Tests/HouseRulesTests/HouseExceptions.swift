@@ -1,8 +1,19 @@
 /// Files that a rule lets pass, each with its reason. An entry that nothing needs any more fails the tests too.
 enum HouseExceptions {
     /// Where a task without a parent is started.
-    static let tasks: [String: String] = [:]
+    static let tasks: [String: String] = [
+        "Sources/APNS/APNSSimulator/ControlServer.swift": "keeps Hummingbird's run() going between start and stop",
+        "Sources/Executables/godwit/Commands/Demo.swift": "sends the samples while the gateway runs; ends with the process",
+        "Sources/Executables/godwit/Commands/Serve.swift": "watches for the second signal, which ends the process",
+    ]
 
     /// Where a clock is read.
-    static let clocks: [String: String] = [:]
+    static let clocks: [String: String] = [
+        "Sources/APNS/APNSSimulator/SimulatorCertificate.swift": "a certificate is valid from now on",
+        "Sources/APNS/APNSSimulator/SystemTime.swift": "the simulator's wall clock, handed to all that needs it",
+        "Sources/Push/PushAccept/BatchCommitter.swift": "measures the time of a write for the metrics; decides nothing",
+        "Sources/Push/PushGateway/Gateway.swift": "bounds the drain",
+        "Sources/Push/PushQueue/SystemClock.swift": "the queue's clocks, handed to each backend",
+        "Sources/Telemetry/JSONLogHandler.swift": "a log line says when it was written",
+    ]
 }

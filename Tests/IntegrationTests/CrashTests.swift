@@ -1,5 +1,6 @@
 import APNSWire
 import Foundation
+import Logging
 import PushModel
 import PushTesting
 import SQLiteBackend
@@ -78,7 +79,7 @@ import Testing
             gateway.simulator.counters.connectionsOpen == 0
         }
         let taken = Set(gateway.simulator.takenIDs()).map { PushID($0) }
-        let store = try await SQLiteBackend.open(folder: gateway.storeFolder)
+        let store = try SQLiteBackend.open(folder: gateway.storeFolder, logger: Logger(label: "crash test"))
         var settled = 0
         for start in stride(from: 0, to: taken.count, by: 1000) {
             let statuses = try await store.find(Array(taken[start..<min(start + 1000, taken.count)]))

@@ -73,8 +73,10 @@ final class GatewayUnderTest: Sendable {
     func post(ndjson file: String) async throws -> (accepted: [APNSID], isComplete: Bool) {
         let result = try await run(
             "curl",
-            ["-sS", "--no-buffer", "-H", "Content-Type: application/x-ndjson", "-H", "Expect:", "--data-binary",
-             "@\(file)", "\(url)/push/batch"]
+            [
+                "-sS", "--no-buffer", "-H", "Content-Type: application/x-ndjson", "-H", "Expect:", "--data-binary",
+                "@\(file)", "\(url)/push/batch",
+            ]
         )
         return (Self.accepted(in: result.output), result.exit == .status(0))
     }
@@ -89,8 +91,7 @@ final class GatewayUnderTest: Sendable {
     /// The text value of a key in a line of flat JSON.
     static func value(of key: String, in line: some StringProtocol) -> String? {
         guard let start = line.range(of: "\"\(key)\":\"") else { return nil }
-        return line[start.upperBound...].split(separator: "\"", maxSplits: 1, omittingEmptySubsequences: false).first
-            .map(String.init)
+        return String(line[start.upperBound...].prefix { $0 != "\"" })
     }
 
     /// The states of many pushes, asked through the API.

@@ -167,7 +167,7 @@ import godwit
         let progress = Progress(phase: "accepting", fraction: 0.5, count: 100_000, elapsed: .seconds(2))
         #expect(
             progress.line(width: 79)
-                == "accepting [===========             ]  50%  100,000 pushes  50,000/s  2.0 s left"
+                == "accepting [============            ]  50%  100,000 pushes  50,000/s  2.0 s left"
         )
         #expect(progress.line(width: 30) == "accepting   50%  100,000 pushe")
         for width in 0..<200 { #expect(progress.line(width: width).count <= width) }

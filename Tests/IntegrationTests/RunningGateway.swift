@@ -1,0 +1,59 @@
+import Foundation
+import PushTesting
+
+/// `godwit demo` as a process of its own: a gateway, and a simulator for it to send to.
+final class RunningGateway: Sendable {
+    let process: ChildProcess
+    let url: String
+    private let folder: TemporaryFolder
+
+    private init(process: ChildProcess, url: String, folder: TemporaryFolder) {
+        self.process = process
+        self.url = url
+        self.folder = folder
+    }
+
+    /// Starts it on free ports with a fresh database, and waits until its sample pushes are through.
+    static func start() async throws -> RunningGateway {
+        let folder = try TemporaryFolder()
+        let process = try ChildProcess(
+            Repository.godwit,
+            [
+                "demo", "--port", "0", "--simulator-port", "0", "--control-port", "0", "--directory",
+                folder.file("demo"),
+            ],
+            folder: folder.path
+        )
+        let line = try await process.waitForLine(containing: "gateway ")
+        guard let url = line.firstMatch(of: /http:\/\/127\.0\.0\.1:\d+/) else {
+            throw GatewayDidNotStart(description: "no URL in: \(line)")
+        }
+        try await process.waitForLine(containing: "Ctrl-C")
+        return RunningGateway(process: process, url: String(url.0), folder: folder)
+    }
+
+    /// Asks it to stop and waits until it has.
+    func stop() async throws -> ChildProcess.Exit {
+        process.signal(SIGTERM)
+        return try await process.waitForExit()
+    }
+
+    /// Runs `godwit` against it.
+    func godwit(_ arguments: [String], input: String? = nil) async throws -> ProgramResult {
+        try await run(Repository.godwit, arguments, environment: ["GODWIT_URL": url], input: input)
+    }
+}
+
+struct GatewayDidNotStart: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// JSON objects, one a line.
+func objects(_ text: String) throws -> [[String: Any]] {
+    try text.split(separator: "\n").map { line in
+        guard let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
+            throw GatewayDidNotStart(description: "not a JSON object: \(line)")
+        }
+        return object
+    }
+}

@@ -1,0 +1,126 @@
+import Foundation
+import PushTesting
+import Testing
+
+@Suite struct `The commands send and status` {
+    private static let token = String(repeating: "ab", count: 32)
+
+    @Test func `a push from flags is delivered, and its status can be asked for`() async throws {
+        let gateway = try await RunningGateway.start()
+        let sent = try await gateway.godwit(["send", "--token", Self.token, "--alert", "Tea \"is\" ready ☕"])
+        #expect(sent.exit == .status(0), "\(sent.error)")
+        let words = sent.output.split(separator: "\n")
+        try #require(words.count == 2, "\(sent.output)")
+        #expect(words[1] == "delivered")
+
+        let status = try await gateway.godwit(["status", String(words[0]), "--json"])
+        #expect(status.exit == .status(0), "\(status.error)")
+        let object = try #require(try objects(status.output).first)
+        #expect(object["msg_id"] as? String == String(words[0]))
+        #expect(object["state"] as? String == "delivered")
+        #expect(try await gateway.godwit(["status", String(words[0])]).output.contains("delivered"))
+
+        let stranger = try await gateway.godwit(["status", "00000000-0000-7000-8000-000000000001"])
+        #expect(stranger.exit == .status(1))
+        #expect(stranger.error.contains("knows no push"))
+        #expect(try await gateway.stop() == .status(0))
+    }
+
+    @Test func `a file is sent, and each push is accounted for`() async throws {
+        let gateway = try await RunningGateway.start()
+        let folder = try TemporaryFolder()
+        let pushes = (0..<3000).map { number in
+            let token = String(number + 0x1000_0000, radix: 16) + String(repeating: "0", count: 56)
+            return #"{"device_token":"\#(token)","payload":{"aps":{"alert":"\#(number)"}}}"#
+        }
+        let file = try folder.write(pushes.joined(separator: "\n"), to: "pushes.ndjson")
+        let results = folder.file("results.ndjson")
+        let sent = try await gateway.godwit(["send", "--file", file, "--results", results])
+        #expect(sent.exit == .status(0), "\(sent.output) \(sent.error)")
+        #expect(sent.output.contains("3,000 of 3,000 pushes accepted"))
+        let lines = try objects(try String(contentsOfFile: results, encoding: .utf8))
+        #expect(lines.count == 3000)
+        #expect(Set(lines.compactMap { $0["msg_id"] as? String }).count == 3000)
+        #expect(lines.allSatisfy { $0["state"] as? String == "delivered" })
+        #expect(try await gateway.stop() == .status(0))
+    }
+
+    @Test func `what is refused is counted by its reason and ends with status 1`() async throws {
+        let gateway = try await RunningGateway.start()
+        let folder = try TemporaryFolder()
+        let good = #"{"device_token":"\#(Self.token)","payload":{"aps":{"alert":"x"}}}"#
+        let lines = [good, #"{"payload":{"aps":{}}}"#, "{", good, #"{"device_token":"zz","payload":{}}"#]
+        let file = try folder.write(lines.joined(separator: "\n"), to: "pushes.ndjson")
+        for arguments in [["--file", file], ["--file", "-"]] {
+            let sent = try await gateway.godwit(["send", "--json"] + arguments, input: file)
+            #expect(sent.exit == .status(1))
+            let summary = try #require(try objects(sent.output).first)
+            #expect(summary["accepted"] as? Int == 2)
+            #expect(summary["refused"] as? Int == 3)
+            let outcomes = try #require(summary["outcomes"] as? [[String: Any]])
+            let delivered = outcomes.first { $0["state"] as? String == "delivered" }
+            #expect(delivered?["pushes"] as? Int == 2)
+            #expect(Set(outcomes.compactMap { $0["code"] as? Int }).isSuperset(of: [2020, 2022]))
+        }
+        #expect(try await gateway.stop() == .status(0))
+    }
+
+    @Test func `without waiting, being accepted is enough`() async throws {
+        let gateway = try await RunningGateway.start()
+        let sent = try await gateway.godwit([
+            "send", "--token", Self.token, "--payload", #"{"aps":{"alert":"x"}}"#, "--no-wait",
+        ])
+        #expect(sent.exit == .status(0), "\(sent.error)")
+        #expect(sent.output.hasSuffix("accepted\n"))
+        #expect(try await gateway.stop() == .status(0))
+    }
+
+    @Test func `a push whose time has not come is not waited for`() async throws {
+        let gateway = try await RunningGateway.start()
+        let later = Int(Date().timeIntervalSince1970) + 86_400
+        let sent = try await gateway.godwit(["send", "--token", Self.token, "--alert", "x", "--not-before", "\(later)"])
+        #expect(sent.exit == .status(0), "\(sent.error)")
+        #expect(sent.output.hasSuffix("scheduled\n"))
+        #expect(try await gateway.stop() == .status(0))
+    }
+
+    @Test func `a gateway that is not there is one sentence and status 1`() async throws {
+        let url = "http://127.0.0.1:\(try freePort())"
+        for arguments in [
+            ["send", "--token", Self.token, "--alert", "x"], ["status", "00000000-0000-7000-8000-000000000001"],
+        ] {
+            let result = try await run(Repository.godwit, arguments + ["--url", url])
+            #expect(result.exit == .status(1))
+            #expect(result.error.contains(url) && result.error.contains("cannot be reached"), "\(result.error)")
+            #expect(result.error.split(separator: "\n").count == 1)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ["send"], ["send", "--token", "ab"], ["send", "--token", "ab", "--alert", "x", "--payload", "{}"],
+            ["send", "--token", "ab", "--payload", "{"], ["send", "--file", "x", "--token", "ab"],
+            ["send", "--url", "nowhere", "--token", "ab", "--alert", "x"], ["send", "--no-such-flag"],
+            ["status"], ["status", "17"],
+        ]
+    )
+    func `a wrong command line is status 2`(_ arguments: [String]) async throws {
+        let result = try await run(Repository.godwit, arguments)
+        #expect(result.exit == .status(2), "\(result.error)")
+        #expect(result.error.hasPrefix("Error: "), "\(result.error)")
+    }
+
+    @Test func `files that cannot be read or written are said so`() async throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("{}\n", to: "pushes.ndjson")
+        for arguments in [
+            ["--file", folder.file("missing")], ["--file", folder.path],
+            ["--file", file, "--results", "/proc/results"],
+        ] {
+            let result = try await run(Repository.godwit, ["send"] + arguments)
+            #expect(result.exit == .status(1))
+            #expect(
+                result.error.hasPrefix("Error: ") && result.error.split(separator: "\n").count == 1, "\(result.error)")
+        }
+    }
+}
