@@ -5,8 +5,13 @@ import Synchronization
 final class BenchProcess: Sendable {
     let name: String
     private let process: Process
-    private let output: Mutex<String> = Mutex("")
-    private let pipe = Pipe()
+    private let output: Output
+
+    /// What the process wrote; filled by a thread that ends with the process.
+    private final class Output: Sendable {
+        let text = Mutex("")
+        let isComplete = Mutex(false)
+    }
 
     /// Starts `executable`; its standard output and error go to one buffer.
     init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws {
@@ -15,19 +20,26 @@ final class BenchProcess: Sendable {
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = pipe
         process.standardInput = FileHandle.nullDevice
-        pipe.fileHandleForReading.readabilityHandler = { [weak self] handle in
-            let data = handle.availableData
-            if data.isEmpty { handle.readabilityHandler = nil }
-            self?.output.withLock { $0 += String(decoding: data, as: UTF8.self) }
-        }
         try process.run()
+        let output = Output()
+        self.output = output
+        let descriptor = dup(pipe.fileHandleForReading.fileDescriptor)
+        Thread.detachNewThread {
+            var chunk = [UInt8](repeating: 0, count: 1 << 16)
+            while case let count = read(descriptor, &chunk, chunk.count), count > 0 {
+                output.text.withLock { $0 += String(decoding: chunk[..<count], as: UTF8.self) }
+            }
+            close(descriptor)
+            output.isComplete.withLock { $0 = true }
+        }
     }
 
     var pid: Int32 { process.processIdentifier }
-    var text: String { output.withLock { $0 } }
+    var text: String { output.text.withLock { $0 } }
 
     /// Waits until the output holds `text` and returns the line it stands in.
     func waitForLine(containing text: String, seconds: Double = 30) async throws -> String {
@@ -45,7 +57,7 @@ final class BenchProcess: Sendable {
     func waitForExit() async throws -> Int32 {
         while process.isRunning { try await Task.sleep(for: .milliseconds(20)) }
         // The pipe may still hold the last lines.
-        while pipe.fileHandleForReading.readabilityHandler != nil { try await Task.sleep(for: .milliseconds(5)) }
+        while !output.isComplete.withLock({ $0 }) { try await Task.sleep(for: .milliseconds(5)) }
         return process.terminationStatus
     }
 

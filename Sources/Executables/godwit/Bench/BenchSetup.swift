@@ -87,11 +87,17 @@ final class BenchSetup: Sendable {
         var port: Int
     }
 
-    /// nghttpd, which answers every POST 200 with what it was sent.
-    func startNghttpd(certificate: String, key: String) async throws -> PlainServer {
+    /// nghttpd, which answers 200 to every POST whose path names a file: here, an empty one for each token.
+    func startNghttpd(certificate: String, key: String, tokens: Int) async throws -> PlainServer {
+        let documents = "\(folder)/documents"
+        try FileManager.default.createDirectory(atPath: documents + "/3/device", withIntermediateDirectories: true)
+        for number in 0..<tokens {
+            FileManager.default.createFile(atPath: "\(documents)/3/device/\(BenchPayload.hexToken(number))", contents: nil)
+        }
         let port = try Self.freePort()
         let process = try BenchProcess(
-            try BenchProcess.find("nghttpd"), ["-a", "127.0.0.1", "--echo-upload", "-n", "1", "\(port)", key, certificate]
+            try BenchProcess.find("nghttpd"),
+            ["-a", "127.0.0.1", "-n", "1", "-m", "1000", "-d", documents, "\(port)", key, certificate]
         )
         try await Self.waitForPort(port)
         return PlainServer(process: process, port: port)

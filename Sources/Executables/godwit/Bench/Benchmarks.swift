@@ -25,6 +25,9 @@ struct Benchmarks {
 
     // MARK: The APNs client
 
+    /// Distinct device tokens in the client benchmarks; each push has an id of its own.
+    private static let tokens = 1000
+
     private func clientAgainstSimulator() async throws -> BenchResult {
         let simulator = try await setup.startSimulator()
         let authorization = try simulator.authorization()
@@ -37,7 +40,9 @@ struct Benchmarks {
 
     private func clientAgainstNghttpd() async throws -> BenchResult {
         let certificate = try await makeCertificate()
-        let server = try await setup.startNghttpd(certificate: certificate.file, key: certificate.key)
+        let server = try await setup.startNghttpd(
+            certificate: certificate.file, key: certificate.key, tokens: Self.tokens
+        )
         return try await client(
             "client-nghttpd", port: server.port, caFile: certificate.file, keyFile: nil,
             headers: ["apns-topic: com.example.app", "apns-push-type: alert"], server: server.process
@@ -61,15 +66,12 @@ struct Benchmarks {
     ) async throws -> BenchResult {
         let pushes = scaled(300_000)
         let body = try setup.write(BenchPayload.json(bytes: 95), to: "payload.json")
-        let urls = (0..<1000).map { number in
-            let hex = BenchPayload.token(number).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-            return "https://localhost:\(port)/3/device/\(hex)\n"
-        }
+        let urls = (0..<Self.tokens).map { "https://localhost:\(port)/3/device/\(BenchPayload.hexToken($0))\n" }
         let urlFile = try setup.write(Array(urls.joined().utf8), to: "urls.txt")
         var pairs: [(ours: ClientWorker.Report, yardstick: H2Load.Measurement)] = []
         for round in 1...3 {
             progress("\(name): round \(round) of 3")
-            var arguments = ["bench-client", "--port", "\(port)", "--ca-file", caFile, "--pushes", "\(pushes)"]
+            var arguments = ["bench-client", "--port", "\(port)", "--ca-file", caFile, "--pushes", "\(pushes)", "--tokens", "\(Self.tokens)"]
             if let keyFile { arguments += ["--key-file", keyFile] }
             let worker = try BenchProcess(BenchProcess.godwit, arguments)
             guard try await worker.waitForExit() == 0, let line = worker.text.split(separator: "\n").last(where: { $0.hasPrefix("{") })

@@ -15,6 +15,7 @@ struct ClientWorker: AsyncParsableCommand {
     @Option var caFile: String
     @Option var keyFile: String?
     @Option var pushes: Int
+    @Option var tokens: Int
     @Option var payloadBytes = 95
     @Option var streams = 1000
 
@@ -40,9 +41,9 @@ struct ClientWorker: AsyncParsableCommand {
         let payload = BenchPayload.json(bytes: payloadBytes)
 
         // Connection, provider token and stream limit are not what is measured.
-        _ = await BatchFeeder(client, BenchPayload.batches(pushes: 20_000, payload: payload)).run()
+        _ = await BatchFeeder(client, BenchPayload.batches(pushes: 20_000, tokens: tokens, payload: payload)).run()
 
-        let feeder = BatchFeeder(client, BenchPayload.batches(pushes: pushes, payload: payload))
+        let feeder = BatchFeeder(client, BenchPayload.batches(pushes: pushes, tokens: tokens, payload: payload))
         let before = ProcessUsage.now
         let start = ContinuousClock.now
         let result = await feeder.run()
@@ -136,13 +137,17 @@ enum BenchPayload {
         return token
     }
 
-    static func batches(pushes: Int, payload: [UInt8], size: Int = 500) -> [NotificationBatch] {
+    static func hexToken(_ number: Int) -> String {
+        token(number).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+
+    static func batches(pushes: Int, tokens: Int, payload: [UInt8], size: Int = 500) -> [NotificationBatch] {
         let headers = NotificationHeaders(topic: "com.example.app", pushType: .alert, priority: .immediate)
         return stride(from: 0, to: pushes, by: size).map { start in
             let id = BatchID.random(at: WallTime(milliseconds: 1_700_000_000_000 + Int64(start)))
             var batch = NotificationBatch(firstID: id.value)
             for number in start..<min(start + size, pushes) {
-                token(number).withUnsafeBytes { token in
+                token(number % tokens).withUnsafeBytes { token in
                     payload.withUnsafeBytes { batch.append(token: token, payload: $0, headers: headers) }
                 }
             }
@@ -155,8 +160,7 @@ enum BenchPayload {
         var text: [UInt8] = []
         let payload = String(decoding: payload, as: UTF8.self)
         for number in firstToken..<firstToken + pushes {
-            let hex = token(number).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-            text += Array("{\"device_token\":\"\(hex)\",\"payload\":\(payload)\(extra)}\n".utf8)
+            text += Array("{\"device_token\":\"\(hexToken(number))\",\"payload\":\(payload)\(extra)}\n".utf8)
         }
         return text
     }
