@@ -92,7 +92,7 @@ final class BenchSetup: Sendable {
         let documents = "\(folder)/documents"
         try FileManager.default.createDirectory(atPath: documents + "/3/device", withIntermediateDirectories: true)
         for number in 0..<tokens {
-            FileManager.default.createFile(atPath: "\(documents)/3/device/\(BenchPayload.hexToken(number))", contents: nil)
+            try Data().write(to: URL(fileURLWithPath: "\(documents)/3/device/\(BenchPayload.hexToken(number))"))
         }
         let port = try Self.freePort()
         let process = try BenchProcess(
