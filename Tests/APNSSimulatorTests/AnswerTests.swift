@@ -61,6 +61,10 @@ import Testing
         Refusal(reason: "BadPriority", status: 400, changes: ["apns-push-type": "background"]),
         Refusal(reason: "BadExpirationDate", status: 400, changes: ["apns-expiration": "1518182259.475"]),
         Refusal(reason: "BadExpirationDate", status: 400, changes: ["apns-expiration": "-1"]),
+        Refusal(reason: "BadExpirationDate", status: 400, changes: ["apns-expiration": ""]),
+        Refusal(
+            reason: "BadExpirationDate", status: 400, changes: ["apns-expiration": String(repeating: "9", count: 19)]
+        ),
         Refusal(
             reason: "BadCollapseId", status: 400, changes: ["apns-collapse-id": String(repeating: "é", count: 33)]
         ),

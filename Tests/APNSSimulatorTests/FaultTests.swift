@@ -116,16 +116,14 @@ import Testing
         }
     }
 
-    @Test func `streams above the limit are refused`() async throws {
+    @Test func `without a valid token a connection has one stream at a time`() async throws {
         try await RunningSimulator.with { running in
-            // Without a valid token, three at once: nghttp does not wait for the server's SETTINGS.
-            let trace = try await Command.run(
-                "nghttp", ["-v", "-m", "3", "-H", ":method: POST", running.url()]
-            ).output
-            #expect(trace.components(separatedBy: "REFUSED_STREAM").count - 1 >= 2)
+            let trace = try await Command.run("nghttp", ["-v", "-m", "3", "-H", ":method: POST", running.url()]).output
+            // nghttp sees the server's SETTINGS in time, and waits, or it does not, and two streams are refused.
+            let refused = trace.components(separatedBy: "error_code=REFUSED_STREAM").count - 1
+            #expect(running.simulator.counters.requests + refused == 3, "\(trace)")
             #expect(trace.contains(":status: 403"))
-            #expect(!trace.contains(":1000]"))
-            #expect(running.simulator.counters.requests == 1)
+            #expect(!trace.contains("[SETTINGS_MAX_CONCURRENT_STREAMS(0x03):1000]"))
         }
     }
 }

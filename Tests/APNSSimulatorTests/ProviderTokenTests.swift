@@ -86,6 +86,12 @@ private struct Judge {
         }
     }
 
+    @Test func `the issuer must be the team that owns the key`() throws {
+        let key = try SimulatorSigningKey(teamID: "TEAM000009", keyID: "KEY0000001", pem: credentials.privateKeyPEM)
+        var judge = Judge([key])
+        #expect(judge.check(try credentials.providerToken(issuedAt: now), now: now) == .invalidProviderToken)
+    }
+
     @Test func `a token is renewed once in twenty minutes, and the one before stays good`() throws {
         var judge = Judge([credentials.signingKey])
         let first = try credentials.providerToken(issuedAt: now)

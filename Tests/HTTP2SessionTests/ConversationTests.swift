@@ -77,6 +77,19 @@ import Testing
         #expect(server.events.filter { $0.isMessageEnd } == streams.map { .messageEnded($0) })
     }
 
+    @Test func `streams over the server's limit are refused to a client that did not wait for it`() throws {
+        var impatient = HTTP2Limits()
+        impatient.streamsBeforeSettings = 100
+        let client = Peer(.client, limits: impatient)
+        let server = Peer(.server, settings: HTTP2Settings(streamsMax: 1))
+        for tag in 0..<3 { _ = try client.session.submitRequest(.request(), body: nil, tag: UInt32(tag)) }
+        try server.receive(try client.drain())
+        #expect(server.events.filter(\.isMessageEnd) == [.messageEnded(1)])
+        try Peer.talk(client, server)
+        #expect(client.events.contains(.closed(3, .refusedStream)))
+        #expect(client.events.contains(.closed(5, .refusedStream)))
+    }
+
     @Test func `before the server's settings only one stream is opened`() throws {
         let client = Peer(.client)
         for tag in 0..<3 { _ = try client.session.submitRequest(.request(), body: nil, tag: UInt32(tag)) }

@@ -21,19 +21,21 @@ struct IncomingRequest {
     private(set) var topic: UInt16 = 0
     private(set) var payload: [UInt8] = []
     private(set) var payloadBytes = 0
-    /// The answer is decided or will never come.
-    var isJudged = false
     private var seen: UInt16 = 0
 
     mutating func begin(stream: Int32) {
-        let (token, collapseID, payload) = (token, collapseID, payload)
-        self = IncomingRequest()
         self.stream = stream
-        // Hands the storage on, emptied.
-        (self.token, self.collapseID, self.payload) = (token, collapseID, payload)
-        self.token.removeAll(keepingCapacity: true)
-        self.collapseID.removeAll(keepingCapacity: true)
-        self.payload.removeAll(keepingCapacity: true)
+        problems = ReasonSet()
+        seen = 0
+        id = nil
+        pushType = nil
+        priority = nil
+        expiration = nil
+        topic = 0
+        payloadBytes = 0
+        token.removeAll(keepingCapacity: true)
+        collapseID.removeAll(keepingCapacity: true)
+        payload.removeAll(keepingCapacity: true)
     }
 
     mutating func free() { stream = 0 }

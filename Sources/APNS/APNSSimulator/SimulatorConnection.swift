@@ -182,7 +182,6 @@ final class SimulatorConnection: ChannelInboundHandler {
 
     private func judge(_ slot: Int) {
         counters.requests += 1
-        requests[slot].isJudged = true
         if requests[slot].id == nil { requests[slot].id = .random() }
         if !requests[slot].problems.isEmpty {
             guard let reason = requests[slot].problems.first() else {
