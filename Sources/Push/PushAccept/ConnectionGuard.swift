@@ -27,7 +27,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// The connection is closed at this moment, unless it moves on. Checked by the timer, which is set only when it
     /// has to be, because most requests are over before the next event.
     private var deadline: NIODeadline?
-    private var timer: Scheduled<Void>?
+    private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
 
     init(configuration: AcceptConfiguration) {
         headerTimeout = TimeAmount(configuration.headerTimeout)
@@ -41,12 +41,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        timer?.cancel()
+        timer?.task.cancel()
         timer = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
+        timer?.task.cancel()
         timer = nil
         context.fireChannelInactive()
     }
@@ -152,13 +152,18 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Time
 
     private func setTimer(_ context: ChannelHandlerContext) {
-        guard timer == nil, let deadline else { return }
+        guard let deadline else { return }
+        if let timer {
+            guard deadline < timer.deadline else { return }
+            timer.task.cancel()
+        }
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        timer = context.eventLoop.scheduleTask(deadline: deadline) {
+        let task = context.eventLoop.scheduleTask(deadline: deadline) {
             let (handler, context) = bound.value
             handler.timer = nil
             handler.timerFired(context)
         }
+        timer = (deadline, task)
     }
 
     private func timerFired(_ context: ChannelHandlerContext) {

@@ -25,10 +25,14 @@ final class FakeQueue: DurableQueue, OutcomeStore {
 
     private let state = Mutex(State())
     private let claims: Bool
+    private let settles: Bool
 
-    /// - Parameter claims: whether a claim asked for is given.
-    init(claims: Bool = true) {
+    /// - Parameters:
+    ///   - claims: whether a claim asked for is given.
+    ///   - settles: whether every push counts as delivered as soon as it is appended.
+    init(claims: Bool = true, settles: Bool = false) {
         self.claims = claims
+        self.settles = settles
     }
 
     var batches: [Batch] { state.withLock { $0.batches } }
@@ -84,8 +88,20 @@ final class FakeQueue: DurableQueue, OutcomeStore {
         }
         if case .before(let error) = fault { throw error }
         state.withLock { $0.batches += batches.map(\.batch) }
+        if settles { for batch in batches { settle(batch.batch) } }
         if case .after(let error) = fault { throw error }
         return batches.map { claims && $0.claim != nil ? Lease(batch: $0.batch.id, epoch: 1) : nil }
+    }
+
+    private func settle(_ batch: Batch) {
+        for index in 0..<batch.count {
+            set(
+                PushStatus(
+                    id: batch.id.push(index), app: batch.app, lane: batch.lane, state: .settled(.delivered), status: 200,
+                    attempts: 1, acceptedAt: batch.acceptedAt, updatedAt: batch.acceptedAt
+                )
+            )
+        }
     }
 
     func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] { [] }
