@@ -80,8 +80,8 @@ import Testing
     ]
 
     @Test func `each mistake has its reason`() async throws {
-        try await RunningSimulator.with(.faithful, { configuration, _ in configuration.topics = ["com.example.app"] }) {
-            running in
+        let settings = RunningSimulator.settings { $0.topics = ["com.example.app"] }
+        try await RunningSimulator.with(settings) { running in
             let good = try running.goodHeaders()
             for refusal in Self.refusals {
                 var headers = good
@@ -103,8 +103,8 @@ import Testing
     }
 
     @Test func `limits are the last good values`() async throws {
-        try await RunningSimulator.with(.faithful, { configuration, _ in configuration.topics = ["com.example.app"] }) {
-            running in
+        let settings = RunningSimulator.settings { $0.topics = ["com.example.app"] }
+        try await RunningSimulator.with(settings) { running in
             let good = try running.goodHeaders()
             let plain = try await running.push(headers: good, body: String(repeating: "x", count: 4096))
             #expect(plain.status == 200)
@@ -126,13 +126,11 @@ import Testing
     }
 
     @Test func `sandbox answers name a unique id, and ids may be in upper case`() async throws {
-        try await RunningSimulator.with(
-            .faithful,
-            { configuration, _ in
-                configuration.environment = .sandbox
-                configuration.usesUpperCaseIDs = true
-            }
-        ) { running in
+        let settings = RunningSimulator.settings { configuration in
+            configuration.environment = .sandbox
+            configuration.usesUpperCaseIDs = true
+        }
+        try await RunningSimulator.with(settings) { running in
             let answer = try await running.push(headers: try running.goodHeaders())
             #expect(answer.headers["apns-id"] == "0A1B2C3D-0000-4000-8000-000000000001")
             #expect(APNSID(answer.headers["apns-unique-id"] ?? "") != nil)

@@ -49,7 +49,10 @@ import Testing
             let headers = try running.goodHeaders()
             let path = "/tokens/\(RunningSimulator.deviceToken.uppercased())"
             let states: [(String, Int, String)] = [
-                (#"{"state":"unregistered","timestamp":1454948015990}"#, 410, #"{"reason":"Unregistered","timestamp":1454948015990}"#),
+                (
+                    #"{"state":"unregistered","timestamp":1454948015990}"#, 410,
+                    #"{"reason":"Unregistered","timestamp":1454948015990}"#
+                ),
                 (#"{"state":"expired","timestamp":5}"#, 410, #"{"reason":"ExpiredToken","timestamp":5}"#),
                 (#"{"state":"bad"}"#, 400, #"{"reason":"BadDeviceToken"}"#),
                 (#"{"state":"other-topic"}"#, 400, #"{"reason":"DeviceTokenNotForTopic"}"#),
@@ -94,11 +97,15 @@ import Testing
         Mistake(method: "PUT", path: "/tokens/xyz", body: #"{"state":"bad"}"#, status: 400, words: "hexadecimal"),
         Mistake(method: "PUT", path: "/tokens/ab", body: #"{"state":"odd"}"#, status: 400, words: "state must be"),
         Mistake(method: "PUT", path: "/tokens/ab", body: #"{"timestamp":1}"#, status: 400, words: "no \\\"state\\\""),
-        Mistake(method: "PUT", path: "/tokens/ab", body: #"{"state":"bad","x":1}"#, status: 400, words: "unknown member"),
+        Mistake(
+            method: "PUT", path: "/tokens/ab", body: #"{"state":"bad","x":1}"#, status: 400, words: "unknown member"),
         Mistake(method: "DELETE", path: "/tokens/abc", status: 400, words: "hexadecimal"),
         Mistake(method: "PUT", path: "/faults", body: "{nonsense}", status: 400, words: "not the JSON"),
-        Mistake(method: "PUT", path: "/faults", body: #"{"rules":[{"action":"x"}]}"#, status: 400, words: "rules[0].action"),
-        Mistake(method: "PUT", path: "/faults", body: String(repeating: " ", count: 300_000), status: 413, words: "larger than"),
+        Mistake(
+            method: "PUT", path: "/faults", body: #"{"rules":[{"action":"x"}]}"#, status: 400, words: "rules[0].action"),
+        Mistake(
+            method: "PUT", path: "/faults", body: String(repeating: " ", count: 300_000), status: 413,
+            words: "larger than"),
     ]
 
     @Test func `a mistake is answered with a problem and changes nothing`() async throws {

@@ -97,7 +97,8 @@ import Testing
 
     static let wrong: [(String, String)] = [
         ("", "not the JSON"), ("{", "not the JSON"), (#"{"rules":[]} x"#, "not the JSON"), ("[]", "must be an object"),
-        ("{}", "no \"rules\""), (#"{"rules":{}}"#, "rules must be an array"), (#"{"rulez":[]}"#, "unknown member \"rulez\""),
+        ("{}", "no \"rules\""), (#"{"rules":{}}"#, "rules must be an array"),
+        (#"{"rulez":[]}"#, "unknown member \"rulez\""),
         (#"{"rules":[1]}"#, "rules[0] must be an object"), (#"{"rules":[{}]}"#, "no \"action\""),
         (#"{"rules":[{"action":"stall"},{"action":"dance"}]}"#, "rules[1].action must be"),
         (#"{"rules":[{"action":"answer"}]}"#, "no \"status\""),
@@ -112,7 +113,10 @@ import Testing
         (#"{"rules":[{"action":"stall","times":1,"times":2}]}"#, "\"times\" twice"),
         (#"{"rules":[{"action":"reset","code":"NOPE"}]}"#, "no HTTP/2 error code"),
         (#"{"rules":[{"action":"goaway","last_stream":2}]}"#, "must be odd"),
-        (#"{"rules":[\#(Array(repeating: #"{"action":"stall"}"#, count: 101).joined(separator: ","))]}"#, "more than 100"),
+        (
+            #"{"rules":[\#(Array(repeating: #"{"action":"stall"}"#, count: 101).joined(separator: ","))]}"#,
+            "more than 100"
+        ),
     ]
 
     @Test(arguments: wrong) func `a wrong document is refused with its place`(_ json: String, _ words: String) {

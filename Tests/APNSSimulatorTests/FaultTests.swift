@@ -20,7 +20,9 @@ import Testing
     @Test func `an answer of one's own making`() async throws {
         try await RunningSimulator.with { running in
             running.simulator.setFaults(
-                FaultPlan([FaultRule(Fault(.answer(FaultAnswer(status: 503, reason: "ServiceUnavailable", retryAfter: 7))))])
+                FaultPlan([
+                    FaultRule(Fault(.answer(FaultAnswer(status: 503, reason: "ServiceUnavailable", retryAfter: 7))))
+                ])
             )
             let headers = try running.goodHeaders()
             let answer = try await running.push(headers: headers)
@@ -94,8 +96,8 @@ import Testing
     }
 
     @Test func `delayed pushes are answered in the end`() async throws {
-        try await RunningSimulator.with(.faithful, { configuration, _ in configuration.latency = .milliseconds(20) }) {
-            running in
+        let settings = RunningSimulator.settings { $0.latency = .milliseconds(20) }
+        try await RunningSimulator.with(settings) { running in
             let headers = try running.goodHeaders()
             #expect(try await running.push(headers: headers).status == 200)
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(.accept, delay: .milliseconds(30)))]))
@@ -110,7 +112,9 @@ import Testing
             let first = try #require(trace.range(of: "[SETTINGS_MAX_CONCURRENT_STREAMS(0x03):1]"))
             let second = try #require(trace.range(of: "[SETTINGS_MAX_CONCURRENT_STREAMS(0x03):1000]"))
             #expect(first.lowerBound < second.lowerBound)
-            for setting in ["HEADER_TABLE_SIZE(0x01):4096", "INITIAL_WINDOW_SIZE(0x04):65535", "MAX_HEADER_LIST_SIZE(0x06):8000"] {
+            for setting in [
+                "HEADER_TABLE_SIZE(0x01):4096", "INITIAL_WINDOW_SIZE(0x04):65535", "MAX_HEADER_LIST_SIZE(0x06):8000",
+            ] {
                 #expect(trace.contains("[SETTINGS_\(setting)]"))
             }
         }

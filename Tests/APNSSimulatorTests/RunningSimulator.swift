@@ -9,15 +9,22 @@ struct RunningSimulator {
     let credentials: SimulatorCredentials
     let folder: URL
 
+    /// Settings for `with`, which puts its own key into them.
+    static func settings(
+        _ mode: SimulatorConfiguration.Mode = .faithful, _ change: (inout SimulatorConfiguration) -> Void = { _ in }
+    ) -> SimulatorConfiguration {
+        var configuration = SimulatorConfiguration(mode, authentication: .unverified)
+        change(&configuration)
+        return configuration
+    }
+
     static func with(
-        _ mode: SimulatorConfiguration.Mode = .faithful,
-        _ configure: (inout SimulatorConfiguration, SimulatorCredentials) -> Void = { _, _ in },
-        _ body: (RunningSimulator) async throws -> Void
+        _ settings: SimulatorConfiguration = settings(), _ body: (RunningSimulator) async throws -> Void
     ) async throws {
         let credentials = SimulatorCredentials()
-        var configuration = SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
+        var configuration = settings
+        configuration.authentication = .signingKeys([credentials.signingKey])
         configuration.shutdownGrace = .milliseconds(200)
-        configure(&configuration, credentials)
         let folder = FileManager.default.temporaryDirectory.appending(path: "simulator-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }

@@ -9,7 +9,7 @@ import Testing
     static let timedOut: Int32 = 28
 
     @Test func `a hundred thousand pushes of h2load are answered and counted`() async throws {
-        try await RunningSimulator.with(.fast) { running in
+        try await RunningSimulator.with(RunningSimulator.settings(.fast)) { running in
             let payload = running.folder.appending(path: "payload.json")
             try Data(RunningSimulator.payload.utf8).write(to: payload)
             var arguments = ["-n", "100000", "-c", "2", "-m", "500", "-d", payload.path]
@@ -28,7 +28,8 @@ import Testing
     }
 
     @Test func `ids are kept up to the limit, the newest ones`() async throws {
-        try await RunningSimulator.with(.fast, { configuration, _ in configuration.idLogMax = 2 }) { running in
+        let settings = RunningSimulator.settings(.fast) { $0.idLogMax = 2 }
+        try await RunningSimulator.with(settings) { running in
             var headers = try running.goodHeaders()
             for number in 1...3 {
                 headers["apns-id"] = "0a1b2c3d-0000-4000-8000-00000000000\(number)"
@@ -76,10 +77,10 @@ import Testing
             ]
         )
         #expect(made.status == 0, "\(made.errors)")
-        try await RunningSimulator.with(
-            .faithful,
-            { configuration, _ in configuration.certificate = .pemFiles(certificateChain: chain, privateKey: key) }
-        ) { running in
+        let settings = RunningSimulator.settings {
+            $0.certificate = .pemFiles(certificateChain: chain, privateKey: key)
+        }
+        try await RunningSimulator.with(settings) { running in
             let answer = try await running.push(headers: try running.goodHeaders())
             #expect(answer.status == 200, "\(answer.errors)")
         }
@@ -110,7 +111,8 @@ import Testing
         async let client = Command.run(
             "curl",
             [
-                "-sS", "-k", "--http2", "--max-time", "20", "-H", "authorization: bearer \(token)", "-H", "apns-topic: a",
+                "-sS", "-k", "--http2", "--max-time", "20", "-H", "authorization: bearer \(token)", "-H",
+                "apns-topic: a",
                 "-d", "{}", "https://localhost:\(port)/3/device/abcd",
             ]
         )

@@ -47,7 +47,9 @@ import Testing
     @Test func `many bodies share the connection's window`() throws {
         let (client, server) = try connectedPeers()
         let body = [UInt8](repeating: 7, count: 5000)
-        let streams = try (0..<40).map { try client.session.submitRequest(.request(), body: HTTP2Body(body), tag: UInt32($0)) }
+        let streams = try (0..<40).map {
+            try client.session.submitRequest(.request(), body: HTTP2Body(body), tag: UInt32($0))
+        }
         let first = try client.drain()
         // RFC 9113, section 6.9.2: 65,535 bytes before the receiver must make room.
         #expect(client.session.connectionSendWindow == 0)

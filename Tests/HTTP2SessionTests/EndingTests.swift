@@ -53,7 +53,9 @@ import Testing
         let (client, server) = try connectedPeers(clientLimits: limits)
         server.session.submitGoAway(lastStream: 0, code: .noError, debugData: Array(repeating: 65, count: 5000))
         try Peer.talk(client, server)
-        #expect(client.events.contains(.goAway(HTTP2GoAway(lastStream: 0, code: .noError, debugData: Array(repeating: 65, count: 10)))))
+        #expect(
+            client.events.contains(
+                .goAway(HTTP2GoAway(lastStream: 0, code: .noError, debugData: Array(repeating: 65, count: 10)))))
     }
 
     @Test func `either side can reset a stream`() throws {

@@ -70,13 +70,16 @@ final class Peer: HTTP2SessionDelegate {
     func headersBegan(stream: Int32, tag: UInt32) { note(.headersBegan(stream), stream, tag) }
 
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
-        note(.header(stream, String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)), stream, tag)
+        note(
+            .header(stream, String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)), stream, tag)
     }
 
     func headersEnded(stream: Int32, tag: UInt32) { note(.headersEnded(stream), stream, tag) }
 
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
-        if case .data(stream, let before) = events.last { events[events.count - 1] = .data(stream, before + bytes) } else {
+        if case .data(stream, let before) = events.last {
+            events[events.count - 1] = .data(stream, before + bytes)
+        } else {
             note(.data(stream, Array(bytes)), stream, tag)
         }
     }

@@ -118,7 +118,9 @@ import Testing
         let bytes = try recordedConversation()
         for _ in 0..<2000 {
             var broken = bytes
-            for _ in 0..<8 { broken[24 + Int(random.next() % UInt64(broken.count - 24))] = UInt8(truncatingIfNeeded: random.next()) }
+            for _ in 0..<8 {
+                broken[24 + Int(random.next() % UInt64(broken.count - 24))] = UInt8(truncatingIfNeeded: random.next())
+            }
             let victim = Peer(.server, settings: HTTP2Settings(streamsMax: 10))
             victim.onMessage = { peer, stream in try? peer.session.respond(.response(), to: stream) }
             // Either verdict is right, as long as there is one.

@@ -38,7 +38,9 @@ struct ControlDocument {
         while let key = try reader.nextKey(isFirst: names.isEmpty) {
             let name = reader.text(key)
             guard names.insert(name).inserted else { throw ControlDocumentError("\(place) has \"\(name)\" twice") }
-            guard try member(name, &self) else { throw ControlDocumentError("\(place) has an unknown member \"\(name)\"") }
+            guard try member(name, &self) else {
+                throw ControlDocumentError("\(place) has an unknown member \"\(name)\"")
+            }
         }
     }
 
@@ -74,7 +76,8 @@ struct ControlDocument {
     mutating func share(_ place: String) throws -> Double {
         let wanted = ControlDocumentError("\(place) must be a number from 0 to 1")
         guard try reader.peekKind() == .number else { throw wanted }
-        let text = String(decoding: UnsafeRawBufferPointer(rebasing: reader.bytes[try reader.skipValue()]), as: UTF8.self)
+        let text = String(
+            decoding: UnsafeRawBufferPointer(rebasing: reader.bytes[try reader.skipValue()]), as: UTF8.self)
         guard let value = Double(text), (0...1).contains(value) else { throw wanted }
         return value
     }

@@ -18,7 +18,8 @@ extension SimulatorCounters {
         let statuses = answersByStatus.sorted { $0.key < $1.key }.map { ("\($0.key)", $0.value) }
         Self.append("answers_by_status", statuses, to: &bytes)
         JSONWriter.append(",", to: &bytes)
-        Self.append("answers_by_reason", answersByReason.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, to: &bytes)
+        Self.append(
+            "answers_by_reason", answersByReason.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, to: &bytes)
         JSONWriter.append("}\n", to: &bytes)
         return bytes
     }

@@ -89,7 +89,8 @@ private struct FaultRuleDocument {
         return true
     }
 
-    private mutating func readAnswer(_ name: String, _ place: String, _ document: inout ControlDocument) throws -> Bool {
+    private mutating func readAnswer(_ name: String, _ place: String, _ document: inout ControlDocument) throws -> Bool
+    {
         switch name {
         case "status": answer.status = UInt16(try document.integer(place, 200...599))
         case "reason": answer.reason = try document.string(place)

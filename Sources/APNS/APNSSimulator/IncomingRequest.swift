@@ -46,7 +46,9 @@ struct IncomingRequest {
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ context: inout ConnectionContext
     ) {
         switch name.count {
-        case 5 where name.equals(":path"): note(.path); readPath(value)
+        case 5 where name.equals(":path"):
+            note(.path)
+            readPath(value)
         case 7 where name.equals("apns-id"):
             note(.id)
             id = APNSID(utf8: value)
@@ -61,8 +63,12 @@ struct IncomingRequest {
         case 13 where name.equals("authorization"):
             note(.authorization)
             if let reason = context.authenticate(value) { problems.insert(reason) }
-        case 13 where name.equals("apns-priority"): note(.priority); readPriority(value)
-        case 14 where name.equals("apns-push-type"): note(.pushType); readPushType(value)
+        case 13 where name.equals("apns-priority"):
+            note(.priority)
+            readPriority(value)
+        case 14 where name.equals("apns-push-type"):
+            note(.pushType)
+            readPushType(value)
         case 15 where name.equals("apns-expiration"):
             note(.expiration)
             expiration = Self.unsigned(value)

@@ -117,7 +117,9 @@ public final class Simulator: Sendable {
         try? await listener.close()
         await control?.stop()
         let channels = state.openChannels
-        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(SimulatorConnection.ShutdownRequested()) }
+        for channel in channels {
+            channel.pipeline.fireUserInboundEventTriggered(SimulatorConnection.ShutdownRequested())
+        }
         let grace = TimeAmount(state.configuration.shutdownGrace)
         let patience = group.next().scheduleTask(in: grace) {
             for channel in channels { channel.close(promise: nil) }

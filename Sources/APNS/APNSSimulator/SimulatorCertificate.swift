@@ -73,7 +73,9 @@ struct SimulatorCertificate {
             }
         )
         return SimulatorCertificate(
-            chain: [.certificate(try NIOSSLCertificate(bytes: Array(leaf.serializeAsPEM().pemString.utf8), format: .pem))],
+            chain: [
+                .certificate(try NIOSSLCertificate(bytes: Array(leaf.serializeAsPEM().pemString.utf8), format: .pem))
+            ],
             privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(leafKey.pemRepresentation.utf8), format: .pem)),
             authorityPEM: try authority.serializeAsPEM().pemString + "\n"
         )

@@ -23,6 +23,7 @@ extension UnsafeRawBufferPointer {
 
     @inline(__always)
     func equals(_ bytes: [UInt8]) -> Bool {
-        count == bytes.count && (count == 0 || bytes.withUnsafeBytes { memcmp(baseAddress!, $0.baseAddress!, count) == 0 })
+        count == bytes.count
+            && (count == 0 || bytes.withUnsafeBytes { memcmp(baseAddress!, $0.baseAddress!, count) == 0 })
     }
 }
