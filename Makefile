@@ -19,7 +19,7 @@ demo: build ## Start simulator and gateway, send sample pushes, keep running unt
 test: ## Run every test (FILTER=name runs some); installs what the tests start
 	@scripts/install-deps.sh --test
 	$(SWIFT) build $(BUILD_FLAGS) --build-tests
-	$(SWIFT) test $(BUILD_FLAGS) --skip-build $(if $(FILTER),--filter $(FILTER))
+	$(SWIFT) test $(BUILD_FLAGS) --skip-build --no-parallel $(if $(FILTER),--filter $(FILTER))
 
 lint: ## Check the formatting, and the syntax of the shell scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)

@@ -53,7 +53,7 @@ import Testing
     }
 
     @Test func `an unknown key is named with its line`() {
-        #expect(Self.problems(Self.complete.replacing("log:", with: "lgo:")) == ["line 11: lgo is not a known key"])
+        #expect(Self.problems(Self.complete.replacing("log:", with: "lgo:")) == ["line 12: lgo is not a known key"])
         #expect(
             Self.problems(Self.complete.replacing("environment:", with: "enviroment:"))
                 == ["line 6: apps[0].enviroment is not a known key"]
