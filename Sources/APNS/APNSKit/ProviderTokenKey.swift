@@ -1,9 +1,9 @@
 import Crypto
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// An APNs signing key: what Apple's developer portal hands out as a `.p8` file, with its two identifiers.
@@ -36,7 +36,11 @@ public struct ProviderTokenKey: Sendable {
         guard let pem = String(data: data, encoding: .utf8) else {
             throw ProviderTokenError(code: .notPEM, message: "the key file \(path) is not a PEM text")
         }
-        try self.init(pem: pem, keyID: keyID, teamID: teamID)
+        do {
+            try self.init(pem: pem, keyID: keyID, teamID: teamID)
+        } catch {
+            throw ProviderTokenError(code: error.code, message: "the key file \(path): \(error.message)")
+        }
     }
 
     private static func parse(_ pem: String) throws(ProviderTokenError) -> P256.Signing.PrivateKey {
@@ -63,7 +67,9 @@ public struct ProviderTokenKey: Sendable {
         for line in pem.split(whereSeparator: \.isNewline) {
             guard line.hasPrefix("-----BEGIN "), let end = line.dropFirst(11).firstIndex(of: "-") else { continue }
             let label = line[line.index(line.startIndex, offsetBy: 11)..<end]
-            guard label.utf8.allSatisfy({ (65...90).contains($0) || $0 == 32 || (48...57).contains($0) }) else { return nil }
+            guard label.utf8.allSatisfy({ (65...90).contains($0) || $0 == 32 || (48...57).contains($0) }) else {
+                return nil
+            }
             return label.count <= 40 ? String(label) : nil
         }
         return nil
@@ -75,7 +81,8 @@ public struct ProviderTokenKey: Sendable {
         _ text: String, code: ProviderTokenError.Code, name: String
     ) throws(ProviderTokenError) {
         let isPlain = text.utf8.allSatisfy { byte in
-            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 45 || byte == 95
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 45
+                || byte == 95
         }
         guard (1...64).contains(text.utf8.count), isPlain else {
             throw ProviderTokenError(code: code, message: "the \(name) must be 1 to 64 letters and digits")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOCore
 import PushGateway
 import Telemetry
 
@@ -30,8 +31,10 @@ struct Serve: AsyncParsableCommand {
 /// A gateway under the signals of this process.
 struct GatewayRun {
     let gateway: Gateway
+    private let listen: GatewayConfiguration.Listen
 
     init(_ configuration: GatewayConfiguration) async throws {
+        listen = configuration.listen
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, logLevel: level) }
         gateway = try await started { try Gateway.open(configuration, logger: logger) }
@@ -41,9 +44,16 @@ struct GatewayRun {
     func run(ready: @escaping @Sendable (String) -> Void) async throws {
         let impatience = Task {
             await Termination.wait(times: 2)
-            Foundation.exit(1)
+            if !Task.isCancelled { Foundation.exit(1) }
         }
         defer { impatience.cancel() }
-        try await started { try await gateway.run(ready: ready, until: { await Termination.wait() }) }
+        try await started {
+            do {
+                try await gateway.run(ready: ready, until: { await Termination.wait() })
+            } catch let error as IOError where [EADDRINUSE, EADDRNOTAVAIL, EACCES].contains(error.errnoCode) {
+                let reason = String(cString: strerror(error.errnoCode)).lowercased()
+                throw CommandError("cannot listen on \(listen.host):\(listen.port): \(reason)")
+            }
+        }
     }
 }

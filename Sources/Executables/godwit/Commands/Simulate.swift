@@ -53,8 +53,11 @@ struct Simulate: AsyncParsableCommand {
         configuration.numberOfThreads = threads
         let simulator = try await started { try await Simulator.start(configuration) }
         try SimulatorFolder(directory).writeAuthority(simulator.certificateAuthorityPEM)
-        Terminal.say("simulator: APNs on https://\(host):\(simulator.port), control on http://\(host):\(simulator.controlPort ?? 0)")
-        Terminal.say("simulator: key \(directory)/AuthKey.p8 (key id \(keyID), team id \(teamID)), CA \(directory)/ca.pem")
+        Terminal.say(
+            "simulator: APNs on https://\(host):\(simulator.port), control on http://\(host):\(simulator.controlPort ?? 0)"
+        )
+        Terminal.say(
+            "simulator: key \(directory)/AuthKey.p8 (key id \(keyID), team id \(teamID)), CA \(directory)/ca.pem")
         await Termination.wait()
         try await simulator.shutdown()
     }

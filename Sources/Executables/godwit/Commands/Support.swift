@@ -40,7 +40,8 @@ enum Terminal {
 enum Termination {
     private struct State {
         var signals = 0
-        var waiters: [(count: Int, continuation: CheckedContinuation<Void, Never>)] = []
+        var waiters: [(id: Int, count: Int, continuation: CheckedContinuation<Void, Never>)] = []
+        var lastID = 0
     }
 
     private static let state = Mutex(State())
@@ -63,16 +64,29 @@ enum Termination {
         for waiter in ready { waiter.continuation.resume() }
     }
 
-    /// Returns when the process was asked to end; with `times: 2`, when somebody has lost patience.
+    /// Returns when the process was asked to end, or its task is cancelled; with `times: 2`, when somebody has lost
+    /// patience.
     static func wait(times count: Int = 1) async {
         _ = sources
-        await withCheckedContinuation { continuation in
-            let isOver = state.withLock { state in
-                guard state.signals < count else { return true }
-                state.waiters.append((count, continuation))
-                return false
+        let id = state.withLock { state in
+            state.lastID += 1
+            return state.lastID
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    guard state.signals < count, !Task.isCancelled else { return true }
+                    state.waiters.append((id, count, continuation))
+                    return false
+                }
+                if isOver { continuation.resume() }
             }
-            if isOver { continuation.resume() }
+        } onCancel: {
+            // A gateway that failed must not wait for a signal before it can say so.
+            let waiter = state.withLock { state in
+                state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
+            }
+            waiter?.continuation.resume()
         }
     }
 }

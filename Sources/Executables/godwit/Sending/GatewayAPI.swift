@@ -107,6 +107,9 @@ struct GatewayFailure: Error, CustomStringConvertible {
         case let error as NIOConnectionError:
             let reason = error.connectionErrors.first.map { "\($0.error)" } ?? "no address answered"
             self.init(description: "the gateway at \(url) cannot be reached: \(reason)")
+        case let error as IOError where [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(error.errnoCode):
+            let reason = String(cString: strerror(error.errnoCode)).lowercased()
+            self.init(description: "the gateway at \(url) cannot be reached: \(reason)")
         case let error as IOError:
             self.init(description: "the connection to the gateway at \(url) broke: \(error)")
         case is CancellationError: self.init(description: "cancelled")
