@@ -64,6 +64,11 @@ enum BodyFormat {
             self = .json
             return
         }
+        // What nearly every request says, without taking it apart.
+        if value == "application/json" {
+            self = .json
+            return
+        }
         let type = value.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
         switch type {
         case "application/json": self = .json
