@@ -238,7 +238,10 @@ let package = Package(
         .testTarget(name: "PushModelTests", dependencies: ["PushModel", "APNSWire"], swiftSettings: settings),
         .testTarget(
             name: "PushQueueTests",
-            dependencies: ["PushQueue", "PushModel", "APNSWire"],
+            dependencies: [
+                "PushQueue", "PushModel", "APNSWire",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

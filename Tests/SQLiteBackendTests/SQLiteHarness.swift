@@ -1,41 +1,8 @@
 import Foundation
-import Logging
 import PushModel
 import PushQueue
 import PushQueueConformance
 import SQLiteBackend
-import Synchronization
-
-/// A folder of its own, removed when it goes out of scope.
-final class TemporaryFolder: Sendable {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.path + "/godwit-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(atPath: path)
-    }
-}
-
-/// Clocks that move when they are told to.
-final class ManualClock: Sendable {
-    private let elapsed = Mutex(Duration.zero)
-    private let start = WallTime(milliseconds: 1_790_000_000_000)
-
-    var now: WallTime { start + elapsed.withLock { $0 } }
-    var queueClock: QueueClock {
-        QueueClock(wall: { self.now }, monotonic: { self.elapsed.withLock { $0 } })
-    }
-
-    func advance(by duration: Duration) {
-        elapsed.withLock { $0 += duration }
-    }
-}
-
-let silence = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
 /// An SQLite database under a manual clock.
 final class SQLiteHarness: QueueHarness {

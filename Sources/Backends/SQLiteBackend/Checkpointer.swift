@@ -23,6 +23,11 @@ final class Checkpointer: Sendable {
         pages.withLock { $0 += bytes / Self.pageBytes + 2 * calls + 4 }
     }
 
+    /// The disk is full: the next round makes a checkpoint, after which the log starts again from its beginning.
+    func hurry() {
+        pages.withLock { $0 = pagesMax }
+    }
+
     /// Copies the log into the database when it is long enough.
     ///
     /// A reader in the middle of a look-up holds the end of the log back; the next round gets it.

@@ -27,7 +27,7 @@ struct Claim {
         try releaseExpired(&state)
         var claims: [RawClaim] = []
         var bytes = 0
-        for lane in Lane.allCases {
+        for lane in Lane.allCases where claims.count < request.batchesMax {
             let apps = state.counts.current.keys.filter { $0.lane == lane && !request.excludedApps.contains($0.app) }
             var merge = try OldestFirst(apps.map { DueBatches(place: $0, request: request, until: wall) }, db)
             while claims.count < request.batchesMax, bytes < bytesMax, let row = try merge.next(db) {

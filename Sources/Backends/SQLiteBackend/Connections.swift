@@ -9,6 +9,12 @@ package struct SQLiteDurability: Sendable, Equatable {
     /// 2 is FULL: each commit waits for the disk.
     package var synchronous: Int
 
+    package init(sqliteVersion: String, journalMode: String, synchronous: Int) {
+        self.sqliteVersion = sqliteVersion
+        self.journalMode = journalMode
+        self.synchronous = synchronous
+    }
+
     /// Whether this SQLite has the fix of the WAL-reset race (3.51.3, 3.50.7, 3.44.6). Without it two connections that
     /// write and checkpoint at the same moment may damage the file; here one connection does both.
     package var hasWALResetFix: Bool {
@@ -49,6 +55,10 @@ struct Connections: Sendable {
                 try db.execute(sql: "PRAGMA synchronous = FULL")
                 // Checkpoints are made between transactions, when nobody waits for the commit.
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = 0")
+                // Debian's SQLite overwrites what is deleted by default, which would write each body a second time
+                // when its batch is finished. FAST overwrites what costs no further page; freed pages are soon used
+                // again.
+                try db.execute(sql: "PRAGMA secure_delete = FAST")
                 try db.execute(sql: "PRAGMA cache_size = -\(configuration.cacheKiB)")
                 try Schema.migrate(db)
                 return try SQLiteDurability.read(db)

@@ -60,11 +60,12 @@ struct DueBatches {
     }
 
     private func batchRow(_ row: Row) throws -> BatchRow {
-        guard let id = BatchID(bytes: row[1]) else {
-            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a batch without an id")
+        let count: Int = row[2]
+        guard let id = BatchID(bytes: row[1]), (1...1000).contains(count) else {
+            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a batch without an id, or of \(count) pushes")
         }
         return BatchRow(
-            key: row[0], id: id, place: place, count: row[2], due: WallTime(milliseconds: row[3]),
+            key: row[0], id: id, place: place, count: count, due: WallTime(milliseconds: row[3]),
             firstDue: WallTime(milliseconds: row[4]), epoch: UInt64(bitPattern: row[5]), progressRows: row[6]
         )
     }

@@ -8,8 +8,8 @@ import Synchronization
 /// Calls wait in an inbox while a commit is under way; the next transaction takes everything that waits. So a lone call
 /// is committed at once, and under load one sync of the disk serves many.
 final class GroupCommit: Sendable {
-    /// Runs on the writing connection, inside a transaction and a savepoint of its own. What it changes in the state is
-    /// taken back if the transaction fails.
+    /// Runs on the writing connection, inside a transaction. What it changes in the state is taken back if that fails;
+    /// it may then run a second time.
     typealias Body<Value> = @Sendable (Database, inout QueueState) throws -> Value
 
     private let writer: DatabaseQueue
@@ -26,7 +26,11 @@ final class GroupCommit: Sendable {
         checkpointer = Checkpointer(path: writer.path, configuration: configuration)
     }
 
-    var statistics: SQLiteStatistics { counters.withLock { $0 } }
+    var statistics: SQLiteStatistics {
+        var statistics = counters.withLock { $0 }
+        statistics.waitingCalls = inbox.withLock { $0.count }
+        return statistics
+    }
 
     /// Runs `body` in the next transaction and returns when that is durable.
     ///
@@ -71,6 +75,7 @@ final class GroupCommit: Sendable {
             while true {
                 let calls = inbox.withLock { $0.takeAll() }
                 guard !calls.isEmpty else { return }
+                counters.withLock { $0.startedCalls += calls.count }
                 commit(calls, db, &state)
                 checkpointer.wrote(bytes: calls.reduce(0) { $0 + $1.bytes }, calls: calls.count)
                 if let error = checkpointer.checkpoint(db, isIdle: inbox.withLock { $0.isEmpty }) {
@@ -86,9 +91,9 @@ final class GroupCommit: Sendable {
             return
         }
         do {
-            let deliveries = try transact(calls, db, &state)
-            for deliver in deliveries { deliver() }
+            for deliver in try transact(calls, db, &state) { deliver() }
         } catch QueueError.full(let why) {
+            checkpointer.hurry()
             let patient = calls.filter { !$0.yields }
             let yielding = calls.filter(\.yields)
             for call in yielding { call.fail(.full(why)) }
@@ -103,24 +108,38 @@ final class GroupCommit: Sendable {
         }
     }
 
+    /// Runs all calls in one transaction; if one of them fails, once more with a savepoint around each, so that its
+    /// failure leaves its neighbours alone. Failures are rare and savepoints are not free.
+    ///
     /// - Returns: what to tell the callers.
     /// - Throws: nothing of it happened.
     private func transact(
         _ calls: [Call], _ db: Database, _ state: inout QueueState
     ) throws(QueueError) -> [@Sendable () -> Void] {
+        do {
+            return try transact(db, &state) { db, state in
+                try calls.map { try $0.run(db, &state) }
+            }
+        } catch .unavailable where calls.count > 1 {
+            return try transact(db, &state) { db, state in
+                try calls.map { try isolate($0, db, &state) }
+            }
+        }
+    }
+
+    private func transact(
+        _ db: Database, _ state: inout QueueState,
+        _ body: (Database, inout QueueState) throws -> [@Sendable () -> Void]
+    ) throws(QueueError) -> [@Sendable () -> Void] {
         let start = state.mark
         do {
             try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
-            var deliveries: [@Sendable () -> Void] = []
-            deliveries.reserveCapacity(calls.count)
-            for call in calls {
-                deliveries.append(try run(call, db, &state))
-            }
+            let deliveries = try body(db, &state)
             try db.cachedStatement(sql: "COMMIT").execute()
             state.commit()
             counters.withLock {
                 $0.commits += 1
-                $0.calls += calls.count
+                $0.calls += deliveries.count
             }
             return deliveries
         } catch {
@@ -132,10 +151,8 @@ final class GroupCommit: Sendable {
         }
     }
 
-    /// Runs one call so that its failure leaves its neighbours alone.
-    ///
     /// - Throws: the whole transaction is lost.
-    private func run(_ call: Call, _ db: Database, _ state: inout QueueState) throws -> @Sendable () -> Void {
+    private func isolate(_ call: Call, _ db: Database, _ state: inout QueueState) throws -> @Sendable () -> Void {
         let before = state.mark
         try db.cachedStatement(sql: "SAVEPOINT call").execute()
         do {
@@ -143,16 +160,12 @@ final class GroupCommit: Sendable {
             try db.cachedStatement(sql: "RELEASE call").execute()
             return delivery
         } catch {
-            let queueError = error.queueError
-            switch queueError {
-            case .full, .broken: throw queueError
-            case .unavailable, .closed: break
-            }
-            guard db.isInsideTransaction else { throw queueError }
+            guard case .unavailable = error.queueError, db.isInsideTransaction else { throw error }
+            let failure = error.queueError
             try db.cachedStatement(sql: "ROLLBACK TO call").execute()
             try db.cachedStatement(sql: "RELEASE call").execute()
             state.rollBack(to: before)
-            return { call.fail(queueError) }
+            return { call.fail(failure) }
         }
     }
 }
@@ -171,4 +184,8 @@ package struct SQLiteStatistics: Sendable, Equatable {
     package var commits = 0
     /// Calls that these served.
     package var calls = 0
+    /// Calls that no longer wait, those whose transaction is under way or failed included.
+    package var startedCalls = 0
+    /// Calls that wait for their transaction at this moment.
+    package var waitingCalls = 0
 }

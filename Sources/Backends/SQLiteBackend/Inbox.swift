@@ -24,6 +24,7 @@ struct Inbox: Sendable {
         self.callsMax = callsMax
     }
 
+    var count: Int { calls.count }
     var isEmpty: Bool { calls.isEmpty }
 
     /// - Parameter isLast: everything that comes later is refused as closed.

@@ -27,9 +27,9 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     /// - Throws: the reason in one sentence; nothing is left open or locked then.
     package static func open(
         folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), clock: QueueClock = .system,
-        logger: Logger
+        logger: Logger = Logger(label: "godwit.sqlite")
     ) throws(SQLiteOpenError) -> SQLiteBackend {
-        try prepare(folder)
+        try DatabaseFolder.prepare(folder)
         let lock = try FolderLock(folder: folder)
         let path = folder + "/" + fileName
         let connections = try Connections.open(path: path, configuration: configuration)
@@ -55,21 +55,6 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         self.logger = logger
         durability = connections.durability
         commits = GroupCommit(writer: connections.writer, state: state, configuration: configuration)
-    }
-
-    private static func prepare(_ folder: String) throws(SQLiteOpenError) {
-        var isFolder: ObjCBool = false
-        if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) {
-            guard isFolder.boolValue else { throw .notAFolder(folder) }
-        } else {
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700]
-                )
-            } catch {
-                throw .folderNotWritable(folder, reason: "it does not exist and cannot be created")
-            }
-        }
     }
 
     package var statistics: SQLiteStatistics { commits.statistics }

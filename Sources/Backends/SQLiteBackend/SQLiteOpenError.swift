@@ -2,6 +2,8 @@
 package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     case notAFolder(String)
     case folderNotWritable(String, reason: String)
+    /// On a network file system locks and syncs do not do what durability rests on.
+    case notLocal(String, fileSystem: String)
     /// Another process has it. `processID` as that process wrote it, if it could be read.
     case inUse(String, processID: Int?)
     case notADatabase(String)
@@ -18,14 +20,22 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             "\(path) is not a folder; the database needs a folder of its own."
         case .folderNotWritable(let path, let reason):
             "The folder \(path) cannot be written: \(reason)."
+        case .notLocal(let path, let fileSystem):
+            "The folder \(path) lies on a network file system (\(fileSystem)); the database needs a local disk."
         case .inUse(let path, let processID):
-            "The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""); each database belongs to one process."
+            """
+            The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""); \
+            each database belongs to one process.
+            """
         case .notADatabase(let path):
             "\(path) is not an SQLite database; move it away or choose another folder."
         case .foreignDatabase(let path):
             "\(path) is a database of another program; move it away or choose another folder."
         case .newerSchema(let path, let found, let supported):
-            "\(path) was written by a newer version of Godwit (schema \(found), this version knows \(supported)); start the newer version."
+            """
+            \(path) was written by a newer version of Godwit (schema \(found), this version knows \(supported)); \
+            start the newer version.
+            """
         case .notDurable(let path, let setting, let found, let wanted):
             "SQLite uses \(setting)=\(found) for \(path) where nothing would be lost with \(wanted) only."
         case .failed(let path, let reason):

@@ -1,0 +1,106 @@
+import APNSWire
+import PushModel
+import Testing
+
+@Suite struct `The verdict table` {
+    /// Every status that HTTP has room for.
+    private static let statuses: [UInt16] = Array(100...599)
+
+    private func meaning(_ status: UInt16, _ reason: APNSReason) -> VerdictTable.Meaning {
+        VerdictTable.meaning(of: APNSAnswer(outcome: .answered, status: status, reason: reason))
+    }
+
+    @Test func `200 and only 200 is a delivery`() {
+        for status in Self.statuses {
+            for reason in APNSReason.allCases {
+                let isDelivery = meaning(status, reason) == .settle(.delivered, .none)
+                #expect(isDelivery == (status == 200), "\(status) \(reason)")
+            }
+        }
+    }
+
+    @Test func `every answer that is no delivery has an error code, and the code says whether it is retried`() {
+        for status in Self.statuses where status != 200 {
+            for reason in APNSReason.allCases {
+                switch meaning(status, reason) {
+                case .settle(let verdict, let code):
+                    #expect(verdict == .rejected, "\(status) \(reason)")
+                    #expect(code != .none && !code.entry.isRetried, "\(status) \(reason)")
+                case .retry(let code, _):
+                    #expect(code != .none && code.entry.isRetried, "\(status) \(reason)")
+                }
+            }
+        }
+    }
+
+    /// Apple's documented pairs, and what each must mean.
+    @Test func `a documented reason means the same whatever its status`() {
+        for reason in APNSReason.allCases {
+            guard let status = reason.status else { continue }
+            let wanted = meaning(status, reason)
+            for other in Self.statuses where other != 200 { #expect(meaning(other, reason) == wanted) }
+        }
+    }
+
+    @Test func `a passing trouble of APNs is retried later, and counts`() {
+        let passing: [APNSReason] = [.tooManyRequests, .internalServerError, .serviceUnavailable, .shutdown]
+        for reason in passing {
+            guard case .retry(_, .later) = meaning(reason.status!, reason) else {
+                Issue.record("\(reason)")
+                continue
+            }
+        }
+    }
+
+    @Test func `a refused credential burns no push`() {
+        for reason in APNSReason.allCases where reason.status == 403 {
+            guard case .retry(_, .credential) = meaning(403, reason) else {
+                Issue.record("\(reason)")
+                continue
+            }
+        }
+        #expect(meaning(429, .tooManyProviderTokenUpdates) == .retry(.credentialRefused, .credential))
+        #expect(meaning(403, .unknown) == .retry(.credentialRefused, .credential))
+    }
+
+    @Test func `what is wrong with the push itself is final`() {
+        for reason in APNSReason.allCases where [400, 404, 405, 410, 413].contains(reason.status) && reason != .idleTimeout {
+            guard case .settle(.rejected, _) = meaning(reason.status!, reason) else {
+                Issue.record("\(reason)")
+                continue
+            }
+        }
+        #expect(meaning(410, .unregistered) == .settle(.rejected, .notSubscribed))
+        #expect(meaning(410, .expiredToken) == .settle(.rejected, .tokenExpired))
+    }
+
+    @Test(arguments: [APNSReason.none, .unknown])
+    func `without a known reason the class of the status decides`(reason: APNSReason) {
+        for status in Self.statuses where status != 200 {
+            switch (status, meaning(status, reason)) {
+            case (403, .retry(.credentialRefused, .credential)): break
+            case (429, .retry(.frequencyExceeded, .later)): break
+            case (500...599, .retry(_, .later)): break
+            case (400...499, .settle(.rejected, _)) where status != 403 && status != 429: break
+            case (100..<400, .settle(.rejected, .unknownAnswer)): break
+            default: Issue.record("\(status)")
+            }
+        }
+    }
+
+    @Test func `without an answer it is always retried, and only what may have arrived counts`() {
+        for failure in APNSAnswer.Failure.allCases {
+            for outcome in [APNSAnswer.Outcome.neverWritten, .refused, .ambiguous] {
+                guard case .retry(let code, let retryClass) = VerdictTable.meaning(of: .failed(failure, outcome)) else {
+                    Issue.record("\(failure) \(outcome)")
+                    continue
+                }
+                #expect(code != .none && code.entry.isRetried)
+                switch outcome {
+                case .ambiguous: #expect(retryClass == .ambiguous)
+                default: #expect(retryClass == (failure == .credential ? .credential : .free))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import PushModel
+import PushQueue
+import Testing
+
+@Suite struct `The ledger of a batch` {
+    private let now = Samples.now
+
+    private func news(_ outcomes: [Int] = [], retries: [Retry] = []) -> BatchNews {
+        BatchNews(at: now, outcomes: outcomes.map { Samples.outcome($0) }, retries: retries)
+    }
+
+    @Test func `starts with everything unsettled and due`() {
+        let ledger = BatchLedger(count: 3, firstDue: now)
+        #expect(ledger.unsettled == 3)
+        #expect(!ledger.isFinished)
+        #expect(ledger.nextDue == now)
+        #expect(ledger.pending(at: now).map(\.index) == [0, 1, 2])
+        #expect(ledger.pending(at: WallTime(milliseconds: now.milliseconds - 1)).isEmpty)
+    }
+
+    @Test(arguments: [1, 63, 64, 65, 999, 1000])
+    func `is finished when every push has an outcome`(count: Int) {
+        var ledger = BatchLedger(count: count, firstDue: now)
+        var all = news(Array(0..<count))
+        ledger.record(&all)
+        #expect(all.outcomes.count == count)
+        #expect(ledger.isFinished)
+        #expect(ledger.nextDue == .distantFuture)
+        #expect(ledger.pending(at: .distantFuture).isEmpty)
+    }
+
+    @Test func `takes one outcome for each push, the first`() {
+        var ledger = BatchLedger(count: 4, firstDue: now)
+        var first = news([1, 1, 2])
+        ledger.record(&first)
+        #expect(first.outcomes.map(\.index) == [1, 2])
+        var second = news([2, 3])
+        ledger.record(&second)
+        #expect(second.outcomes.map(\.index) == [3])
+        #expect(ledger.unsettled == 1)
+        #expect(!ledger.isSettled(0) && ledger.isSettled(1) && ledger.isSettled(2) && ledger.isSettled(3))
+    }
+
+    @Test func `drops a retry of a push that is settled before or by the same news`() {
+        var ledger = BatchLedger(count: 3, firstDue: now)
+        var first = news([0])
+        ledger.record(&first)
+        var second = news([1], retries: [0, 1, 2].map { Samples.retry($0, due: now + .seconds(9)) })
+        ledger.record(&second)
+        #expect(second.retries.map(\.index) == [2])
+        #expect(ledger.nextDue == now + .seconds(9))
+    }
+
+    @Test func `is due when the first unsettled push is`() {
+        var ledger = BatchLedger(count: 3, firstDue: now)
+        var some = news(retries: [
+            Samples.retry(0, attempts: 1, due: now + .seconds(5)), Samples.retry(1, attempts: 2, due: now + .seconds(9)),
+        ])
+        ledger.record(&some)
+        #expect(ledger.nextDue == now, "a push without a retry is due at once")
+        var more = news([2])
+        ledger.record(&more)
+        #expect(ledger.nextDue == now + .seconds(5))
+        #expect(ledger.pending(at: now).isEmpty)
+        #expect(
+            ledger.pending(at: now + .seconds(6)) == [PendingPush(index: 0, attempts: 1, due: now + .seconds(5))]
+        )
+        var last = news([0])
+        ledger.record(&last)
+        #expect(ledger.nextDue == now + .seconds(9))
+    }
+
+    @Test func `ends what cannot be read, and only what is not settled`() {
+        var ledger = BatchLedger(count: 3, firstDue: now)
+        var some = news([1], retries: [Samples.retry(2, attempts: 7, due: now)])
+        ledger.record(&some)
+        let ends = ledger.unreadable()
+        #expect(ends.map(\.index) == [0, 2])
+        #expect(ends.map(\.attempts) == [0, 7])
+        #expect(ends.allSatisfy { $0.verdict == .rejected && $0.code == .serialisation })
+    }
+}

@@ -1,0 +1,141 @@
+import Foundation
+import PushModel
+import PushQueue
+import SQLiteBackend
+import Testing
+
+@Suite struct `SQLite in trouble` {
+    private let now = WallTime(seconds: 1_790_000_000)
+    private let clock = ManualClock()
+
+    private func open(_ folder: String) throws -> SQLiteBackend {
+        try SQLiteBackend.open(folder: folder, clock: clock.queueClock, logger: silence)
+    }
+
+    /// Changes the closed database's bytes where `text` first stands.
+    private func damage(_ folder: String, at text: String, _ change: (inout Data, Int) -> Void) throws {
+        let url = URL(fileURLWithPath: folder + "/" + SQLiteBackend.fileName)
+        var bytes = try Data(contentsOf: url)
+        let found = try #require(bytes.range(of: Data(text.utf8)))
+        change(&bytes, found.lowerBound)
+        try bytes.write(to: url)
+    }
+
+    @Test func `a batch that cannot be read is settled as rejected and does not come back`() async throws {
+        let folder = try TemporaryFolder()
+        let first = try open(folder.path)
+        let (bad, good) = (sampleBatch(3, at: now), sampleBatch(2, at: now + .milliseconds(1)))
+        _ = try await first.append([NewBatch(batch: bad), NewBatch(batch: good)])
+        await first.close()
+        // The push type of the first batch's headers: one that no version knows.
+        try damage(folder.path, at: "alert") { bytes, offset in bytes[offset] = UInt8(ascii: "z") }
+        let second = try open(folder.path)
+        clock.advance(by: .seconds(1))
+        let claimed = try await second.claim(ClaimRequest(batchesMax: 9, lease: .seconds(9)))
+        #expect(claimed.count == 1)
+        let damaged = claimed.first?.batch.id == good.id ? bad : good
+        let statuses = try await second.find((0..<damaged.count).map { damaged.id.push($0) })
+        #expect(statuses.allSatisfy { $0?.state == .settled(.rejected) && $0?.code == .serialisation })
+        #expect(try await second.depth().rows.map(\.batches) == [1])
+        await second.close()
+    }
+
+    @Test func `a damaged file stops all writing`() async throws {
+        let folder = try TemporaryFolder()
+        let first = try open(folder.path)
+        _ = try await first.append([NewBatch(batch: sampleBatch(1000, at: now, text: "needle"))])
+        await first.close()
+        // The text lies in one of the pages the body continues on; each begins with the number of the next.
+        try damage(folder.path, at: "\"needle\":500") { bytes, offset in
+            let page = offset / 4096 * 4096
+            bytes.replaceSubrange(page..<page + 4, with: [0x7F, 0xFF, 0xFF, 0xFF])
+        }
+        let second = try open(folder.path)
+        func expectBroken(_ call: () async throws -> Void) async {
+            do {
+                try await call()
+                Issue.record("a damaged database was used")
+            } catch {
+                guard case .broken = error as? QueueError else {
+                    Issue.record(error)
+                    return
+                }
+            }
+        }
+        await expectBroken { _ = try await second.claim(ClaimRequest(batchesMax: 1, lease: .seconds(9))) }
+        await expectBroken { _ = try await second.append([NewBatch(batch: sampleBatch(at: now))]) }
+        await expectBroken { _ = try await second.settle([]); _ = try await second.depth() }
+        await second.close()
+    }
+
+    #if os(Linux)
+    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
+    func `a full disk refuses what is new, keeps what is old, and recovers by itself`() async throws {
+        let folder = try TemporaryFolder()
+        let disk = try SmallDisk(at: folder.path, megabytes: 32)
+        defer { disk.unmount() }
+        let backend = try open(folder.path + "/db")
+        let kept = sampleBatch(500, at: now)
+        let leases = try await backend.append([NewBatch(batch: kept, claim: .seconds(9))])
+        let filler = folder.path + "/filler"
+        try disk.fill(filler)
+        var refusals = 0
+        var accepted: [Batch] = []
+        for _ in 0..<40 where refusals < 3 {
+            let batch = sampleBatch(500, at: now)
+            do {
+                _ = try await backend.append([NewBatch(batch: batch)])
+                accepted.append(batch)
+            } catch {
+                guard case .full = error else { throw error }
+                refusals += 1
+            }
+        }
+        #expect(refusals == 3, "the disk was not full")
+        try FileManager.default.removeItem(atPath: filler)
+        let late = sampleBatch(500, at: now)
+        _ = try await backend.append([NewBatch(batch: late)])
+        let lease = try #require(leases[0])
+        #expect(try await backend.settle([Settlement(lease: lease, outcomes: delivered(500), at: now)]) == [])
+        let claimed = try await backend.claim(ClaimRequest(batchesMax: 99, lease: .seconds(9)))
+        #expect(Set(claimed.map(\.batch.id)) == Set((accepted + [late]).map(\.id)))
+        #expect(try await backend.find([kept.id.push(499)])[0]?.state == .settled(.delivered))
+        await backend.close()
+    }
+    #endif
+}
+
+#if os(Linux)
+/// A file system of a few megabytes.
+private struct SmallDisk {
+    let path: String
+
+    /// Tried once, on a folder of its own.
+    static let isPossible: Bool = {
+        guard geteuid() == 0, let folder = try? TemporaryFolder(), let disk = try? SmallDisk(at: folder.path, megabytes: 1)
+        else { return false }
+        disk.unmount()
+        return true
+    }()
+
+    init(at path: String, megabytes: Int) throws {
+        self.path = path
+        guard mount("tmpfs", path, "tmpfs", 0, "size=\(megabytes)m") == 0 else {
+            throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EPERM)
+        }
+    }
+
+    func unmount() {
+        umount2(path, Int32(MNT_DETACH))
+    }
+
+    /// Writes zeros until nothing more fits.
+    func fill(_ file: String) throws {
+        let descriptor = Foundation.open(file, O_CREAT | O_WRONLY, 0o600)
+        defer { close(descriptor) }
+        let zeros = [UInt8](repeating: 0, count: 4096)
+        while write(descriptor, zeros, zeros.count) > 0 {}
+        guard errno == ENOSPC else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+    }
+}
+#endif
