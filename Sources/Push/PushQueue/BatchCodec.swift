@@ -85,6 +85,8 @@ private struct DistinctPayloads {
     /// Whether `ranges` follow each other without gaps from 0 to `end`.
     private(set) var isTiled = true
     private(set) var end = 0
+    /// No payload known so far reaches beyond.
+    private var highest = 0
     /// Filled when a push goes back to an earlier payload, which batches built push by push never do.
     private var indexByRange: [Range<Int>: UInt32] = [:]
 
@@ -97,10 +99,11 @@ private struct DistinctPayloads {
         let range = start..<start + Int(entry.payloadLength)
         if let last = ranges.last {
             if last == range { return UInt32(ranges.count - 1) }
-            if start < end, let known = earlierIndex(of: range) { return known }
+            if start < highest, let known = earlierIndex(of: range) { return known }
         }
         isTiled = isTiled && start == end
         end = range.upperBound
+        highest = max(highest, end)
         ranges.append(range)
         if !indexByRange.isEmpty { indexByRange[range] = UInt32(ranges.count - 1) }
         return UInt32(ranges.count - 1)
