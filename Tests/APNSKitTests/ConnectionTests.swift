@@ -212,7 +212,7 @@ import Testing
     }
 
     @Test func `a push whose body the window holds back was never written`() async throws {
-        let options = ScriptedServer.Options(settings: HTTP2Settings(streamsMax: 10, initialWindowBytes: 20))
+        let options = ScriptedServer.Options(settings: HTTP2Settings(streamsMax: 10, initialWindowBytes: 0))
         let server = try await ScriptedServer(options) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
         let answers = await client.send(Samples.batch(2), deadline: .milliseconds(300))
