@@ -64,7 +64,8 @@ import Testing
     }
 
     @Test func `what is wrong with the push itself is final`() {
-        for reason in APNSReason.allCases where [400, 404, 405, 410, 413].contains(reason.status) && reason != .idleTimeout {
+        for reason in APNSReason.allCases
+        where [400, 404, 405, 410, 413].contains(reason.status) && reason != .idleTimeout {
             guard case .settle(.rejected, _) = meaning(reason.status!, reason) else {
                 Issue.record("\(reason)")
                 continue

@@ -55,7 +55,9 @@ import Testing
         for index in 0..<4 {
             #expect(decoded.token(at: index) == pushes.token(at: index))
             #expect(decoded.payload(at: index) == pushes.payload(at: index))
-            #expect(decoded.headers[Int(decoded.entries[index].headersIndex)] == headers[Int(pushes.entries[index].headersIndex)])
+            #expect(
+                decoded.headers[Int(decoded.entries[index].headersIndex)]
+                    == headers[Int(pushes.entries[index].headersIndex)])
             #expect(decoded.entries[index].expiration == 5)
         }
         // What was read is written again in the same way.

@@ -54,7 +54,8 @@ import Testing
     @Test func `is due when the first unsettled push is`() {
         var ledger = BatchLedger(count: 3, firstDue: now)
         var some = news(retries: [
-            Samples.retry(0, attempts: 1, due: now + .seconds(5)), Samples.retry(1, attempts: 2, due: now + .seconds(9)),
+            Samples.retry(0, attempts: 1, due: now + .seconds(5)),
+            Samples.retry(1, attempts: 2, due: now + .seconds(9)),
         ])
         ledger.record(&some)
         #expect(ledger.nextDue == now, "a push without a retry is due at once")

@@ -74,7 +74,8 @@ import Testing
     @Test(arguments: Contradiction.allCases)
     func `whose columns contradict each other are refused`(_ contradiction: Contradiction) throws {
         let news = BatchNews(
-            at: Samples.now, outcomes: (0..<3).map { Samples.outcome($0) }, retries: [Samples.retry(3, due: Samples.now)]
+            at: Samples.now, outcomes: (0..<3).map { Samples.outcome($0) },
+            retries: [Samples.retry(3, due: Samples.now)]
         )
         var stored = try StoredProgress(serializedBytes: ProgressCodec.encode(news))
         contradiction.apply(to: &stored)

@@ -62,10 +62,12 @@ import Testing
     }
 
     /// Nothing here can mount one, so the decision is tried by itself.
-    @Test(arguments: [
-        ("/", nil), ("/var/lib/godwit", nil), ("/mnt/share", "nfs4"), ("/mnt/share/a/b", "nfs4"), ("/mnt/shared", nil),
-        ("/mnt/share/disk/db", nil), ("/mnt/two words/db", "cifs"), ("/covered/db", "9p"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("/", nil), ("/var/lib/godwit", nil), ("/mnt/share", "nfs4"), ("/mnt/share/a/b", "nfs4"),
+            ("/mnt/shared", nil),
+            ("/mnt/share/disk/db", nil), ("/mnt/two words/db", "cifs"), ("/covered/db", "9p"),
+        ] as [(String, String?)])
     func `network file systems are told from local ones`(path: String, type: String?) {
         let mounts = """
             /dev/vda / ext4 rw,relatime 0 0

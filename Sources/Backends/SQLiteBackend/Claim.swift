@@ -71,7 +71,8 @@ struct Claim {
         let epoch = row.epoch + 1
         try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
             .execute(arguments: [Int64(epoch), row.key])
-        let body = try Data.fetchOne(db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [row.key])
+        let body = try Data.fetchOne(
+            db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [row.key])
         state.hold(
             row.id,
             QueueState.Held(

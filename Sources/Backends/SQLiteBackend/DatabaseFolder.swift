@@ -44,6 +44,7 @@ package enum DatabaseFolder {
     }
 
     private static let networkTypes: Set<String> = [
-        "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "coda", "glusterfs", "fuse.sshfs", "fuse.glusterfs",
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "coda", "glusterfs", "fuse.sshfs",
+        "fuse.glusterfs",
     ]
 }

@@ -12,7 +12,7 @@ struct Find {
         var statuses = [PushStatus?](repeating: nil, count: ids.count)
         for (batch, positions) in Dictionary(grouping: ids.indices, by: { ids[$0].batch }) {
             guard let record = try Record.read(batch, db) else { continue }
-            let latest = try latestNews(of: Set(positions.map { ids[$0].index }), record)
+            let latest = try latestNews(of: positions.map { ids[$0].index }, record)
             for position in positions {
                 let id = ids[position]
                 guard id.index < record.count else { continue }
@@ -27,7 +27,9 @@ struct Find {
         case retry(Retry, at: WallTime)
     }
 
-    private func latestNews(of indexes: Set<Int>, _ record: Record) throws -> [Int: News] {
+    private func latestNews(of indexes: [Int], _ record: Record) throws -> [Int: News] {
+        var isWanted = [Bool](repeating: false, count: record.count)
+        for index in indexes where index < record.count { isWanted[index] = true }
         let rows = try Data.fetchAll(
             db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
             arguments: [
@@ -38,10 +40,10 @@ struct Find {
         for row in rows {
             // What cannot be read cannot be told; claiming the batch ends what is left of it.
             guard let news = try? ProgressCodec.decode(row, pushes: record.count) else { continue }
-            for retry in news.retries where indexes.contains(Int(retry.index)) {
+            for retry in news.retries where isWanted[Int(retry.index)] {
                 latest[Int(retry.index)] = .retry(retry, at: news.at)
             }
-            for outcome in news.outcomes where indexes.contains(Int(outcome.index)) {
+            for outcome in news.outcomes where isWanted[Int(outcome.index)] {
                 latest[Int(outcome.index)] = .outcome(outcome, at: news.at)
             }
         }

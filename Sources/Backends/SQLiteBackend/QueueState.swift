@@ -86,7 +86,8 @@ struct QueueState: Sendable {
         }
         // A finished batch has progress rows, an unfinished one is in the queue: together they show every key in use.
         let inQueue = try Int64.fetchOne(db, sql: "SELECT max(key) FROM batches") ?? 0
-        let finished = try Int64.fetchOne(db, sql: "SELECT max(key) FROM progress").map { $0 >> ProgressKey.rowBits } ?? 0
+        let finished =
+            try Int64.fetchOne(db, sql: "SELECT max(key) FROM progress").map { $0 >> ProgressKey.rowBits } ?? 0
         state.nextKey = max(inQueue, finished) + 1
         state.commit()
         return state

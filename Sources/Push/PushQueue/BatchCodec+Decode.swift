@@ -15,7 +15,9 @@ extension BatchCodec {
         } catch {
             throw CodecError("not a batch message")
         }
-        guard let id = BatchID(bytes: stored.id) else { throw CodecError("a batch id has 16 bytes and ends in two zeros") }
+        guard let id = BatchID(bytes: stored.id) else {
+            throw CodecError("a batch id has 16 bytes and ends in two zeros")
+        }
         guard let lane = Lane(stored.lane) else { throw CodecError("unknown lane \(stored.lane.rawValue)") }
         guard (1...NotificationBatch.countMax).contains(Int(stored.count)) else {
             throw CodecError("a batch of \(stored.count) pushes")

@@ -25,7 +25,8 @@ extension QueueConformance {
             _ = try await harness.settle(second.lease, Samples.delivered([1]))
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
         },
-        Clause("a released push without a recorded retry is due at once, its neighbours when their retry is") { harness in
+        Clause("a released push without a recorded retry is due at once, its neighbours when their retry is") {
+            harness in
             let now = try await harness.now
             let lease = try await harness.appendClaimed(Samples.batch(3, at: now))
             _ = try await harness.settle(
@@ -50,7 +51,8 @@ extension QueueConformance {
             let now = try await harness.now
             let lease = try await harness.appendClaimed(Samples.batch(2, at: now), lease: .seconds(2))
             _ = try await harness.settle(
-                lease, retries: [
+                lease,
+                retries: [
                     Samples.retry(0, due: now + .seconds(300)), Samples.retry(1, due: now + .seconds(300)),
                 ]
             )

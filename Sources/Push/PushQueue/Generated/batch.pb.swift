@@ -145,6 +145,7 @@ package nonisolated struct StoredBatch: Sendable {
 }
 
 /// Some news of the pushes of one batch: written once, never changed. All columns are parallel to `indexes`.
+/// A column without elements, other than `states`, is zero for all.
 package nonisolated struct StoredProgress: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
