@@ -13,8 +13,8 @@ struct SimulatorCertificate {
 
     init(_ source: SimulatorConfiguration.CertificateSource) throws(SimulatorError) {
         switch source {
-        case .generated:
-            do { self = try Self.generate() } catch { throw .badCredential("cannot make a certificate: \(error)") }
+        case .generated: self = try Self.issued(by: SimulatorAuthority())
+        case .issued(let authority): self = try Self.issued(by: authority)
         case .pemFiles(let chainPath, let keyPath):
             do {
                 chain = try NIOSSLCertificate.fromPEMFile(chainPath).map { .certificate($0) }
@@ -48,50 +48,32 @@ struct SimulatorCertificate {
         }
     }
 
-    private static func generate() throws -> SimulatorCertificate {
-        let authorityKey = Certificate.PrivateKey(P256.Signing.PrivateKey())
-        let authorityName = try DistinguishedName { CommonName("Godwit simulator authority") }
-        let authority = try make(
-            subject: authorityName, publicKey: authorityKey.publicKey, issuer: authorityName, issuerKey: authorityKey,
-            extensions: Certificate.Extensions {
-                Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
-                Critical(KeyUsage(keyCertSign: true))
-            }
-        )
+    /// A fresh certificate for this machine's own names.
+    private static func issued(by authority: SimulatorAuthority) throws(SimulatorError) -> SimulatorCertificate {
         let leafKey = P256.Signing.PrivateKey()
-        let leaf = try make(
-            subject: DistinguishedName { CommonName("localhost") },
-            publicKey: Certificate.PrivateKey(leafKey).publicKey, issuer: authorityName, issuerKey: authorityKey,
-            extensions: Certificate.Extensions {
-                Critical(BasicConstraints.notCertificateAuthority)
-                Critical(KeyUsage(digitalSignature: true))
-                try ExtendedKeyUsage([.serverAuth])
-                SubjectAlternativeNames([
-                    .dnsName("localhost"), .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
-                    .ipAddress(ASN1OctetString(contentBytes: ArraySlice(repeatElement(0, count: 15)) + [1])),
-                ])
-            }
-        )
-        return SimulatorCertificate(
-            chain: [
-                .certificate(try NIOSSLCertificate(bytes: Array(leaf.serializeAsPEM().pemString.utf8), format: .pem))
-            ],
-            privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(leafKey.pemRepresentation.utf8), format: .pem)),
-            authorityPEM: try authority.serializeAsPEM().pemString + "\n"
-        )
-    }
-
-    /// Valid from an hour ago, for clocks that disagree, for 30 days: it is made anew at every start.
-    private static func make(
-        subject: DistinguishedName, publicKey: Certificate.PublicKey, issuer: DistinguishedName,
-        issuerKey: Certificate.PrivateKey, extensions: Certificate.Extensions
-    ) throws -> Certificate {
-        let now = Date()
-        return try Certificate(
-            version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: publicKey,
-            notValidBefore: now.addingTimeInterval(-3600), notValidAfter: now.addingTimeInterval(30 * 86_400),
-            issuer: issuer, subject: subject, signatureAlgorithm: .ecdsaWithSHA256, extensions: extensions,
-            issuerPrivateKey: issuerKey
-        )
+        do {
+            let leaf = try SimulatorAuthority.certificate(
+                subject: DistinguishedName { CommonName("localhost") },
+                publicKey: Certificate.PrivateKey(leafKey).publicKey, issuer: authority.name, issuerKey: authority.key,
+                days: 30,
+                extensions: Certificate.Extensions {
+                    Critical(BasicConstraints.notCertificateAuthority)
+                    Critical(KeyUsage(digitalSignature: true))
+                    try ExtendedKeyUsage([.serverAuth])
+                    SubjectAlternativeNames([
+                        .dnsName("localhost"), .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
+                        .ipAddress(ASN1OctetString(contentBytes: ArraySlice(repeatElement(0, count: 15)) + [1])),
+                    ])
+                }
+            )
+            let chain = try NIOSSLCertificate(bytes: Array(leaf.serializeAsPEM().pemString.utf8), format: .pem)
+            return SimulatorCertificate(
+                chain: [.certificate(chain)],
+                privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(leafKey.pemRepresentation.utf8), format: .pem)),
+                authorityPEM: authority.certificatePEM
+            )
+        } catch {
+            throw .badCredential("cannot make a certificate: \(error)")
+        }
     }
 }

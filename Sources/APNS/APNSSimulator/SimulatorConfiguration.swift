@@ -25,6 +25,8 @@ public struct SimulatorConfiguration: Sendable {
     public enum CertificateSource: Sendable {
         /// A fresh authority and certificate for `localhost`, `127.0.0.1` and `::1`, in memory.
         case generated
+        /// The same, by an authority that clients trust already.
+        case issued(by: SimulatorAuthority)
         /// Paths of a PEM certificate chain (leaf first) and its PEM private key.
         case pemFiles(certificateChain: String, privateKey: String)
     }

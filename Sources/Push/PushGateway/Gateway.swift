@@ -142,7 +142,9 @@ package final class Gateway: Sendable {
     private func drain() async {
         dispatcher.beginDrain()
         let end = ContinuousClock.now + configuration.drainTimeout
-        while dispatcher.hasUnanswered, .now < end { try? await Task.sleep(for: .milliseconds(20)) }
+        while dispatcher.hasUnanswered, .now < end, clients.values.contains(where: \.isAtWork) {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
         // Whatever is still unanswered is reported now, and goes back to the queue.
         for client in clients.values { await client.shutdown(grace: .zero) }
         recorder.finish()
@@ -151,6 +153,14 @@ package final class Gateway: Sendable {
     private func close() async {
         for client in clients.values { await client.shutdown(grace: .zero) }
         await store.close()
+    }
+}
+
+extension APNSClient {
+    /// Whether waiting for it makes sense: something is on the wire, or can get there.
+    fileprivate var isAtWork: Bool {
+        let snapshot = snapshot()
+        return snapshot.streamsOpen > 0 || snapshot.state == .ready && snapshot.waiting > 0
     }
 }
 

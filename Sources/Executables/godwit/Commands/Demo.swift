@@ -32,10 +32,10 @@ struct Demo: AsyncParsableCommand {
         let folder = try SimulatorFolder("\(directory)/simulator")
         let key = try folder.signingKey(teamID: "DEMOTEAM00", keyID: "DEMOKEY000")
         var settings = SimulatorConfiguration(.faithful, authentication: .signingKeys([key]))
+        settings.certificate = .issued(by: try folder.authority())
         settings.port = simulatorPort
         settings.controlPort = controlPort
         let simulator = try await started { try await Simulator.start(settings) }
-        try folder.writeAuthority(simulator.certificateAuthorityPEM)
         DemoPushes.script(simulator)
 
         var configuration = GatewayConfiguration()

@@ -42,17 +42,18 @@ struct Simulate: AsyncParsableCommand {
     var unverified = false
 
     mutating func run() async throws {
-        let key = try SimulatorFolder(directory).signingKey(teamID: teamID, keyID: keyID)
+        let folder = try SimulatorFolder(directory)
+        let key = try folder.signingKey(teamID: teamID, keyID: keyID)
         var configuration = SimulatorConfiguration(
             fast ? .fast : .faithful, authentication: unverified ? .unverified : .signingKeys([key])
         )
+        configuration.certificate = .issued(by: try folder.authority())
         configuration.host = host
         configuration.port = port
         configuration.controlPort = controlPort
         configuration.latency = .milliseconds(latency)
         configuration.numberOfThreads = threads
         let simulator = try await started { try await Simulator.start(configuration) }
-        try SimulatorFolder(directory).writeAuthority(simulator.certificateAuthorityPEM)
         Terminal.say(
             "simulator: APNs on https://\(host):\(simulator.port), control on http://\(host):\(simulator.controlPort ?? 0)"
         )
@@ -81,10 +82,7 @@ struct SimulatorFolder {
 
     /// The key in the folder, or a new one.
     func signingKey(teamID: String, keyID: String) throws -> SimulatorSigningKey {
-        if FileManager.default.fileExists(atPath: keyFile) {
-            guard let pem = try? String(contentsOfFile: keyFile, encoding: .utf8) else {
-                throw CommandError("The key file \(keyFile) cannot be read.")
-            }
+        if let pem = try read(keyFile) {
             return try SimulatorSigningKey(teamID: teamID, keyID: keyID, pem: pem)
         }
         let credentials = SimulatorCredentials(teamID: teamID, keyID: keyID)
@@ -92,8 +90,25 @@ struct SimulatorFolder {
         return credentials.signingKey
     }
 
-    func writeAuthority(_ pem: String) throws {
-        try write(pem, to: authorityFile, permissions: 0o644)
+    /// The authority in the folder, or a new one: clients that trust it go on trusting it after a restart.
+    func authority() throws -> SimulatorAuthority {
+        let authorityKeyFile = "\(path)/ca.key"
+        if let certificate = try read(authorityFile), let key = try read(authorityKeyFile) {
+            return try SimulatorAuthority(certificatePEM: certificate, privateKeyPEM: key)
+        }
+        let authority = try SimulatorAuthority()
+        try write(authority.privateKeyPEM, to: authorityKeyFile, permissions: 0o600)
+        try write(authority.certificatePEM, to: authorityFile, permissions: 0o644)
+        return authority
+    }
+
+    /// - Returns: nil when there is no such file.
+    private func read(_ file: String) throws -> String? {
+        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+            throw CommandError("The file \(file) cannot be read.")
+        }
+        return text
     }
 
     private func write(_ text: String, to file: String, permissions: Int) throws {
