@@ -254,7 +254,8 @@ let package = Package(
         .testTarget(
             name: "PushAcceptTests",
             dependencies: [
-                "PushAccept", "SQLiteBackend", "PushTesting", "PushQueue", "PushStore", "PushModel", "APNSWire", "JSONText",
+                "PushAccept", "SQLiteBackend", "PushTesting", "PushQueue", "PushStore", "PushModel", "APNSWire",
+                "JSONText",
                 "Telemetry",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),

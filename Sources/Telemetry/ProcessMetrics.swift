@@ -66,6 +66,8 @@ extension MetricsRegistry {
             Double(ProcessUsage.residentBytes)
         }
         gauge("process_open_fds", help: "Number of open file descriptors.") { Double(ProcessUsage.openFileCount) }
-        gauge("process_start_time_seconds", help: "Start time of the process since unix epoch in seconds.") { startedAt }
+        gauge("process_start_time_seconds", help: "Start time of the process since unix epoch in seconds.") {
+            startedAt
+        }
     }
 }

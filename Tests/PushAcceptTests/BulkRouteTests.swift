@@ -10,7 +10,8 @@ import Testing
     @Test(arguments: ["/push/batch", "/api/v1/push/batch"])
     func `lines are answered by lines, in order`(path: String) async throws {
         try await TestGateway.run { gateway in
-            let body = [pushLine(0), "{}", pushLine(2), pushLine(3, #","lane":"normal""#), pushLine(4)].joined(separator: "\n")
+            let body = [pushLine(0), "{}", pushLine(2), pushLine(3, #","lane":"normal""#), pushLine(4)].joined(
+                separator: "\n")
             let answer = try await gateway.post(path, body, type: Self.ndjson)
             #expect(answer.status == 200)
             #expect(answer.headers["content-type"] == Self.ndjson)
@@ -143,7 +144,8 @@ import Testing
 
     @Test func `a body that stops in the middle of its last item says so`() async throws {
         try await TestGateway.run { gateway in
-            let lines = try await gateway.post("/push/batch", pushLine(0) + "\n" + pushLine(1).dropLast(5), type: Self.ndjson)
+            let lines = try await gateway.post(
+                "/push/batch", pushLine(0) + "\n" + pushLine(1).dropLast(5), type: Self.ndjson)
             #expect(lines.lines.map { $0["code"] as? Int } == [0, 2025])
             let array = try await gateway.post("/push/batch", "[" + pushLine(0) + "," + pushLine(1).dropLast(5))
             #expect((array.json["results"] as? [[String: Any]])?.map { $0["code"] as? Int } == [0, 2025])
@@ -191,7 +193,8 @@ import Testing
             let results = try #require(answer.json["results"] as? [[String: Any]])
             #expect(results.prefix(2).map { $0["status"] as? String } == ["unknown", "unknown"])
             let id = try #require(gateway.queue.batches.first?.id)
-            #expect(results.prefix(2).map { $0["msg_id"] as? String } == [id.push(0).description, id.push(1).description])
+            #expect(
+                results.prefix(2).map { $0["msg_id"] as? String } == [id.push(0).description, id.push(1).description])
         }
     }
 
@@ -210,13 +213,16 @@ import Testing
             }
             #expect(answer.contains(#"{"index":1,"status":"refused","code":3020"#))
             #expect(answer.contains(#"{"index":2,"status":"refused","code":3020"#))
-            #expect(answer.contains(#"{"index":3,"status":"refused","code":3020,"error":"store_unavailable","detail":"reading stopped"#))
+            #expect(
+                answer.contains(
+                    #"{"index":3,"status":"refused","code":3020,"error":"store_unavailable","detail":"reading stopped"#)
+            )
             #expect(gateway.queue.pushCount == 1)
         }
     }
 
     @Test func `too many refused items that nobody reads end the stream`() async throws {
-        try await TestGateway.run(configure: { $0.resultsWaitingMax = 1000 }) { gateway in
+        try await TestGateway.run(configuration: .with(\.resultsWaitingMax, 1000)) { gateway in
             let port = gateway.port
             let answer = try await onThread {
                 let client = try WireClient(port: port)
@@ -233,7 +239,9 @@ import Testing
 
     @Test func `each kind of push gets a batch of its own`() async throws {
         try await TestGateway.run(apps: TestGateway.twoApps) { gateway in
-            let body = (0..<200).map { pushLine($0, #","app":"\#($0 % 2 == 0 ? "demo" : "other")","not_before":\#(1_763_890_000 + $0 % 100)"#) }
+            let body = (0..<200).map {
+                pushLine($0, #","app":"\#($0 % 2 == 0 ? "demo" : "other")","not_before":\#(1_763_890_000 + $0 % 100)"#)
+            }
             let answer = try await gateway.post("/push/batch", body.joined(separator: "\n"), type: Self.ndjson)
             #expect(answer.lines.count == 200)
             #expect(Set(answer.lines.compactMap { $0["msg_id"] as? String }).count == 200)

@@ -39,7 +39,8 @@ import Testing
             expectProblem(try await gateway.post("/push/batch", "\n\n", type: "application/x-ndjson"), 400, code: 2020)
             expectProblem(try await gateway.post("/push", String(repeating: " ", count: 70_000)), 413, code: 2024)
             expectProblem(
-                try await gateway.post("/push", #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5000))"}}"#),
+                try await gateway.post(
+                    "/push", #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5000))"}}"#),
                 413, code: 3006
             )
             let field = try await gateway.post("/push", #"{"device_token":"ab","payload":{},"nope":1}"#)
@@ -54,7 +55,7 @@ import Testing
     }
 
     @Test func `a body that is too large is refused without being read`() async throws {
-        try await TestGateway.run(configure: { $0.lingerTimeout = .milliseconds(50) }) { gateway in
+        try await TestGateway.run(configuration: .with(\.lingerTimeout, .milliseconds(50))) { gateway in
             let port = gateway.port
             let answer = try await onThread {
                 let client = try WireClient(port: port)
@@ -82,7 +83,7 @@ import Testing
     }
 
     @Test func `a header that is too large is refused`() async throws {
-        try await TestGateway.run(configure: { $0.headerBytesMax = 2000 }) { gateway in
+        try await TestGateway.run(configuration: .with(\.headerBytesMax, 2000)) { gateway in
             let port = gateway.port
             let answer = try await onThread {
                 let client = try WireClient(port: port)
@@ -94,7 +95,7 @@ import Testing
     }
 
     @Test func `a header that does not come ends the connection`() async throws {
-        try await TestGateway.run(configure: { $0.headerTimeout = .milliseconds(50) }) { gateway in
+        try await TestGateway.run(configuration: .with(\.headerTimeout, .milliseconds(50))) { gateway in
             let port = gateway.port
             let rest = try await onThread {
                 let client = try WireClient(port: port)
@@ -106,7 +107,7 @@ import Testing
     }
 
     @Test func `a body that trickles is cut off in the end`() async throws {
-        try await TestGateway.run(configure: { $0.bodyTimeout = .milliseconds(200) }) { gateway in
+        try await TestGateway.run(configuration: .with(\.bodyTimeout, .milliseconds(200))) { gateway in
             let port = gateway.port
             let answer = try await onThread {
                 let client = try WireClient(port: port)
@@ -119,7 +120,7 @@ import Testing
     }
 
     @Test func `a stream may take longer than a body`() async throws {
-        try await TestGateway.run(configure: { $0.bodyTimeout = .milliseconds(1) }) { gateway in
+        try await TestGateway.run(configuration: .with(\.bodyTimeout, .milliseconds(1))) { gateway in
             let port = gateway.port
             let answer = try await onThread {
                 let client = try WireClient(port: port)
@@ -139,7 +140,7 @@ import Testing
     }
 
     @Test func `a silent connection is closed`() async throws {
-        try await TestGateway.run(configure: { $0.idleTimeout = .milliseconds(50) }) { gateway in
+        try await TestGateway.run(configuration: .with(\.idleTimeout, .milliseconds(50))) { gateway in
             let port = gateway.port
             let rest = try await onThread { try WireClient(port: port).read() }
             #expect(rest.isEmpty)
@@ -171,7 +172,8 @@ import Testing
                 let client = try WireClient(port: port)
                 for number in 0..<3 {
                     let body = pushLine(number)
-                    try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                    try client.send(
+                        "POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                     #expect(try client.read(until: "}\n").contains("accepted"))
                     try client.send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
                     #expect(try client.read(until: "}\n").contains("404"))

@@ -36,7 +36,8 @@ import Testing
 
     static let bad: [Bad] = [
         Bad("", .invalidJSON), Bad("   ", .invalidJSON), Bad("{", .invalidJSON), Bad("{]", .invalidJSON),
-        Bad("nul", .wrongType), Bad("x", .invalidJSON), Bad("[]", .wrongType), Bad("\"text\"", .wrongType), Bad("12", .wrongType),
+        Bad("nul", .wrongType), Bad("x", .invalidJSON), Bad("[]", .wrongType), Bad("\"text\"", .wrongType),
+        Bad("12", .wrongType),
         Bad(#"{"device_token":"TOKEN","payload":{}}x"#, .invalidJSON),
         Bad(#"{"device_token":"TOKEN","payload":{},}"#, .invalidJSON),
         Bad(#"{"device_token":"TOKEN","payload":{"a":01}}"#, .invalidJSON),
@@ -50,7 +51,9 @@ import Testing
         Bad(#"{"device_token":"abc","payload":{}}"#, .badDeviceToken, "device_token"),
         Bad(#"{"device_token":"zz","payload":{}}"#, .badDeviceToken, "device_token"),
         Bad(#"{"device_id":"xyzz","payload":{}}"#, .badDeviceToken, "device_id"),
-        Bad(#"{"device_token":"\#(String(repeating: "ab", count: 101))","payload":{}}"#, .badDeviceToken, "device_token"),
+        Bad(
+            #"{"device_token":"\#(String(repeating: "ab", count: 101))","payload":{}}"#, .badDeviceToken, "device_token"
+        ),
         Bad(#"{"device_token":"TOKEN","device_token":"TOKEN","payload":{}}"#, .badField, "device_token"),
         Bad(#"{"device_token":"TOKEN","device_id":"TOKEN","payload":{}}"#, .badField, "device_id"),
         Bad(#"{"device_token":"TOKEN","payload":{},"message":"x"}"#, .badField, "message"),
@@ -82,11 +85,15 @@ import Testing
         Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":""}"#, .badField, "collapse_id"),
         Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":"a\r\nb"}"#, .badField, "collapse_id"),
         Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":" a"}"#, .badField, "collapse_id"),
-        Bad(#"{"device_token":"TOKEN","payload":{},"collapse_id":"\#(String(repeating: "x", count: 65))"}"#, .badField, "collapse_id"),
+        Bad(
+            #"{"device_token":"TOKEN","payload":{},"collapse_id":"\#(String(repeating: "x", count: 65))"}"#, .badField,
+            "collapse_id"),
         Bad(#"{"device_token":"TOKEN","payload":{},"topic":""}"#, .badField, "topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"topic":"a b"}"#, .badField, "topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"lane":"fast"}"#, .badField, "lane"),
-        Bad(#"{"device_token":"TOKEN","payload":{"a":"\#(String(repeating: "x", count: 4089))"}}"#, .payloadTooLarge, "payload"),
+        Bad(
+            #"{"device_token":"TOKEN","payload":{"a":"\#(String(repeating: "x", count: 4089))"}}"#, .payloadTooLarge,
+            "payload"),
         Bad(
             #"{"push_type":"voip","device_token":"TOKEN","payload":{"a":"\#(String(repeating: "x", count: 5113))"}}"#,
             .payloadTooLarge, "payload"
@@ -113,7 +120,8 @@ import Testing
     @Test func `a payload may be as large as APNs takes, and voip larger`() {
         let largest = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 4088))"}}"#
         #expect(Self.columns(largest)?.payload.utf8.count == 4096)
-        let voip = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5112))"},"push_type":"voip"}"#
+        let voip =
+            #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5112))"},"push_type":"voip"}"#
         #expect(Self.columns(voip)?.payload.utf8.count == 5120)
     }
 
@@ -142,7 +150,8 @@ import Testing
 
     @Test func `defaults follow from the push type`() {
         func parsed(_ type: String) -> ParsedPush? {
-            guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},"push_type":"\#(type)"}"#) else {
+            guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},"push_type":"\#(type)"}"#)
+            else {
                 return nil
             }
             return push
@@ -154,7 +163,8 @@ import Testing
         #expect(parsed("voip")?.lane == .urgent)
         #expect(parsed("pushtotalk")?.lane == .urgent)
         #expect(
-            Self.columns(#"{"device_token":"ab","payload":{},"push_type":"voip"}"#)?.headers.topic == "com.example.app.voip"
+            Self.columns(#"{"device_token":"ab","payload":{},"push_type":"voip"}"#)?.headers.topic
+                == "com.example.app.voip"
         )
         let bulk = #"{"device_token":"ab","payload":{},"push_type":"voip","lane":"bulk"}"#
         guard case .push(let push) = Self.parse(bulk) else { return #expect(Bool(false)) }
@@ -162,7 +172,8 @@ import Testing
     }
 
     @Test func `a payload in a string is the object that it holds`() {
-        #expect(Self.columns(#"{"device_token":"ab","payload":" {\"a\":\"\\u00e9\"} "}"#)?.payload == #"{"a":"\u00e9"}"#)
+        #expect(
+            Self.columns(#"{"device_token":"ab","payload":" {\"a\":\"\\u00e9\"} "}"#)?.payload == #"{"a":"\u00e9"}"#)
         #expect(Self.columns(#"{"device_token":"ab","message":"{\"a\":1}"}"#)?.payload == #"{"a":1}"#)
     }
 
@@ -185,7 +196,9 @@ import Testing
         }
         #expect(refusal.code == .missingField)
         #expect(refusal.fieldName == "app")
-        guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},"app":"other"}"#, apps: TestGateway.twoApps)
+        guard
+            case .push(let push) = Self.parse(
+                #"{"device_token":"ab","payload":{},"app":"other"}"#, apps: TestGateway.twoApps)
         else { return #expect(Bool(false)) }
         #expect(push.app == 1)
     }

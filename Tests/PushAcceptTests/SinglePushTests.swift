@@ -20,7 +20,8 @@ import Testing
             #expect(batch.lane == .normal)
             #expect(batch.app == AppID("demo"))
             #expect(batch.acceptedAt == TestGateway.now)
-            #expect(String(decoding: batch.notifications.payload(at: 0), as: UTF8.self) == #"{"aps":{"alert":"Hello 1"}}"#)
+            #expect(
+                String(decoding: batch.notifications.payload(at: 0), as: UTF8.self) == #"{"aps":{"alert":"Hello 1"}}"#)
             #expect(batch.notifications.headers == [NotificationHeaders(topic: "com.example.app", pushType: .alert)])
             #expect(gateway.handoff.log == FakeHandoff.Log(reserved: 1, handedOver: 1))
         }
@@ -75,7 +76,7 @@ import Testing
     }
 
     @Test func `past the limit of waiting pushes a push is refused`() async throws {
-        try await TestGateway.run(configure: { $0.singlePushesMax = 1 }) { gateway in
+        try await TestGateway.run(configuration: .with(\.singlePushesMax, 1)) { gateway in
             gateway.queue.close()
             async let first = gateway.post("/push", pushLine(1))
             await gateway.queue.waitForArrival()

@@ -7,8 +7,10 @@ import Testing
 @Suite struct `Asking for pushes` {
     private static let batch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000")!)!
     private static let rejected = PushStatus(
-        id: batch.push(1), app: AppID("demo"), lane: .bulk, state: .settled(.rejected), code: .notSubscribed, status: 410,
-        reason: .known(.unregistered), attempts: 2, acceptedAt: TestGateway.now, updatedAt: TestGateway.now + .seconds(2),
+        id: batch.push(1), app: AppID("demo"), lane: .bulk, state: .settled(.rejected), code: .notSubscribed,
+        status: 410,
+        reason: .known(.unregistered), attempts: 2, acceptedAt: TestGateway.now,
+        updatedAt: TestGateway.now + .seconds(2),
         tokenDeadAt: WallTime(seconds: 0)
     )
     private static let retrying = PushStatus(
@@ -56,7 +58,8 @@ import Testing
             #expect(list.headers["content-type"] == "application/x-ndjson")
             #expect(list.lines.map { $0["state"] as? String } == states)
             let lines = try await gateway.post(
-                "/api/v1/messages/query", "\(ids[0])\r\n\n \"\(ids[1])\"\nnonsense\n\(ids[2])", type: "application/x-ndjson"
+                "/api/v1/messages/query", "\(ids[0])\r\n\n \"\(ids[1])\"\nnonsense\n\(ids[2])",
+                type: "application/x-ndjson"
             )
             #expect(lines.lines.map { $0["state"] as? String } == ["rejected", "unknown", "invalid", "retrying"])
             #expect(lines.lines[2]["detail"] as? String == "line 2, counted from 0, is not a msg_id")
@@ -66,7 +69,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("[]", 2021), ("{\"ids\":1}", 2021), ("{\"ids\":[1]}", 2021), ("{\"ids\":[\"x\"]}", 3018), ("{\"id\":[]}", 2023),
+        ("[]", 2021), ("{\"ids\":1}", 2021), ("{\"ids\":[1]}", 2021), ("{\"ids\":[\"x\"]}", 3018),
+        ("{\"id\":[]}", 2023),
         ("{\"ids\":[],\"more\":1}", 2023), ("{\"ids\":[", 2020),
     ])
     func `a list that is none is refused`(body: String, code: Int) async throws {

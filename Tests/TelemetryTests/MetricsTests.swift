@@ -7,7 +7,8 @@ import Testing
         let registry = MetricsRegistry()
         registry.counter("demo_things_total", help: "Things.\nTwo lines, a \\ too.").increment(by: 3)
         let pairs = registry.counters(
-            "demo_pairs_total", help: "Pairs.", labels: [MetricLabel("a", ["x", "y\"\\"]), MetricLabel("b", ["1", "2", "3"])]
+            "demo_pairs_total", help: "Pairs.",
+            labels: [MetricLabel("a", ["x", "y\"\\"]), MetricLabel("b", ["1", "2", "3"])]
         )
         pairs[1, 2].increment()
         registry.gauge("demo_level", help: "Level.").set(-7)

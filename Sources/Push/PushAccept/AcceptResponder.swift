@@ -29,7 +29,8 @@ package struct AcceptResponder: HTTPResponder {
         } catch let problem as Problem {
             response = problem.response(requestID: requestID)
         } catch {
-            logger.error("request failed", metadata: ["request.id": "\(requestID)", "error.type": "\(type(of: error))"])
+            logger.error(
+                "request failed", metadata: ["request.id": "\(requestID)", "error.type": "\(type(of: error))"])
             response = Problem(.internalServerError, nil, "the request could not be served")
                 .response(requestID: requestID)
         }

@@ -35,7 +35,7 @@ package final class AcceptService: Service {
         let metrics = AcceptMetrics(registry: registry)
         let committer = BatchCommitter(
             queue: queue, handoff: handoff, leaseDuration: configuration.leaseDuration,
-            bytesMax: configuration.appendBytesMax, metrics: metrics, wallClock: wallClock
+            bytesMax: configuration.appendBytesMax, metrics: metrics, wallClock: wallClock, logger: logger
         )
         collector = SinglePushCollector(
             committer: committer, apps: apps, pushesMax: configuration.singlePushesMax,

@@ -46,7 +46,8 @@ enum Answers {
             for offset in 0..<count {
                 let id = error.isOutcomeUnknown ? batch.push(place + offset) : nil
                 appendRefused(
-                    index: first + offset, code: error.code, field: nil, detail: error.callerText, unknownID: id, to: &json
+                    index: first + offset, code: error.code, field: nil, detail: error.callerText, unknownID: id,
+                    to: &json
                 )
                 json.append(separator)
             }

@@ -1,6 +1,7 @@
+import DequeModule
+import Logging
 import PushModel
 import PushQueue
-import DequeModule
 import Synchronization
 
 /// Makes batches durable and hands them to dispatch: the last step of accept, the same for all routes.
@@ -19,13 +20,16 @@ package final class BatchCommitter: Sendable {
     private let budget: Mutex<Budget>
     private let metrics: AcceptMetrics
     private let wallClock: @Sendable () -> WallTime
+    private let logger: Logger
+    /// The last write failed. A store that is down is worth one line, not one for each request.
+    private let isFailing = Atomic<Bool>(false)
 
     /// - Parameters:
     ///   - leaseDuration: how long a batch that is handed to dispatch at once stays claimed.
     ///   - bytesMax: what may be on its way into the store at any moment.
     package init(
         queue: any DurableQueue, handoff: any HotHandoff, leaseDuration: Duration, bytesMax: Int,
-        metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime
+        metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime, logger: Logger
     ) {
         self.queue = queue
         self.handoff = handoff
@@ -33,6 +37,7 @@ package final class BatchCommitter: Sendable {
         self.bytesMax = bytesMax
         self.metrics = metrics
         self.wallClock = wallClock
+        self.logger = logger
         budget = Mutex(Budget(bytesFree: bytesMax))
     }
 
@@ -59,6 +64,7 @@ package final class BatchCommitter: Sendable {
                 zip(batches, reserved).map { NewBatch(batch: $0, claim: $1 ? leaseDuration : nil) }
             )
             metrics.appended(batches, in: .now - started)
+            if isFailing.exchange(false, ordering: .relaxed) { logger.info("the store takes pushes again") }
             for (index, batch) in batches.enumerated() {
                 if let lease = leases[index], reserved[index] {
                     handoff.handOver(ClaimedBatch(lease: lease, batch: batch))
@@ -70,6 +76,9 @@ package final class BatchCommitter: Sendable {
             return nil
         } catch {
             metrics.appendFailed()
+            if !isFailing.exchange(true, ordering: .relaxed) {
+                logger.error("the store does not take pushes", metadata: ["error": "\(error)"])
+            }
             for (index, batch) in batches.enumerated() {
                 if reserved[index] { handoff.cancelReservation(pushes: batch.count, for: batch.app) }
                 // It may be in the store for all we know, and then nobody else tells dispatch.

@@ -103,7 +103,9 @@ struct BulkStateMachine {
         switch parser.parse(bytes) {
         case .push(let push): append(push, from: bytes)
         case .refused(let refusal):
-            if isLast, case .json(let error) = refusal.detail, error.kind == .unexpectedEnd, refusal.code == .invalidJSON {
+            if isLast, case .json(let error) = refusal.detail, error.kind == .unexpectedEnd,
+                refusal.code == .invalidJSON
+            {
                 refuse(Refusal(.truncatedStream, .text("the request ended in the middle of this item")))
             } else {
                 refuse(refusal)

@@ -19,10 +19,12 @@ package enum ErrorCodesPage {
             ("1xxx: the network between Godwit and APNs", 1000..<2000), ("2xxx: the protocols", 2000..<3000),
             ("3xxx: the business", 3000..<4000),
         ] {
-            text += "\n## \(title)\n\n| code | name | meaning | retried | what to do |\n| --- | --- | --- | --- | --- |\n"
+            text +=
+                "\n## \(title)\n\n| code | name | meaning | retried | what to do |\n| --- | --- | --- | --- | --- |\n"
             for code in ErrorCode.allCases where range.contains(Int(code.rawValue)) {
                 let entry = code.entry
-                text += "| \(code.rawValue) | `\(entry.name)` | \(entry.meaning) | \(entry.isRetried ? "yes" : "no") | \(entry.advice) |\n"
+                text +=
+                    "| \(code.rawValue) | `\(entry.name)` | \(entry.meaning) | \(entry.isRetried ? "yes" : "no") | \(entry.advice) |\n"
             }
         }
         return text

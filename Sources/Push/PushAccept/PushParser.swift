@@ -112,7 +112,9 @@ package struct PushParser {
     }
 
     /// - Returns: why the push is refused, or nil; a malformed text is thrown.
-    private mutating func scan(_ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush) throws(JSONError) -> Refusal? {
+    private mutating func scan(_ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush) throws(JSONError)
+        -> Refusal?
+    {
         var reader = JSONReader(bytes)
         guard try reader.peekKind() == .object else {
             return Refusal(.wrongType, .text("a push is a JSON object"))
@@ -165,7 +167,8 @@ package struct PushParser {
         guard count <= push.pushType.payloadBytesMax else {
             return Refusal(
                 .payloadTooLarge, field: .known(.payload),
-                .size("the payload of a push of type \(push.pushType)", given: count, max: push.pushType.payloadBytesMax)
+                .size(
+                    "the payload of a push of type \(push.pushType)", given: count, max: push.pushType.payloadBytesMax)
             )
         }
         return nil
@@ -260,7 +263,8 @@ package struct PushParser {
             push.topic = String(decoding: text, as: UTF8.self)
         case .collapseID:
             // It becomes a header field, so what could end or bend one is refused (RFC 9110, 5.5).
-            guard (1...APNSLimits.collapseIDBytesMax).contains(text.count), text.allSatisfy({ (0x20...0x7E).contains($0) }),
+            guard (1...APNSLimits.collapseIDBytesMax).contains(text.count),
+                text.allSatisfy({ (0x20...0x7E).contains($0) }),
                 text.first != 0x20, text.last != 0x20
             else { return .badField(field, "1 to 64 printable ASCII characters, no space at either end") }
             push.collapseID = String(decoding: text, as: UTF8.self)
@@ -280,7 +284,9 @@ package struct PushParser {
         tokenCount = hex.count / 2
         return token.withUnsafeMutableBytes { token in
             for index in 0..<hex.count / 2 {
-                guard let high = Hex.value(hex[index * 2]), let low = Hex.value(hex[index * 2 + 1]) else { return false }
+                guard let high = Hex.value(hex[index * 2]), let low = Hex.value(hex[index * 2 + 1]) else {
+                    return false
+                }
                 token[index] = high << 4 | low
             }
             return true

@@ -23,7 +23,8 @@ struct PushRoute: Sendable {
         case .accepted(let id, let at):
             let json = Answers.accepted(id, at: at)
             return Response(
-                status: .ok, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(bytes: json))
+                status: .ok, headers: [.contentType: "application/json"],
+                body: .init(byteBuffer: ByteBuffer(bytes: json))
             )
         case .failed(let id, let error):
             if error.isOutcomeUnknown { metrics.outcomeUnknown(pushes: 1) } else { metrics.refused(error.code) }

@@ -121,7 +121,9 @@ extension QuerySession.State {
             while let last = range.last, isTrimmed(bytes[last]) { range = range.dropLast() }
         }
         trim { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }
-        if range.count >= 2, bytes[range.lowerBound] == UInt8(ascii: "\""), bytes[range.upperBound - 1] == UInt8(ascii: "\"") {
+        if range.count >= 2, bytes[range.lowerBound] == UInt8(ascii: "\""),
+            bytes[range.upperBound - 1] == UInt8(ascii: "\"")
+        {
             range = range.dropFirst().dropLast()
         }
         return APNSID(utf8: UnsafeRawBufferPointer(rebasing: bytes[range])).map(PushID.init)

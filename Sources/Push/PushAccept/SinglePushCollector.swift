@@ -17,19 +17,24 @@ package final class SinglePushCollector: Sendable {
         case stopping
     }
 
+    fileprivate enum Commit {
+        case durable(acceptedAt: WallTime)
+        case failed(QueueError)
+    }
+
     /// The batch of many waiting requests.
     fileprivate final class Group: Sendable {
         private enum State {
-            case waiting([CheckedContinuation<QueueError?, Never>])
-            case done(QueueError?)
+            case waiting([CheckedContinuation<Commit, Never>])
+            case done(Commit)
         }
 
         private let state = Mutex(State.waiting([]))
 
         /// Waits until the batch is committed, or has failed.
-        func wait() async -> QueueError? {
+        func wait() async -> Commit {
             await withCheckedContinuation { continuation in
-                let done: QueueError?? = state.withLock { state in
+                let done: Commit? = state.withLock { state in
                     switch state {
                     case .waiting(var waiting):
                         // Without this the array would be copied, being referenced from `state` as well.
@@ -37,20 +42,20 @@ package final class SinglePushCollector: Sendable {
                         waiting.append(continuation)
                         state = .waiting(waiting)
                         return nil
-                    case .done(let error): return .some(error)
+                    case .done(let commit): return commit
                     }
                 }
                 if let done { continuation.resume(returning: done) }
             }
         }
 
-        func finish(_ error: QueueError?) {
+        func finish(_ commit: Commit) {
             let waiting = state.withLock { state in
-                defer { state = .done(error) }
+                defer { state = .done(commit) }
                 if case .waiting(let waiting) = state { return waiting }
                 preconditionFailure("a batch is finished once")
             }
-            for continuation in waiting { continuation.resume(returning: error) }
+            for continuation in waiting { continuation.resume(returning: commit) }
         }
     }
 
@@ -112,8 +117,10 @@ package final class SinglePushCollector: Sendable {
     /// What became of a push that was added: comes once its batch is durable or has failed.
     package func result(of ticket: Ticket) async -> Result {
         guard let group = ticket.group, let id = ticket.id else { return ticket.refusal ?? .stopping }
-        if let error = await group.wait() { return .failed(id, error) }
-        return .accepted(id, at: committer.now)
+        switch await group.wait() {
+        case .durable(let acceptedAt): return .accepted(id, at: acceptedAt)
+        case .failed(let error): return .failed(id, error)
+        }
     }
 
     private func admit(
@@ -166,7 +173,7 @@ package final class SinglePushCollector: Sendable {
         let now = committer.now
         let batches = entries.map { $0.batch.closed(apps: apps, acceptedAt: now, traceparent: nil) }
         let error = await committer.commit(batches)
-        for entry in entries { entry.group.finish(error) }
+        for entry in entries { entry.group.finish(error.map(Commit.failed) ?? .durable(acceptedAt: now)) }
     }
 
     private func waitForPushes() async {

@@ -137,7 +137,8 @@ struct StatusRoutes: Sendable {
             found = try await outcomes.find(ids)
         } catch {
             Answers.appendUnanswered(
-                state: "unavailable", code: .storeUnavailable, detail: "the store does not answer; ask again from here on",
+                state: "unavailable", code: .storeUnavailable,
+                detail: "the store does not answer; ask again from here on",
                 to: &json
             )
             return false
@@ -148,7 +149,8 @@ struct StatusRoutes: Sendable {
             case .id(let id): Self.append(id, next.next() ?? nil, to: &json)
             case .invalid(let line):
                 Answers.appendUnanswered(
-                    state: "invalid", code: .badField, detail: "line \(line), counted from 0, is not a msg_id", to: &json
+                    state: "invalid", code: .badField, detail: "line \(line), counted from 0, is not a msg_id",
+                    to: &json
                 )
             case .end(let code, let text):
                 Answers.appendUnanswered(state: "unavailable", code: code, detail: text, to: &json)

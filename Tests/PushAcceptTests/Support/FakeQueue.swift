@@ -97,7 +97,8 @@ final class FakeQueue: DurableQueue, OutcomeStore {
         for index in 0..<batch.count {
             set(
                 PushStatus(
-                    id: batch.id.push(index), app: batch.app, lane: batch.lane, state: .settled(.delivered), status: 200,
+                    id: batch.id.push(index), app: batch.app, lane: batch.lane, state: .settled(.delivered),
+                    status: 200,
                     attempts: 1, acceptedAt: batch.acceptedAt, updatedAt: batch.acceptedAt
                 )
             )

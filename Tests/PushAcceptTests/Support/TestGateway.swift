@@ -17,17 +17,17 @@ struct TestGateway: Sendable {
     static let now = WallTime(milliseconds: 1_763_899_200_123)
     static let oneApp = AppDirectory(apps: [AcceptApp(id: AppID("demo"), bundleID: "com.example.app")])
     static let twoApps = AppDirectory(apps: [
-        AcceptApp(id: AppID("demo"), bundleID: "com.example.app"), AcceptApp(id: AppID("other"), bundleID: "com.example.other"),
+        AcceptApp(id: AppID("demo"), bundleID: "com.example.app"),
+        AcceptApp(id: AppID("other"), bundleID: "com.example.other"),
     ])
 
     static func run(
         apps: AppDirectory = oneApp, queue: FakeQueue = FakeQueue(), handoff: FakeHandoff = FakeHandoff(),
-        reasons: [String] = [], configure: (inout AcceptConfiguration) -> Void = { _ in },
+        reasons: [String] = [], configuration: AcceptConfiguration = AcceptConfiguration(),
         _ body: @Sendable (TestGateway) async throws -> Void
     ) async throws {
-        var configuration = AcceptConfiguration()
+        var configuration = configuration
         configuration.port = 0
-        configure(&configuration)
         let metrics = MetricsRegistry()
         var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .critical
@@ -84,6 +84,17 @@ struct TestGateway: Sendable {
 
     func post(_ path: String, _ body: String, type: String = "application/json") async throws -> WireResponse {
         try await send("POST", path, type: type, body: body)
+    }
+}
+
+extension AcceptConfiguration {
+    /// The defaults but for one setting.
+    static func with<Value>(_ setting: WritableKeyPath<AcceptConfiguration, Value>, _ value: Value)
+        -> AcceptConfiguration
+    {
+        var configuration = AcceptConfiguration()
+        configuration[keyPath: setting] = value
+        return configuration
     }
 }
 

@@ -1,6 +1,7 @@
 import Foundation
 import PushAccept
 import PushModel
+import Telemetry
 import Testing
 
 /// Runs whole requests through real HTTP, cut in pieces.
@@ -60,10 +61,28 @@ import Testing
 
     @Test func `an item that is too large is skipped to its end`() {
         let long = String(repeating: "x", count: 5000)
-        #expect(Self.items(["a\n", String(long.prefix(900)), String(long.prefix(900)), "\nb\n"], .lines) == ["a", "too large", "b", "clean"])
+        #expect(
+            Self.items(["a\n", String(long.prefix(900)), String(long.prefix(900)), "\nb\n"], .lines) == [
+                "a", "too large", "b", "clean",
+            ])
         #expect(Self.items(["a\n\(long)\nb"], .lines) == ["a", "too large", "b", "clean"])
         #expect(Self.items(["[\"", long, "\",2]"], .array) == ["too large", "2", "clean"])
         #expect(Self.items([long], .lines) == ["too large", "clean"])
+    }
+
+    @Test func `a line of 100 MB takes no memory`() {
+        var framer = ItemFramer(format: .lines, itemBytesMax: 65_536)
+        var results: [String] = []
+        func take(_ item: ItemFramer.Item) {
+            if case .tooLarge = item { results.append("too large") } else { results.append("item") }
+        }
+        let chunk = [UInt8](repeating: UInt8(ascii: "a"), count: 1_000_000)
+        let before = ProcessUsage.residentBytes
+        for _ in 0..<100 { chunk.withUnsafeBytes { framer.feed($0, take) } }
+        let grown = ProcessUsage.residentBytes - before
+        Array("\n{}\n".utf8).withUnsafeBytes { framer.feed($0, take) }
+        #expect(results == ["too large", "item"])
+        #expect(grown < 50_000_000, "\(grown) bytes")
     }
 
     @Test(arguments: [7, 64, 1000])
