@@ -95,7 +95,7 @@ import Testing
     }
 
     @Test func `a header that does not come ends the connection`() async throws {
-        try await TestGateway.run(configuration: .with(\.headerTimeout, .milliseconds(50))) { gateway in
+        try await TestGateway.run(configuration: .with(\.headerTimeout, .milliseconds(300))) { gateway in
             let port = gateway.port
             let rest = try await onThread {
                 let client = try WireClient(port: port)

@@ -56,10 +56,11 @@ final class WireClient {
 
     func endOfSending() { shutdown(socket, Int32(SHUT_WR)) }
 
-    /// At most `max` bytes; empty at the end.
+    /// At most `max` bytes; empty at the end, which may be a reset.
     func read(max: Int = 65_536) throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: max)
         let count = recv(socket, &buffer, max, 0)
+        if count < 0, errno == ECONNRESET { return [] }
         guard count >= 0 else { throw Failure(text: "recv: \(errno)") }
         return Array(buffer[..<count])
     }
