@@ -194,8 +194,13 @@ package struct DispatchStateMachine {
         for lease in leases { if let ticket = tickets[lease] { works[ticket]!.leaseUntil = until } }
     }
 
-    /// These batches are somebody else's now. Answers that still come for them are late and will be ignored.
-    package mutating func lost(_ leases: [Lease]) {
+    /// These batches are no longer ours. Answers that still come for them are late and will be ignored.
+    ///
+    /// - Returns: how many of them were not done with. The others have only just been settled, which is why the store
+    ///   does not know their leases any more.
+    @discardableResult
+    package mutating func lost(_ leases: [Lease]) -> Int {
+        var unfinished = 0
         for lease in leases {
             settled([lease])
             guard let ticket = tickets.removeValue(forKey: lease), let work = works.removeValue(forKey: ticket) else {
@@ -207,7 +212,9 @@ package struct DispatchStateMachine {
                 apps[work.app]!.waiting[Int(work.claimed.batch.lane.rawValue)].removeAll { $0 == ticket }
             }
             give(back: work.claimed.pendingCount, of: work.app)
+            unfinished += 1
         }
+        return unfinished
     }
 
     // MARK: The end

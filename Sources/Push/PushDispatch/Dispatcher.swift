@@ -132,13 +132,13 @@ package final class Dispatcher: Sendable {
             let until = clock.monotonic() + configuration.lease
             do {
                 let lost = try await queue.renew(leases, for: configuration.lease)
-                machine.withLock { machine in
-                    machine.lost(lost)
-                    machine.renewed(leases, until: until)
+                let unfinished = machine.withLock { machine in
+                    defer { machine.renewed(leases, until: until) }
+                    return machine.lost(lost)
                 }
-                if !lost.isEmpty {
-                    counters.leasesLost.add(lost.count, ordering: .relaxed)
-                    logger.warning("leases lost", metadata: ["batches": "\(lost.count)"])
+                if unfinished > 0 {
+                    counters.leasesLost.add(unfinished, ordering: .relaxed)
+                    logger.warning("leases lost", metadata: ["batches": "\(unfinished)"])
                 }
             } catch {
                 guard error.isPassing else { throw error }
