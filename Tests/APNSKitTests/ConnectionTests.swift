@@ -26,7 +26,8 @@ import Testing
             let token = DeviceToken(bytes: Samples.token(index))!.hex
             #expect(
                 request.fields.map { "\($0.name): \($0.value)" } == [
-                    ":method: POST", ":scheme: https", ":authority: localhost:\(server.port)", ":path: /3/device/\(token)",
+                    ":method: POST", ":scheme: https", ":authority: localhost:\(server.port)",
+                    ":path: /3/device/\(token)",
                     "apns-topic: com.example.app.voip", "apns-push-type: voip", "apns-priority: 5",
                     "apns-id: \(batch.id(at: index))", "apns-expiration: 2000000000", "apns-collapse-id: score-1",
                 ]
@@ -44,7 +45,8 @@ import Testing
         let full = NotificationHeaders(topic: "c.d", pushType: .background, priority: .low, collapseID: "x")
         for index in 0..<60 {
             batch.append(
-                token: [UInt8](repeating: UInt8(index), count: index % 3 == 0 ? 32 : 80), payload: Array("{\"n\":\(index)}".utf8),
+                token: [UInt8](repeating: UInt8(index), count: index % 3 == 0 ? 32 : 80),
+                payload: Array("{\"n\":\(index)}".utf8),
                 headers: index % 5 == 0 ? plain : full, expiration: index % 2 == 0 ? -1 : Int64(1_900_000_000 + index)
             )
         }
@@ -100,18 +102,19 @@ import Testing
 
     // MARK: What is answered
 
-    @Test(arguments: [
-        (400, #"{"reason":"BadDeviceToken"}"#, APNSReason.badDeviceToken, 0),
-        (410, #"{"reason":"Unregistered","timestamp":1712000000123}"#, .unregistered, 1_712_000_000_123),
-        (403, #"{"reason":"InvalidProviderToken"}"#, .invalidProviderToken, 0),
-        (413, #"{"reason":"PayloadTooLarge"}"#, .payloadTooLarge, 0),
-        (429, #"{"reason":"TooManyRequests"}"#, .tooManyRequests, 0),
-        (503, #"{"reason":"Shutdown"}"#, .shutdown, 0),
-        (500, "", .none, 0),
-        (502, "<html>Bad gateway</html>", .none, 0),
-        (418, #"{"reason":"Teapot"}"#, .unknown, 0),
-        (204, "", .none, 0),
-    ] as [(Int, String, APNSReason, Int64)])
+    @Test(
+        arguments: [
+            (400, #"{"reason":"BadDeviceToken"}"#, APNSReason.badDeviceToken, 0),
+            (410, #"{"reason":"Unregistered","timestamp":1712000000123}"#, .unregistered, 1_712_000_000_123),
+            (403, #"{"reason":"InvalidProviderToken"}"#, .invalidProviderToken, 0),
+            (413, #"{"reason":"PayloadTooLarge"}"#, .payloadTooLarge, 0),
+            (429, #"{"reason":"TooManyRequests"}"#, .tooManyRequests, 0),
+            (503, #"{"reason":"Shutdown"}"#, .shutdown, 0),
+            (500, "", .none, 0),
+            (502, "<html>Bad gateway</html>", .none, 0),
+            (418, #"{"reason":"Teapot"}"#, .unknown, 0),
+            (204, "", .none, 0),
+        ] as [(Int, String, APNSReason, Int64)])
     func `every status and body becomes an answer`(
         status: Int, body: String, reason: APNSReason, timestamp: Int64
     ) async throws {

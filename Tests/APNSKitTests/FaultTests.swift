@@ -67,7 +67,11 @@ import Testing
     @Test(arguments: ["", "maximum active streams violated", #"{"reason":42}"#, "{", "\u{FFFD}", #"{"reason":"New"}"#])
     func `debug data of any kind is survived`(_ debug: String) async throws {
         let server = try await ScriptedServer { peer, request in
-            if peer.number == 0 { peer.goAway(last: 0, .refusedStream, debug: debug) } else { peer.respond(request, 200) }
+            if peer.number == 0 {
+                peer.goAway(last: 0, .refusedStream, debug: debug)
+            } else {
+                peer.respond(request, 200)
+            }
         }
         let client = try Samples.client(port: server.port)
         #expect(await client.send(Samples.batch(1)) == [.accepted])
@@ -103,7 +107,11 @@ import Testing
 
     @Test func `a server that breaks the protocol costs one connection`() async throws {
         let server = try await ScriptedServer { peer, request in
-            if peer.number == 0 { peer.write(raw: [UInt8](repeating: 0xFF, count: 64)) } else { peer.respond(request, 200) }
+            if peer.number == 0 {
+                peer.write(raw: [UInt8](repeating: 0xFF, count: 64))
+            } else {
+                peer.respond(request, 200)
+            }
         }
         let client = try Samples.client(port: server.port)
         #expect(await client.send(Samples.batch(1)) == [.failed(.protocolError, .ambiguous)])
@@ -312,7 +320,10 @@ import Testing
         #expect(refused == [APNSAnswer](repeating: .failed(.overloaded, .neverWritten), count: 3))
         #expect(await pieces.all().flatMap(\.answers).allSatisfy { $0.outcome == .ambiguous })
         // There is room again.
-        #expect(await client.send(Samples.batch(10), deadline: .milliseconds(200)).allSatisfy { $0.failure == .deadlineExceeded })
+        #expect(
+            await client.send(Samples.batch(10), deadline: .milliseconds(200)).allSatisfy {
+                $0.failure == .deadlineExceeded
+            })
         await client.shutdown()
     }
 

@@ -67,7 +67,9 @@ import Testing
         var batch = NotificationBatch(firstID: .random())
         for number in 0..<100 { append([1], "{}", number.isMultiple(of: 2) ? alert : quiet, to: &batch) }
         #expect(batch.headers == [alert, quiet])
-        #expect((0..<100).allSatisfy { batch.headers[Int(batch.entries[$0].headersIndex)] == ($0 % 2 == 0 ? alert : quiet) })
+        #expect(
+            (0..<100).allSatisfy { batch.headers[Int(batch.entries[$0].headersIndex)] == ($0 % 2 == 0 ? alert : quiet) }
+        )
     }
 
     @Test func `a batch is put together again from its columns`() {
@@ -129,7 +131,8 @@ import Testing
     @Test func `a notification that no batch can hold is refused`() throws {
         let token = try #require(DeviceToken(bytes: [1]))
         let headers = NotificationHeaders(topic: "a.b", pushType: .alert)
-        let large = APNSNotification(deviceToken: token, headers: headers, payload: .init(repeating: 0x20, count: 65_536))
+        let large = APNSNotification(
+            deviceToken: token, headers: headers, payload: .init(repeating: 0x20, count: 65_536))
         #expect(throws: APNSSendError.payloadTooLarge) { try large.batch() }
         let fits = APNSNotification(
             deviceToken: token, headers: headers, payload: .init(repeating: 0x20, count: 65_535), expiration: 5

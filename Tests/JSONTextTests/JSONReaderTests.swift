@@ -34,7 +34,8 @@ import Testing
 
     @Test func `decomposed and joined text is kept scalar by scalar`() throws {
         let text = try string(#""e\u0301 \u0915\u094d \ud83d\udc68\u200d\ud83d\udc69""#)
-        #expect(Array(text.unicodeScalars) == Array("e\u{301} \u{915}\u{94D} \u{1F468}\u{200D}\u{1F469}".unicodeScalars))
+        #expect(
+            Array(text.unicodeScalars) == Array("e\u{301} \u{915}\u{94D} \u{1F468}\u{200D}\u{1F469}".unicodeScalars))
     }
 
     @Test func `integers of 64 bits are read exactly`() throws {
@@ -132,7 +133,10 @@ import Testing
         for alignment in 0..<9 {
             for position in 0..<20 {
                 for byte in UInt8.min...UInt8.max {
-                    var text = [UInt8](repeating: 0x20, count: alignment) + [0x22] + [UInt8](repeating: 0x7E, count: 24) + [0x22]
+                    var text =
+                        [UInt8](repeating: 0x20, count: alignment) + [0x22] + [UInt8](repeating: 0x7E, count: 24) + [
+                            0x22
+                        ]
                     text[alignment + 1 + position] = byte
                     let expected = naiveEnd(of: text, from: alignment + 1)
                     let found: Int? = text.withUnsafeBytes { bytes in

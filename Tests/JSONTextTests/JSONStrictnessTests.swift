@@ -41,8 +41,10 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         "[\"\\\\n\"]", "[\"\\u0012\"]", "[\"\\uFFFF\"]", "[\"asd\"]", "[ \"asd\"]", "[\"\\uDBFF\\uDFFF\"]",
         "[\"new\\u00A0line\"]", "[\"\u{10FFFF}\"]", "[\"\u{FFFF}\"]", "[\"\\u0000\"]", "[\"\\u002c\"]", "[\"\u{3C0}\"]",
         "[\"\u{1BFFF}\"]", "[\"asd \"]", "\" \"", "[\"\\uD834\\uDd1e\"]", "[\"\\u0821\"]", "[\"\\u0123\"]",
-        "[\"\u{2028}\"]", "[\"\u{2029}\"]", "[\"\\u0061\\u30af\\u30EA\\u30b9\"]", "[\"new\\u000Aline\"]", "[\"\u{7F}\"]",
-        "[\"\\uA66D\"]", "[\"\\u005C\"]", "[\"⍂㈴⍂\"]", "[\"\\u200B\"]", "[\"\\u2064\"]", "[\"\\uFDD0\"]", "[\"\\uFFFE\"]",
+        "[\"\u{2028}\"]", "[\"\u{2029}\"]", "[\"\\u0061\\u30af\\u30EA\\u30b9\"]", "[\"new\\u000Aline\"]",
+        "[\"\u{7F}\"]",
+        "[\"\\uA66D\"]", "[\"\\u005C\"]", "[\"⍂㈴⍂\"]", "[\"\\u200B\"]", "[\"\\u2064\"]", "[\"\\uFDD0\"]",
+        "[\"\\uFFFE\"]",
         "[\"\\u0022\"]", "[\"€𝄞\"]", "[\"a\u{7F}a\"]",
         // A value of its own
         "false", "42", "-0.1", "null", "\"asd\"", "true", "\"\"", "[true]", " [] ",
@@ -53,8 +55,10 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
 
     @Test(arguments: [
         // Arrays
-        "[1 true]", "[\"\": 1]", "[\"\"],", "[,1]", "[1,,2]", "[\"x\",,]", "[\"x\"]]", "[\"\",]", "[\"x\"", "[x", "[3[4]]",
-        "[1:2]", "[,]", "[-]", "[   , \"\"]", "[\"a\",\n4\n,1,", "[1,]", "[1,,]", "[\"\u{0B}a\"\\f]", "[*]", "[\"\"", "[1,",
+        "[1 true]", "[\"\": 1]", "[\"\"],", "[,1]", "[1,,2]", "[\"x\",,]", "[\"x\"]]", "[\"\",]", "[\"x\"", "[x",
+        "[3[4]]",
+        "[1:2]", "[,]", "[-]", "[   , \"\"]", "[\"a\",\n4\n,1,", "[1,]", "[1,,]", "[\"\u{0B}a\"\\f]", "[*]", "[\"\"",
+        "[1,",
         "[1,\n1\n,1", "[{}",
         // Words
         "[fals]", "[nul]", "[tru]", "[True]", "[TRUE]", "tru", "nulll", "truefalse", "[nan]", "[NaN]", "[Infinity]",
@@ -68,32 +72,40 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         "[\"x\", truth]", "{[: \"x\"}", "{\"x\", null}", "{\"x\"::\"b\"}", "{\u{1F1E8}\u{1F1ED}}", "{\"a\":\"a\" 123}",
         "{key: 'value'}", "{\"a\" b}", "{:\"b\"}", "{\"a\" \"b\"}", "{\"a\":", "{\"a\"", "{1:1}", "{9999E9999:1}",
         "{null:null,null:null}", "{\"id\":0,,,,,}", "{'a':0}", "{\"id\":0,}", "{\"a\":\"b\"}/**/", "{\"a\":\"b\"}/**//",
-        "{\"a\":\"b\"}//", "{\"a\":\"b\"}/", "{\"a\":\"b\",,\"c\":\"d\"}", "{a: \"b\"}", "{\"a\":\"a", "{ \"foo\" : \"bar\",",
+        "{\"a\":\"b\"}//", "{\"a\":\"b\"}/", "{\"a\":\"b\",,\"c\":\"d\"}", "{a: \"b\"}", "{\"a\":\"a",
+        "{ \"foo\" : \"bar\",",
         "{\"a\":\"b\"}#", " ", "{,}", "{\"a\":1,\"b\"}", "{\"a\":}", "{",
         // Strings
         "[\"\\uD800\\\"]", "[\"\\uD800\\u\"]", "[\"\\uD800\\u1\"]", "[\"\\uD800\\u1x\"]", "[\u{E9}]", "[\"\\\u{0}\"]",
-        "[\"\\x00\"]", "[\"\\\\\\\"]", "[\"\\\t\"]", "[\"\\\u{1F300}\"]", "[\"\\\"]", "[\"\\u00A\"]", "[\"\\uD834\\uDd\"]",
+        "[\"\\x00\"]", "[\"\\\\\\\"]", "[\"\\\t\"]", "[\"\\\u{1F300}\"]", "[\"\\\"]", "[\"\\u00A\"]",
+        "[\"\\uD834\\uDd\"]",
         "[\"\\uD800\\uD800\\x\"]", "[\"\\a\"]", "[\"\\uqqqq\"]", "[\\u0020\"asd\"]", "[\\n]", "\"", "['single quote']",
         "abc", "[\"\\", "[\"a\u{0}a\"]", "[\"new\nline\"]", "[\"\t\"]", "\"\\UA66D\"", "\"\"x", "[\"\u{1F}\"]",
-        "[\"\\uD800\"]", "[\"\\uDC00\"]", "[\"\\uD800abc\"]", "[\"\\uDD1E\\uD834\"]", "[\"\\uD800\\uD800\"]", "[\"\\uD800\\n\"]",
+        "[\"\\uD800\"]", "[\"\\uDC00\"]", "[\"\\uD800abc\"]", "[\"\\uDD1E\\uD834\"]", "[\"\\uD800\\uD800\"]",
+        "[\"\\uD800\\n\"]",
         "[\"\\uDFAA\"]", "[\"\\uD888\\u1234\"]",
         // Structure
-        "<.>", "[<null>]", "[1]x", "[1]]", "]", "{]", "[}", "", "[", "\u{FEFF}", "\u{FEFF}{}", "[\u{2060}]", "\u{E5}", "*",
-        "{\"\":", "#{}", "[1][2]", "[\"a\"][", "{\"a\": true} \"x\"", "1]", "[\u{C}]", "[\u{A0}]", "['", "[,", "{}}", "[\"a",
+        "<.>", "[<null>]", "[1]x", "[1]]", "]", "{]", "[}", "", "[", "\u{FEFF}", "\u{FEFF}{}", "[\u{2060}]", "\u{E5}",
+        "*",
+        "{\"\":", "#{}", "[1][2]", "[\"a\"][", "{\"a\": true} \"x\"", "1]", "[\u{C}]", "[\u{A0}]", "['", "[,", "{}}",
+        "[\"a",
         "2@", "{\"a\":\"b\"", "\u{0}", "{}\u{0}", "[\"asd]", "aå", "[True", "{\"a\":/*comment*/\"b\"}", "1 2",
     ])
     func `n: RFC 8259 forbids it`(_ text: String) {
         #expect(problem(with: text) != nil)
     }
 
-    @Test(arguments: [
-        // Not UTF-8: each sequence stands inside of a string.
-        [0x80], [0xBF], [0xC0, 0xAF], [0xC1, 0xBF], [0xC2], [0xC3, 0x28], [0xE0, 0x80, 0xAF], [0xE0, 0x9F, 0xBF],
-        [0xE2, 0x82], [0xE2, 0x28, 0xA1], [0xE2, 0x82, 0x28], [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF], [0xF0, 0x80, 0x80, 0xAF],
-        [0xF0, 0x8F, 0xBF, 0xBF], [0xF0, 0x90, 0x80], [0xF0, 0x28, 0x8C, 0xBC], [0xF0, 0x90, 0x28, 0xBC],
-        [0xF0, 0x28, 0x8C, 0x28], [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xF8, 0x88, 0x80, 0x80, 0x80],
-        [0xFC, 0x84, 0x80, 0x80, 0x80, 0x80], [0xFE], [0xFF],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            // Not UTF-8: each sequence stands inside of a string.
+            [0x80], [0xBF], [0xC0, 0xAF], [0xC1, 0xBF], [0xC2], [0xC3, 0x28], [0xE0, 0x80, 0xAF], [0xE0, 0x9F, 0xBF],
+            [0xE2, 0x82], [0xE2, 0x28, 0xA1], [0xE2, 0x82, 0x28], [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF],
+            [0xF0, 0x80, 0x80, 0xAF],
+            [0xF0, 0x8F, 0xBF, 0xBF], [0xF0, 0x90, 0x80], [0xF0, 0x28, 0x8C, 0xBC], [0xF0, 0x90, 0x28, 0xBC],
+            [0xF0, 0x28, 0x8C, 0x28], [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80],
+            [0xF8, 0x88, 0x80, 0x80, 0x80],
+            [0xFC, 0x84, 0x80, 0x80, 0x80, 0x80], [0xFE], [0xFF],
+        ] as [[UInt8]])
     func `n: broken UTF-8 in a string`(_ sequence: [UInt8]) {
         let quote = UInt8(ascii: "\"")
         // Before, in and after the first eight bytes, which are looked at together.
@@ -104,10 +116,11 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         }
     }
 
-    @Test(arguments: [
-        [0xC2, 0x80], [0xDF, 0xBF], [0xE0, 0xA0, 0x80], [0xEF, 0xBF, 0xBF], [0xED, 0x9F, 0xBF], [0xEE, 0x80, 0x80],
-        [0xF0, 0x90, 0x80, 0x80], [0xF3, 0xBF, 0xBF, 0xBF], [0xF4, 0x8F, 0xBF, 0xBF],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0xC2, 0x80], [0xDF, 0xBF], [0xE0, 0xA0, 0x80], [0xEF, 0xBF, 0xBF], [0xED, 0x9F, 0xBF], [0xEE, 0x80, 0x80],
+            [0xF0, 0x90, 0x80, 0x80], [0xF3, 0xBF, 0xBF, 0xBF], [0xF4, 0x8F, 0xBF, 0xBF],
+        ] as [[UInt8]])
     func `y: the first and last scalars of each length`(_ sequence: [UInt8]) {
         #expect(isJSON([0x22] + sequence + [0x22]))
         #expect(!isJSON([0x22] + sequence.dropLast() + [0x22]))
@@ -118,7 +131,8 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         #expect(problem(with: String(repeating: "[", count: deepest) + String(repeating: "]", count: deepest)) == nil)
         let tooDeep = String(repeating: "[", count: deepest + 1) + String(repeating: "]", count: deepest + 1)
         #expect(problem(with: tooDeep)?.kind == .tooDeep)
-        let objects = String(repeating: "{\"a\":", count: deepest + 1) + "1" + String(repeating: "}", count: deepest + 1)
+        let objects =
+            String(repeating: "{\"a\":", count: deepest + 1) + "1" + String(repeating: "}", count: deepest + 1)
         #expect(problem(with: objects)?.kind == .tooDeep)
         #expect(problem(with: String(repeating: "[", count: 100_000)) != nil)
         #expect(problem(with: String(repeating: "[{\"\":", count: 50_000)) != nil)

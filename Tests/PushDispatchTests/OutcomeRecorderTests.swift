@@ -81,7 +81,9 @@ final class ObserverLog: OutcomeObserver {
     @Test func `a write that fails is tried again with the same news`() async throws {
         let sink = SettlementSink()
         sink.state.withLock {
-            $0.failures = [.full("disk"), .unavailable("gone", isOutcomeKnown: false), .unavailable("x", isOutcomeKnown: true)]
+            $0.failures = [
+                .full("disk"), .unavailable("gone", isOutcomeKnown: false), .unavailable("x", isOutcomeKnown: true),
+            ]
         }
         let recorder = Self.recorder(sink)
         let observer = ObserverLog()

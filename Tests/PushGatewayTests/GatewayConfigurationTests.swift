@@ -96,8 +96,14 @@ import Testing
     @Test(arguments: [
         ("port: 9000", "port: 70000", "listen.port must be 0 to 65535"),
         ("name: shop", "name: com.example.news", "app \"com.example.news\" is defined twice"),
-        ("level: debug", "level: loud", "log.level must be one of trace, debug, info, notice, warning, error, critical"),
-        ("request_timeout: 5s", "request_timeout: 1h", "delivery: request_timeout (3600.0 seconds) must be below 15.0 seconds"),
+        (
+            "level: debug", "level: loud",
+            "log.level must be one of trace, debug, info, notice, warning, error, critical"
+        ),
+        (
+            "request_timeout: 5s", "request_timeout: 1h",
+            "delivery: request_timeout (3600.0 seconds) must be below 15.0 seconds"
+        ),
         ("attempts_max: 7", "attempts_max: 0", "delivery: attempts_max must be at least 1"),
     ])
     func `values out of range are refused`(_ good: String, _ bad: String, _ problem: String) {

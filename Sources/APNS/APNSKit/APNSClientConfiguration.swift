@@ -84,7 +84,8 @@ public struct APNSClientConfiguration: Sendable {
             return certificates?.isEmpty ?? true ? "the APNs trust roots are not certificates in PEM" : nil
         case .file(let path):
             let certificates = try? NIOSSLCertificate.fromPEMFile(path)
-            return certificates?.isEmpty ?? true ? "the APNs trust roots file \(path) holds no certificates in PEM" : nil
+            return certificates?.isEmpty ?? true
+                ? "the APNs trust roots file \(path) holds no certificates in PEM" : nil
         }
     }
 

@@ -114,12 +114,12 @@ final class ConnectionSlot {
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: .init(low: 64 * 1024, high: 256 * 1024))
         #if os(Linux)
-            // TCP_USER_TIMEOUT (tcp(7)), milliseconds: unacknowledged data ends the connection after 15 s, not after the
-            // quarter of an hour that Linux tries by default.
-            let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 18))
-            return bootstrap.channelOption(userTimeout, value: 15_000)
+        // TCP_USER_TIMEOUT (tcp(7)), milliseconds: unacknowledged data ends the connection after 15 s, not after the
+        // quarter of an hour that Linux tries by default.
+        let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 18))
+        return bootstrap.channelOption(userTimeout, value: 15_000)
         #else
-            return bootstrap
+        return bootstrap
         #endif
     }
 

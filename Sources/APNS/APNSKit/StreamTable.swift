@@ -78,7 +78,9 @@ package struct StreamTable {
     }
 
     package mutating func statusReceived(_ status: UInt16, _ tag: UInt32) { streams[Int(tag)].status = status }
-    package mutating func retryAfterReceived(_ seconds: UInt32, _ tag: UInt32) { streams[Int(tag)].retryAfter = seconds }
+    package mutating func retryAfterReceived(_ seconds: UInt32, _ tag: UInt32) {
+        streams[Int(tag)].retryAfter = seconds
+    }
 
     package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer, _ tag: UInt32) {
         // The body of a 200 means nothing. One byte over the limit is kept to tell that it was passed.
@@ -133,7 +135,8 @@ package struct StreamTable {
     }
 
     /// The connection is gone, with streams open.
-    package static func ending(of stream: Stream, lostBecause failure: APNSAnswer.Failure, reason: APNSReason) -> Ending {
+    package static func ending(of stream: Stream, lostBecause failure: APNSAnswer.Failure, reason: APNSReason) -> Ending
+    {
         switch stream.state {
         case .unused, .settled, .cancelled, .quarantined: .nothing
         case .unsent: .move(APNSAnswer(outcome: .neverWritten, reason: reason, failure: failure))

@@ -69,7 +69,8 @@ struct SimulatorCertificate {
             let chain = try NIOSSLCertificate(bytes: Array(leaf.serializeAsPEM().pemString.utf8), format: .pem)
             return SimulatorCertificate(
                 chain: [.certificate(chain)],
-                privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(leafKey.pemRepresentation.utf8), format: .pem)),
+                privateKey: .privateKey(
+                    try NIOSSLPrivateKey(bytes: Array(leafKey.pemRepresentation.utf8), format: .pem)),
                 authorityPEM: authority.certificatePEM
             )
         } catch {

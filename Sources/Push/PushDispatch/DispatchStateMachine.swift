@@ -105,7 +105,9 @@ package struct DispatchStateMachine {
     /// The answer to a claim made by `plan`.
     ///
     /// - Returns: whether more may wait, so that it is worth asking again at once.
-    package mutating func claimed(_ batches: [ClaimedBatch], plan: ClaimPlan, leaseUntil: Duration, draw: Double) -> Bool {
+    package mutating func claimed(_ batches: [ClaimedBatch], plan: ClaimPlan, leaseUntil: Duration, draw: Double)
+        -> Bool
+    {
         for batch in batches {
             take(batch.pendingCount, of: batch.batch.app)
             add(batch, leaseUntil: leaseUntil, draw: draw)

@@ -89,7 +89,9 @@ package struct GatewayConfiguration: Sendable {
             if app.key.teamID.utf8.count != 10 { problems.append("\(place): key.team_id must have 10 characters") }
             if let endpoint = app.endpoint {
                 if endpoint.host.isEmpty { problems.append("\(place): endpoint.host must not be empty") }
-                if !(1...65535).contains(endpoint.port) { problems.append("\(place): endpoint.port must be 1 to 65535") }
+                if !(1...65535).contains(endpoint.port) {
+                    problems.append("\(place): endpoint.port must be 1 to 65535")
+                }
             }
         }
         if !Self.logLevels.contains(logLevel) {

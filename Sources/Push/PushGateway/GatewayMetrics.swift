@@ -12,13 +12,19 @@ enum GatewayMetrics {
             Verdict.allCases.map { verdict in (verdict.label, { Double(counters.outcomes(verdict)) }) }
         )
         let totals: [(String, String, @Sendable () -> Int)] = [
-            ("batches_claimed", "Batches claimed from the store.", { counters.batchesClaimed.load(ordering: .relaxed) }),
+            (
+                "batches_claimed", "Batches claimed from the store.",
+                { counters.batchesClaimed.load(ordering: .relaxed) }
+            ),
             (
                 "batches_handed_over", "Batches that went from accept to dispatch without being read back.",
                 { counters.batchesHandedOver.load(ordering: .relaxed) }
             ),
             ("attempts", "Pushes handed to an APNs client.", { counters.pushesSent.load(ordering: .relaxed) }),
-            ("retries", "Attempts that sent their push back to the queue.", { counters.retries.load(ordering: .relaxed) }),
+            (
+                "retries", "Attempts that sent their push back to the queue.",
+                { counters.retries.load(ordering: .relaxed) }
+            ),
             (
                 "ambiguous_attempts", "Attempts that were written and not answered; each may have become a double.",
                 { counters.ambiguous.load(ordering: .relaxed) }
@@ -27,7 +33,10 @@ enum GatewayMetrics {
                 "late_answers", "Answers for batches that were no longer ours; they changed nothing.",
                 { counters.lateAnswers.load(ordering: .relaxed) }
             ),
-            ("leases_lost", "Batches that another instance took over.", { counters.leasesLost.load(ordering: .relaxed) }),
+            (
+                "leases_lost", "Batches that another instance took over.",
+                { counters.leasesLost.load(ordering: .relaxed) }
+            ),
         ]
         for (name, help, read) in totals {
             registry.counter("godwit_\(name)_total", help: help) { Double(read()) }

@@ -16,7 +16,8 @@ struct YAMLReader {
         mapping = node?.mapping
         // An empty file or section is one with nothing in it; anything else must be a mapping.
         if let node, node.mapping == nil, node.null == nil {
-            problems.append("\(Self.place(node))\(path.isEmpty ? "the file" : path) must be a mapping of keys to values")
+            problems.append(
+                "\(Self.place(node))\(path.isEmpty ? "the file" : path) must be a mapping of keys to values")
         }
     }
 

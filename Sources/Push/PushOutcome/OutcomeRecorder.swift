@@ -99,7 +99,8 @@ package final class OutcomeRecorder: Sendable {
                     observer.refused(stale)
                 }
                 let refused = Set(stale)
-                observer.settled(settlements.filter { $0.release == .release && !refused.contains($0.lease) }.map(\.lease))
+                observer.settled(
+                    settlements.filter { $0.release == .release && !refused.contains($0.lease) }.map(\.lease))
                 return
             } catch {
                 guard error.isPassing else { throw error }

@@ -39,7 +39,9 @@ final class ScriptedServer: Sendable {
 
     init(_ options: Options = Options(), script: @escaping Script) async throws {
         var tls = TLSConfiguration.makeServerConfiguration(
-            certificateChain: try NIOSSLCertificate.fromPEMFile(options.certificate.certificatePath).map { .certificate($0) },
+            certificateChain: try NIOSSLCertificate.fromPEMFile(options.certificate.certificatePath).map {
+                .certificate($0)
+            },
             privateKey: .privateKey(try NIOSSLPrivateKey(file: options.certificate.keyPath, format: .pem))
         )
         tls.applicationProtocols = ["h2"]

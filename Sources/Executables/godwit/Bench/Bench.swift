@@ -21,14 +21,15 @@ struct Bench: AsyncParsableCommand {
 
     func validate() throws {
         if let only, !Benchmarks.names.contains(only) {
-            throw ValidationError("There is no benchmark \(only); there are \(Benchmarks.names.joined(separator: ", ")).")
+            throw ValidationError(
+                "There is no benchmark \(only); there are \(Benchmarks.names.joined(separator: ", ")).")
         }
         guard scale > 0, scale <= 100 else { throw ValidationError("--scale must be above 0 and at most 100.") }
     }
 
     mutating func run() async throws {
         #if DEBUG
-            Terminal.note("This is a debug build: its figures mean nothing.")
+        Terminal.note("This is a debug build: its figures mean nothing.")
         #endif
         let setup = try BenchSetup()
         defer { setup.remove() }
@@ -48,7 +49,9 @@ struct Bench: AsyncParsableCommand {
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         let folder = (output as NSString).deletingLastPathComponent
         do {
-            if !folder.isEmpty { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) }
+            if !folder.isEmpty {
+                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            }
             try encoder.encode(results).write(to: URL(fileURLWithPath: output))
         } catch {
             throw CommandError("The results cannot be written to \(output): \(error.localizedDescription)")

@@ -88,7 +88,8 @@ final class BenchProcess: Sendable {
     }
 
     /// The path of this very program, to start its other commands with.
-    static let godwit = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    static let godwit =
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
 
     /// Finds a program on the PATH.
     static func find(_ program: String) throws -> String {

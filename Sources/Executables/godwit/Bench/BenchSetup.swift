@@ -41,8 +41,10 @@ final class BenchSetup: Sendable {
         let directory = "\(folder)/simulator"
         let process = try BenchProcess(
             BenchProcess.godwit,
-            ["simulate", "--fast", "--port", "0", "--control-port", "0", "--directory", directory,
-             "--latency", "\(latencyMilliseconds)"]
+            [
+                "simulate", "--fast", "--port", "0", "--control-port", "0", "--directory", directory,
+                "--latency", "\(latencyMilliseconds)",
+            ]
         )
         let line = try await process.waitForLine(containing: "simulator: APNs on")
         let ports = line.split(separator: ":").compactMap { Int($0.prefix(while: \.isNumber)) }
@@ -78,7 +80,9 @@ final class BenchSetup: Sendable {
         let file = try write(Array(configuration.utf8), to: "gateway-\(name).yaml")
         let process = try BenchProcess(BenchProcess.godwit, ["serve", "--config", file])
         let line = try await process.waitForLine(containing: "godwit: ready on")
-        guard let url = line.split(separator: " ").last else { throw BenchError("cannot read the port from \"\(line)\"") }
+        guard let url = line.split(separator: " ").last else {
+            throw BenchError("cannot read the port from \"\(line)\"")
+        }
         return GatewayServer(process: process, url: String(url))
     }
 

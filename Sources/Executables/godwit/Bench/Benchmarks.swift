@@ -53,8 +53,11 @@ struct Benchmarks {
         let (file, key) = ("\(setup.folder)/server.pem", "\(setup.folder)/server.key")
         let openssl = try BenchProcess(
             try BenchProcess.find("openssl"),
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", file]
+            [
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key,
+                "-out", file,
+            ]
         )
         guard try await openssl.waitForExit() == 0 else { throw BenchError("openssl failed: \(openssl.text)") }
         return (file, key)
@@ -71,10 +74,14 @@ struct Benchmarks {
         var pairs: [(ours: ClientWorker.Report, yardstick: H2Load.Measurement)] = []
         for round in 1...3 {
             progress("\(name): round \(round) of 3")
-            var arguments = ["bench-client", "--port", "\(port)", "--ca-file", caFile, "--pushes", "\(pushes)", "--tokens", "\(Self.tokens)"]
+            var arguments = [
+                "bench-client", "--port", "\(port)", "--ca-file", caFile, "--pushes", "\(pushes)", "--tokens",
+                "\(Self.tokens)",
+            ]
             if let keyFile { arguments += ["--key-file", keyFile] }
             let worker = try BenchProcess(BenchProcess.godwit, arguments)
-            guard try await worker.waitForExit() == 0, let line = worker.text.split(separator: "\n").last(where: { $0.hasPrefix("{") })
+            guard try await worker.waitForExit() == 0,
+                let line = worker.text.split(separator: "\n").last(where: { $0.hasPrefix("{") })
             else { throw BenchError("the client under test failed:\n\(worker.text.suffix(1500))") }
             let ours = try JSONDecoder().decode(ClientWorker.Report.self, from: Data(line.utf8))
             let yardstick = try await H2Load(
@@ -108,9 +115,11 @@ struct Benchmarks {
         let tomorrow = Int(Date().timeIntervalSince1970) + 86_400
         let measured = try await bulk(gateway, pushes: scaled(1_000_000), extra: ",\"not_before\":\(tomorrow)")
         let result = BenchResult(
-            name: "bulk-accept", pushes: measured.pushes, pushesPerSecond: Double(measured.pushes) / measured.load.seconds,
+            name: "bulk-accept", pushes: measured.pushes,
+            pushesPerSecond: Double(measured.pushes) / measured.load.seconds,
             cpuMicrosecondsPerPush: measured.cpuSeconds / Double(measured.pushes) * 1_000_000,
-            p50: measured.load.percentile(0.5), p99: measured.load.percentile(0.99), p999: measured.load.percentile(0.999),
+            p50: measured.load.percentile(0.5), p99: measured.load.percentile(0.99),
+            p999: measured.load.percentile(0.999),
             peakResidentMiB: gateway.process.peakResidentMiB, ratioToYardstick: nil,
             remark: "latency of a request of 1,000"
         )
@@ -131,7 +140,9 @@ struct Benchmarks {
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let cpu = gateway.process.cpuSeconds - cpuBefore
         let delivered = try await gateway.metric("godwit_outcomes_total{verdict=\"delivered\"}")
-        guard delivered == total else { throw BenchError("only \(Int(delivered)) of \(Int(total)) pushes were delivered") }
+        guard delivered == total else {
+            throw BenchError("only \(Int(delivered)) of \(Int(total)) pushes were delivered")
+        }
         let result = BenchResult(
             name: "whole-path-bulk", pushes: Int(total), pushesPerSecond: total / seconds,
             cpuMicrosecondsPerPush: cpu / total * 1_000_000,
@@ -154,7 +165,8 @@ struct Benchmarks {
     ) async throws -> (pushes: Int, load: H2Load.Measurement, cpuSeconds: Double) {
         let payload = BenchPayload.json(bytes: 95)
         let body = try setup.write(BenchPayload.ndjson(pushes: 1000, payload: payload, extra: extra), to: "bulk.ndjson")
-        var load = H2Load(url: gateway.url + "/push/batch", requests: Self.warmUpPushes / 1000, connections: 4, isHTTP1: true)
+        var load = H2Load(
+            url: gateway.url + "/push/batch", requests: Self.warmUpPushes / 1000, connections: 4, isHTTP1: true)
         load.bodyFile = body
         load.headers = ["content-type: application/x-ndjson"]
         _ = try await load.run(folder: setup.folder)
@@ -188,7 +200,9 @@ struct Benchmarks {
             let before = gateway.process.cpuSeconds
             let measured = try await load(ours, requests)
             // The pushes of this round are on their way until their outcomes are in; they belong to its cost.
-            while try await gateway.metric("godwit_pushes_in_memory") > 0 { try await Task.sleep(for: .milliseconds(10)) }
+            while try await gateway.metric("godwit_pushes_in_memory") > 0 {
+                try await Task.sleep(for: .milliseconds(10))
+            }
             let cpu = gateway.process.cpuSeconds - before
             rounds.append((measured, try await load(yardstick, requests), cpu))
         }
@@ -198,7 +212,8 @@ struct Benchmarks {
             name: "single-route", pushes: requests, pushesPerSecond: middle.ours.rate,
             cpuMicrosecondsPerPush: middle.cpu / Double(requests) * 1_000_000,
             p50: middle.ours.percentile(0.5), p99: middle.ours.percentile(0.99), p999: middle.ours.percentile(0.999),
-            peakResidentMiB: gateway.process.peakResidentMiB, ratioToYardstick: middle.ours.rate / middle.yardstick.rate,
+            peakResidentMiB: gateway.process.peakResidentMiB,
+            ratioToYardstick: middle.ours.rate / middle.yardstick.rate,
             remark: String(format: "empty route: %.0f/s", middle.yardstick.rate)
         )
         await gateway.process.stop()

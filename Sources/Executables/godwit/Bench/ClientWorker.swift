@@ -49,7 +49,9 @@ struct ClientWorker: AsyncParsableCommand {
         let result = await feeder.run()
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let after = ProcessUsage.now
-        guard result.failed == 0 else { throw CommandError("\(result.failed) of \(pushes) pushes were not answered 200.") }
+        guard result.failed == 0 else {
+            throw CommandError("\(result.failed) of \(pushes) pushes were not answered 200.")
+        }
 
         let latencies = result.latencies
         let report = Report(

@@ -10,21 +10,30 @@ struct EmptyRoute: AsyncParsableCommand {
     @Option var port: Int
 
     private struct Question: Decodable {
-        var device_token: String
+        var deviceToken: String
+
+        enum CodingKeys: String, CodingKey {
+            case deviceToken = "device_token"
+        }
     }
 
     private struct Answer: ResponseEncodable {
-        var msg_id: String
+        var messageID: String
         var status: String
         var code: Int
         var timestamp: Int
+
+        enum CodingKeys: String, CodingKey {
+            case messageID = "msg_id"
+            case status, code, timestamp
+        }
     }
 
     mutating func run() async throws {
         let router = Router()
         router.post("/push") { request, context in
             let question = try await request.decode(as: Question.self, context: context)
-            return Answer(msg_id: question.device_token, status: "accepted", code: 0, timestamp: 1_712_000_000)
+            return Answer(messageID: question.deviceToken, status: "accepted", code: 0, timestamp: 1_712_000_000)
         }
         var logger = Logger(label: "bench")
         logger.logLevel = .error

@@ -37,7 +37,8 @@ struct H2Load {
         if let urlFile { arguments += ["-i", urlFile] } else { arguments.append(url) }
         let process = try BenchProcess(try BenchProcess.find("h2load"), arguments)
         let status = try await process.waitForExit()
-        guard status == 0, process.text.contains("\(requests) succeeded"), process.text.contains("status codes: \(requests) 2xx")
+        guard status == 0, process.text.contains("\(requests) succeeded"),
+            process.text.contains("status codes: \(requests) 2xx")
         else { throw BenchError("h2load did not get 2xx for every request:\n\(process.text.suffix(1500))") }
         return try Self.read(log: log)
     }

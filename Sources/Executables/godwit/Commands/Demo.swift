@@ -54,7 +54,8 @@ struct Demo: AsyncParsableCommand {
             try await GatewayRun(configuration).run { url in
                 Task {
                     do {
-                        try await DemoPushes(url: url).run(storedIn: directory, control: "http://127.0.0.1:\(controlPort)")
+                        try await DemoPushes(url: url).run(
+                            storedIn: directory, control: "http://127.0.0.1:\(controlPort)")
                     } catch {
                         Terminal.note("The sample pushes failed: \(error)")
                     }
@@ -85,7 +86,10 @@ struct DemoPushes {
             #"{"device_token":"b1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90","#
                 + #""push_type":"background","payload":{"aps":{"content-available":1}}}"#
         ),
-        ("to an app that was deleted", #"{"device_token":"\#(deadToken)","payload":{"aps":{"alert":"Anybody there?"}}}"#),
+        (
+            "to an app that was deleted",
+            #"{"device_token":"\#(deadToken)","payload":{"aps":{"alert":"Anybody there?"}}}"#
+        ),
         ("one that is no push", #"{"device_token":"not a token","payload":{"aps":{"alert":"?"}}}"#),
     ]
 
