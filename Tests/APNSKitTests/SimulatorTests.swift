@@ -1,0 +1,231 @@
+import APNSKit
+import APNSSimulator
+import APNSWire
+import HTTP2Session
+import NIOCore
+import NIOPosix
+import Testing
+
+/// The client against the APNs simulator, which shares nothing with it but the HTTP/2 session.
+@Suite struct `APNSClient and simulator` {
+    /// A simulator and a client that go together, and the time that both go by.
+    private struct Pair {
+        let simulator: Simulator
+        let client: APNSClient
+        let time: TestWallClock
+        let tokens: ProviderTokenSource
+
+        init(
+            _ mode: SimulatorConfiguration.Mode = .faithful,
+            simulator change: (inout SimulatorConfiguration) -> Void = { _ in },
+            client changeClient: (inout APNSClientConfiguration) -> Void = { _ in }
+        ) async throws {
+            let time = TestWallClock()
+            let credentials = SimulatorCredentials()
+            var configuration = SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
+            configuration.controlPort = nil
+            configuration.clock = { time.now * 1000 }
+            configuration.shutdownGrace = .zero
+            change(&configuration)
+            simulator = try await Simulator.start(configuration)
+            let key = try ProviderTokenKey(
+                pem: credentials.privateKeyPEM, keyID: credentials.keyID, teamID: credentials.teamID
+            )
+            tokens = ProviderTokenSource(key: key, clock: time.clock)
+            self.time = time
+            let (authority, tokens) = (simulator.certificateAuthorityPEM, tokens)
+            client = try Samples.client(port: simulator.port, host: "localhost") {
+                $0.trustRoots = .pem(authority)
+                $0.tokenSource = tokens
+                $0.clock = time.clock
+                changeClient(&$0)
+            }
+        }
+
+        func stop() async throws {
+            await client.shutdown(grace: .zero)
+            try await simulator.shutdown()
+        }
+    }
+
+    private func fault(_ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void = { _ in }) -> FaultPlan {
+        var rule = FaultRule(Fault(kind, isTaken: isTaken))
+        change(&rule)
+        return FaultPlan([rule])
+    }
+
+    @Test(arguments: [SimulatorConfiguration.Mode.faithful, .fast])
+    func `every push arrives once, as it was sent`(mode: SimulatorConfiguration.Mode) async throws {
+        let pair = try await Pair(mode)
+        let batches = (0..<5).map { Samples.batch(1000, from: $0 * 1000, payloadBytes: 200) }
+        for batch in batches {
+            #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0 == .accepted })
+        }
+        let sent = batches.flatMap { batch in (0..<1000).map { batch.id(at: $0) } }
+        #expect(pair.simulator.takenIDs().sorted() == sent.sorted())
+        for push in pair.simulator.pushes().prefix(100) {
+            #expect(push.topic == "com.example.app")
+            #expect(push.pushType == .alert)
+            #expect(push.priority == .immediate)
+            #expect(push.payload.count == 200)
+        }
+        // One stream until the first valid token, then as many as the server allows.
+        #expect(pair.client.snapshot().streamsMax == 1000)
+        #expect(pair.simulator.counters.connectionsAccepted == 1)
+        try await pair.stop()
+    }
+
+    @Test func `every reason of APNs is understood`() async throws {
+        let pair = try await Pair()
+        for reason in APNSReason.allCases {
+            guard let status = reason.status, reason != .expiredProviderToken, reason != .tooManyProviderTokenUpdates
+            else { continue }
+            let answer = FaultAnswer(status: status, reason: "\(reason)", timestamp: status == 410 ? 1_712_000_000_123 : nil)
+            pair.simulator.setFaults(fault(.answer(answer)))
+            let expected = APNSAnswer(
+                outcome: .answered, status: status, reason: reason, timestamp: status == 410 ? 1_712_000_000_123 : 0
+            )
+            #expect(await pair.client.send(Samples.batch(2)) == [expected, expected])
+            #expect(pair.client.snapshot().credentialReason == (status == 403 ? reason : .none))
+            pair.simulator.setFaults(FaultPlan())
+            #expect(await pair.client.send(Samples.batch(1)) == [.accepted])
+            #expect(pair.client.snapshot().credentialReason == .none)
+        }
+        try await pair.stop()
+    }
+
+    @Test func `dead tokens are told apart`() async throws {
+        let pair = try await Pair()
+        func set(_ state: SimulatedTokenState, _ number: Int) {
+            pair.simulator.setTokenState(state, of: DeviceToken(bytes: Samples.token(number))!)
+        }
+        set(.unregistered(at: 1_700_000_000_001), 0)
+        set(.bad, 1)
+        set(.otherTopic, 2)
+        set(.expired(at: 1_700_000_000_002), 3)
+        let answers = await pair.client.send(Samples.batch(5))
+        #expect(answers.map(\.reason) == [.unregistered, .badDeviceToken, .deviceTokenNotForTopic, .expiredToken, .none])
+        #expect(answers.map(\.status) == [410, 400, 400, 410, 200])
+        #expect(answers.map(\.timestamp) == [1_700_000_000_001, 0, 0, 1_700_000_000_002, 0])
+        try await pair.stop()
+    }
+
+    // MARK: Credentials
+
+    @Test func `the token is renewed in time, on the same connection`() async throws {
+        let pair = try await Pair()
+        for _ in 0..<5 {
+            #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
+            pair.time.advance(by: 3300)
+        }
+        #expect(pair.simulator.counters.connectionsAccepted == 1)
+        try await pair.stop()
+    }
+
+    @Test func `a token that expired under way is replaced on a new connection`() async throws {
+        let pair = try await Pair()
+        #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
+        pair.simulator.setFaults(
+            fault(.answer(FaultAnswer(status: 403, reason: "ExpiredProviderToken"))) { $0.times = 1 }
+        )
+        let first = try pair.tokens.current()
+        pair.time.advance(by: 1500)
+        let answers = await pair.client.send(Samples.batch(1))
+        #expect(answers[0].reason == .expiredProviderToken)
+        #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
+        #expect(try pair.tokens.current() != first)
+        #expect(pair.simulator.counters.connectionsAccepted == 2)
+        try await pair.stop()
+    }
+
+    @Test func `a key that APNs does not know is refused, and the client says so`() async throws {
+        let stranger = try ProviderTokenKey(pem: SimulatorCredentials().privateKeyPEM, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
+        let pair = try await Pair(client: { $0.tokenSource = ProviderTokenSource(key: stranger, clock: $0.clock) })
+        let answers = await pair.client.send(Samples.batch(10))
+        #expect(answers.allSatisfy { $0.status == 403 && $0.reason == .invalidProviderToken })
+        #expect(pair.client.snapshot().credentialReason == .invalidProviderToken)
+        try await pair.stop()
+    }
+
+    @Test func `an authority that the client does not trust is refused before anything is sent`() async throws {
+        let pair = try await Pair(client: { $0.trustRoots = .file(TestCertificate.stranger.certificatePath) })
+        let answers = await pair.client.send(Samples.batch(3), deadline: .milliseconds(500))
+        #expect(answers == [APNSAnswer](repeating: .failed(.tls, .neverWritten), count: 3))
+        #expect(pair.simulator.counters.requests == 0)
+        #expect(pair.simulator.counters.tlsFailures > 0)
+        try await pair.stop()
+    }
+
+    // MARK: Faults
+
+    @Test func `a push that stalls is given up at its deadline, the others are not held up`() async throws {
+        let pair = try await Pair()
+        #expect(await pair.client.send(Samples.batch(1)) == [.accepted])
+        pair.simulator.setFaults(fault(.stall) { $0.tokenPrefix = Samples.token(3) })
+        let answers = await pair.client.send(Samples.batch(10), deadline: .milliseconds(700))
+        for (index, answer) in answers.enumerated() {
+            #expect(answer == (index == 3 ? .failed(.deadlineExceeded, .ambiguous) : .accepted))
+        }
+        #expect(await pair.client.send(Samples.batch(10, from: 100)).allSatisfy { $0 == .accepted })
+        #expect(pair.simulator.counters.connectionsAccepted == 1)
+        try await pair.stop()
+    }
+
+    @Test func `GOAWAY in the middle of a thousand pushes loses none and repeats none`() async throws {
+        let pair = try await Pair()
+        pair.simulator.setFaults(
+            fault(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.every = 100 }
+        )
+        let batch = Samples.batch(1000)
+        #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0.outcome == .answered })
+        #expect(pair.simulator.takenIDs().sorted() == (0..<1000).map { batch.id(at: $0) })
+        #expect(pair.simulator.counters.connectionsAccepted > 5)
+        try await pair.stop()
+    }
+
+    /// What the caller is told must be true, whatever happens: this is the promise that decides about double delivery.
+    @Test(arguments: 1...6 as ClosedRange<UInt64>)
+    func `under random faults every report is true`(seed: UInt64) async throws {
+        let pair = try await Pair()
+        let kinds: [(Fault.Kind, Double)] = [
+            (.close, 0.002), (.reset(.refusedStream), 0.05), (.reset(.internalError), 0.01),
+            (.goAway(lastStream: nil, code: .noError, debugData: []), 0.004),
+            (.answer(FaultAnswer(status: 503, reason: "ServiceUnavailable")), 0.02), (.stall, 0.002),
+        ]
+        let rules = kinds.flatMap { kind, probability in
+            [false, true].compactMap { isTaken -> FaultRule? in
+                // A server that takes a push and then says that it did not is not one of the truthful ones.
+                if isTaken, case .reset(.refusedStream) = kind { return nil }
+                if isTaken, case .answer = kind { return nil }
+                var rule = FaultRule(Fault(kind, isTaken: isTaken), seed: seed &* 31 &+ (isTaken ? 1 : 0))
+                rule.probability = probability / 2
+                return rule
+            }
+        }
+        pair.simulator.setFaults(FaultPlan(rules))
+        let batches = (0..<4).map { Samples.batch(500, from: $0 * 1000) }
+        let answers = await withTaskGroup(of: (Int, [APNSAnswer]).self) { group in
+            for (number, batch) in batches.enumerated() {
+                group.addTask { (number, await pair.client.send(batch, deadline: .seconds(5))) }
+            }
+            return await group.reduce(into: [Int: [APNSAnswer]]()) { $0[$1.0] = $1.1 }
+        }
+        let taken = pair.simulator.takenIDs()
+        #expect(Set(taken).count == taken.count, "a push was taken twice")
+        for (number, batch) in batches.enumerated() {
+            for (index, answer) in (answers[number] ?? []).enumerated() {
+                let isTaken = taken.contains(batch.id(at: index))
+                switch answer.outcome {
+                case .answered: #expect(isTaken == (answer.status == 200))
+                case .refused, .neverWritten: #expect(!isTaken, "\(answer)")
+                case .ambiguous: break
+                }
+            }
+            #expect(answers[number]?.count == 500)
+        }
+        let snapshot = pair.client.snapshot()
+        #expect(snapshot.answered + snapshot.ambiguous + snapshot.unsent == 2000)
+        #expect(snapshot.waiting == 0)
+        try await pair.stop()
+    }
+}
