@@ -141,7 +141,7 @@ import Testing
             $0.pingTimeout = .seconds(30)
         }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(500))
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
         #expect(answers == [.failed(.deadlineExceeded, .ambiguous)])
         #expect(client.snapshot().connects == 1)
         await client.shutdown()
@@ -156,7 +156,7 @@ import Testing
         let client = try Samples.client(port: server.port)
         let later = NotificationHeaders(topic: "later", pushType: .alert)
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
-        let answers = await client.send(Samples.batch(10), deadline: .milliseconds(500))
+        let answers = await client.send(Samples.batch(10), deadline: .milliseconds(1500))
         #expect(count(answers, .ambiguous) == 3)
         #expect(count(answers, .neverWritten) == 7)
         #expect(answers.allSatisfy { $0.failure == .deadlineExceeded })
@@ -175,7 +175,7 @@ import Testing
         let client = try Samples.client(port: server.port)
         let later = NotificationHeaders(topic: "later", pushType: .alert)
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
-        let answers = await client.send(Samples.batch(5), deadline: .milliseconds(500))
+        let answers = await client.send(Samples.batch(5), deadline: .milliseconds(1500))
         #expect(count(answers, .ambiguous) == 5)
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
         #expect(client.snapshot().answered == 2)
@@ -198,7 +198,7 @@ import Testing
     @Test func `a certificate of a stranger is refused`() async throws {
         let server = try await ScriptedServer(.init(certificate: .stranger)) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(500))
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
         #expect(answers == [.failed(.tls, .neverWritten)])
         #expect(server.requests.isEmpty)
         await client.shutdown()
@@ -208,7 +208,7 @@ import Testing
         // The certificate names 127.0.0.1, not the rest of the loopback network.
         let server = try await ScriptedServer(.init(address: "127.0.0.2")) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port, host: "127.0.0.2")
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(500))
+        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
         #expect(answers == [.failed(.tls, .neverWritten)])
         #expect(server.requests.isEmpty)
         await client.shutdown()

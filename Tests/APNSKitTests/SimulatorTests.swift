@@ -151,7 +151,7 @@ import Testing
 
     @Test func `an authority that the client does not trust is refused before anything is sent`() async throws {
         let pair = try await Pair(client: { $0.trustRoots = .file(TestCertificate.stranger.certificatePath) })
-        let answers = await pair.client.send(Samples.batch(3), deadline: .milliseconds(500))
+        let answers = await pair.client.send(Samples.batch(3), deadline: .milliseconds(1500))
         #expect(answers == [APNSAnswer](repeating: .failed(.tls, .neverWritten), count: 3))
         #expect(pair.simulator.counters.requests == 0)
         #expect(pair.simulator.counters.tlsFailures > 0)
