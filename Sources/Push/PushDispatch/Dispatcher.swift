@@ -284,7 +284,7 @@ extension Dispatcher: OutcomeObserver {
     }
 
     package func refused(_ leases: [Lease]) {
-        machine.withLock { $0.lost(leases) }
+        machine.withLock { _ = $0.lost(leases) }
         counters.leasesLost.add(leases.count, ordering: .relaxed)
         wake.set()
     }
