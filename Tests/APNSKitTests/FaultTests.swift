@@ -166,6 +166,22 @@ import Testing
         await client.shutdown()
     }
 
+    @Test func `a server that has gone silent costs no more streams than it allows`() async throws {
+        let server = try await ScriptedServer(settings(3)) { peer, request in
+            if request.stream == 1 { peer.respond(request, 200) } else { peer.fallSilent() }
+        }
+        let client = try Samples.client(port: server.port) { $0.pingTimeout = .seconds(60) }
+        #expect(await client.send(Samples.batch(1)) == [.accepted])
+        let written = await client.send(Samples.batch(3), deadline: .milliseconds(300))
+        #expect(written == [APNSAnswer](repeating: .failed(.deadlineExceeded, .ambiguous), count: 3))
+        // Those three were reset, but nobody has said that the resets have arrived.
+        let waiting = await client.send(Samples.batch(3), deadline: .milliseconds(300))
+        #expect(waiting == [APNSAnswer](repeating: .failed(.deadlineExceeded, .neverWritten), count: 3))
+        #expect(client.snapshot().streamsOpen == 3)
+        #expect(server.requests.count == 4)
+        await client.shutdown()
+    }
+
     @Test func `an answer that comes after the deadline changes nothing`() async throws {
         let server = try await ScriptedServer { peer, request in
             guard request["apns-topic"] == "later" else { return peer.hold(request) }

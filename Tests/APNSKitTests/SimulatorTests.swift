@@ -48,7 +48,9 @@ import Testing
         }
     }
 
-    private func fault(_ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void = { _ in }) -> FaultPlan {
+    private func fault(_ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void = { _ in })
+        -> FaultPlan
+    {
         var rule = FaultRule(Fault(kind, isTaken: isTaken))
         change(&rule)
         return FaultPlan([rule])
@@ -82,7 +84,8 @@ import Testing
         for reason in APNSReason.allCases {
             guard let status = reason.status, reason != .expiredProviderToken, reason != .tooManyProviderTokenUpdates
             else { continue }
-            let answer = FaultAnswer(status: status, reason: "\(reason)", timestamp: status == 410 ? 1_712_000_000_123 : nil)
+            let answer = FaultAnswer(
+                status: status, reason: "\(reason)", timestamp: status == 410 ? 1_712_000_000_123 : nil)
             pair.simulator.setFaults(fault(.answer(answer)))
             let expected = APNSAnswer(
                 outcome: .answered, status: status, reason: reason, timestamp: status == 410 ? 1_712_000_000_123 : 0
@@ -106,7 +109,8 @@ import Testing
         set(.otherTopic, 2)
         set(.expired(at: 1_700_000_000_002), 3)
         let answers = await pair.client.send(Samples.batch(5))
-        #expect(answers.map(\.reason) == [.unregistered, .badDeviceToken, .deviceTokenNotForTopic, .expiredToken, .none])
+        #expect(
+            answers.map(\.reason) == [.unregistered, .badDeviceToken, .deviceTokenNotForTopic, .expiredToken, .none])
         #expect(answers.map(\.status) == [410, 400, 400, 410, 200])
         #expect(answers.map(\.timestamp) == [1_700_000_000_001, 0, 0, 1_700_000_000_002, 0])
         try await pair.stop()
@@ -141,7 +145,8 @@ import Testing
     }
 
     @Test func `a key that APNs does not know is refused, and the client says so`() async throws {
-        let stranger = try ProviderTokenKey(pem: SimulatorCredentials().privateKeyPEM, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
+        let stranger = try ProviderTokenKey(
+            pem: SimulatorCredentials().privateKeyPEM, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
         let pair = try await Pair(client: { $0.tokenSource = ProviderTokenSource(key: stranger, clock: $0.clock) })
         let answers = await pair.client.send(Samples.batch(10))
         #expect(answers.allSatisfy { $0.status == 403 && $0.reason == .invalidProviderToken })
