@@ -95,6 +95,10 @@ import Testing
 
     @Test(arguments: [
         ("port: 9000", "port: 70000", "listen.port must be 0 to 65535"),
+        (
+            "bundle_id: com.example.news", "bundle_id: com example",
+            "app \"com example\": bundle_id must be 1 to 155 letters, digits, hyphens and periods"
+        ),
         ("name: shop", "name: com.example.news", "app \"com.example.news\" is defined twice"),
         (
             "level: debug", "level: loud",

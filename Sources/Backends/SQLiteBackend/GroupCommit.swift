@@ -92,7 +92,14 @@ final class GroupCommit: Sendable {
         }
         do {
             for deliver in try transact(calls, db, &state) { deliver() }
-        } catch QueueError.full(let why) {
+        } catch {
+            failed(calls, error, db, &state)
+        }
+    }
+
+    private func failed(_ calls: [Call], _ failure: Failure, _ db: Database, _ state: inout QueueState) {
+        switch failure.error {
+        case .full(let why):
             checkpointer.hurry()
             let patient = calls.filter { !$0.yields }
             let yielding = calls.filter(\.yields)
@@ -102,25 +109,37 @@ final class GroupCommit: Sendable {
             } else if !patient.isEmpty {
                 commit(patient, db, &state)
             }
-        } catch {
-            if case .broken = error { inbox.withLock { $0.broken = error } }
+        case .broken(let why):
+            inbox.withLock { $0.broken = failure.error }
+            // A commit whose sync failed lies in the log all the same: recovery at the next start may find it.
+            let error = failure.isCommitInDoubt ? .unavailable(why, isOutcomeKnown: false) : failure.error
             for call in calls { call.fail(error) }
+        case .unavailable, .closed:
+            for call in calls { call.fail(failure.error) }
         }
+    }
+
+    /// A transaction that came to nothing, as far as is known.
+    private struct Failure: Error {
+        var error: QueueError
+        /// It failed in COMMIT, not before.
+        var isCommitInDoubt = false
     }
 
     /// Runs all calls in one transaction; if one of them fails, once more with a savepoint around each, so that its
     /// failure leaves its neighbours alone. Failures are rare and savepoints are not free.
     ///
     /// - Returns: what to tell the callers.
-    /// - Throws: nothing of it happened.
+    /// - Throws: nothing of it happened, unless the commit is in doubt.
     private func transact(
         _ calls: [Call], _ db: Database, _ state: inout QueueState
-    ) throws(QueueError) -> [@Sendable () -> Void] {
+    ) throws(Failure) -> [@Sendable () -> Void] {
         do {
             return try transact(db, &state) { db, state in
                 try calls.map { try $0.run(db, &state) }
             }
-        } catch .unavailable where calls.count > 1 {
+        } catch {
+            guard case .unavailable = error.error, calls.count > 1 else { throw error }
             return try transact(db, &state) { db, state in
                 try calls.map { try isolate($0, db, &state) }
             }
@@ -130,11 +149,13 @@ final class GroupCommit: Sendable {
     private func transact(
         _ db: Database, _ state: inout QueueState,
         _ body: (Database, inout QueueState) throws -> [@Sendable () -> Void]
-    ) throws(QueueError) -> [@Sendable () -> Void] {
+    ) throws(Failure) -> [@Sendable () -> Void] {
         let start = state.mark
+        var isCommitting = false
         do {
             try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
             let deliveries = try body(db, &state)
+            isCommitting = true
             try db.cachedStatement(sql: "COMMIT").execute()
             state.commit()
             counters.withLock {
@@ -147,7 +168,7 @@ final class GroupCommit: Sendable {
             if db.isInsideTransaction { try? db.rollback() }
             state.rollBack(to: start)
             state.commit()
-            throw error.queueError
+            throw Failure(error: error.queueError, isCommitInDoubt: isCommitting)
         }
     }
 

@@ -87,7 +87,8 @@ package final class Dispatcher: Sendable {
                     self.wake.set()
                 }
             }
-            try await group.waitForAll()
+            // Not `waitForAll`: the first failure must end the others, which never end by themselves.
+            while try await group.next() != nil {}
         }
     }
 

@@ -81,8 +81,17 @@ package final class Gateway: Sendable {
 
     // MARK: Running
 
+    /// How long requests in progress may take to end after the gateway was asked to stop: a client that does not read
+    /// its answer must not hold up the rest.
+    private static let requestsPatience: Duration = .seconds(8)
+
+    private enum Part {
+        case accept, dispatcher, recorder, links
+    }
+
     private enum Ending {
-        case asked, accept, dispatcher, recorder
+        case asked, outOfPatience
+        case ended(Part, (any Error)?)
     }
 
     /// Serves until `termination` returns, then drains: takes nothing new, waits for what is in flight, gives back what
@@ -90,52 +99,82 @@ package final class Gateway: Sendable {
     ///
     /// - Parameters:
     ///   - ready: called once with the base URL when pushes are taken.
-    ///   - termination: returns when the gateway is to stop.
+    ///   - termination: returns when the gateway is to stop, or when its task is cancelled.
     /// - Throws: when a part of it failed; then nothing was lost, but the process must not go on.
     package func run(
         ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Void
     ) async throws {
         let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
-        do {
-            try await withThrowingTaskGroup(of: Ending.self) { group in
-                group.addTask {
-                    try await self.recorder.run(observer: self.dispatcher)
-                    return .recorder
-                }
-                group.addTask {
-                    try await self.dispatcher.run()
-                    return .dispatcher
-                }
-                group.addTask {
-                    try await server.run()
-                    return .accept
-                }
-                group.addTask {
-                    await termination()
-                    return .asked
-                }
-                if let port = await accept.boundPort() {
-                    readiness.set(.ready)
-                    ready("http://\(configuration.listen.host):\(port)")
-                }
-                if try await group.next() != .accept {
-                    logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
-                    readiness.set(.draining)
-                    await server.triggerGracefulShutdown()
-                    while let ending = try await group.next(), ending != .accept {}
-                }
-                await drain()
-                while let ending = try await group.next(), ending != .recorder {}
-                group.cancelAll()
+        let failure = await withTaskGroup(of: Ending.self) { group in
+            start(.recorder, in: &group) { try await self.recorder.run(observer: self.dispatcher) }
+            start(.dispatcher, in: &group) { try await self.dispatcher.run() }
+            start(.accept, in: &group) { try await server.run() }
+            start(.links, in: &group) { await LinkWatch(self.clients, logger: self.logger).run() }
+            group.addTask {
+                await termination()
+                return .asked
             }
-        } catch {
-            readiness.set(.failed)
-            await server.triggerGracefulShutdown()
-            await close()
-            throw error
+            if let port = await accept.boundPort() {
+                readiness.set(.ready)
+                ready("http://\(configuration.listen.host):\(port)")
+            }
+            return await supervise(server, &group)
         }
         await close()
+        if let failure { throw failure }
         logger.notice("stopped")
+    }
+
+    /// A part that fails ends by telling so: cancelling the others at once would tear connections apart.
+    private func start(
+        _ part: Part, in group: inout TaskGroup<Ending>, _ run: @escaping @Sendable () async throws -> Void
+    ) {
+        group.addTask {
+            do {
+                try await run()
+                return .ended(part, nil)
+            } catch {
+                return .ended(part, error)
+            }
+        }
+    }
+
+    /// Waits for the beginning of the end, and sees it through in order.
+    ///
+    /// - Returns: what went wrong, if something did.
+    private func supervise(_ server: ServiceGroup, _ group: inout TaskGroup<Ending>) async -> (any Error)? {
+        var failure: (any Error)?
+        var isServing = true
+        /// Waits for the next ending.
+        func next(_ group: inout TaskGroup<Ending>) async -> Ending? {
+            let ending = await group.next()
+            if case .ended(let part, let error) = ending {
+                if part == .accept { isServing = false }
+                if failure == nil { failure = error }
+            }
+            return ending
+        }
+        _ = await next(&group)
+        readiness.set(failure == nil ? .draining : .failed)
+        logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
+        if isServing {
+            await server.triggerGracefulShutdown()
+            group.addTask {
+                try? await Task.sleep(for: Self.requestsPatience)
+                return .outOfPatience
+            }
+            while isServing, let ending = await next(&group) {
+                if case .outOfPatience = ending { break }
+            }
+        }
+        if failure == nil {
+            await drain()
+            while failure == nil, let ending = await next(&group) {
+                if case .ended(.recorder, _) = ending { break }
+            }
+        }
+        group.cancelAll()
+        return failure
     }
 
     /// What is in flight ends, what was not sent goes back to the queue, and every outcome is recorded.

@@ -84,7 +84,9 @@ package struct GatewayConfiguration: Sendable {
         for app in apps {
             let place = "app \"\(app.name)\""
             if !names.insert(app.name).inserted { problems.append("\(place) is defined twice") }
-            if app.bundleID.isEmpty { problems.append("\(place): bundle_id must not be empty") }
+            if !Self.isBundleID(app.bundleID) {
+                problems.append("\(place): bundle_id must be 1 to 155 letters, digits, hyphens and periods")
+            }
             if app.key.keyID.utf8.count != 10 { problems.append("\(place): key.key_id must have 10 characters") }
             if app.key.teamID.utf8.count != 10 { problems.append("\(place): key.team_id must have 10 characters") }
             if let endpoint = app.endpoint {
@@ -98,6 +100,19 @@ package struct GatewayConfiguration: Sendable {
             problems.append("log.level must be one of \(Self.logLevels.joined(separator: ", "))")
         }
         return problems + delivery.problems().map { "delivery: \($0)" }
+    }
+
+    /// Apple, "CFBundleIdentifier": letters, digits, hyphens and periods.
+    private static func isBundleID(_ text: String) -> Bool {
+        (1...155).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            }
     }
 
     package static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
