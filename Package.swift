@@ -274,7 +274,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PushGatewayTests",
-            dependencies: ["PushGateway", "PushDispatch", "PushModel"],
+            dependencies: ["PushGateway", "PushDispatch", "PushModel", "APNSKit"],
             swiftSettings: settings
         ),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),

@@ -43,16 +43,18 @@ final class GatewayUnderTest: Sendable {
 
     var process: ChildProcess { current.withLock { $0 } }
 
-    private static func start(_ configFile: String) async throws -> ChildProcess {
-        let process = try ChildProcess(Repository.godwit, ["serve", "--config", configFile])
+    private static func start(_ configFile: String, under tracer: [String] = []) async throws -> ChildProcess {
+        let words = tracer + [Repository.godwit, "serve", "--config", configFile]
+        let process = try ChildProcess(words[0], Array(words.dropFirst()))
         try await process.waitForLine(containing: "godwit: ready on")
         return process
     }
 
     func kill() async throws { try await process.kill() }
 
-    func restart() async throws {
-        let process = try await Self.start(configFile)
+    /// - Parameter tracer: a program, with its arguments, that runs the gateway.
+    func restart(under tracer: [String] = []) async throws {
+        let process = try await Self.start(configFile, under: tracer)
         current.withLock { $0 = process }
     }
 

@@ -112,4 +112,15 @@ final class ScriptedSender: APNSSender {
         #expect(settlement.retries.map(\.code) == [.unknownApp, .unknownApp])
         #expect(settlement.retries.allSatisfy { $0.due > WallTime(milliseconds: 1_000_000) && $0.attempts == 0 })
     }
+
+    @Test func `a broken store ends the dispatcher, although nothing waits to be recorded`() async {
+        let sink = SettlementSink()
+        sink.state.withLock { $0.claimFailure = .broken("sync failed") }
+        let dispatcher = Dispatcher(
+            queue: sink, recorder: OutcomeRecorder(queue: sink, logger: Logger(label: "test")), senders: [:],
+            configuration: DispatchConfiguration(),
+            clock: QueueClock(wall: { WallTime(milliseconds: 0) }, monotonic: { .zero }), logger: Logger(label: "test")
+        )
+        await #expect(throws: QueueError.broken("sync failed")) { try await dispatcher.run() }
+    }
 }

@@ -12,6 +12,7 @@ final class SettlementSink: DurableQueue {
         var failures: [QueueError] = []
         var stale: Set<Lease> = []
         var claimable: [ClaimedBatch] = []
+        var claimFailure: QueueError?
     }
 
     let state = Mutex(State())
@@ -19,10 +20,12 @@ final class SettlementSink: DurableQueue {
 
     func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] { throw .closed }
     func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
-        state.withLock { state in
+        let result: Result<[ClaimedBatch], QueueError> = state.withLock { state in
+            if let failure = state.claimFailure { return .failure(failure) }
             defer { state.claimable = [] }
-            return state.claimable
+            return .success(state.claimable)
         }
+        return try result.get()
     }
     func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
     func depth() async throws(QueueError) -> QueueDepth { QueueDepth() }

@@ -4,10 +4,10 @@ import Logging
 import PushModel
 
 /// Tells the log when an app's way to APNs is cut or its credential refused, and when it is well again: once each.
-struct LinkWatch {
+package struct LinkWatch {
     /// What is known of one app's link. Pure.
-    struct Link: Equatable {
-        enum Change: Equatable {
+    package struct Link: Equatable {
+        package enum Change: Equatable {
             case cut(APNSAnswer.Failure)
             case refused(APNSReason)
             case well
@@ -15,8 +15,10 @@ struct LinkWatch {
 
         private var lastTold = Change.well
 
+        package init() {}
+
         /// What there is to tell, if that is news.
-        mutating func changed(_ snapshot: APNSClientSnapshot) -> Change? {
+        package mutating func changed(_ snapshot: APNSClientSnapshot) -> Change? {
             let change: Change
             if snapshot.credentialReason != .none {
                 change = .refused(snapshot.credentialReason)
