@@ -257,7 +257,7 @@ import Testing
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let time = TestWallClock()
         let source = try tokenSource(time)
-        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        let client = try Samples.client(port: server.port) { $0.credential = .token(source) }
         _ = await client.send(Samples.batch(50))
         time.advance(by: 2999)
         _ = await client.send(Samples.batch(50))
@@ -279,7 +279,7 @@ import Testing
             }
         }
         let source = try tokenSource(TestWallClock())
-        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        let client = try Samples.client(port: server.port) { $0.credential = .token(source) }
         let first = await client.send(Samples.batch(20))
         #expect(first.contains { $0.reason == .expiredProviderToken })
         #expect(await client.send(Samples.batch(20)).allSatisfy { $0 == .accepted })
@@ -295,7 +295,7 @@ import Testing
     @Test func `a server to which every token is expired sees two of them and two connections`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 403, #"{"reason":"ExpiredProviderToken"}"#) }
         let source = try tokenSource(TestWallClock())
-        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        let client = try Samples.client(port: server.port) { $0.credential = .token(source) }
         for _ in 0..<5 {
             let answers = await client.send(Samples.batch(3))
             #expect(answers.allSatisfy { $0.status == 403 })
@@ -310,7 +310,7 @@ import Testing
         let server = try await ScriptedServer { $0.respond($1, 429, #"{"reason":"TooManyProviderTokenUpdates"}"#) }
         let time = TestWallClock()
         let source = try tokenSource(time)
-        let client = try Samples.client(port: server.port) { $0.tokenSource = source }
+        let client = try Samples.client(port: server.port) { $0.credential = .token(source) }
         for _ in 0..<3 {
             let answers = await client.send(Samples.batch(1))
             #expect(answers[0].reason == .tooManyProviderTokenUpdates)

@@ -114,9 +114,9 @@ import Testing
 
     @Test func `a push is moved five times at most`() {
         let batch = open(2)
-        for _ in 0..<5 { #expect(batch.countMove(of: 1)) }
-        #expect(!batch.countMove(of: 1))
-        #expect(batch.countMove(of: 0))
+        for move in 1...5 { #expect(batch.countMove(of: 1) == UInt8(move)) }
+        #expect(batch.countMove(of: 1) == nil)
+        #expect(batch.countMove(of: 0) == 1)
     }
 
     @Test func `pushes leave in order, moved ones first`() {
@@ -176,19 +176,32 @@ import Testing
         return table
     }
 
+    private func loss(_ stream: StreamTable.Stream, goAwayLast: Int32? = nil) -> StreamTable.Ending {
+        StreamTable.ending(of: stream, lostBecause: .connectionReset, reason: .none, goAwayLast: goAwayLast)
+    }
+
     @Test func `a lost connection makes whole requests ambiguous and others free`() {
         var table = table(streams: 2)
         table.sent(1)
-        #expect(
-            StreamTable.ending(of: table.streams[0], lostBecause: .connectionReset, reason: .none)
-                == .move(.failed(.connectionReset, .neverWritten))
-        )
-        #expect(
-            StreamTable.ending(of: table.streams[1], lostBecause: .connectionReset, reason: .none)
-                == .settle(.failed(.connectionReset, .ambiguous))
-        )
+        #expect(loss(table.streams[0]) == .move(.failed(.connectionReset, .neverWritten)))
+        #expect(loss(table.streams[1]) == .settle(.failed(.connectionReset, .ambiguous)))
+        #expect(loss(table.streams[1], goAwayLast: 3) == .settle(.failed(.connectionReset, .ambiguous)))
+        #expect(loss(table.streams[1], goAwayLast: 1) == .move(.failed(.connectionReset, .refused)))
         table.settle(1)
-        #expect(StreamTable.ending(of: table.streams[1], lostBecause: .connectionReset, reason: .none) == .nothing)
+        #expect(loss(table.streams[1]) == .nothing)
+    }
+
+    @Test func `a status that has come stands, whatever becomes of the rest`() {
+        var table = table(streams: 2)
+        for tag in 0..<2 { table.sent(UInt32(tag)) }
+        table.statusReceived(200, 0)
+        table.statusReceived(400, 1)
+        Array(#"{"reason":"BadDev"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 1) }
+        let rejected = APNSAnswer(outcome: .answered, status: 400)
+        #expect(loss(table.streams[0], goAwayLast: 0) == .settle(.accepted))
+        #expect(loss(table.streams[1]) == .settle(rejected))
+        #expect(StreamTable.ending(of: table.streams[0], isRefused: true, goAway: nil) == .settle(.accepted))
+        #expect(StreamTable.ending(of: table.streams[1], isRefused: false, goAway: (0, .none)) == .settle(rejected))
     }
 
     @Test func `refused streams and those above GOAWAY's last id are free`() {
@@ -213,8 +226,8 @@ import Testing
         table.sent(0)
         table.statusReceived(429, 0)
         table.retryAfterReceived(30, 0)
-        Array(#"{"reason":"Too"#.utf8).withUnsafeBytes { table.bodyReceived($0, 0) }
-        Array(#"ManyRequests"}"#.utf8).withUnsafeBytes { table.bodyReceived($0, 0) }
+        Array(#"{"reason":"Too"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
+        Array(#"ManyRequests"}"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
         let (answer, unknown) = try #require(table.answered(0))
         #expect(answer == APNSAnswer(outcome: .answered, status: 429, reason: .tooManyRequests, retryAfter: 30))
         #expect(unknown == nil)
@@ -244,7 +257,10 @@ import Testing
         table.sent(0)
         table.statusReceived(502, 0)
         let chunk = [UInt8](repeating: 0x20, count: 3000)
-        for _ in 0..<1000 { chunk.withUnsafeBytes { table.bodyReceived($0, 0) } }
+        for round in 0..<1000 {
+            let isTooLong = chunk.withUnsafeBytes { table.bodyReceived($0, 0) }
+            #expect(isTooLong == (round > 0))
+        }
         #expect(table.streams[0].body.count == ErrorBody.bytesMax + 1)
         #expect(table.answered(0)?.0 == APNSAnswer(outcome: .answered, status: 502))
     }
@@ -276,8 +292,11 @@ import Testing
         configuration.pingInterval = .seconds(-1)
         configuration.streamsPerConnectionMax = 1001
         configuration.queuedPushesMax = 0
+        configuration.connectionsMax = 0
+        configuration.stallTimeout = .zero
+        configuration.proxy = .init(host: "a b", port: 70_000)
         configuration.trustRoots = .pem("no certificate")
-        #expect(configuration.problems().count == 7)
+        #expect(configuration.problems().count == 11)
         do throws(APNSConfigurationError) {
             _ = try APNSClient(configuration: configuration, eventLoopGroup: .singletonMultiThreadedEventLoopGroup)
             Issue.record("a broken configuration was taken")

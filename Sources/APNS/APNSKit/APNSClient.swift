@@ -3,11 +3,13 @@ import NIOCore
 import NIOSSL
 import Synchronization
 
-/// Sends pushes to APNs over one long-lived HTTP/2 connection, thousands at a time.
+/// Sends pushes to APNs over a pool of long-lived HTTP/2 connections, thousands at a time.
 ///
 /// Made for batches: a batch crosses to the client's event loop once, its answers come back in a few pieces, and there is
-/// no task, promise or channel for a single push in between. The connection is made when the first push comes and made
-/// again whenever it is lost; pushes wait for it until their deadline.
+/// no task, promise or channel for a single push in between. The first connection is made when the first push comes, more
+/// while more of them are of use; what is lost is made again. Pushes wait for a connection until their deadline.
+///
+/// A client belongs to one credential and one environment: APNs ties each connection to a team by its first push.
 ///
 /// What the client promises about each push it was given:
 /// - it is reported exactly once, by its deadline (and a twentieth of a second) at the latest;
@@ -20,6 +22,7 @@ public final class APNSClient: APNSSender, Sendable {
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<ClientCore>
     private let shared: ClientShared
+    private let configuration: APNSClientConfiguration
 
     /// - Throws: all problems of `configuration` at once. Nothing is connected yet.
     public init(
@@ -29,12 +32,13 @@ public final class APNSClient: APNSSender, Sendable {
         guard problems.isEmpty else { throw APNSConfigurationError(problems: problems) }
         let tls: NIOSSLContext
         do {
-            tls = try configuration.makeTLSContext()
+            tls = try configuration.makeTLSContext(configuration.credential)
         } catch {
             throw APNSConfigurationError(problems: ["the APNs trust roots cannot be used"])
         }
         let eventLoop = eventLoopGroup.next()
         let shared = ClientShared(queuedMax: configuration.queuedPushesMax)
+        self.configuration = configuration
         self.eventLoop = eventLoop
         self.shared = shared
         core = .makeBoxSendingValue(
@@ -71,6 +75,27 @@ public final class APNSClient: APNSSender, Sendable {
 
     /// How the client is doing.
     public func snapshot() -> APNSClientSnapshot { shared.snapshot }
+
+    /// How each of its connections is doing, those on their way in and out included.
+    public func connections() async -> [APNSConnectionSnapshot] {
+        // Reading cannot fail: the promise is only ever succeeded.
+        let snapshots = eventLoop.submit { [core] in core.value.connectionSnapshots() }
+        return (try? await snapshots.get()) ?? []
+    }
+
+    /// Uses another credential from now on, without dropping a push: what is in flight is answered on the connections it is
+    /// on, everything else goes over new ones. After a key or certificate was revoked this is what Apple asks for.
+    ///
+    /// - Throws: when the credential cannot be used; the present one stays then.
+    public func replaceCredential(_ credential: APNSCredential) throws(APNSConfigurationError) {
+        let tls: NIOSSLContext
+        do {
+            tls = try configuration.makeTLSContext(credential)
+        } catch {
+            throw APNSConfigurationError(problems: ["the credential cannot be used for TLS"])
+        }
+        eventLoop.execute { [core] in core.value.replace(credential, tls: tls) }
+    }
 
     /// Takes no new pushes, waits up to `grace` for the answers to those it has, reports the rest and closes.
     ///

@@ -14,8 +14,11 @@ public struct APNSClientSnapshot: Sendable, Equatable {
     }
 
     public var state = State.idle
+    /// Connections that take pushes.
+    public var connections = 0
+    /// Of all connections together.
     public var streamsOpen = 0
-    /// Streams that may be open at once; 0 without a connection.
+    /// Streams that may be open at once, of all connections together; 0 without one.
     public var streamsMax = 0
     /// Pushes that no connection has taken yet.
     public var waiting = 0
@@ -33,6 +36,8 @@ public struct APNSClientSnapshot: Sendable, Equatable {
 
     public var connects: UInt64 = 0
     public var goAways: UInt64 = 0
+    /// Connections that were told to take no new pushes.
+    public var retired: UInt64 = 0
     /// Why the last connection was lost, or could not be made.
     public var lastFailure = APNSAnswer.Failure.none
     /// What APNs has against the credential; `none` again after the next accepted push.

@@ -20,8 +20,12 @@ final class APNSConnection {
     private static let writeBytesMax = 128 * 1024
     /// What a push costs on the wire beside its payload, roughly: frames and fields.
     private static let pushOverheadBytes = 160
-    /// A connection that was silent for this long is asked for a sign of life when it gets work.
+    /// A connection that was silent for this long is asked for a sign of life before it gets work, and has so long to
+    /// give it: pushes wait for the answer.
     private static let idleBeforeProbe = TimeAmount.seconds(60)
+    private static let probePatience = TimeAmount.seconds(2)
+    /// Server errors in a row after which the connection is taken to be at fault, not a push.
+    private static let serverErrorsMax = 50
 
     let core: ClientCore
     let session: HTTP2Session
@@ -30,10 +34,15 @@ final class APNSConnection {
     private var output: ByteBuffer
     private var block: RequestBlock
 
+    /// Counts the client's connections.
+    let id: UInt64
     private(set) var state = State.connecting
     private(set) var streams = StreamTable()
-    /// Whether a push was ever answered here.
+    /// Whether a push was ever answered here, and not with an error of the server's own.
     private(set) var wasOfUse = false
+    /// Silent for so long that it must answer a PING before it gets pushes: a dead connection is never written to.
+    private(set) var isProbing = false
+    private var journal: ConnectionJournal
     private(set) var goAway: (lastStream: Int32, reason: APNSReason)?
     /// The token of the last requests.
     private(set) var token: ProviderToken?
@@ -49,46 +58,94 @@ final class APNSConnection {
         var pingInterval: TimeAmount
         var pingTimeout: TimeAmount
         var drainTimeout: TimeAmount
+        var stallTimeout: TimeAmount
+        var idlePingInterval: TimeAmount
+        var ageMax: TimeAmount
     }
 
-    init(core: ClientCore, authority: String, limits: Limits) {
+    init(core: ClientCore, id: UInt64, authority: String, limits: Limits) {
         self.core = core
+        self.id = id
         self.limits = limits
         session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
         block = RequestBlock(authority: authority)
         output = ByteBufferAllocator().buffer(capacity: Self.writeBytesMax)
         now = core.eventLoop.now
         lastRead = now
+        // Spread by a tenth either way, so that connections made together do not end together.
+        journal = ConnectionJournal(now: now, ageMax: limits.ageMax.spread)
     }
 
     /// Streams that may be open at once: ours and the server's limit, whichever is lower.
     var streamsMax: Int { min(limits.streamsMax, Int(session.remoteStreamsMax)) }
 
-    /// Whether time must be watched here although no batch is open.
+    /// Whether time must be watched closely here although no batch is open.
     var needsTick: Bool { state == .draining || pingSentAt != nil }
+
+    /// Whether it has reached its age and should be replaced.
+    var isOverdue: Bool { journal.isOverdue(now: core.eventLoop.now) }
+
+    /// How much of what it may have under way it has, 0...1: of streams or of window, whichever is more.
+    func use() -> Double {
+        let streams = Double(streams.openCount) / Double(max(1, streamsMax))
+        return max(streams, journal.windowUse(now: Int(session.connectionSendWindow)))
+    }
+
+    /// From the write of a push to its answer, as a rule; nil before the first.
+    var answerTime: TimeAmount? { journal.answerTime }
+
+    func snapshot() -> APNSConnectionSnapshot {
+        let now = core.eventLoop.now
+        let label: APNSConnectionSnapshot.State =
+            switch state {
+            case .connecting: .connecting
+            case .ready: isProbing ? .probing : .ready
+            case .draining, .closed: .draining
+            }
+        var snapshot = APNSConnectionSnapshot(id: id, state: label)
+        snapshot.address = journal.address
+        snapshot.age = Duration(now - journal.createdAt)
+        snapshot.streamsOpen = streams.openCount
+        snapshot.streamsMax = state == .connecting ? 0 : streamsMax
+        snapshot.sendWindow = Int(session.connectionSendWindow)
+        snapshot.sinceLastAnswer = journal.lastAnswerAt.map { Duration(now - $0) }
+        snapshot.answerTime = journal.answerTime.map { Duration($0) }
+        snapshot.roundTrip = journal.roundTrip.map { Duration($0) }
+        snapshot.sent = journal.sent
+        snapshot.answered = journal.answered
+        snapshot.accepted = journal.accepted
+        snapshot.answersByReason = journal.answersByReason
+        return snapshot
+    }
 
     // MARK: Pushes out
 
     /// Takes waiting pushes as far as streams, flow control and the channel allow, and writes everything that is ready.
-    func pump() {
-        guard state == .ready || state == .draining, let context else { return }
+    ///
+    /// - Parameter max: of them at most.
+    /// - Returns: how many were taken.
+    @discardableResult
+    func pump(max: Int = .max) -> Int {
+        guard state == .ready || state == .draining, let context else { return 0 }
         now = core.eventLoop.now
         probeIfIdle()
+        let before = journal.sent
         var isMore = true
         while isMore, context.channel.isWritable, state != .closed {
-            isMore = submitWaiting()
+            isMore = submitWaiting(max: max - Int(journal.sent - before))
             // What the limit kept back is handed out in the next round.
             isMore = writeOutput() >= Self.writeBytesMax || isMore
         }
         closeIfDone()
+        return Int(journal.sent - before)
     }
 
     /// - Returns: whether pushes wait that this connection could still take.
-    private func submitWaiting() -> Bool {
-        guard state == .ready, !core.waiting.isEmpty, streams.openCount < streamsMax else { return false }
+    private func submitWaiting(max: Int) -> Bool {
+        guard state == .ready, !isProbing, !core.waiting.isEmpty, streams.openCount < streamsMax else { return false }
         guard prepareAuthorization() else { return false }
         core.readWallClock()
-        let streamsMax = streamsMax
+        let streamsMax = min(streamsMax, max < .max - streams.openCount ? streams.openCount + max : .max)
         var window = Int(session.connectionSendWindow)
         var budget = Self.writeBytesMax
         while streams.openCount < streamsMax, let (batch, index) = core.nextPush(now: now) {
@@ -108,6 +165,7 @@ final class APNSConnection {
     private func submit(_ batch: OpenBatch, _ index: UInt16) -> Bool {
         core.waiting.removeFirst()
         core.countSent()
+        journal.countSent(isFirst: streams.openCount == 0, now: now)
         guard block.fill(Int(index), of: batch) else {
             core.settle(batch, index, .failed(.protocolError, .neverWritten))
             return true
@@ -123,14 +181,14 @@ final class APNSConnection {
             // All stream ids are used up, or the session is ending.
             streams.close(tag)
             core.move(batch, index, .failed(.goAway, .neverWritten))
-            retire()
+            retire(.streamsUsedUp)
             return false
         }
     }
 
     /// - Returns: false when there is no token, and nothing can be sent.
     private func prepareAuthorization() -> Bool {
-        guard let source = core.configuration.tokenSource else { return true }
+        guard let source = core.credential.tokenSource else { return true }
         do {
             let current = try source.current()
             if current != token { block.setAuthorization(current.authorization) }
@@ -173,11 +231,12 @@ final class APNSConnection {
     // MARK: Ending
 
     /// Opens no more streams here; the connection closes once those it has are done.
-    func retire() {
+    func retire(_ why: APNSRetirement) {
         guard state == .ready else { return }
         state = .draining
-        drainDeadline = now + limits.drainTimeout
-        core.connectionRetired(self)
+        // Who leaves on our own account may take its time: its pushes have their deadlines.
+        if why == .goAway { drainDeadline = core.eventLoop.now + limits.drainTimeout }
+        core.connectionRetired(self, why)
     }
 
     private func closeIfDone() {
@@ -199,7 +258,12 @@ final class APNSConnection {
         let failure = goAway == nil ? failure : .goAway
         let reason = goAway?.reason ?? .none
         for tag in streams.streams.indices {
-            settle(UInt32(tag), StreamTable.ending(of: streams.streams[tag], lostBecause: failure, reason: reason))
+            settle(
+                UInt32(tag),
+                StreamTable.ending(
+                    of: streams.streams[tag], lostBecause: failure, reason: reason, goAwayLast: goAway?.lastStream
+                )
+            )
         }
         core.connectionClosed(self, failure)
         context?.close(promise: nil)
@@ -210,12 +274,13 @@ final class APNSConnection {
         guard let batch = stream.batch else { return }
         switch ending {
         case .nothing: break
-        case .settle(let answer):
+        case .settle(let answer, let unknownReason):
             streams.settle(tag)
-            core.settle(batch, stream.index, answer, latency: latency(of: stream))
+            core.settle(batch, stream.index, answer, latency: latency(of: stream), unknownReason: unknownReason)
         case .move(let answer):
             streams.settle(tag)
-            core.move(batch, stream.index, answer)
+            // Where the same push was turned away before, the next one may fare no better.
+            if core.move(batch, stream.index, answer) > 1, answer.failure == .streamRefused { retire(.refusing) }
         }
     }
 
@@ -240,19 +305,24 @@ final class APNSConnection {
     /// Watches over the connection; called some twenty times a second while there is something to watch.
     func tick(now: NIODeadline) {
         self.now = now
-        if let pingSentAt, max(pingSentAt, lastRead) + limits.pingTimeout <= now {
+        let patience = isProbing ? min(limits.pingTimeout, Self.probePatience) : limits.pingTimeout
+        if let pingSentAt, max(pingSentAt, lastRead) + patience <= now {
             finish(.pingTimeout)
         } else if state == .draining, drainDeadline <= now {
             finish(.connectionClosed)
-        } else if state == .ready, pingSentAt == nil, streams.openCount > 0, lastRead + limits.pingInterval <= now {
-            sendPing()
+        } else if state != .connecting, pingSentAt == nil {
+            let interval = streams.openCount > 0 ? limits.pingInterval : limits.idlePingInterval
+            if lastRead + interval <= now { sendPing() }
         }
+        if streams.openCount > 0, journal.isStalled(since: limits.stallTimeout, now: now) { retire(.stalled) }
         pump()
     }
 
     private func probeIfIdle() {
-        guard pingSentAt == nil, streams.openCount == 0, !core.waiting.isEmpty else { return }
-        if lastRead + Self.idleBeforeProbe <= now { sendPing() }
+        guard pingSentAt == nil, state == .ready, streams.openCount == 0, !core.waiting.isEmpty else { return }
+        guard lastRead + Self.idleBeforeProbe <= now else { return }
+        isProbing = true
+        sendPing()
     }
 
     private func sendPing() {
@@ -269,6 +339,7 @@ extension APNSConnection: HTTP2SessionDelegate {
     func settingsReceived() {
         guard state == .connecting else { return }
         state = .ready
+        journal.connected(address: context?.channel.remoteAddress, window: Int(session.connectionSendWindow))
         core.connectionReady(self)
     }
 
@@ -288,21 +359,39 @@ extension APNSConnection: HTTP2SessionDelegate {
         }
     }
 
-    func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) { streams.bodyReceived(bytes, tag) }
+    func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
+        guard streams.bodyReceived(bytes, tag) else { return }
+        // No end in sight, and nothing in it that we could want: its status is answer enough.
+        answered(tag, stream, isComplete: false)
+    }
 
     func messageEnded(stream: Int32, tag: UInt32) {
+        // Answered before the request was complete: the rest of it is of no use to anybody.
+        answered(tag, stream, isComplete: streams.streams[Int(tag)].state == .sent)
+    }
+
+    /// A stream has its answer.
+    ///
+    /// - Parameter isComplete: nothing more comes, and nothing more is to be sent.
+    private func answered(_ tag: UInt32, _ stream: Int32, isComplete: Bool) {
         let carried = streams.streams[Int(tag)]
         guard let batch = carried.batch, let (answer, unknownReason) = streams.answered(tag) else { return }
-        if carried.state == .unsent {
-            // Answered before the request was complete: the rest of it is of no use to anybody.
+        if isComplete {
+            streams.settle(tag)
+        } else {
             streams.cancel(tag)
             session.reset(stream, code: .cancel)
-        } else {
-            streams.settle(tag)
         }
-        wasOfUse = true
-        core.settle(batch, carried.index, answer, latency: latency(of: carried), unknownReason: unknownReason)
-        if answer.status != 200 { core.refused(answer.reason, by: self) }
+        let milliseconds = latency(of: carried)
+        journal.countAnswer(answer, milliseconds: milliseconds, now: now)
+        core.settle(batch, carried.index, answer, latency: milliseconds, unknownReason: unknownReason)
+        if answer.status < 500, !wasOfUse {
+            wasOfUse = true
+            core.connectionProvedUseful()
+        }
+        if answer.status == 200 { return }
+        core.refused(answer.reason, by: self)
+        if journal.serverErrorsInRow >= Self.serverErrorsMax { retire(.serverErrors) }
     }
 
     func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) {
@@ -316,13 +405,17 @@ extension APNSConnection: HTTP2SessionDelegate {
         let reason = ErrorBody(goAway.debugData).reason
         // A polite server says GOAWAY twice: first with the highest id there is, then with the true one.
         self.goAway = (goAway.lastStream, reason == .none ? self.goAway?.reason ?? .none : reason)
-        core.goAwayReceived(reason, goAway.code, by: self)
-        retire()
+        core.goAwayReceived(reason, goAway, by: self)
+        // Before its SETTINGS: there is nothing on it to wait for.
+        if state == .connecting { finish(.goAway) } else { retire(.goAway) }
+        drainDeadline = min(drainDeadline, core.eventLoop.now + limits.drainTimeout)
     }
 
     func pingAcknowledged(_ number: UInt64) {
-        guard number == pingNumber else { return }
+        guard number == pingNumber, let sentAt = pingSentAt else { return }
         pingSentAt = nil
+        isProbing = false
+        journal.roundTrip = now - sentAt
         streams.pingAcknowledged()
     }
 

@@ -10,13 +10,17 @@ import NIOSSL
 final class ClientCore {
     /// Answers are handed on at least this often, and deadlines are looked at.
     private static let tickInterval = TimeAmount.milliseconds(50)
+    private static let idleTickInterval = TimeAmount.seconds(2)
+    /// Of a processor: above this the event loop is taken to be at its limit.
+    private static let busyShare = 0.85
 
     let eventLoop: any EventLoop
     let configuration: APNSClientConfiguration
     let authority: String
     let limits: APNSConnection.Limits
+    private(set) var credential: APNSCredential
     private let shared: ClientShared
-    private var slot: ConnectionSlot!
+    private var pool: ConnectionPool!
 
     var waiting = WaitingPushes()
     private var batches: [OpenBatch] = []
@@ -32,8 +36,11 @@ final class ClientCore {
     private var recycledAt: NIODeadline?
     private var isClosing = false
     private var closed: [EventLoopPromise<Void>] = []
-    private var isTicking = false
+    private var clock: (isFast: Bool, task: Scheduled<Void>)?
     private var isPumpScheduled = false
+    /// Since the last tick, there was a moment in which nothing waited.
+    private var hasBeenIdle = true
+    private var processor = ProcessorTime()
 
     init(eventLoop: any EventLoop, configuration: APNSClientConfiguration, tls: NIOSSLContext, shared: ClientShared) {
         self.eventLoop = eventLoop
@@ -43,9 +50,17 @@ final class ClientCore {
         authority = endpoint.port == 443 ? endpoint.host : "\(endpoint.host):\(endpoint.port)"
         limits = APNSConnection.Limits(
             streamsMax: configuration.streamsPerConnectionMax, pingInterval: TimeAmount(configuration.pingInterval),
-            pingTimeout: TimeAmount(configuration.pingTimeout), drainTimeout: TimeAmount(configuration.drainTimeout)
+            pingTimeout: TimeAmount(configuration.pingTimeout), drainTimeout: TimeAmount(configuration.drainTimeout),
+            stallTimeout: TimeAmount(configuration.stallTimeout),
+            idlePingInterval: TimeAmount(configuration.idlePingInterval),
+            ageMax: TimeAmount(configuration.connectionAgeMax)
         )
-        slot = ConnectionSlot(core: self, tls: tls)
+        credential = configuration.credential
+        let dialer = Dialer(
+            eventLoop: eventLoop, endpoint: endpoint, proxy: configuration.proxy, tls: tls,
+            timeout: TimeAmount(configuration.connectTimeout)
+        )
+        pool = ConnectionPool(core: self, dialer: dialer, connectionsMax: configuration.connectionsMax)
     }
 
     // MARK: Pushes in
@@ -82,8 +97,8 @@ final class ClientCore {
     }
 
     private func pump() {
-        if let connection = slot.ready { connection.pump() }
-        if wantsConnection { slot.connectIfNeeded() }
+        pool.pump()
+        if waiting.isEmpty { hasBeenIdle = true } else { pool.connectIfNeeded() }
     }
 
     /// Whether pushes wait for a connection.
@@ -125,13 +140,18 @@ final class ClientCore {
     }
 
     /// A push came back unprocessed: it is sent again, unless that happened too often or makes no sense.
-    func move(_ batch: OpenBatch, _ index: UInt16, _ answer: APNSAnswer) {
+    ///
+    /// - Returns: how often it has been sent again; 0 when it was not.
+    @discardableResult
+    func move(_ batch: OpenBatch, _ index: UInt16, _ answer: APNSAnswer) -> UInt8 {
         let isHopeless = answer.reason.isAboutCredential && answer.reason != .expiredProviderToken
-        guard !isClosing, !isHopeless, batch.deadline > eventLoop.now, batch.countMove(of: index) else {
-            return settle(batch, index, answer)
+        guard !isClosing, !isHopeless, batch.deadline > eventLoop.now, let moves = batch.countMove(of: index) else {
+            settle(batch, index, answer)
+            return 0
         }
         counters.moved += 1
         waiting.putBack(WaitingPushes.Moved(batch: batch, index: index, answer: answer))
+        return moves
     }
 
     /// Hands on the answers of batches that are complete and keeps watch over the others. Called at the end of each turn.
@@ -166,7 +186,7 @@ final class ClientCore {
 
     /// Gives up every push whose deadline has passed.
     private func expire(now: NIODeadline) {
-        for connection in slot.connections { connection.expire(now: now) }
+        for connection in pool.all { connection.expire(now: now) }
         let failure = connectFailure == .none ? APNSAnswer.Failure.deadlineExceeded : connectFailure
         let reason = connectReason
         for push in waiting.removeAll(where: { $0.deadline <= now }) {
@@ -189,36 +209,57 @@ final class ClientCore {
         connectFailure = .none
         connectReason = .none
         counters.connects += 1
-        slot.becameReady(connection)
+        tell(.connected, of: connection.id)
+        pool.becameReady(connection)
     }
 
-    /// The slot's connection takes no new streams.
-    func connectionRetired(_ connection: APNSConnection) {
-        slot.retired(connection)
+    func connectionProvedUseful() { pool.provedUseful() }
+
+    /// A connection takes no new streams.
+    func connectionRetired(_ connection: APNSConnection, _ why: APNSRetirement) {
+        configuration.logger.debug("APNs connection retired", metadata: ["apns.why": "\(why)"])
+        counters.retired += 1
+        tell(.retired(why), of: connection.id)
+        pool.retired(connection)
         schedulePump()
     }
 
     func connectionClosed(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) {
-        slot.ended(connection, failure)
+        tell(.closed(failure), of: connection.id)
+        if pool.ended(connection) {
+            configuration.logger.debug("APNs connection lost", metadata: ["apns.failure": "\(failure)"])
+            connectFailure = failure
+            counters.lastFailure = failure
+        }
         schedulePump()
     }
 
-    /// The slot has no connection any more, or could not make one.
-    func connectionLost(_ failure: APNSAnswer.Failure) {
-        configuration.logger.debug("APNs connection lost", metadata: ["apns.failure": "\(failure)"])
-        connectFailure = failure
-        counters.lastFailure = failure
-        schedulePump()
-    }
-
-    func goAwayReceived(_ reason: APNSReason, _ code: HTTP2ErrorCode, by connection: APNSConnection) {
+    func goAwayReceived(_ reason: APNSReason, _ goAway: HTTP2GoAway, by connection: APNSConnection) {
         configuration.logger.debug(
-            "APNs ends a connection", metadata: ["apns.code": "\(code)", "apns.reason": "\(reason)"]
+            "APNs ends a connection", metadata: ["apns.code": "\(goAway.code)", "apns.reason": "\(reason)"]
         )
         counters.goAways += 1
+        tell(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
         guard reason.isAboutCredential else { return }
         connectReason = reason
         refused(reason, by: connection)
+    }
+
+    func tell(_ kind: APNSConnectionEvent.Kind, of connection: UInt64) {
+        configuration.onEvent?(APNSConnectionEvent(connection: connection, kind: kind))
+    }
+
+    // MARK: Credential
+
+    /// Uses another credential from now on. What is in flight is answered where it is, everything else waits for a new
+    /// connection.
+    func replace(_ credential: APNSCredential, tls: NIOSSLContext) {
+        self.credential = credential
+        counters.credentialReason = .none
+        connectReason = .none
+        recycledAt = nil
+        pool.replaceCredential(tls: tls)
+        schedulePump()
     }
 
     /// An answer other than 200.
@@ -227,16 +268,21 @@ final class ClientCore {
         case .expiredProviderToken:
             counters.credentialReason = reason
             // Once APNs has seen an expired token the connection stays unusable (Pushy): new token, new connection.
-            guard let source = configuration.tokenSource, let token = connection.token,
+            guard let source = credential.tokenSource, let token = connection.token,
                 (try? source.renew(insteadOf: token)) == true
             else { return }
-            connection.retire()
-        case .tooManyProviderTokenUpdates:
-            configuration.tokenSource?.freeze()
+            connection.retire(.expiredToken)
+        case .tooManyProviderTokenUpdates, .unrelatedKeyIdInToken:
+            if reason == .tooManyProviderTokenUpdates {
+                credential.tokenSource?.freeze()
+            } else {
+                counters.credentialReason = reason
+            }
             let interval = TimeAmount.seconds(ProviderTokenSource.forcedRenewalInterval)
             if let recycledAt, recycledAt + interval > eventLoop.now { return }
             recycledAt = eventLoop.now
-            connection.retire()
+            connection.retire(.tokenUpdates)
+        case .shutdown, .idleTimeout: connection.retire(.shutdown)
         case let reason where reason.isAboutCredential:
             counters.credentialReason = reason
         default: break
@@ -248,31 +294,52 @@ final class ClientCore {
 
     // MARK: Time
 
-    /// Makes sure that the clock runs while there is something to watch.
+    /// Makes sure that the clock runs while there is something to watch: fast while answers are due, slowly while
+    /// connections stand by.
     func needsTick() {
-        guard !isTicking, !batches.isEmpty || slot.connections.contains(where: \.needsTick) else { return }
-        isTicking = true
-        eventLoop.assumeIsolated().scheduleTask(in: Self.tickInterval) { [self] in tick() }
+        let isFast = !batches.isEmpty || pool.all.contains(where: \.needsTick)
+        guard isFast || pool.needsWatch, clock == nil || isFast && clock?.isFast == false else { return }
+        clock?.task.cancel()
+        let interval = isFast ? Self.tickInterval : Self.idleTickInterval
+        clock = (isFast, eventLoop.assumeIsolated().scheduleTask(in: interval) { [self] in tick() })
     }
 
     private func tick() {
-        isTicking = false
+        clock = nil
         let now = eventLoop.now
         if batches.contains(where: { $0.deadline <= now }) { expire(now: now) }
-        for connection in slot.connections { connection.tick(now: now) }
-        if wantsConnection { slot.connectIfNeeded() }
+        var used = 0.0
+        for connection in pool.ready { used += connection.use() }
+        for connection in pool.all { connection.tick(now: now) }
+        lookAtPool(now: now, used: used)
+        pool.connectIfNeeded()
         publish()
         for batch in batches where batch.unanswered > 0 { handOn(batch) }
         turnEnded()
     }
 
+    private func lookAtPool(now: NIODeadline, used: Double) {
+        pool.look(
+            PoolPolicy.Load(
+                now: now, ready: pool.ready.count, isSaturated: !hasBeenIdle && !waiting.isEmpty,
+                answered: counters.answered, answerTime: pool.ready.compactMap(\.answerTime).max() ?? .nanoseconds(0),
+                isLoopBusy: processor.share(now: now) > Self.busyShare, used: used
+            )
+        )
+        hasBeenIdle = waiting.isEmpty
+    }
+
     private func publish() {
-        counters.state = isClosing ? .closed : slot.label
-        counters.streamsOpen = slot.streamsOpen
-        counters.streamsMax = slot.ready?.streamsMax ?? 0
+        counters.state = isClosing ? .closed : pool.label
+        counters.connections = pool.ready.count
+        counters.streamsOpen = pool.streamsOpen
+        counters.streamsMax = pool.streamsMax
         counters.waiting = waiting.count
         shared.publish(counters)
     }
+
+    /// How each connection is doing.
+    func connectionSnapshots() -> [APNSConnectionSnapshot] { pool.all.map { $0.snapshot() } }
 
     // MARK: Closing
 
@@ -283,7 +350,7 @@ final class ClientCore {
         isClosing = true
         eventLoop.assumeIsolated().scheduleTask(in: grace) { [self] in
             refuseWaiting(.clientClosed)
-            for connection in slot.connections { connection.finish(.clientClosed) }
+            for connection in pool.all { connection.finish(.clientClosed) }
             turnEnded()
         }
         schedulePump()
@@ -291,7 +358,7 @@ final class ClientCore {
 
     private func finishClosing() {
         guard isClosing, batches.isEmpty else { return }
-        for connection in slot.connections { connection.finish(.clientClosed) }
+        for connection in pool.all { connection.finish(.clientClosed) }
         publish()
         shared.markClosed()
         for promise in closed { promise.succeed() }

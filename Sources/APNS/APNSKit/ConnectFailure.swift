@@ -16,6 +16,7 @@ enum ConnectFailure {
     /// - Parameter isReady: whether the connection had come up before the error.
     static func classify(_ error: any Error, isReady: Bool) -> APNSAnswer.Failure {
         switch error {
+        case is ProxyError: return .proxy
         case let error as NIOConnectionError: return classify(error)
         case let error as IOError: return classify(errno: error.errnoCode)
         case NIOSSLError.uncleanShutdown: return isReady ? .connectionClosed : .tls

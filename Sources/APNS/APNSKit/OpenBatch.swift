@@ -53,12 +53,12 @@ package final class OpenBatch {
 
     /// Counts a move of a push.
     ///
-    /// - Returns: false when it was moved as often as it may be.
-    package func countMove(of index: UInt16) -> Bool {
+    /// - Returns: how often it has been moved now; nil when it was moved as often as it may be.
+    package func countMove(of index: UInt16) -> UInt8? {
         if moves.isEmpty { moves = [UInt8](repeating: 0, count: batch.count) }
-        guard moves[Int(index)] < Self.movesMax else { return false }
+        guard moves[Int(index)] < Self.movesMax else { return nil }
         moves[Int(index)] += 1
-        return true
+        return moves[Int(index)]
     }
 
     /// - Parameters:

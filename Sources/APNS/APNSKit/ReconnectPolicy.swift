@@ -1,3 +1,5 @@
+import NIOCore
+
 /// How long to wait before the next try to connect: full jitter, so that many clients do not come back as one.
 ///
 /// Pure: the random number comes in.
@@ -10,7 +12,7 @@ package struct ReconnectPolicy {
 
     package init() {}
 
-    /// A connection could not be made, or was lost before it answered anything.
+    /// A connection could not be made, or was lost before it was of any use.
     package mutating func failed() { failures += 1 }
 
     /// A connection has answered a push.
@@ -22,4 +24,38 @@ package struct ReconnectPolicy {
         let ceiling = min(Self.cap, Self.base * (1 << min(failures - 1, 10)))
         return ceiling * random
     }
+}
+
+/// Bounds how often connections are made, however good each of them is: repeated opening and closing may be taken for
+/// denial of service (Apple, "Establishing a connection to APNs"). A token bucket; pure.
+package struct ConnectRate {
+    package static let perSecond = 4.0
+
+    private let capacity: Double
+    private var level: Double
+    private var lookedAt: NIODeadline?
+
+    /// - Parameter burst: connections that may be made at once after a pause.
+    package init(burst: Int) {
+        capacity = Double(burst)
+        level = capacity
+    }
+
+    /// Takes a place for one connection.
+    ///
+    /// - Returns: nothing to wait for, or the time until there is a place; none is taken then.
+    package mutating func take(now: NIODeadline) -> TimeAmount? {
+        if let lookedAt {
+            level = min(capacity, level + Double((now - lookedAt).nanoseconds) / 1e9 * Self.perSecond)
+        }
+        lookedAt = now
+        guard level >= 1 else { return .nanoseconds(Int64((1 - level) / Self.perSecond * 1e9) + 1) }
+        level -= 1
+        return nil
+    }
+}
+
+extension TimeAmount {
+    /// The same, give or take up to a tenth.
+    var spread: TimeAmount { .nanoseconds(nanoseconds / 1000 * Int64.random(in: 900...1100)) }
 }

@@ -27,6 +27,7 @@ package struct StreamTable {
         package var status: UInt16 = 0
         package var id: Int32 = 0
         package var retryAfter: UInt32 = 0
+        package var bodyBytes = 0
         package var openedAt = NIODeadline.uptimeNanoseconds(0)
         package var batch: OpenBatch?
         /// Of an error answer; empty for others.
@@ -36,7 +37,7 @@ package struct StreamTable {
     /// What a stream's end means for its push.
     package enum Ending: Equatable {
         /// Settle the push: this is what came of it.
-        case settle(APNSAnswer)
+        case settle(APNSAnswer, unknownReason: String? = nil)
         /// The push was not processed: send it again; report this when it cannot be.
         case move(APNSAnswer)
         /// The push had been settled before.
@@ -82,17 +83,20 @@ package struct StreamTable {
         streams[Int(tag)].retryAfter = seconds
     }
 
-    package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer, _ tag: UInt32) {
+    /// - Returns: whether the body is longer than anything we would read.
+    package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer, _ tag: UInt32) -> Bool {
+        let place = Int(tag)
+        streams[place].bodyBytes += bytes.count
         // The body of a 200 means nothing. One byte over the limit is kept to tell that it was passed.
-        guard streams[Int(tag)].status != 200 else { return }
-        let room = ErrorBody.bytesMax + 1 - streams[Int(tag)].body.count
-        guard room > 0 else { return }
-        streams[Int(tag)].body.append(contentsOf: bytes.prefix(room))
+        let room = ErrorBody.bytesMax + 1 - streams[place].body.count
+        if streams[place].status != 200, room > 0 { streams[place].body.append(contentsOf: bytes.prefix(room)) }
+        return streams[place].bodyBytes > ErrorBody.bytesMax
     }
 
-    /// A whole answer has come: what it says. nil when the push was settled before.
-    package func answered(_ tag: UInt32) -> (APNSAnswer, unknownReason: String?)? {
-        let stream = streams[Int(tag)]
+    /// What the answer of a stream says. nil when the push was settled before, or there is no answer.
+    package func answered(_ tag: UInt32) -> (APNSAnswer, unknownReason: String?)? { Self.answer(of: streams[Int(tag)]) }
+
+    private static func answer(of stream: Stream) -> (APNSAnswer, unknownReason: String?)? {
         guard stream.state == .sent || stream.state == .unsent, stream.status >= 200 else { return nil }
         if stream.status == 200 { return (.accepted, nil) }
         let body = ErrorBody(stream.body)
@@ -125,6 +129,8 @@ package struct StreamTable {
         case .unused, .settled, .cancelled, .quarantined:
             return .nothing
         case .unsent, .sent:
+            // Once there is a status it stands, whatever became of the rest of the answer.
+            if let (answer, unknownReason) = answer(of: stream) { return .settle(answer, unknownReason: unknownReason) }
             if let goAway, stream.id > goAway.lastStream {
                 return .move(APNSAnswer(outcome: .refused, reason: goAway.reason, failure: .goAway))
             }
@@ -135,12 +141,22 @@ package struct StreamTable {
     }
 
     /// The connection is gone, with streams open.
-    package static func ending(of stream: Stream, lostBecause failure: APNSAnswer.Failure, reason: APNSReason) -> Ending
-    {
+    ///
+    /// - Parameter goAwayLast: what the server had said it would process, if it did.
+    package static func ending(
+        of stream: Stream, lostBecause failure: APNSAnswer.Failure, reason: APNSReason, goAwayLast: Int32?
+    ) -> Ending {
         switch stream.state {
-        case .unused, .settled, .cancelled, .quarantined: .nothing
-        case .unsent: .move(APNSAnswer(outcome: .neverWritten, reason: reason, failure: failure))
-        case .sent: .settle(APNSAnswer(outcome: .ambiguous, reason: reason, failure: failure))
+        case .unused, .settled, .cancelled, .quarantined: return .nothing
+        case .unsent, .sent:
+            if let (answer, unknownReason) = answer(of: stream) { return .settle(answer, unknownReason: unknownReason) }
+            if stream.state == .unsent {
+                return .move(APNSAnswer(outcome: .neverWritten, reason: reason, failure: failure))
+            }
+            if let goAwayLast, stream.id > goAwayLast {
+                return .move(APNSAnswer(outcome: .refused, reason: reason, failure: failure))
+            }
+            return .settle(APNSAnswer(outcome: .ambiguous, reason: reason, failure: failure))
         }
     }
 
@@ -151,6 +167,7 @@ package struct StreamTable {
         streams[place].batch = nil
         streams[place].status = 0
         streams[place].retryAfter = 0
+        streams[place].bodyBytes = 0
         if !streams[place].body.isEmpty { streams[place].body.removeAll(keepingCapacity: true) }
         unused.append(tag)
         openCount -= 1

@@ -27,6 +27,8 @@ public struct APNSAnswer: Sendable, Equatable {
         case clientClosed, credential
         /// The client's own queue was full.
         case overloaded
+        /// The proxy made no tunnel to APNs.
+        case proxy
     }
 
     public var outcome: Outcome

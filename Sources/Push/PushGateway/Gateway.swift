@@ -65,7 +65,7 @@ package final class Gateway: Sendable {
             do {
                 let key = try ProviderTokenKey(file: app.key.file, keyID: app.key.keyID, teamID: app.key.teamID)
                 var client = APNSClientConfiguration(
-                    endpoint: app.apnsEndpoint, tokenSource: ProviderTokenSource(key: key)
+                    endpoint: app.apnsEndpoint, credential: .token(ProviderTokenSource(key: key))
                 )
                 if let file = app.endpoint?.caFile { client.trustRoots = .file(file) }
                 client.logger = logger

@@ -86,7 +86,7 @@ package enum VerdictTable {
         case .protocolError: .protocolViolation
         case .clientClosed: .reconnectFailed
         case .credential: .credentialRefused
-        case .overloaded: .reconnectFailed
+        case .overloaded, .proxy: .reconnectFailed
         }
     }
 }

@@ -32,6 +32,8 @@ enum Samples {
     ) throws -> APNSClient {
         var configuration = APNSClientConfiguration(endpoint: .init(host: host, port: port))
         configuration.trustRoots = .file(TestCertificate.server.certificatePath)
+        // Most tests count connections.
+        configuration.connectionsMax = 1
         change(&configuration)
         return try APNSClient(configuration: configuration, eventLoopGroup: .singletonMultiThreadedEventLoopGroup)
     }

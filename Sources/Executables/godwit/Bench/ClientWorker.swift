@@ -35,7 +35,7 @@ struct ClientWorker: AsyncParsableCommand {
         configuration.streamsPerConnectionMax = streams
         if let keyFile {
             let key = try ProviderTokenKey(file: keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
-            configuration.tokenSource = ProviderTokenSource(key: key)
+            configuration.credential = .token(ProviderTokenSource(key: key))
         }
         let client = try APNSClient(configuration: configuration, eventLoopGroup: group)
         let payload = BenchPayload.json(bytes: payloadBytes)
