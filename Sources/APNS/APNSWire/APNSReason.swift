@@ -1,8 +1,10 @@
-/// Why APNs refused a push: the `reason` of its JSON answer or of a GOAWAY.
+/// Why APNs refused a push or a request about a channel: the `reason` of its JSON answer or of a GOAWAY.
 ///
-/// Source: Apple, "Handling notification responses from APNs", and observations named in the comments; read
-/// 2026-11-23. New reasons appear on the wire before they are documented: they become `.unknown`, with the text kept
-/// beside the answer.
+/// Source: Apple, "Handling notification responses from APNs" and "Handling error responses from APNs", and
+/// observations named in the comments; read 2026-11-23. New reasons appear on the wire before they are documented:
+/// they become `.unknown`, with the text kept beside the answer.
+///
+/// Raw values are kept by those who store answers: none is ever changed or used again.
 public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
     /// There is no reason: accepted, unanswered, or an error without a readable body.
     case none = 0
@@ -46,6 +48,17 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
     case serviceUnavailable = 48
     case shutdown = 49
 
+    // Of the channel-management and broadcast APIs only.
+    case featureNotEnabled = 50
+    case missingChannelId = 51
+    case badChannelId = 52
+    case channelNotRegistered = 53
+    case badRequestParams = 54
+    case badRequestPayload = 55
+    case missingPushType = 56
+    case cannotCreateChannelConfig = 57
+    case topicMismatch = 58
+
     /// The text on the wire; empty for `none` and `unknown`.
     public var label: StaticString {
         switch self {
@@ -83,19 +96,31 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
         case .internalServerError: "InternalServerError"
         case .serviceUnavailable: "ServiceUnavailable"
         case .shutdown: "Shutdown"
+        case .featureNotEnabled: "FeatureNotEnabled"
+        case .missingChannelId: "MissingChannelId"
+        case .badChannelId: "BadChannelId"
+        case .channelNotRegistered: "ChannelNotRegistered"
+        case .badRequestParams: "BadRequestParams"
+        case .badRequestPayload: "BadRequestPayload"
+        case .missingPushType: "MissingPushType"
+        case .cannotCreateChannelConfig: "CannotCreateChannelConfig"
+        case .topicMismatch: "TopicMismatch"
         }
     }
 
-    /// The status that APNs sends with it on `/3/device`; nil for `none` and `unknown`.
+    /// The status that APNs sends with it; nil for `none` and `unknown`.
     public var status: UInt16? {
         switch self {
         case .none, .unknown: nil
         case .badCollapseId, .badDeviceToken, .badExpirationDate, .badMessageId, .badPriority, .badTopic,
             .deviceTokenNotForTopic, .duplicateHeaders, .idleTimeout, .invalidPushType, .missingDeviceToken,
-            .missingTopic, .payloadEmpty, .topicDisallowed:
+            .missingTopic, .payloadEmpty, .topicDisallowed, .featureNotEnabled, .missingChannelId, .badChannelId,
+            .channelNotRegistered, .badRequestParams, .badRequestPayload, .missingPushType,
+            .cannotCreateChannelConfig:
             400
         case .badCertificate, .badCertificateEnvironment, .expiredProviderToken, .forbidden, .invalidProviderToken,
-            .missingProviderToken, .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken:
+            .missingProviderToken, .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken,
+            .topicMismatch:
             403
         case .badPath: 404
         case .methodNotAllowed: 405
@@ -115,7 +140,12 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
 
     /// The reason that `label` names; `.unknown` when there is no such, `.none` when it is empty.
     public init(label: String) {
-        self = label.isEmpty ? .none : Self.byLabel[label] ?? .unknown
+        switch label {
+        case "": self = .none
+        // So printed in Apple's table for the broadcast APIs.
+        case "Service Unavailable": self = .serviceUnavailable
+        default: self = Self.byLabel[label] ?? .unknown
+        }
     }
 }
 

@@ -40,10 +40,12 @@ package enum VerdictTable {
         case .payloadEmpty: return .settle(.rejected, .payloadInvalid)
         case .badTopic, .missingTopic, .topicDisallowed: return .settle(.rejected, .topicRefused)
         case .badCollapseId, .badExpirationDate, .badMessageId, .badPriority, .duplicateHeaders, .invalidPushType,
-            .missingDeviceToken, .badPath, .methodNotAllowed:
+            .missingDeviceToken, .badPath, .methodNotAllowed, .featureNotEnabled, .missingChannelId, .badChannelId,
+            .channelNotRegistered, .badRequestParams, .badRequestPayload, .missingPushType,
+            .cannotCreateChannelConfig:
             return .settle(.rejected, .requestRefused)
         case .badCertificate, .badCertificateEnvironment, .forbidden, .invalidProviderToken, .missingProviderToken,
-            .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken:
+            .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken, .topicMismatch:
             return .retry(.credentialRefused, .credential)
         case .expiredProviderToken: return .retry(.credentialExpired, .credential)
         case .tooManyProviderTokenUpdates: return .retry(.credentialRefused, .credential)
