@@ -51,7 +51,8 @@ public enum PushType: UInt8, Sendable, CaseIterable, Hashable {
         }
     }
 
-    /// Largest body in bytes. Apple, "Generating a remote notification": 5,120 for VoIP, 4,096 for the rest.
+    /// Largest body in bytes. Apple, "Generating a remote notification": 5,120 for VoIP, 4,096 for the rest; what is
+    /// published to a channel may have `APNSLimits.broadcastPayloadBytesMax`.
     public var payloadBytesMax: Int { self == .voip ? 5120 : 4096 }
 }
 
@@ -77,4 +78,12 @@ public enum APNSLimits {
     public static let deviceTokenBytesMax = 100
     /// Apple, "Establishing a token-based connection": a token is refused once it is older than this, in seconds.
     public static let providerTokenAgeMax = 3600
+    /// Apple, "Viewing the status of push notifications": a push is stored for 30 days at most, whatever its expiration.
+    public static let storageSecondsMax: Int64 = 30 * 86_400
+    /// Apple, "Sending broadcast push notification requests to APNs": bytes of a body published to a channel.
+    public static let broadcastPayloadBytesMax = 5120
+    /// Apple, "Sending channel management requests to APNs": channels per app and environment.
+    public static let channelsMax = 10_000
+    /// The same page: how long a channel keeps its newest message, in seconds.
+    public static let channelStorageSecondsMax: Int64 = 8 * 3600
 }
