@@ -121,7 +121,8 @@ extension HouseRule {
     static let pureRooms: [HouseRule] = [
         ("Sources/APNS/JSONText/", []),
         ("Sources/APNS/HTTP2Session/", ["CNGHTTP2"]),
-        ("Sources/APNS/APNSWire/", ["JSONText"]),
+        // Foundation for `JSONEncoder`, which makes JSON of the senders' own types.
+        ("Sources/APNS/APNSWire/", ["JSONText", "FoundationEssentials", "Foundation"]),
         ("Sources/Push/PushModel/", ["APNSWire"]),
         // Foundation for `Data`, which is what SwiftProtobuf has bytes in.
         ("Sources/Push/PushQueue/", ["APNSWire", "PushModel", "SwiftProtobuf", "Foundation"]),

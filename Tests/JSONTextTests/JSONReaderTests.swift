@@ -199,4 +199,27 @@ import Testing
         JSONWriter.appendInteger(UInt64.max, to: &json)
         #expect(String(decoding: json, as: UTF8.self) == "x18446744073709551615")
     }
+
+    @Test(arguments: [
+        (0, "0"), (-0.0, "0"), (1, "1"), (-25, "-25"), (0.5, "0.5"), (-0.1, "-0.1"), (1e-7, "1e-07"),
+        (9_007_199_254_740_992, "9007199254740992"), (1e300, "1e+300"), (Double.leastNonzeroMagnitude, "5e-324"),
+    ])
+    func `numbers are written so that they read back`(_ number: Double, _ text: String) throws {
+        var json: [UInt8] = []
+        #expect(JSONWriter.appendNumber(number, to: &json))
+        #expect(String(decoding: json, as: UTF8.self) == text)
+        #expect(Double(text) == number)
+        let length = try json.withUnsafeBytes { bytes in
+            var reader = JSONReader(bytes)
+            return try reader.skipValue().count
+        }
+        #expect(length == json.count)
+    }
+
+    @Test(arguments: [Double.infinity, -.infinity, .nan])
+    func `what JSON has no number for is not written`(_ number: Double) {
+        var json = Array("x".utf8)
+        #expect(!JSONWriter.appendNumber(number, to: &json))
+        #expect(json == Array("x".utf8))
+    }
 }

@@ -20,6 +20,52 @@ public struct APNSNotification: Sendable, Equatable {
         self.id = id
     }
 
+    /// A push with the topic and the priority that its type asks for.
+    ///
+    /// - Parameters:
+    ///   - bundleID: without suffix; for `mdm` the topic itself.
+    ///   - priority: nil for `PushType.defaultPriority`.
+    /// - Throws: `tooLarge` when the payload is larger than APNs takes it for this type, `notFinite`.
+    public init(
+        deviceToken: DeviceToken, bundleID: String, pushType: PushType, payload: APNSPayload,
+        priority: Priority? = nil, expiration: Int64? = nil, collapseID: String? = nil, id: APNSID = .random()
+    ) throws(PayloadError) {
+        self.init(
+            deviceToken: deviceToken,
+            headers: NotificationHeaders(
+                topic: pushType.topic(for: bundleID), pushType: pushType,
+                priority: priority ?? pushType.defaultPriority, collapseID: collapseID
+            ),
+            payload: try payload.encoded(bytesMax: pushType.payloadBytesMax), expiration: expiration, id: id
+        )
+    }
+
+    /// A push that the user sees, as the type `alert`.
+    public static func alert(
+        _ alert: Alert, sound: AlertSound? = nil, badge: Int? = nil, to deviceToken: DeviceToken, bundleID: String
+    ) throws(PayloadError) -> APNSNotification {
+        try APNSNotification(
+            deviceToken: deviceToken, bundleID: bundleID, pushType: .alert,
+            payload: APNSPayload(alert: alert, sound: sound, badge: badge)
+        )
+    }
+
+    /// A push for a call: APNs tries once and stores nothing, so that no call rings when it is over.
+    public static func voip(
+        _ payload: APNSPayload, to deviceToken: DeviceToken, bundleID: String
+    ) throws(PayloadError) -> APNSNotification {
+        try APNSNotification(
+            deviceToken: deviceToken, bundleID: bundleID, pushType: .voip, payload: payload, expiration: 0)
+    }
+
+    /// A push for a Push to Talk channel, tried once, as Apple recommends.
+    public static func pushToTalk(
+        _ payload: APNSPayload, to deviceToken: DeviceToken, bundleID: String
+    ) throws(PayloadError) -> APNSNotification {
+        try APNSNotification(
+            deviceToken: deviceToken, bundleID: bundleID, pushType: .pushtotalk, payload: payload, expiration: 0)
+    }
+
     /// The notification as a batch of its own.
     public func batch() throws(APNSSendError) -> NotificationBatch {
         guard payload.count <= Int(UInt16.max) else { throw .payloadTooLarge }

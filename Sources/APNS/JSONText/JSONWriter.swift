@@ -43,6 +43,20 @@ public enum JSONWriter {
         output[start...].reverse()
     }
 
+    /// Appends the shortest text that reads back as `value`; a whole number has no fraction.
+    ///
+    /// - Returns: false, with nothing appended, for an infinity or "not a number", which JSON has no form for.
+    public static func appendNumber(_ value: Double, to output: inout [UInt8]) -> Bool {
+        guard value.isFinite else { return false }
+        // Up to here every whole number is exact as a `Double` too.
+        if value.magnitude <= 0x20_0000_0000_0000, value == value.rounded(.towardZero) {
+            appendInteger(Int64(value), to: &output)
+        } else {
+            output.append(contentsOf: value.description.utf8)
+        }
+        return true
+    }
+
     static func hexDigit(_ nibble: UInt8) -> UInt8 {
         nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10
     }

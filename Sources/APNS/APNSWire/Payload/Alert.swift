@@ -1,0 +1,134 @@
+/// What the user reads: the `alert` of a push.
+///
+/// A literal is an alert of a body alone: `aps.alert = "Tea is ready"`.
+public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
+    /// A text, or the key of one in the app's `Localizable.strings`.
+    public enum Text: Sendable, Hashable, ExpressibleByStringLiteral {
+        case plain(String)
+        /// `args` fill the placeholders `%@` in their order.
+        case localized(_ key: String, args: [String] = [])
+
+        public init(stringLiteral value: String) { self = .plain(value) }
+    }
+
+    public var title: Text?
+    /// Not shown by Live Activities.
+    public var subtitle: Text?
+    public var body: Text?
+    /// File in the app's bundle to show while it starts.
+    public var launchImage: String?
+    /// Label of the action button of a Safari push.
+    public var action: String?
+    /// Key of the text of the action button; of old systems.
+    public var actionLocKey: String?
+    /// What to count in the summary of a group, and how much this push counts; of iOS 12 to 14.
+    public var summaryArg: String?
+    public var summaryArgCount: Int?
+
+    public init(title: Text? = nil, subtitle: Text? = nil, body: Text? = nil, launchImage: String? = nil) {
+        self.title = title
+        self.subtitle = subtitle
+        self.body = body
+        self.launchImage = launchImage
+    }
+
+    public init(title: String, subtitle: String? = nil, body: String? = nil) {
+        self.init(title: .plain(title), subtitle: subtitle.map(Text.plain), body: body.map(Text.plain))
+    }
+
+    public init(body: String) {
+        self.init(title: nil, body: .plain(body))
+    }
+
+    public init(stringLiteral value: String) {
+        self.init(body: value)
+    }
+
+    /// Whether the string form says all there is.
+    var plainBody: String? {
+        guard case .plain(let text) = body, self == Alert(body: text) else { return nil }
+        return text
+    }
+
+    func write(to writer: inout ObjectWriter) {
+        Self.write(title, "title", "title-loc-key", "title-loc-args", to: &writer)
+        Self.write(subtitle, "subtitle", "subtitle-loc-key", "subtitle-loc-args", to: &writer)
+        Self.write(body, "body", "loc-key", "loc-args", to: &writer)
+        writer.write("launch-image", launchImage)
+        writer.write("action", action)
+        writer.write("action-loc-key", actionLocKey)
+        writer.write("summary-arg", summaryArg)
+        writer.write("summary-arg-count", summaryArgCount)
+    }
+
+    /// The form of Live Activities: localised texts are objects.
+    func writeLiveActivity(to writer: inout ObjectWriter) {
+        Self.writeLiveActivity(title, "title", to: &writer)
+        Self.writeLiveActivity(subtitle, "subtitle", to: &writer)
+        Self.writeLiveActivity(body, "body", to: &writer)
+    }
+
+    private static func write(
+        _ text: Text?, _ plainKey: StaticString, _ locKey: StaticString, _ argsKey: StaticString,
+        to writer: inout ObjectWriter
+    ) {
+        switch text {
+        case nil: break
+        case .plain(let text): writer.write(plainKey, text)
+        case .localized(let key, let args):
+            writer.write(locKey, key)
+            if !args.isEmpty { writer.write(argsKey, args) }
+        }
+    }
+
+    private static func writeLiveActivity(_ text: Text?, _ key: StaticString, to writer: inout ObjectWriter) {
+        switch text {
+        case nil: break
+        case .plain(let text): writer.write(key, text)
+        case .localized(let locKey, let args):
+            writer.writeObject(key) { object in
+                object.write("loc-key", locKey)
+                if !args.isEmpty { object.write("loc-args", args) }
+            }
+        }
+    }
+}
+
+/// What the user hears.
+///
+/// A literal names a sound file of the app.
+public enum AlertSound: Sendable, Hashable, ExpressibleByStringLiteral {
+    /// The system's sound.
+    case `default`
+    /// A file in the app's bundle or container.
+    case named(String)
+    /// Plays though the device is silenced; the app needs Apple's entitlement for it. `volume` is 0...1.
+    case critical(name: String = "default", volume: Double = 1)
+
+    public init(stringLiteral value: String) { self = .named(value) }
+
+    func write(_ key: StaticString, to writer: inout ObjectWriter) {
+        switch self {
+        case .default: writer.write(key, "default")
+        case .named(let name): writer.write(key, name)
+        case .critical(let name, let volume):
+            writer.writeObject(key) { object in
+                object.write("critical", 1)
+                object.write("name", name)
+                object.write("volume", volume)
+            }
+        }
+    }
+}
+
+/// How much a push may disturb.
+public enum InterruptionLevel: String, Sendable, CaseIterable, Hashable {
+    /// Into the list, without light or sound.
+    case passive
+    /// As ever.
+    case active
+    /// Breaks through Focus; needs a capability of the app.
+    case timeSensitive = "time-sensitive"
+    /// Breaks through silence; needs Apple's entitlement.
+    case critical
+}
