@@ -1,0 +1,122 @@
+import APNSWire
+import Testing
+
+@Suite struct `Lint` {
+    @Test(arguments: LintCase.all.indices)
+    func `each rule finds what breaks it, and that alone`(index: Int) {
+        let example = LintCase.all[index]
+        let findings = example.bad.findings
+        #expect(findings.map(\.code) == [example.code], "\(findings)")
+        #expect(findings.first?.severity == example.severity)
+        #expect(example.good.findings == [], "\(example.code)")
+    }
+
+    @Test func `there is an example for every rule`() {
+        #expect(Set(LintCase.all.map(\.code)) == Set(LintCode.allCases))
+    }
+
+    @Test(arguments: PushType.allCases)
+    func `the documented example of each type is clean`(type: PushType) {
+        let kinds: [NotificationLint.Authentication] =
+            switch type.authenticationRule {
+            case .any: [.providerToken, .certificate]
+            case .providerToken: [.providerToken]
+            case .certificate: [.certificate]
+            }
+        for kind in kinds {
+            let push = LintPush(type) { push in
+                push.authentication = kind
+                push.bundleID = "com.example.app"
+            }
+            #expect(push.findings == [])
+        }
+    }
+
+    @Test func `what the builder makes is clean`() throws {
+        let token = try #require(DeviceToken(bytes: Array(repeating: 1, count: 80)))
+        func push(_ type: PushType, _ payload: APNSPayload) throws -> APNSNotification {
+            try APNSNotification(
+                deviceToken: token, bundleID: type == .mdm ? "com.apple.mgmt.x" : "a.b", pushType: type,
+                payload: payload, expiration: type == .voip || type == .pushtotalk ? 0 : nil
+            )
+        }
+        var alert = APNSPayload(
+            alert: Alert(title: .localized("T", args: ["x"]), body: "y"), sound: .critical(volume: 0.5), badge: 3)
+        alert.aps.interruptionLevel = .critical
+        alert.aps.relevanceScore = 0.5
+        alert.aps.threadID = "t"
+        alert.aps.isMutableContent = true
+        try alert.merge(["cup": 7])
+        let start = LiveActivityContent.start(
+            attributesType: "M", attributes: .empty, contentState: .empty, timestamp: LintPush.now, updateInput: .token)
+        let pushes = [
+            try push(.alert, alert), try push(.background, .background()), try push(.voip, APNSPayload()),
+            try push(.complication, APNSPayload()),
+            try push(.fileprovider, .fileProvider(containerIdentifier: "c", domain: "d")),
+            try push(.mdm, .mdm(pushMagic: "m")), try push(.location, APNSPayload()),
+            try push(.liveactivity, .liveActivity(start, alert: Alert(title: .localized("T"), body: "y"), sound: "s")),
+            try push(.liveactivity, .liveActivity(.update(contentState: .empty, timestamp: 1, staleDate: 2))),
+            try push(.liveactivity, .liveActivity(.end(contentState: .empty, timestamp: 1, dismissalDate: 2))),
+            try push(.pushtotalk, .pushToTalkServiceUpdate()), try push(.controls, .controlsChanged),
+            try push(.widgets, .widgetsChanged),
+        ]
+        for push in pushes {
+            #expect(NotificationLint.findings(push, now: LintPush.now) == [], "\(push.headers.pushType)")
+        }
+    }
+
+    @Test func `several faults are all named, header first`() {
+        let push = LintPush(.background, #"{"aps":{"alert":"x"}}"#) { push in
+            push.priority = .immediate
+            push.expiration = 5
+            push.collapseID = ""
+        }
+        #expect(
+            push.findings.map(\.code) == [
+                .priorityRefused, .expirationPast, .collapseIDEmpty, .backgroundVisible, .backgroundContentAvailable,
+            ])
+    }
+
+    @Test func `nothing of the push but Apple's own words is told`() {
+        let secret = "s3cr3t"
+        let payload = #"{"s3cr3t":"s3cr3t","aps":{"alert":["s3cr3t"],"s3cr3t":1,"interruption-level":"s3cr3t"}}"#
+        let push = LintPush(.alert, payload) { push in
+            push.topic = secret + ".voip"
+            push.bundleID = secret + "2"
+            push.collapseID = secret + "\n"
+        }
+        #expect(push.findings.count == 4)
+        for finding in push.findings { #expect(!"\(finding)".contains(secret)) }
+    }
+
+    @Test func `codes are stable words, advice is a sentence`() {
+        #expect(LintCode.topicSuffixMissing.rawValue == "topic-suffix-missing")
+        for code in LintCode.allCases {
+            #expect(code.rawValue.utf8.allSatisfy { (97...122).contains($0) || $0 == 45 }, "\(code.rawValue)")
+            #expect(code.advice.hasSuffix("."), "\(code.rawValue)")
+        }
+        for example in LintCase.all {
+            for finding in example.bad.findings { #expect(finding.message.hasSuffix("."), "\(finding)") }
+        }
+        let finding = LintFinding(.topicEmpty, "The topic is empty.")
+        #expect(
+            "\(finding)"
+                == "error topic-empty: The topic is empty. Send the bundle ID with the suffix of the push type.")
+    }
+
+    @Test(arguments: ["", "{", "{}", "[", "\u{0}", #"{"aps":{"alert":{"sound":{"volume":1e999}}}}"#, "{\"aps\":1e5}"])
+    func `no body brings it down`(payload: String) {
+        for type in PushType.allCases {
+            let wanted = type == .location || type == .complication || type == .voip || type == .pushtotalk
+            #expect(!LintPush(type, payload).findings.isEmpty || (wanted && payload == "{}"))
+        }
+    }
+
+    @Test func `a cut-off body is one finding at every length`() {
+        let whole = Array(LintPush.start.utf8)
+        for count in 1..<whole.count {
+            let push = LintPush(.liveactivity) { $0.payload = Array(whole[..<count]) }
+            #expect(push.findings.map(\.code) == [.payloadNotJSON])
+        }
+    }
+}
