@@ -41,6 +41,7 @@ if [ "$set_name" = test ]; then
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     command_from promtool prometheus
     command_from strace strace
+    command_from tinyproxy tinyproxy
 elif [ "$set_name" = bench ]; then
     command_from h2load nghttp2-client
     command_from nghttpd nghttp2-server

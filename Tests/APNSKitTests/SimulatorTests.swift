@@ -147,7 +147,9 @@ import Testing
     @Test func `a key that APNs does not know is refused, and the client says so`() async throws {
         let stranger = try ProviderTokenKey(
             pem: SimulatorCredentials().privateKeyPEM, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
-        let pair = try await Pair(client: { $0.credential = .token(ProviderTokenSource(key: stranger, clock: $0.clock)) })
+        let pair = try await Pair(client: {
+            $0.credential = .token(ProviderTokenSource(key: stranger, clock: $0.clock))
+        })
         let answers = await pair.client.send(Samples.batch(10))
         #expect(answers.allSatisfy { $0.status == 403 && $0.reason == .invalidProviderToken })
         #expect(pair.client.snapshot().credentialReason == .invalidProviderToken)

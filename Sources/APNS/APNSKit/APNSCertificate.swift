@@ -117,12 +117,17 @@ public struct APNSCertificate: Sendable {
     }
 
     private static func key(_ bytes: [UInt8], _ password: String?) throws(APNSCertificateError) -> NIOSSLPrivateKey {
+        if let password, !password.utf8.allSatisfy({ $0 < 0x80 }) {
+            // swift-nio-ssl 2.37 crashes on bytes above 127 here; PKCS#12 takes another way.
+            throw APNSCertificateError(
+                code: .badKey, message: "the password of a PEM key must be ASCII; use a .p12 file for any other"
+            )
+        }
         let key =
             if let password {
                 try? NIOSSLPrivateKey(bytes: bytes, format: .pem) { $0(password.utf8) }
             } else {
-                // With an empty password an encrypted key fails, where it would ask on the terminal without one.
-                try? NIOSSLPrivateKey(bytes: bytes, format: .pem) { $0("".utf8) }
+                try? NIOSSLPrivateKey(bytes: bytes, format: .pem)
             }
         guard let key else {
             throw APNSCertificateError(

@@ -72,6 +72,8 @@ public struct APNSClientConfiguration: Sendable {
     public var drainTimeout: Duration = .seconds(10)
     /// How long a connection may leave every push unanswered, PING or no PING, before others take its place.
     public var stallTimeout: Duration = .seconds(15)
+    /// A connection that was silent for this long must answer a PING before it gets pushes.
+    public var idleBeforeProbe: Duration = .seconds(60)
     /// Without pushes, a connection is asked for a sign of life this often. Apple, "Sending notification requests to APNs":
     /// after an hour of inactivity is fine.
     public var idlePingInterval: Duration = .seconds(3600)
@@ -105,6 +107,7 @@ public struct APNSClientConfiguration: Sendable {
         for (name, duration) in [
             ("connect timeout", connectTimeout), ("PING interval", pingInterval), ("PING timeout", pingTimeout),
             ("drain timeout", drainTimeout), ("stall timeout", stallTimeout), ("idle PING interval", idlePingInterval),
+            ("time before a probe", idleBeforeProbe),
             ("connection age", connectionAgeMax),
         ] where duration <= .zero {
             problems.append("the APNs \(name) must be longer than nothing")
@@ -112,7 +115,9 @@ public struct APNSClientConfiguration: Sendable {
         if !(1...1000).contains(streamsPerConnectionMax) {
             problems.append("the streams of an APNs connection must be 1...1000")
         }
-        if !(1...1000).contains(connectionsMax) { problems.append("the connections of an APNs client must be 1...1000") }
+        if !(1...1000).contains(connectionsMax) {
+            problems.append("the connections of an APNs client must be 1...1000")
+        }
         if let proxy {
             if proxy.host.isEmpty || !proxy.host.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
                 problems.append("the proxy's host must be a name or an address")

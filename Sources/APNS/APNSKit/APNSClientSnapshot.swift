@@ -34,6 +34,9 @@ public struct APNSClientSnapshot: Sendable, Equatable {
     /// Pushes sent again after a server had not processed them.
     public var moved: UInt64 = 0
 
+    /// Streams that we reset: pushes past their deadline, and answers without an end.
+    public var resets: UInt64 = 0
+
     public var connects: UInt64 = 0
     public var goAways: UInt64 = 0
     /// Connections that were told to take no new pushes.

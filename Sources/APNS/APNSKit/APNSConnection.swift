@@ -20,9 +20,7 @@ final class APNSConnection {
     private static let writeBytesMax = 128 * 1024
     /// What a push costs on the wire beside its payload, roughly: frames and fields.
     private static let pushOverheadBytes = 160
-    /// A connection that was silent for this long is asked for a sign of life before it gets work, and has so long to
-    /// give it: pushes wait for the answer.
-    private static let idleBeforeProbe = TimeAmount.seconds(60)
+    /// How long pushes wait for a sign of life from a connection that was idle.
     private static let probePatience = TimeAmount.seconds(2)
     /// Server errors in a row after which the connection is taken to be at fault, not a push.
     private static let serverErrorsMax = 50
@@ -48,6 +46,7 @@ final class APNSConnection {
     private(set) var token: ProviderToken?
     private var now: NIODeadline
     private var lastRead: NIODeadline
+    private var hasRead = false
     private var pingSentAt: NIODeadline?
     private var pingNumber: UInt64 = 0
     private var drainDeadline = NIODeadline.distantFuture
@@ -60,6 +59,7 @@ final class APNSConnection {
         var drainTimeout: TimeAmount
         var stallTimeout: TimeAmount
         var idlePingInterval: TimeAmount
+        var idleBeforeProbe: TimeAmount
         var ageMax: TimeAmount
     }
 
@@ -284,6 +284,12 @@ final class APNSConnection {
         }
     }
 
+    private func cancel(_ tag: UInt32, _ stream: Int32) {
+        core.countReset()
+        streams.cancel(tag)
+        session.reset(stream, code: .cancel)
+    }
+
     private func latency(of stream: StreamTable.Stream) -> UInt32 {
         UInt32(clamping: (now - stream.openedAt).nanoseconds / 1_000_000)
     }
@@ -296,8 +302,7 @@ final class APNSConnection {
             let stream = streams.streams[tag]
             guard let batch = stream.batch, batch.deadline <= now else { continue }
             let outcome: APNSAnswer.Outcome = stream.state == .sent ? .ambiguous : .neverWritten
-            streams.cancel(UInt32(tag))
-            session.reset(stream.id, code: .cancel)
+            cancel(UInt32(tag), stream.id)
             core.settle(batch, stream.index, .failed(.deadlineExceeded, outcome), latency: latency(of: stream))
         }
     }
@@ -320,7 +325,7 @@ final class APNSConnection {
 
     private func probeIfIdle() {
         guard pingSentAt == nil, state == .ready, streams.openCount == 0, !core.waiting.isEmpty else { return }
-        guard lastRead + Self.idleBeforeProbe <= now else { return }
+        guard lastRead + limits.idleBeforeProbe <= now else { return }
         isProbing = true
         sendPing()
     }
@@ -379,8 +384,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         if isComplete {
             streams.settle(tag)
         } else {
-            streams.cancel(tag)
-            session.reset(stream, code: .cancel)
+            cancel(tag, stream)
         }
         let milliseconds = latency(of: carried)
         journal.countAnswer(answer, milliseconds: milliseconds, now: now)
@@ -460,6 +464,10 @@ extension APNSConnection: ChannelInboundHandler {
         lastRead = now
         do throws(HTTP2SessionError) {
             try Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
+                if !hasRead {
+                    hasRead = true
+                    if let goAway = EarlyGoAway.read(bytes) { return goAwayReceived(goAway) }
+                }
                 try session.receive(bytes, delegate: self)
             }
         } catch {
@@ -470,7 +478,12 @@ extension APNSConnection: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if state == .connecting { writeOutput() } else { pump() }
+        if state == .connecting {
+            writeOutput()
+            closeIfDone()
+        } else {
+            pump()
+        }
         core.turnEnded()
     }
 

@@ -53,6 +53,7 @@ final class ClientCore {
             pingTimeout: TimeAmount(configuration.pingTimeout), drainTimeout: TimeAmount(configuration.drainTimeout),
             stallTimeout: TimeAmount(configuration.stallTimeout),
             idlePingInterval: TimeAmount(configuration.idlePingInterval),
+            idleBeforeProbe: TimeAmount(configuration.idleBeforeProbe),
             ageMax: TimeAmount(configuration.connectionAgeMax)
         )
         credential = configuration.credential
@@ -124,6 +125,8 @@ final class ClientCore {
     }
 
     func countSent() { counters.sent += 1 }
+
+    func countReset() { counters.resets += 1 }
 
     /// To be called before a series of `nextPush`: a system call for each push would be too many.
     func readWallClock() { wallNow = configuration.clock.now() }

@@ -59,10 +59,8 @@ struct Dialer {
         let pipeline = channel.pipeline.syncOperations
         promise.futureResult.assumeIsolated().whenComplete { result in
             guard case .success = result else { return then(result.mapError { ProxyError(cause: $0) }) }
-            pipeline.removeHandler(encoder)
-                .and(pipeline.removeHandler(decoder))
-                .and(pipeline.removeHandler(connect))
-                .assumeIsolated()
+            // The third handler has taken itself out.
+            pipeline.removeHandler(encoder).and(pipeline.removeHandler(decoder)).assumeIsolated()
                 .whenComplete { then($0.map { _ in }) }
         }
         do {

@@ -1,5 +1,6 @@
 import APNSKit
 import APNSWire
+import Crypto
 import NIOPosix
 import Synchronization
 
@@ -25,6 +26,10 @@ enum Samples {
 
     static func token(_ number: Int) -> [UInt8] {
         (0..<32).map { UInt8(truncatingIfNeeded: $0 < 8 ? number >> ($0 * 8) : $0) }
+    }
+
+    static func key(id: String) throws -> ProviderTokenKey {
+        try ProviderTokenKey(pem: P256.Signing.PrivateKey().pemRepresentation, keyID: id, teamID: "TESTTEAM00")
     }
 
     static func client(

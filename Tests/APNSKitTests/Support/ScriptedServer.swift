@@ -31,6 +31,8 @@ final class ScriptedServer: Sendable {
         var onConnect: @Sendable (Peer) -> Void = { _ in }
         /// True: the server takes connections and never says anything, not even SETTINGS.
         var isMute = false
+        /// A file of certificates: who comes must show one that is signed by one of them.
+        var trustedClients: String?
     }
 
     let port: Int
@@ -45,6 +47,10 @@ final class ScriptedServer: Sendable {
             privateKey: .privateKey(try NIOSSLPrivateKey(file: options.certificate.keyPath, format: .pem))
         )
         tls.applicationProtocols = ["h2"]
+        if let trusted = options.trustedClients {
+            tls.trustRoots = .file(trusted)
+            tls.certificateVerification = .noHostnameVerification
+        }
         let context = try NIOSSLContext(configuration: tls)
         let log = Log()
         self.log = log
@@ -146,6 +152,11 @@ final class ScriptedServer: Sendable {
         func setStreamsMax(_ count: UInt32) {
             session.submitSettings(HTTP2Settings(streamsMax: count))
             flush()
+        }
+
+        /// Does something later, on the connection's event loop.
+        func after(_ time: TimeAmount, _ work: @escaping @Sendable () -> Void) {
+            context?.eventLoop.scheduleTask(in: time, work)
         }
 
         func hold(_ request: Request) { held.append(request) }

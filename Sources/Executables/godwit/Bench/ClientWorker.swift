@@ -33,6 +33,7 @@ struct ClientWorker: AsyncParsableCommand {
         var configuration = APNSClientConfiguration(endpoint: .init(host: "localhost", port: port))
         configuration.trustRoots = .file(caFile)
         configuration.streamsPerConnectionMax = streams
+        configuration.connectionsMax = 1
         if let keyFile {
             let key = try ProviderTokenKey(file: keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
             configuration.credential = .token(ProviderTokenSource(key: key))

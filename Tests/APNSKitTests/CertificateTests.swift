@@ -1,0 +1,150 @@
+import APNSKit
+import APNSWire
+import Foundation
+import PushTesting
+import Testing
+
+/// Client certificates, made with the `openssl` command the way Apple makes them.
+@Suite struct `Certificate` {
+    /// A certificate with Apple's extensions, its key, and both as PKCS#12.
+    private struct Identity {
+        let folder = try! TemporaryFolder()
+        var certificate: String { folder.file("cert.pem") }
+        var key: String { folder.file("key.pem") }
+        func path(_ name: String) -> String { folder.file(name) }
+    }
+
+    private static let password = "sesame öffne dich"
+
+    private func openssl(_ arguments: String...) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.arguments = arguments
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        try #require(process.terminationStatus == 0, "openssl \(arguments.first ?? "")")
+    }
+
+    private func make() throws -> Identity {
+        let identity = Identity()
+        let settings = """
+            [req]
+            distinguished_name = dn
+            x509_extensions = apple
+            prompt = no
+            [dn]
+            CN = Apple Push Services: com.example.app
+            UID = com.example.app
+            [apple]
+            1.2.840.113635.100.6.3.1 = ASN1:NULL
+            1.2.840.113635.100.6.3.2 = ASN1:NULL
+            1.2.840.113635.100.6.3.6 = ASN1:SEQUENCE:topics
+            [topics]
+            a = UTF8:com.example.app
+            b = SEQUENCE:app
+            c = UTF8:com.example.app.voip
+            d = SEQUENCE:voip
+            e = UTF8:com.example.app.complication
+            f = SEQUENCE:complication
+            [app]
+            a = UTF8:app
+            [voip]
+            a = UTF8:voip
+            [complication]
+            a = UTF8:complication
+            """
+        try identity.folder.write(settings, to: "apple.cnf")
+        try openssl(
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-config", identity.path("apple.cnf"),
+            "-keyout", identity.key, "-out", identity.certificate
+        )
+        try openssl(
+            "pkcs12", "-export", "-in", identity.certificate, "-inkey", identity.key,
+            "-out", identity.path("modern.p12"), "-passout", "pass:\(Self.password)"
+        )
+        // What Keychain Access writes: RC2 and triple DES.
+        try openssl(
+            "pkcs12", "-export", "-legacy", "-in", identity.certificate, "-inkey", identity.key,
+            "-out", identity.path("legacy.p12"), "-passout", "pass:\(Self.password)"
+        )
+        try openssl(
+            "pkey", "-in", identity.key, "-aes256", "-out", identity.path("locked.pem"),
+            "-passout", "pass:open sesame"
+        )
+        return identity
+    }
+
+    @Test func `it tells its topics, environments and end`() throws {
+        let identity = try make()
+        let certificate = try APNSCertificate(certificateFile: identity.certificate, keyFile: identity.key)
+        #expect(certificate.topics == ["com.example.app", "com.example.app.voip", "com.example.app.complication"])
+        #expect(certificate.environments == [.production, .sandbox])
+        #expect(certificate.commonName == "Apple Push Services: com.example.app")
+        let days = certificate.notAfter.timeIntervalSince(certificate.notBefore) / 86_400
+        #expect((29.9...30.1).contains(days))
+        #expect("\(certificate)".hasPrefix("certificate Apple Push Services: com.example.app, good until "))
+    }
+
+    @Test(arguments: ["modern.p12", "legacy.p12"])
+    func `it is read from PKCS#12`(_ name: String) throws {
+        let identity = try make()
+        let certificate = try APNSCertificate(p12File: identity.path(name), password: Self.password)
+        #expect(certificate.topics.count == 3)
+        for wrong in ["", "sesame"] {
+            #expect { try APNSCertificate(p12File: identity.path(name), password: wrong) } throws: { error in
+                (error as? APNSCertificateError)?.code == .badPKCS12 && !"\(error)".contains("sesame")
+            }
+        }
+    }
+
+    @Test func `a locked key is opened by its password`() throws {
+        let identity = try make()
+        let locked = identity.path("locked.pem")
+        #expect(throws: Never.self) {
+            try APNSCertificate(certificateFile: identity.certificate, keyFile: locked, password: "open sesame")
+        }
+        for wrong in [nil, "", "wrong", "öffne dich", String(repeating: "x", count: 5000)] {
+            #expect {
+                try APNSCertificate(certificateFile: identity.certificate, keyFile: locked, password: wrong)
+            } throws: { ($0 as? APNSCertificateError)?.code == .badKey }
+        }
+    }
+
+    @Test func `what does not go together is refused, each for its reason`() throws {
+        let identity = try make()
+        func code(_ certificate: String, _ key: String) -> APNSCertificateError.Code? {
+            do throws(APNSCertificateError) {
+                _ = try APNSCertificate(certificateFile: certificate, keyFile: key)
+                return nil
+            } catch {
+                #expect(!error.message.contains("BEGIN"))
+                return error.code
+            }
+        }
+        #expect(code(identity.certificate, TestCertificate.server.keyPath) == .keyMismatch)
+        #expect(code(identity.key, identity.key) == .notACertificate)
+        #expect(code(identity.certificate, identity.certificate) == .badKey)
+        #expect(code("/no/such/file", identity.key) == .unreadable)
+        #expect(code(identity.path("apple.cnf"), identity.key) == .notACertificate)
+        #expect { try APNSCertificate(p12: Array("no".utf8), password: "") } throws: { error in
+            (error as? APNSCertificateError)?.code == .badPKCS12
+        }
+    }
+
+    @Test func `pushes go with it, without a token`() async throws {
+        let identity = try make()
+        let server = try await ScriptedServer(.init(trustedClients: identity.certificate)) { $0.respond($1, 200) }
+        let certificate = try APNSCertificate(p12File: identity.path("modern.p12"), password: Self.password)
+        let client = try Samples.client(port: server.port) { $0.credential = .certificate(certificate) }
+        #expect(await client.send(Samples.batch(3)).allSatisfy { $0 == .accepted })
+        #expect(server.requests.allSatisfy { $0["authorization"] == nil })
+        await client.shutdown()
+        // Without one, this server does not let anybody in.
+        let stranger = try Samples.client(port: server.port)
+        let answers = await stranger.send(Samples.batch(1), deadline: .seconds(2))
+        #expect(answers[0].outcome == .neverWritten)
+        await stranger.shutdown(grace: .zero)
+    }
+}
