@@ -85,7 +85,7 @@ extension LintCase {
         LintCase(
             .credential, .error, credential(.liveactivity, .certificate), .channel { $0.authentication = .certificate }),
         LintCase(.credential, .error, credential(.mdm, .providerToken), credential(.mdm, .certificate)),
-        LintCase(.credential, .error, credential(.fileprovider, .certificate), credential(.alert, .certificate)),
+        LintCase(.credential, .warning, credential(.fileprovider, .certificate), credential(.alert, .certificate)),
         LintCase(
             .collapseIDLong, .error, collapse(String(repeating: "x", count: 65)),
             collapse(String(repeating: "x", count: 64))

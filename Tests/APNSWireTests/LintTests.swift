@@ -1,4 +1,5 @@
 import APNSWire
+import JSONText
 import Testing
 
 @Suite struct `Lint` {
@@ -117,6 +118,27 @@ import Testing
         for count in 1..<whole.count {
             let push = LintPush(.liveactivity) { $0.payload = Array(whole[..<count]) }
             #expect(push.findings.map(\.code) == [.payloadNotJSON])
+        }
+    }
+
+    /// The rules look at a body after the reader has taken it whole: what they say of its form is what the reader says.
+    @Test func `damaged bodies are told from whole ones, and none brings it down`() {
+        var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+        func next(below bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        let samples = PushType.allCases.map(LintPush.sample) + [LintPush.start]
+        let alphabet = Array("{}[]\",:\\eE.-0159tfn \u{1}\u{80}aps".utf8)
+        for _ in 0..<20_000 {
+            var bytes = Array(samples[next(below: samples.count)].utf8)
+            for _ in 0...next(below: 3) { bytes[next(below: bytes.count)] = alphabet[next(below: alphabet.count)] }
+            let isJSON = bytes.withUnsafeBytes { text in
+                var reader = JSONReader(text)
+                return (try? reader.skipValue()) != nil && (try? reader.finish()) != nil
+            }
+            let push = LintPush(PushType.allCases[next(below: PushType.allCases.count)]) { $0.payload = bytes }
+            #expect(push.findings.contains { $0.code == .payloadNotJSON } == !isJSON)
         }
     }
 }

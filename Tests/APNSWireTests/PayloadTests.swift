@@ -128,6 +128,26 @@ import Testing
         #expect(end.contentState == (try JSONObject(#"{"by":"A","score":2}"#)))
     }
 
+    @Test func `nothing of an alert is lost in a Live Activity`() throws {
+        let update = LiveActivityContent.update(contentState: .empty, timestamp: 1)
+        let rest = #""event":"update","timestamp":1,"content-state":{}}}"#
+        #expect(try text(.liveActivity(update, sound: "s")) == #"{"aps":{"alert":{"sound":"s"},"# + rest)
+        var alert = Alert(title: nil, subtitle: "b", body: "c")
+        alert.launchImage = "i"
+        let wanted = #"{"aps":{"alert":{"subtitle":"b","body":"c","launch-image":"i"},"# + rest
+        #expect(try text(.liveActivity(update, alert: alert)) == wanted)
+    }
+
+    @Test func `nothing of a payload is printed`() throws {
+        var payload = APNSPayload(alert: "secret")
+        try payload.set("secret", to: "secret")
+        #expect("\(payload)" == "payload with 1 members beside aps")
+        #expect(String(reflecting: payload) == "\(payload)")
+        let object = try JSONObject(#"{"secret":1}"#)
+        #expect("\(object)" == "JSON object of 12 bytes")
+        #expect(String(reflecting: object) == "\(object)")
+    }
+
     // MARK: Other bodies
 
     @Test func `each push type has its body`() throws {

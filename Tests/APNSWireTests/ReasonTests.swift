@@ -125,6 +125,18 @@ import Testing
         #expect(ReasonAdvice.advice(status: 200, reason: .unregistered).retry == .notNeeded)
     }
 
+    @Test func `answers bring their advice`() {
+        let answer = APNSAnswer(outcome: .answered, status: 410, reason: .unregistered)
+        #expect(APNSResponse(id: .random(), answer: answer).advice == APNSReason.unregistered.advice)
+        #expect(APNSResponse(id: .random(), answer: .accepted).advice.retry == .notNeeded)
+        let body = Array(#"{"reason":"CannotCreateChannelConfig"}"#.utf8)
+        let refused = ChannelResponse(status: 400, headers: [], body: body, to: .create)
+        #expect(refused.advice == APNSReason.cannotCreateChannelConfig.advice)
+        #expect(ChannelResponse(status: 204, headers: [], body: [], to: .delete).advice == nil)
+        #expect(ChannelResponse(status: 200, headers: [], body: [], to: .delete).advice?.retry == .never)
+        #expect(ChannelResponse(status: 500, headers: [], body: [], to: .delete).advice?.retry == .later)
+    }
+
     @Test func `another spelling of Apple's is understood`() {
         #expect(APNSReason(label: "Service Unavailable") == .serviceUnavailable)
     }

@@ -66,7 +66,7 @@ public struct ReasonAdvice: Sendable, Equatable {
     static let accepted = ReasonAdvice(
         "accepted", .notNeeded, .none, "Nothing; whether and when the device shows it is not told.")
 
-    private static func byStatus(_ status: UInt16) -> ReasonAdvice {
+    fileprivate static func byStatus(_ status: UInt16) -> ReasonAdvice {
         switch status {
         case 403:
             ReasonAdvice(
@@ -94,5 +94,19 @@ public struct ReasonAdvice: Sendable, Equatable {
                 "no answer that APNs is known to give", .never, .configuration,
                 "Check that the host is APNs and that no proxy answers in its place.")
         }
+    }
+}
+
+extension APNSResponse {
+    /// What the answer means and what to do about it.
+    public var advice: ReasonAdvice { .advice(status: status, reason: reason) }
+}
+
+extension ChannelResponse {
+    /// What a refusal means and what to do about it; nil for a success.
+    public var advice: ReasonAdvice? {
+        guard case .refused(let refusal) = outcome else { return nil }
+        // A 200 that answers a deletion is no success, so the status alone must not make it one.
+        return refusal.reason.advice ?? .byStatus(status)
     }
 }

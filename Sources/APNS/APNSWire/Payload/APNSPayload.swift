@@ -87,6 +87,12 @@ public struct APNSPayload: Sendable, Hashable {
     }
 }
 
+extension APNSPayload: CustomStringConvertible, CustomDebugStringConvertible {
+    /// Nothing of the content, which belongs in no log.
+    public var description: String { "payload with \(members.count) members beside aps" }
+    public var debugDescription: String { description }
+}
+
 extension APNSPayload {
     /// Wakes the app: `content-available` and nothing else.
     public static func background() -> APNSPayload {

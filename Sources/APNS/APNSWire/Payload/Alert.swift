@@ -32,8 +32,8 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
         self.launchImage = launchImage
     }
 
-    public init(title: String, subtitle: String? = nil, body: String? = nil) {
-        self.init(title: .plain(title), subtitle: subtitle.map(Text.plain), body: body.map(Text.plain))
+    public init(title: String?, subtitle: String? = nil, body: String? = nil) {
+        self.init(title: title.map(Text.plain), subtitle: subtitle.map(Text.plain), body: body.map(Text.plain))
     }
 
     public init(body: String) {
@@ -54,11 +54,7 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
         Self.write(title, "title", "title-loc-key", "title-loc-args", to: &writer)
         Self.write(subtitle, "subtitle", "subtitle-loc-key", "subtitle-loc-args", to: &writer)
         Self.write(body, "body", "loc-key", "loc-args", to: &writer)
-        writer.write("launch-image", launchImage)
-        writer.write("action", action)
-        writer.write("action-loc-key", actionLocKey)
-        writer.write("summary-arg", summaryArg)
-        writer.write("summary-arg-count", summaryArgCount)
+        writeRest(to: &writer)
     }
 
     /// The form of Live Activities: localised texts are objects.
@@ -66,6 +62,15 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
         Self.writeLiveActivity(title, "title", to: &writer)
         Self.writeLiveActivity(subtitle, "subtitle", to: &writer)
         Self.writeLiveActivity(body, "body", to: &writer)
+        writeRest(to: &writer)
+    }
+
+    private func writeRest(to writer: inout ObjectWriter) {
+        writer.write("launch-image", launchImage)
+        writer.write("action", action)
+        writer.write("action-loc-key", actionLocKey)
+        writer.write("summary-arg", summaryArg)
+        writer.write("summary-arg-count", summaryArgCount)
     }
 
     private static func write(

@@ -55,6 +55,12 @@ public struct JSONObject: Sendable, Hashable {
     }
 }
 
+extension JSONObject: CustomStringConvertible, CustomDebugStringConvertible {
+    /// Nothing of the content, which belongs in no log.
+    public var description: String { "JSON object of \(bytes.count) bytes" }
+    public var debugDescription: String { description }
+}
+
 /// One member of the root object.
 struct PayloadMember: Sendable, Hashable {
     var key: String
