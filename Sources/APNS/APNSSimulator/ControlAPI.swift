@@ -17,6 +17,7 @@ struct ControlAPI: Sendable {
     func router() -> Router<BasicRequestContext> {
         let router = Router()
         router.add(middleware: ProblemMiddleware())
+        DeviceRoutes(state: state).add(to: router)
         router.get("/healthz") { _, _ in Self.text("ok\n") }
         router.get("/counters") { _, _ in Self.json(state.counters.json()) }
         router.get("/pushes") { request, _ in try pushes(request) }

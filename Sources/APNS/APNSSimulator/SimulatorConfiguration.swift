@@ -51,6 +51,8 @@ public struct SimulatorConfiguration: Sendable {
     public var connectionWindowBytes: Int32
     /// Pushes whose particulars are kept, the newest ones; 0 keeps none.
     public var pushLogMax: Int
+    /// What the pushes reach; only pushes whose particulars are kept reach any.
+    public var devices = DeviceSettings()
     /// Ids of taken pushes that are kept, the newest ones, 16 bytes each.
     public var idLogMax = 2_000_000
     /// How long every answer is held back.
@@ -93,6 +95,7 @@ public struct SimulatorConfiguration: Sendable {
         if !(0...100_000_000).contains(idLogMax) { problems.append("id log must be 0 to 100000000") }
         if latency < .zero || latency > .seconds(600) { problems.append("latency must be 0 to 600 seconds") }
         if !(1...64).contains(numberOfThreads) { problems.append("threads must be 1 to 64") }
+        problems += devices.problems()
         if case .signingKeys(let keys) = authentication {
             if keys.isEmpty { problems.append("no signing key: every push would be refused") }
             if Set(keys.map(\.keyID)).count != keys.count { problems.append("two signing keys have the same key id") }

@@ -18,6 +18,7 @@ final class SimulatorState: Sendable {
     let configuration: SimulatorConfiguration
     let verifier: ProviderTokenVerifier
     let topics: TopicTable
+    let devices: Devices
 
     private let records: Mutex<Records>
     private let tokenStates = Mutex<[[UInt8]: SimulatedTokenState]>([:])
@@ -30,6 +31,7 @@ final class SimulatorState: Sendable {
         self.configuration = configuration
         verifier = ProviderTokenVerifier(configuration)
         topics = TopicTable(allowed: configuration.topics)
+        devices = Devices(configuration.devices, clock: configuration.clock)
         records = Mutex(
             Records(
                 pushes: Ring(capacity: configuration.pushLogMax), takenIDs: Ring(capacity: configuration.idLogMax)
@@ -67,6 +69,7 @@ final class SimulatorState: Sendable {
                 records.pushes.append(push)
             }
         }
+        if !pushes.isEmpty { devices.received(pushes) }
     }
 
     // MARK: Scripts
@@ -119,6 +122,7 @@ final class SimulatorState: Sendable {
     /// Forgets all that was recorded and scripted; connections stay as they are.
     func reset() {
         setFaults(FaultPlan())
+        devices.reset()
         tokenStates.withLock { states in
             states.removeAll()
             hasTokenStates.store(false, ordering: .relaxed)

@@ -119,6 +119,7 @@ struct DemoPushes {
 
               gateway    \(url)          health /healthz, metrics /metrics, error codes /api/v1/codes
               simulator  \(control)          what it received: /pushes, counters: /counters
+              phones     \(control)/         open it in a browser and watch the pushes arrive
               database   \(directory)/store
 
             Send one yourself:

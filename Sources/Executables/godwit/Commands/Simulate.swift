@@ -59,6 +59,7 @@ struct Simulate: AsyncParsableCommand {
         )
         Terminal.say(
             "simulator: key \(directory)/AuthKey.p8 (key id \(keyID), team id \(teamID)), CA \(directory)/ca.pem")
+        Terminal.say("simulator: the phones are at http://\(host):\(simulator.controlPort ?? 0)/")
         await Termination.wait()
         try await simulator.shutdown()
     }

@@ -1,0 +1,30 @@
+import Hummingbird
+import NIOCore
+
+/// The phone page: three files that are part of the program.
+struct PageFile: Sendable {
+    /// Where it is served.
+    let path: String
+    let contentType: String
+    let bytes: [UInt8]
+
+    static let all = [
+        PageFile(path: "/", contentType: "text/html; charset=utf-8", bytes: PackageResources.page_html),
+        PageFile(path: "/page.css", contentType: "text/css; charset=utf-8", bytes: PackageResources.page_css),
+        PageFile(path: "/page.js", contentType: "text/javascript; charset=utf-8", bytes: PackageResources.page_js),
+    ]
+
+    /// Payloads are anybody's: whatever one holds, the page runs its own script, asks its own server, and goes nowhere.
+    private static let policy = [
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
+        "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
+    ].joined(separator: "; ")
+
+    func response() -> Response {
+        Response(
+            status: .ok,
+            headers: [.contentType: contentType, .cacheControl: "no-cache", .contentSecurityPolicy: Self.policy],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+        )
+    }
+}

@@ -1,0 +1,756 @@
+// The phone page: a model that a stream of events keeps up to date, and one drawing of it per animation frame.
+// Payloads are anybody's: what comes from one gets onto the page as text and in no other way.
+"use strict";
+
+const ROWS_MAX = 100; // device rows in the document; search finds the rest
+const RATE_POINTS = 120; // half seconds in the sparkline
+const byId = (id) => document.getElementById(id);
+const numberText = new Intl.NumberFormat("en");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** An element with classes and children; strings become text nodes. */
+function make(tag, className, ...children) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function symbol(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  svg.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// ---------------------------------------------------------------------------------------------------- The model
+
+const model = {
+  devices: new Map(), // id → summary; the one that changed last stands last
+  selected: null,
+  notes: new Map(), // of the selected device: number → notification, oldest first
+  cards: new Map(),
+  lines: new Map(),
+  open: new Set(), // threads that are unfolded
+  isFreshScreen: true, // what comes next was there before we looked
+  counters: null,
+  rates: [],
+  peak: 0,
+  scenario: null,
+};
+const dirty = new Set();
+let isDrawing = false;
+
+function touch(...parts) {
+  for (const part of parts) dirty.add(part);
+  if (isDrawing) return;
+  isDrawing = true;
+  requestAnimationFrame(draw);
+}
+
+function draw() {
+  isDrawing = false;
+  const parts = new Set(dirty);
+  dirty.clear();
+  if (parts.has("screen")) drawScreen();
+  if (parts.has("head") || parts.has("screen")) drawHead();
+  if (parts.has("counters")) drawCounters();
+  if (parts.has("rows")) drawRowsSoon();
+}
+
+function clearScreen() {
+  for (const map of [model.notes, model.cards, model.lines]) map.clear();
+  model.open.clear();
+  model.isFreshScreen = true;
+}
+
+/** Puts what has changed into `map` and leaves what `order` names, in that order. */
+function merge(map, changed, order) {
+  for (const item of changed) map.set(item.number, item);
+  const kept = order.map((number) => map.get(number)).filter(Boolean);
+  map.clear();
+  for (const item of kept) map.set(item.number, item);
+}
+
+// --------------------------------------------------------------------------------------------------- The stream
+
+let stream = null;
+let lastEventID = "";
+let retryTimer = 0;
+
+function connect() {
+  clearTimeout(retryTimer);
+  if (stream) stream.close();
+  const query = new URLSearchParams();
+  if (lastEventID) query.set("after", lastEventID);
+  if (model.selected) query.set("device", model.selected);
+  stream = new EventSource(`events?${query}`);
+  const on = (name, take) =>
+    stream.addEventListener(name, (event) => {
+      if (event.lastEventId) lastEventID = event.lastEventId;
+      take(JSON.parse(event.data));
+    });
+  stream.onopen = () => setLink("live", "Live");
+  stream.onerror = () => {
+    setLink("lost", "Reconnecting");
+    if (stream.readyState !== EventSource.CLOSED) return;
+    // The device that was watched is gone, or the simulator has started anew: begin from nothing.
+    lastEventID = "";
+    model.selected = null;
+    clearScreen();
+    retryTimer = setTimeout(connect, 1000);
+  };
+  on("resync", () => {
+    model.devices.clear();
+    clearScreen();
+    touch("rows", "screen");
+  });
+  on("devices", takeDevices);
+  on("screen", takeScreen);
+  on("counters", (counters) => {
+    model.counters = counters;
+    touch("counters");
+  });
+  if (model.selected) fetchScreen(model.selected);
+}
+
+function takeDevices({ devices, gone }) {
+  for (const id of gone) model.devices.delete(id);
+  for (const device of devices) {
+    const known = model.devices.get(device.id);
+    device.isFlashing = !known || known.counters.received !== device.counters.received;
+    model.devices.delete(device.id);
+    model.devices.set(device.id, device);
+  }
+  const newest = devices.at(-1);
+  if (newest && (!model.selected || (byId("follow").checked && newest.isFlashing))) follow(newest.id);
+  if (model.selected && gone.includes(model.selected)) clearScreen();
+  touch("rows", "head");
+}
+
+/** Device pages are turned at most every 1.5 s, or nobody could read one. */
+let followedAt = -Infinity;
+function follow(id) {
+  if (id === model.selected || performance.now() - followedAt < 1500) return;
+  followedAt = performance.now();
+  select(id);
+}
+
+function takeScreen(screen) {
+  if (screen.id !== model.selected) return;
+  const before = new Map([...model.notes].map(([number, note]) => [number, note.version]));
+  merge(model.notes, screen.notifications, screen.order);
+  merge(model.cards, screen.activities, screen.cards);
+  merge(model.lines, screen.log, screen.lines);
+  if (!model.isFreshScreen) {
+    const arrived = screen.notifications.filter((note) => before.get(note.number) !== note.version);
+    for (const note of arrived) note.isNew = !before.has(note.number);
+    for (const note of arrived) note.isChanged = !note.isNew;
+    for (const card of screen.activities) card.isNew = card.updates === 1;
+    wake(arrived, screen.activities);
+  }
+  model.isFreshScreen = false;
+  touch("screen");
+}
+
+function setLink(state, text) {
+  byId("link").dataset.state = state;
+  setText(byId("link-text"), text);
+}
+
+// The screen as it is comes by an ordinary request; the stream tells what changes on it from then on.
+async function fetchScreen(id) {
+  const answer = await ask("GET", `devices/${id}`);
+  if (!answer || id !== model.selected || !model.isFreshScreen) return;
+  takeScreen({
+    ...answer, order: answer.notifications.map((item) => item.number), cards: answer.activities.map((item) => item.number),
+    lines: answer.log.map((item) => item.number),
+  });
+}
+
+/** @returns the answer, or null when there is none of use. */
+async function ask(method, path, body) {
+  try {
+    const answer = await fetch(path, {
+      method, headers: body ? { "content-type": "application/json" } : {}, body: body && JSON.stringify(body),
+    });
+    if (!answer.ok) return null;
+    const text = await answer.text();
+    return text ? JSON.parse(text) : {};
+  } catch {
+    return null;
+  }
+}
+
+// --------------------------------------------------------------------------------------------------- The screen
+
+let wokeAt = -Infinity;
+
+/** Lights the screen up for what may disturb, at most three times a second. */
+function wake(notes, cards) {
+  const loud = notes.filter((note) => note.level !== "passive");
+  const spoken = loud.at(-1) ?? cards.find((card) => card.title || card.body);
+  if (!spoken || performance.now() - wokeAt < 330) return;
+  wokeAt = performance.now();
+  const phone = byId("phone");
+  replay(phone, "woke");
+  if (spoken.sound || spoken.level === "critical") replay(phone, "buzz");
+  if (loud.some((note) => note.level === "critical")) replay(phone, "alarm");
+  announce([appName(spoken.app), spoken.title, spoken.body].filter(Boolean).join(": "));
+}
+
+function replay(element, className) {
+  element.classList.remove(className);
+  void element.offsetWidth;
+  element.classList.add(className);
+}
+
+let announceTimer = 0;
+function announce(text) {
+  clearTimeout(announceTimer);
+  announceTimer = setTimeout(() => setText(byId("announce"), text), 400);
+}
+
+/** `com.example.pizza` is Pizza, `com.example.app` is Example. */
+function appName(bundleID) {
+  const parts = (bundleID || "").split(".").filter(Boolean);
+  let name = parts.at(-1) ?? "App";
+  if (/^(app|ios|mobile|client|iphone)$/i.test(name) && parts.length > 1) name = parts.at(-2);
+  return name.charAt(0).toUpperCase() + name.slice(1).replace(/[-_]+/g, " ");
+}
+
+function appIcon(bundleID, badge) {
+  const icon = make("span", "icon", appName(bundleID).charAt(0));
+  let hash = 7;
+  for (const character of bundleID || "") hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  icon.style.setProperty("--hue", hash % 360);
+  icon.setAttribute("aria-hidden", "true");
+  if (badge > 0) icon.append(make("span", "badge", badge > 99 ? "99+" : String(badge)));
+  return icon;
+}
+
+function ago(time) {
+  const seconds = Math.max(0, (Date.now() - time) / 1000);
+  if (seconds < 60) return "now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)}h ago`;
+  return `${Math.floor(seconds / 86400)}d ago`;
+}
+
+function timeLabel(time) {
+  const element = make("time", "", ago(time));
+  element.dataset.at = time;
+  return element;
+}
+
+function noteElement(note, extra) {
+  const item = make("li", "note");
+  item.dataset.key = `n${note.number}`;
+  item.dataset.version = note.version;
+  item.dataset.level = note.level;
+  const text = make("span", "text", make("span", "head", make("b", "", appName(note.app)), timeLabel(note.at)));
+  if (note.level === "critical") text.prepend(make("span", "level", symbol("alert"), "Critical"));
+  if (note.level === "time-sensitive") text.prepend(make("span", "level", symbol("clock"), "Time sensitive"));
+  for (const part of ["title", "subtitle", "body"]) if (note[part]) text.append(make("span", part, note[part]));
+  const chips = make("span", "chips");
+  if (note.sound) chips.append(make("span", "", symbol("bell"), note.sound));
+  if (note.thread) chips.append(make("span", "", `# ${note.thread}`));
+  if (note.replacements) chips.append(make("span", "", `replaced ${note.replacements}×`));
+  if (extra) chips.append(make("span", "", extra));
+  if (chips.firstChild) text.append(chips);
+  const button = make("button", "", appIcon(note.app, note.badge), text);
+  button.type = "button";
+  item.append(button);
+  return item;
+}
+
+/** Notifications newest first; those of one thread together. */
+function threads() {
+  const groups = new Map();
+  for (const note of [...model.notes.values()].reverse()) {
+    const key = note.thread ? `${note.app}\n${note.thread}` : `n${note.number}`;
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(note);
+  }
+  return groups;
+}
+
+function drawScreen() {
+  const device = model.devices.get(model.selected);
+  const notes = [];
+  for (const [key, group] of threads()) {
+    const isStack = group.length > 1;
+    const isOpen = isStack && model.open.has(key);
+    if (isOpen) notes.push(foldElement(key, group));
+    for (const [index, note] of (isOpen ? group : group.slice(0, 1)).entries()) {
+      notes.push(noteFor(note, isStack && !isOpen ? { key, count: group.length } : null, isOpen && index > 0));
+    }
+  }
+  place(byId("notes"), notes);
+  place(byId("cards"), [...model.cards.values()].reverse().map(cardFor));
+  const log = byId("log");
+  log.replaceChildren(...[...model.lines.values()].reverse().map(lineElement));
+  byId("log-empty").hidden = model.lines.size > 0;
+  const hint = byId("hint");
+  hint.hidden = model.notes.size + model.cards.size > 0;
+  setText(hint, device ? "No notifications" : "Waiting for a push");
+  tellStale();
+}
+
+/** The element for a notification: the one that is there if nothing has changed. */
+function noteFor(note, stack, isInner) {
+  const shape = `${note.version} ${stack ? stack.count : 0} ${isInner}`;
+  const there = byId("notes").querySelector(`[data-key="n${note.number}"]`);
+  if (there && there.dataset.shape === shape) return there;
+  const item = noteElement(note, stack ? `${stack.count - 1} more` : "");
+  item.dataset.shape = shape;
+  item.classList.toggle("inner", isInner);
+  item.classList.toggle("fresh", Boolean(note.isNew));
+  item.classList.toggle("changed", Boolean(note.isChanged));
+  note.isNew = note.isChanged = false;
+  if (stack) item.classList.add("stack");
+  item.firstChild.addEventListener("click", () => {
+    if (!stack) return showDetail(note);
+    model.open.add(stack.key);
+    touch("screen");
+  });
+  if (stack) item.firstChild.setAttribute("aria-expanded", "false");
+  return item;
+}
+
+function foldElement(key, group) {
+  const button = make("button", "fold", "Show less");
+  button.type = "button";
+  button.setAttribute("aria-label", `Fold the thread ${group[0].thread}`);
+  button.addEventListener("click", () => {
+    model.open.delete(key);
+    touch("screen");
+  });
+  const item = make("li", "", button);
+  item.style.display = "grid";
+  item.dataset.key = `fold ${key}`;
+  return item;
+}
+
+/** Makes `items` the children of `list`; those that were there already glide to their new places. */
+function place(list, items) {
+  const glides = !still.matches && items.length < 40 && items.filter((item) => !item.isConnected).length < 6;
+  const tops = new Map();
+  if (glides) for (const item of list.children) tops.set(item.dataset.key, item.offsetTop);
+  const wanted = new Set(items);
+  for (const item of [...list.children]) if (!wanted.has(item)) item.remove();
+  items.forEach((item, index) => {
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+  });
+  if (!glides) return;
+  for (const item of items) {
+    const top = tops.get(item.dataset.key);
+    if (top === undefined || top === item.offsetTop || item.classList.contains("fresh") && !tops.has(item.dataset.key)) continue;
+    item.animate([{ transform: `translateY(${top - item.offsetTop}px)` }, { transform: "none" }], {
+      duration: 420, easing: "cubic-bezier(.2, .9, .25, 1)",
+    });
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- Live Activities
+
+/** `homeScore` is Home score, `team.name` is Team name. */
+function fieldLabel(name) {
+  const words = name.replace(/\[(\d+)\]/g, " $1").replace(/[._-]+/g, " ").replace(/([a-z0-9])([A-Z])/g, "$1 $2");
+  return words.charAt(0).toUpperCase() + words.slice(1).toLowerCase();
+}
+
+/** A share from 0 to 1 for fields that are called like one, else null. */
+function share(field) {
+  const value = Number(field.value);
+  if (field.kind !== "number" || !/progress|percent|fraction|completion/i.test(field.name)) return null;
+  if (value >= 0 && value <= 1) return value;
+  return value > 1 && value <= 100 ? value / 100 : null;
+}
+
+function fieldElement(field) {
+  const part = share(field);
+  const isWide = part !== null || field.value.length > 22;
+  const element = make("span", `field ${field.kind}${isWide ? " wide" : ""}`, make("small", "", fieldLabel(field.name)), make("span", ""));
+  element.dataset.field = field.name;
+  if (part !== null) element.append(make("span", "meter", make("i")));
+  fillField(element, field);
+  return element;
+}
+
+function fillField(element, field) {
+  const part = share(field);
+  const value = element.children[1];
+  let text = field.value;
+  if (part !== null) text = `${Math.round(part * 100)} %`;
+  if (field.kind === "boolean") text = field.value === "true" ? "Yes" : "No";
+  if (field.kind === "null") text = "–";
+  if (value.textContent !== text) {
+    if (value.textContent) replay(element, "ticked");
+    value.textContent = text;
+  }
+  if (part !== null) element.querySelector(".meter i").style.transform = `scaleX(${part})`;
+}
+
+/** The element for a card: the one that is there as long as its fields are the same, so that numbers can move. */
+function cardFor(card) {
+  const names = card.state.map((field) => `${field.name} ${field.kind} ${share(field) !== null} ${field.value.length > 22}`).join("\n");
+  let item = byId("cards").querySelector(`[data-key="a${card.number}"]`);
+  if (!item || item.names !== names) {
+    const isFirst = !item;
+    const button = make(
+      "button", "",
+      make("span", "head", appIcon(card.app), make("b", ""), make("span", "state")),
+      make("span", "said"), make("span", "about"), make("span", "fields", ...card.state.map(fieldElement)), make("span", "foot"),
+    );
+    button.type = "button";
+    for (const name of ["said", "about"]) button.querySelector(`.${name}`).style.display = "block";
+    item = make("li", "card", button);
+    item.names = names;
+    item.dataset.key = `a${card.number}`;
+    item.classList.toggle("fresh", isFirst && Boolean(card.isNew));
+    button.addEventListener("click", () => showDetail(item.card));
+  }
+  item.card = card;
+  const find = (selector) => item.querySelector(selector);
+  setText(find(".head b"), appName(card.app) + (card.type ? ` · ${card.type.replace(/Attributes$/, "")}` : ""));
+  setText(find(".said"), [card.title, card.body].filter(Boolean).join(": "));
+  setText(find(".about"), card.attributes.map((field) => field.value).join(" · "));
+  for (const name of ["said", "about"]) find(`.${name}`).hidden = !find(`.${name}`).textContent;
+  for (const field of card.state) {
+    const element = [...find(".fields").children].find((candidate) => candidate.dataset.field === field.name);
+    if (element) fillField(element, field);
+  }
+  const updates = `${numberText.format(card.updates)} ${card.updates === 1 ? "push" : "pushes"}`;
+  setText(find(".foot"), [updates, card.channel ? `channel ${card.channel}` : ""].filter(Boolean).join(" · "));
+  return item;
+}
+
+/** Staleness and the end come with time, not with a push. */
+function tellStale() {
+  for (const item of byId("cards").children) {
+    const card = item.card;
+    const isStale = card.stale_date !== undefined && card.stale_date * 1000 <= Date.now();
+    const state = card.ended_at !== undefined ? "ended" : isStale ? "stale" : "live";
+    item.dataset.state = state;
+    setText(item.querySelector(".state"), state);
+  }
+}
+
+function lineElement(line) {
+  const time = make("time", "", new Date(line.at).toTimeString().slice(0, 8));
+  const what = line.ignored ? `ignored: ${line.ignored}` : line.push_type ?? "no push type";
+  const button = make("button", `line${line.ignored ? " ignored" : ""}`, time, make("b", "", what), make("span", "", line.payload));
+  button.type = "button";
+  button.addEventListener("click", () => showDetail(line));
+  return make("li", "", button);
+}
+
+// --------------------------------------------------------------------------------------------------- The details
+
+function showDetail(item) {
+  const facts = [
+    ["apns-id", item.apns_id], ["app", item.app], ["push type", item.push_type], ["priority", item.priority],
+    ["expiration", item.expiration], ["collapse id", item.collapse_id], ["thread", item.thread], ["category", item.category],
+    ["level", item.level], ["sound", item.sound], ["channel", item.channel], ["timestamp", item.timestamp],
+    ["stale date", item.stale_date], ["ended", item.ended_at && new Date(item.ended_at).toLocaleTimeString()],
+    ["received", item.at && new Date(item.at).toLocaleTimeString()],
+  ].filter(([, value]) => value !== undefined && value !== "");
+  byId("detail-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", String(value))]));
+  setText(byId("detail-title"), item.title || item.type || appName(item.app));
+  let payload = item.payload;
+  if (payload === undefined) {
+    payload = JSON.stringify(Object.fromEntries(item.state.map((field) => [field.name, field.value])), null, 2);
+  } else {
+    try {
+      payload = JSON.stringify(JSON.parse(payload), null, 2);
+    } catch {
+      // Not JSON: shown as it came.
+    }
+  }
+  setText(byId("detail-payload"), payload);
+  byId("detail").showModal();
+}
+
+// --------------------------------------------------------------------------------------------------- The device
+
+const tokenWords = {
+  unregistered: "app removed", expired: "token expired", "wrong-environment": "wrong environment", "wrong-topic": "wrong topic",
+};
+
+function drawHead() {
+  const device = model.devices.get(model.selected);
+  const phone = byId("phone");
+  byId("actions").hidden = !device;
+  phone.dataset.online = String(device ? device.online : true);
+  phone.dataset.gone = String(Boolean(device) && device.token_state !== "valid");
+  setText(byId("stage-name"), device ? device.name : "No device yet");
+  const parked = byId("parked");
+  if (!device) {
+    setText(byId("stage-facts"), "Point any APNs library at this simulator");
+    parked.hidden = true;
+    return;
+  }
+  const facts = [device.token, device.app, `${numberText.format(device.counters.received)} received`];
+  if (device.counters.refused) facts.push(`${numberText.format(device.counters.refused)} refused`);
+  setText(byId("stage-facts"), facts.filter(Boolean).join(" · "));
+  const isInstalled = device.token_state === "valid";
+  let words = "";
+  if (!isInstalled) words = `${device.last_reason || tokenWords[device.token_state]}${device.counters.refused ? ` · ${numberText.format(device.counters.refused)} refused` : ""}`;
+  else if (!device.online) words = device.waiting ? `Offline · ${device.waiting} waiting` : "Offline";
+  setText(parked, words);
+  parked.hidden = !words;
+  press(byId("toggle-online"), !device.online, device.online ? "Go offline" : "Go online");
+  press(byId("toggle-app"), !isInstalled, isInstalled ? "Uninstall" : "Reinstall");
+}
+
+function press(button, isPressed, text) {
+  button.setAttribute("aria-pressed", String(isPressed));
+  setText(button.querySelector("span"), text);
+}
+
+function select(id) {
+  if (id === model.selected) return;
+  model.selected = id;
+  clearScreen();
+  connect();
+  touch("rows", "screen");
+}
+
+byId("toggle-online").addEventListener("click", () => {
+  const device = model.devices.get(model.selected);
+  if (device) ask("PUT", `devices/${device.id}`, { online: !device.online });
+});
+byId("toggle-app").addEventListener("click", () => {
+  const device = model.devices.get(model.selected);
+  if (device) ask("PUT", `devices/${device.id}`, { token_state: device.token_state === "valid" ? "unregistered" : "valid" });
+});
+
+// --------------------------------------------------------------------------------------------- The list of devices
+
+let rowsTimer = 0;
+let rowsDrawnAt = -Infinity;
+
+/** Rows move; twice a second is often enough. */
+function drawRowsSoon() {
+  if (rowsTimer) return;
+  rowsTimer = setTimeout(drawRows, Math.max(0, 500 - (performance.now() - rowsDrawnAt)));
+}
+
+function drawRows() {
+  rowsTimer = 0;
+  rowsDrawnAt = performance.now();
+  const words = byId("search").value.trim().toLowerCase();
+  const matching = [...model.devices.values()].reverse().filter(
+    (device) => !words || `${device.name} ${device.token} ${device.app ?? ""}`.toLowerCase().includes(words),
+  );
+  const list = byId("rows");
+  const there = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  place(list, matching.slice(0, ROWS_MAX).map((device) => rowFor(device, there.get(device.id))));
+  const more = byId("rows-more");
+  more.hidden = matching.length > 0 && matching.length <= ROWS_MAX;
+  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : words ? "No device is called like that" : "Devices appear with their first push");
+  setText(byId("strip-devices"), numberText.format(model.devices.size));
+}
+
+function rowFor(device, there) {
+  let item = there;
+  if (!item) {
+    const button = make(
+      "button", "row", make("span", "face", symbol("phone")), make("span", "name"), make("span", "count"),
+      make("span", "sub", make("code"), make("span")),
+    );
+    button.type = "button";
+    button.addEventListener("click", () => select(device.id));
+    item = make("li", "", button);
+    item.dataset.key = device.id;
+  }
+  const row = item.firstChild;
+  row.dataset.online = device.online;
+  row.dataset.token = device.token_state;
+  row.setAttribute("aria-current", String(device.id === model.selected));
+  setText(row.querySelector(".name"), device.name);
+  const count = row.querySelector(".count");
+  setText(count, numberText.format(device.counters.received));
+  count.title = Object.entries(device.counters).filter(([, value]) => value).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ");
+  setText(row.querySelector(".sub code"), device.token);
+  const state = device.token_state !== "valid" ? tokenWords[device.token_state] : device.online ? device.preview : `offline, ${device.waiting} waiting`;
+  setText(row.querySelector(".sub span"), state ? `  ${state}` : "");
+  if (device.isFlashing) {
+    device.isFlashing = false;
+    replay(row, "flash");
+  }
+  return item;
+}
+
+byId("search").addEventListener("input", () => touch("rows"));
+
+// ------------------------------------------------------------------------------------------------------ The traffic
+
+function tone(status) {
+  if (status < 300) return "ok";
+  if (status === 410) return "gone";
+  return status < 500 ? "client" : "server";
+}
+
+function drawCounters() {
+  const counters = model.counters;
+  const entries = Object.entries(counters.answers_by_status).map(([status, count]) => [Number(status), count]);
+  const figures = [
+    ["requests", counters.requests], ["taken", counters.taken], ["unanswered", counters.unanswered],
+    ["open connections", counters.connections_open], ["connections", counters.connections_accepted], ["cancelled", counters.cancelled],
+  ];
+  const list = byId("figures");
+  if (!list.firstChild) list.append(...figures.map(([name]) => make("div", "", make("dt", "", name), make("dd", ""))));
+  figures.forEach(([, value], index) => setText(list.children[index].lastChild, numberText.format(value)));
+  setText(byId("strip-requests"), numberText.format(counters.requests));
+  setText(byId("strip-connections"), numberText.format(counters.connections_open));
+
+  byId("answers-empty").hidden = entries.length > 0;
+  byId("split").hidden = entries.length === 0;
+  byId("split").replaceChildren(...entries.map(([status, count]) => {
+    const part = make("i", `tone-${tone(status)}`);
+    part.style.flexGrow = count;
+    return part;
+  }));
+  byId("split").setAttribute("aria-label", `Answers: ${entries.map(([status, count]) => `${count} with ${status}`).join(", ")}`);
+  const total = entries.reduce((sum, [, count]) => sum + count, 0);
+  const rows = entries.map(([status, count]) =>
+    make("li", `tone-${tone(status)}`, make("i"), make("span", "", `${status}  ·  ${percent(count, total)}`), make("b", "", numberText.format(count))));
+  const reasons = Object.entries(counters.answers_by_reason).sort((a, b) => b[1] - a[1]).slice(0, 8);
+  rows.push(...reasons.map(([reason, count]) => make("li", "reason", make("span", "", reason), make("span"), make("b", "", numberText.format(count)))));
+  byId("answers").replaceChildren(...rows);
+}
+
+function percent(count, total) {
+  const value = (100 * count) / total;
+  return value > 0 && value < 0.1 ? "< 0.1 %" : `${value >= 99.95 && count < total ? "> 99.9" : value.toFixed(value < 10 || value > 99 && value < 100 ? 1 : 0)} %`;
+}
+
+let sampled = { at: 0, requests: null };
+let rate = 0;
+
+/** Counters come when they change; the rate is measured by our own clock, so that it falls when nothing comes. */
+function sample() {
+  const now = performance.now();
+  const requests = model.counters ? model.counters.requests : 0;
+  if (sampled.requests !== null && requests >= sampled.requests) {
+    const measured = ((requests - sampled.requests) * 1000) / (now - sampled.at);
+    rate = measured === 0 && rate < 1 ? 0 : rate * 0.45 + measured * 0.55;
+    model.rates.push(rate);
+    if (model.rates.length > RATE_POINTS) model.rates.shift();
+    model.peak = Math.max(model.peak, rate);
+  } else {
+    model.peak = 0;
+  }
+  if (model.counters) sampled = { at: now, requests };
+  const text = numberText.format(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate));
+  setText(byId("rate"), text);
+  setText(byId("strip-rate"), text);
+  setText(byId("peak"), model.peak >= 1 ? `peak ${numberText.format(Math.round(model.peak))}` : "");
+  drawSpark();
+}
+
+function drawSpark() {
+  const top = Math.max(4, ...model.rates) * 1.12;
+  const points = model.rates.map((value, index) => {
+    const x = 300 - (model.rates.length - 1 - index) * (300 / (RATE_POINTS - 1));
+    return `${x.toFixed(1)} ${(62 - (value / top) * 58).toFixed(1)}`;
+  });
+  if (points.length < 2) return;
+  const line = `M${points.join("L")}`;
+  byId("spark-line").setAttribute("d", line);
+  byId("spark-area").setAttribute("d", `${line}L300 64L${points[0].split(" ")[0]} 64Z`);
+}
+
+// Counts are gone after it, so it asks twice.
+byId("reset").addEventListener("click", (event) => {
+  const button = event.currentTarget;
+  if (button.dataset.armed) {
+    ask("POST", "reset");
+    model.rates = [];
+    disarm(button);
+  } else {
+    button.dataset.armed = "yes";
+    setText(button, "Really?");
+    setTimeout(disarm, 3000, button);
+  }
+});
+
+function disarm(button) {
+  delete button.dataset.armed;
+  setText(button, "Reset");
+}
+
+// ---------------------------------------------------------------------------------------------------- The scenarios
+
+async function loadScenarios() {
+  const answer = await ask("GET", "scenarios");
+  const list = answer ? (Array.isArray(answer) ? answer : answer.scenarios) : null;
+  byId("faults").hidden = !Array.isArray(list) || list.length === 0;
+  if (byId("faults").hidden) return;
+  model.scenario = answer.current ?? model.scenario;
+  byId("scenarios").replaceChildren(...list.map((entry) => {
+    const name = typeof entry === "string" ? entry : entry.name;
+    const button = make("button", "", name, entry.description ? make("small", "", entry.description) : null);
+    button.type = "button";
+    button.title = entry.description ?? "";
+    button.setAttribute("aria-pressed", String(name === model.scenario));
+    button.addEventListener("click", async () => {
+      const isSet = (await ask("PUT", "scenario", { name })) !== null;
+      setText(byId("scenario-note"), isSet ? "" : `The simulator refused "${name}".`);
+      if (isSet) model.scenario = name;
+      loadScenarios();
+    });
+    return button;
+  }));
+}
+
+// ----------------------------------------------------------------------------------------------- Clock, theme, start
+
+function tick() {
+  const now = new Date();
+  const time = now.toLocaleTimeString("en", { hour: "numeric", minute: "2-digit", hour12: false });
+  setText(byId("clock"), time);
+  setText(byId("small-clock"), time);
+  setText(byId("date"), now.toLocaleDateString("en", { weekday: "long", month: "long", day: "numeric" }));
+  for (const element of document.querySelectorAll("time[data-at]")) setText(element, ago(Number(element.dataset.at)));
+  tellStale();
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+}
+
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+let theme = null;
+try {
+  theme = localStorage.getItem("theme");
+} catch {
+  // Storage is off: the system's choice holds.
+}
+setTheme(theme ?? (darkness.matches ? "dark" : "light"));
+darkness.addEventListener("change", () => theme ?? setTheme(darkness.matches ? "dark" : "light"));
+byId("theme").addEventListener("click", () => {
+  theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  setTheme(theme);
+  try {
+    localStorage.setItem("theme", theme);
+  } catch {
+    // It holds until the page is closed.
+  }
+});
+
+tick();
+setInterval(tick, 1000);
+setInterval(sample, 500);
+drawHead();
+drawRows();
+loadScenarios();
+connect();
