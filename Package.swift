@@ -242,6 +242,7 @@ let package = Package(
         .testTarget(
             name: "APNSSimulatorTests",
             dependencies: ["APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting"],
+            exclude: ["Browser"],
             swiftSettings: settings
         ),
         .testTarget(name: "PushModelTests", dependencies: ["PushModel", "APNSWire"], swiftSettings: settings),

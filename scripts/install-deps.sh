@@ -39,6 +39,7 @@ if [ "$set_name" = test ]; then
     command_from openssl openssl
     command_from python3 python3
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    command_from chromium chromium
     command_from promtool prometheus
     command_from strace strace
     command_from tinyproxy tinyproxy

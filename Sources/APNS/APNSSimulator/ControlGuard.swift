@@ -32,7 +32,7 @@ struct ControlGuard: RouterMiddleware {
     ///
     /// A server bound to every address cannot know its names, so there it is any address in numbers: a rebound name is
     /// never one.
-    package static func isOurs(_ authority: String, boundTo host: String) -> Bool {
+    static func isOurs(_ authority: String, boundTo host: String) -> Bool {
         let name = hostName(of: authority)
         if name == "localhost" || name.hasSuffix(".localhost") || name == host.lowercased() { return true }
         guard let address = try? SocketAddress(ipAddress: name, port: 0) else { return false }

@@ -58,7 +58,8 @@ extension Device {
         }
         members.array("channels", channels.sorted()) { JSONWriter.appendString($0, to: &$1) }
         members.object("counters") { counters.write(to: &$0) }
-        members.string("preview", notifications.last.map { $0.contents.title.isEmpty ? $0.contents.body : $0.contents.title })
+        members.string(
+            "preview", notifications.last.map { $0.contents.title.isEmpty ? $0.contents.body : $0.contents.title })
     }
 }
 

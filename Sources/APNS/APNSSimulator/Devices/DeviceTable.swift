@@ -8,6 +8,11 @@ package struct DeviceTable: Sendable {
         /// Changes with every reset, and from one process to the next.
         package var epoch: UInt64
         package var version: UInt64
+
+        package init(epoch: UInt64, version: UInt64) {
+            self.epoch = epoch
+            self.version = version
+        }
     }
 
     /// What a listener has missed.

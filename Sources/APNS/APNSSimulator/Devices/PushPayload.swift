@@ -7,7 +7,12 @@ import JSONText
 package struct PushPayload: Equatable, Sendable {
     package struct Sound: Equatable, Sendable {
         package var name: String
-        package var isCritical = false
+        package var isCritical: Bool
+
+        package init(name: String, isCritical: Bool = false) {
+            self.name = name
+            self.isCritical = isCritical
+        }
     }
 
     /// The members of `aps` that concern a Live Activity.

@@ -192,16 +192,17 @@ async function ask(method, path, body) {
 
 let wokeAt = -Infinity;
 
-/** Lights the screen up for what may disturb, at most three times a second. */
+/** Lights the screen up for what may disturb, at most three times a second; a critical alert always. */
 function wake(notes, cards) {
   const loud = notes.filter((note) => note.level !== "passive");
   const spoken = loud.at(-1) ?? cards.find((card) => card.title || card.body);
-  if (!spoken || performance.now() - wokeAt < 330) return;
+  const isCritical = loud.some((note) => note.level === "critical");
+  if (!spoken || (performance.now() - wokeAt < 330 && !isCritical)) return;
   wokeAt = performance.now();
   const phone = byId("phone");
   replay(phone, "woke");
-  if (spoken.sound || spoken.level === "critical") replay(phone, "buzz");
-  if (loud.some((note) => note.level === "critical")) replay(phone, "alarm");
+  if (spoken.sound || isCritical) replay(phone, "buzz");
+  if (isCritical) replay(phone, "alarm");
   announce([appName(spoken.app), spoken.title, spoken.body].filter(Boolean).join(": "));
 }
 
@@ -254,9 +255,10 @@ function noteElement(note, extra) {
   item.dataset.key = `n${note.number}`;
   item.dataset.version = note.version;
   item.dataset.level = note.level;
-  const text = make("span", "text", make("span", "head", make("b", "", appName(note.app)), timeLabel(note.at)));
-  if (note.level === "critical") text.prepend(make("span", "level", symbol("alert"), "Critical"));
-  if (note.level === "time-sensitive") text.prepend(make("span", "level", symbol("clock"), "Time sensitive"));
+  let level = null;
+  if (note.level === "critical") level = make("span", "level", symbol("alert"), "Critical");
+  if (note.level === "time-sensitive") level = make("span", "level", symbol("clock"), "Time sensitive");
+  const text = make("span", "text", make("span", "head", make("b", "", appName(note.app)), level, timeLabel(note.at)));
   for (const part of ["title", "subtitle", "body"]) if (note[part]) text.append(make("span", part, note[part]));
   const chips = make("span", "chips");
   if (note.sound) chips.append(make("span", "", symbol("bell"), note.sound));
@@ -377,7 +379,7 @@ function share(field) {
 function fieldElement(field) {
   const part = share(field);
   const isWide = part !== null || field.value.length > 22;
-  const element = make("span", `field ${field.kind}${isWide ? " wide" : ""}`, make("small", "", fieldLabel(field.name)), make("span", ""));
+  const element = make("span", `field ${field.kind}${isWide ? " wide" : ""}${part !== null ? " share" : ""}`, make("small", "", fieldLabel(field.name)), make("span", ""));
   element.dataset.field = field.name;
   if (part !== null) element.append(make("span", "meter", make("i")));
   fillField(element, field);
@@ -581,7 +583,7 @@ function rowFor(device, there) {
   count.title = Object.entries(device.counters).filter(([, value]) => value).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ");
   setText(row.querySelector(".sub code"), device.token);
   const state = device.token_state !== "valid" ? tokenWords[device.token_state] : device.online ? device.preview : `offline, ${device.waiting} waiting`;
-  setText(row.querySelector(".sub span"), state ? `  ${state}` : "");
+  setText(row.querySelector(".sub span"), state ? ` ${state}` : "");
   if (device.isFlashing) {
     device.isFlashing = false;
     replay(row, "flash");

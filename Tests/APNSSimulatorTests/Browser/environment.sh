@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Makes the Python environment of the browser tests under .build, once for each version of requirements.txt, and prints
+# the path of its Python. The browser itself is the system's chromium: scripts/install-deps.sh --test installs it.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+wanted=$(sha256sum "$here/requirements.txt" | cut -c 1-12)
+folder="$root/.build/browser-tests-$wanted"
+
+if [ ! -e "$folder/ready" ]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" >&2
+    touch "$folder/ready"
+fi
+echo "$folder/bin/python"

@@ -1,0 +1,309 @@
+"""Looks at the phone page in a real browser while pushes arrive.
+
+Each check is a function; the first failure ends the run with a picture of what was seen. Pictures go to the folder
+GODWIT_PICTURES. Exit status 0: all held.
+"""
+
+import os
+import sys
+import time
+
+from playwright.sync_api import expect, sync_playwright
+
+from simulator import CONTROL, activity, ask, flood, push
+from showcase import showcase
+
+PICTURES = os.environ["GODWIT_PICTURES"]
+ANN = "a1b2c3d4" * 8
+BOB = "b7e6f5a4" * 8
+EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
+
+
+def alert(title, body="", **aps):
+    members = {name.replace("_", "-"): value for name, value in aps.items()}
+    return {"aps": {"alert": {"title": title, "body": body}, **members}}
+
+
+def note(page, text):
+    return page.locator("#notes .note", has_text=text)
+
+
+def row(page, text):
+    return page.locator("#rows .row", has_text=text)
+
+
+def an_empty_page_says_what_to_do(page):
+    expect(page.locator("#link-text")).to_have_text("Live")
+    expect(page.locator("#hint")).to_have_text("Waiting for a push")
+    expect(page.locator("#rows-more")).to_contain_text("first push")
+    expect(page.locator("#clock")).to_have_text(page.locator("#small-clock").inner_text())
+
+
+def a_push_appears_with_all_that_it_carries(page):
+    payload = alert("Hello", "World", badge=3, sound="chime.caf", thread_id="greetings")
+    payload["aps"]["alert"]["subtitle"] = "To the"
+    push(ANN, payload, topic="com.example.pizza")
+    shown = note(page, "Hello")
+    expect(shown.locator(".title")).to_have_text("Hello")
+    expect(shown.locator(".subtitle")).to_have_text("To the")
+    expect(shown.locator(".body")).to_have_text("World")
+    expect(shown.locator(".badge")).to_have_text("3")
+    expect(shown.locator(".head b")).to_have_text("Pizza")
+    expect(shown.locator(".chips")).to_contain_text("chime.caf")
+    expect(shown.locator(".chips")).to_contain_text("# greetings")
+    expect(shown.locator("time")).to_have_text("now")
+    expect(page.locator("#hint")).to_be_hidden()
+    expect(row(page, "Phone 1")).to_have_attribute("aria-current", "true")
+    expect(row(page, "a1b2c3d4…").locator(".count")).to_have_text("1")
+    shown.locator("button").click()
+    expect(page.locator("#detail")).to_be_visible()
+    expect(page.locator("#detail-payload")).to_contain_text('"thread-id": "greetings"')
+    page.keyboard.press("Escape")
+    expect(page.locator("#detail")).to_be_hidden()
+
+
+def levels_are_told_apart(page):
+    push(ANN, alert("Door", interruption_level="time-sensitive"))
+    expect(note(page, "Door").locator(".level")).to_have_text("Time sensitive")
+    push(ANN, alert("Fire", sound={"critical": 1, "name": "siren", "volume": 1}))
+    expect(note(page, "Fire").locator(".level")).to_have_text("Critical")
+    expect(page.locator("#phone")).to_have_class("phone woke buzz alarm")
+    push(ANN, alert("Tip", interruption_level="passive"))
+    expect(note(page, "Tip")).to_have_attribute("data-level", "passive")
+    expect(note(page, "Tip").locator(".level")).to_have_count(0)
+
+
+def a_collapse_id_replaces(page):
+    push(ANN, alert("Score 1:0"), apns_collapse_id="match")
+    expect(note(page, "Score 1:0")).to_be_visible()
+    push(ANN, alert("Score 2:0"), apns_collapse_id="match")
+    expect(note(page, "Score 2:0")).to_contain_text("replaced 1×")
+    expect(note(page, "Score 1:0")).to_have_count(0)
+
+
+def a_thread_is_a_stack_that_unfolds_by_keyboard(page):
+    for number in range(1, 4):
+        push(ANN, alert("Chat", f"line {number}", thread_id="chat"))
+    stack = page.locator("#notes .stack")
+    expect(stack).to_have_count(1)
+    expect(stack).to_contain_text("line 3")
+    expect(stack).to_contain_text("2 more")
+    stack.locator("button").focus()
+    page.keyboard.press("Enter")
+    expect(note(page, "Chat")).to_have_count(3)
+    page.get_by_role("button", name="Fold the thread chat").click()
+    expect(note(page, "Chat")).to_have_count(1)
+
+
+def a_live_activity_is_updated_in_place_and_ends(page):
+    now = int(time.time())
+    activity(ANN, "start", {"etaMinutes": 12, "status": "Baking", "progress": 0.25}, timestamp=now,
+             attributes_type="DeliveryAttributes", attributes={"order": "Order 2719"})
+    card = page.locator("#cards .card")
+    expect(card).to_contain_text("Delivery")
+    expect(card).to_contain_text("Order 2719")
+    fields = card.locator(".fields .field > span:nth-child(2)")
+    expect(fields).to_have_text(["12", "Baking", "25 %"])
+    expect(card.locator(".field small")).to_have_text(["Eta minutes", "Status", "Progress"])
+    card.evaluate("card => { card.isTheSame = true }")
+    activity(ANN, "update", {"etaMinutes": 4, "status": "On its way", "progress": 0.8}, timestamp=now + 1)
+    expect(fields).to_have_text(["4", "On its way", "80 %"])
+    assert card.evaluate("card => card.isTheSame"), "the card was made anew"
+    activity(ANN, "update", {"etaMinutes": 99, "status": "Late", "progress": 0}, timestamp=now)
+    expect(page.locator("#log .line").first).to_contain_text("ignored: older than what is shown")
+    expect(fields).to_have_text(["4", "On its way", "80 %"])
+    activity(ANN, "update", {"etaMinutes": 3, "status": "Here", "progress": 1}, timestamp=now + 2, stale_date=now - 1)
+    expect(card.locator(".state")).to_have_text("stale")
+    activity(ANN, "end", {"etaMinutes": 0, "status": "Delivered", "progress": 1}, timestamp=now + 3)
+    expect(card.locator(".state")).to_have_text("ended")
+    expect(fields).to_have_text(["0", "Delivered", "100 %"])
+
+
+def silent_pushes_are_in_the_log(page):
+    push(ANN, {"aps": {"content-available": 1}, "sync": "inbox"}, push_type="background", apns_priority="5")
+    line = page.locator("#log .line").first
+    expect(line).to_contain_text("background")
+    expect(line).to_contain_text("inbox")
+    expect(note(page, "inbox")).to_have_count(0)
+
+
+def what_a_payload_holds_stays_text(page):
+    push(ANN, alert(EVIL, EVIL, sound=EVIL, thread_id=EVIL, category=EVIL) | {EVIL: EVIL}, topic="com.example.evil")
+    shown = note(page, "onerror").first
+    expect(shown.locator(".title")).to_have_text(EVIL)
+    expect(shown.locator(".body")).to_have_text(EVIL)
+    shown.locator("button").click()
+    expect(page.locator("#detail-payload")).to_contain_text("<script>")
+    page.keyboard.press("Escape")
+    activity(ANN, "start", {EVIL: EVIL}, attributes_type=EVIL, attributes={EVIL: EVIL}, alert={"title": EVIL, "body": EVIL})
+    expect(page.locator("#cards .card").first.locator(".about")).to_have_text(EVIL)
+    push(ANN, EVIL)
+    expect(page.locator("#log .line").first).to_contain_text("<script>")
+    push(BOB, alert("x"))
+    ask(f"/devices/{BOB[:8]}", "PUT", {"name": EVIL[:40]})
+    expect(row(page, "onerror")).to_have_count(1)
+    assert page.locator("img, iframe").count() == 0, "a payload has made an element"
+    assert page.locator("script").count() == 1, "a payload has made a script"
+    assert page.evaluate("window.pwned") is None, "a payload has run"
+    ask(f"/devices/{BOB[:8]}", "PUT", {"name": "Bob's phone"})
+
+
+def a_device_that_was_offline_gets_the_newest(page):
+    page.get_by_role("button", name="Go offline").click()
+    expect(page.locator("#phone")).to_have_attribute("data-online", "false")
+    for text in ("first", "second", "third"):
+        push(ANN, alert("While away", text))
+    expect(page.locator("#parked")).to_have_text("Offline · 1 waiting")
+    expect(note(page, "While away")).to_have_count(0)
+    page.get_by_role("button", name="Go online").click()
+    expect(note(page, "While away")).to_have_count(1)
+    expect(note(page, "While away").locator(".body")).to_have_text("third")
+    expect(page.locator("#parked")).to_be_hidden()
+
+
+def an_app_that_is_removed_refuses(page):
+    page.get_by_role("button", name="Uninstall").click()
+    expect(page.locator("#notes .note")).to_have_count(0)
+    push(ANN, alert("Nobody there"), status="410")
+    expect(page.locator("#parked")).to_contain_text("Unregistered")
+    expect(page.locator("#answers")).to_contain_text("410")
+    page.get_by_role("button", name="Reinstall").click()
+    expect(page.locator("#parked")).to_be_hidden()
+    push(ANN, alert("Back again"))
+    expect(note(page, "Back again")).to_be_visible()
+
+
+def devices_are_found_and_turned_to(page):
+    page.locator("#search").fill("b7e6")
+    expect(page.locator("#rows .row")).to_have_count(1)
+    row(page, "Bob's phone").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#stage-name")).to_have_text("Bob's phone")
+    expect(page.locator("#notes .title")).to_have_text(["x"])
+    page.locator("#search").fill("nobody")
+    expect(page.locator("#rows-more")).to_contain_text("No device")
+    page.locator("#search").fill("")
+    row(page, "Phone 1").click()
+    expect(note(page, "Back again")).to_be_visible()
+    page.get_by_text("Follow newest").click()
+    page.wait_for_timeout(1600)  # pages are turned at most every 1.5 s, which is what is checked here
+    push(BOB, alert("Follow me"))
+    expect(page.locator("#stage-name")).to_have_text("Bob's phone")
+    page.get_by_text("Follow newest").click()
+    row(page, "Phone 1").click()
+
+
+def thousands_of_pushes_leave_the_page_responsive(page):
+    page.evaluate(
+        """() => {
+            window.frames = 0; window.longest = 0; let last = performance.now();
+            const step = (now) => { frames += 1; longest = Math.max(longest, now - last); last = now; requestAnimationFrame(step); };
+            requestAnimationFrame(step);
+        }"""
+    )
+    load = flood(ANN, alert("Flood", "one of thousands"), 5000)
+    answers = 0
+    while load.poll() is None:
+        page.locator("#theme").click()
+        answers += 1
+    output = load.stdout.read()
+    assert "5000 succeeded" in output, output
+    push(ANN, alert("After the flood"))
+    expect(note(page, "After the flood")).to_be_visible()
+    expect(page.locator("#notes .note")).to_have_count(30)
+    expect(page.locator("#strip-requests")).to_have_text(f"{ask('/counters')['requests']:,}")
+    size = page.evaluate("document.querySelectorAll('*').length")
+    frames, longest = page.evaluate("[window.frames, window.longest]")
+    print(f"flood: {answers} clicks taken meanwhile, {frames} frames, the longest {longest:.0f} ms, {size} elements")
+    assert size < 2000, f"{size} elements in the document"
+    assert longest < 5000, f"the page stood still for {longest:.0f} ms"
+    for number in range(150):
+        if number % 50 == 0:
+            page.locator("#clock").inner_text()
+        ask(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
+    expect(page.locator("#rows .row")).to_have_count(100)
+    expect(page.locator("#rows-more")).to_have_text("and 52 more")
+
+
+def a_reset_empties_the_page(page):
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Really?").click()
+    expect(page.locator("#rows .row")).to_have_count(0)
+    expect(page.locator("#notes .note")).to_have_count(0)
+    expect(page.locator("#strip-requests")).to_have_text("0")
+
+
+def everything_has_a_name(page):
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, [role]")].filter((element) => element.checkVisibility())
+            .filter((e) => !(e.ariaLabel || e.getAttribute("aria-labelledby") || e.textContent.trim() || e.closest("label")?.textContent.trim()))
+            .map((element) => element.outerHTML)"""
+    )
+    assert not nameless, f"without a name: {nameless}"
+
+
+def text_is_readable(page):
+    """WCAG 2.2, 1.4.3: 4.5 to 1, for the inks of both themes on the panels."""
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        for ink in ("ink", "ink-2", "ink-3", "tint", "good", "warn", "bad"):
+            ratio = page.evaluate(
+                """(ink) => {
+                    const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+                    const value = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
+                    const light = (...names) => {
+                        for (const name of names) { paint.fillStyle = value(name); paint.fillRect(0, 0, 1, 1); }
+                        return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => part / 255)
+                            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+                            .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+                    };
+                    const [low, high] = [light("ground", "panel", ink), light("ground", "panel", "tint-soft")].sort((a, b) => a - b);
+                    return (high + 0.05) / (low + 0.05);
+                }""",
+                ink,
+            )
+            assert ratio >= 4.5, f"{ink} on a panel in the {theme} theme has a contrast of {ratio:.2f}"
+
+
+CHECKS = [
+    an_empty_page_says_what_to_do, a_push_appears_with_all_that_it_carries, levels_are_told_apart, a_collapse_id_replaces,
+    a_thread_is_a_stack_that_unfolds_by_keyboard, a_live_activity_is_updated_in_place_and_ends,
+    silent_pushes_are_in_the_log, what_a_payload_holds_stays_text, a_device_that_was_offline_gets_the_newest,
+    an_app_that_is_removed_refuses, devices_are_found_and_turned_to, everything_has_a_name, text_is_readable,
+    thousands_of_pushes_leave_the_page_responsive, a_reset_empties_the_page,
+]
+
+
+def main():
+    failures = []
+    with sync_playwright() as playwright:
+        # Chromium's sandbox does not work for root, nor in most containers; it only meets our own page here.
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        page.set_default_timeout(20_000)
+        expect.set_options(timeout=20_000)
+        page.on("pageerror", lambda error: failures.append(f"the page threw: {error}"))
+        page.on("console", lambda message: failures.append(f"the console says: {message.text}")
+                if message.type == "error" and "scenario" not in message.location.get("url", "") else None)
+        page.on("request", lambda request: failures.append(f"the page asked for {request.url}")
+                if not request.url.startswith((CONTROL, "data:")) else None)
+        page.goto(f"{CONTROL}/")
+        for check in CHECKS:
+            try:
+                check(page)
+                assert not failures, failures
+                print(f"ok: {check.__name__.replace('_', ' ')}")
+            except Exception as failure:  # noqa: BLE001 - whatever it is, say which check it was
+                page.screenshot(path=f"{PICTURES}/failure.png")
+                print(f"FAILED: {check.__name__.replace('_', ' ')}: {failure}", file=sys.stderr)
+                return 1
+        page.close()
+        showcase(browser, PICTURES)
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
