@@ -211,6 +211,7 @@ import Testing
             ] {
                 for (method, path) in [
                     ("POST", "/reset"), ("PUT", "/faults"), ("DELETE", "/faults"), ("PUT", "/devices/abcd"),
+                    ("PUT", "/scenario"), ("PUT", "/settings"),
                 ] {
                     let answer = try await ask(running, method, path, [header])
                     #expect(answer.status == 403, "\(method) \(path) \(header)")

@@ -44,7 +44,7 @@ struct DeviceRoutes: Sendable {
             throw Problem(.contentTooLarge, "the body is larger than \(Self.bodyBytesMax) bytes")
         }
         let update: DeviceUpdate
-        do throws(ControlDocumentError) {
+        do throws(DeviceUpdateError) {
             update = try DeviceUpdate(json: body)
         } catch {
             throw Problem(.badRequest, error.description)

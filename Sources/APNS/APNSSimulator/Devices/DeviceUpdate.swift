@@ -1,3 +1,5 @@
+import JSONText
+
 /// What `PUT /devices/{id}` asks for; what is nil stays as it is.
 struct DeviceUpdate: Equatable {
     /// What APNs is to know of the token, in words.
@@ -37,42 +39,90 @@ struct DeviceUpdate: Equatable {
     var tokenState: TokenState?
     var channels: Set<String>?
 
-    init(json: [UInt8]) throws(ControlDocumentError) {
-        self = try ControlDocument.parse(json) { document in
-            var update = DeviceUpdate()
-            try document.object("the device") { name, document in
-                switch name {
-                case "name":
-                    update.name = try Self.text(document.string("name"), "name", 1...Self.nameBytesMax)
-                case "online": update.isOnline = try document.boolean("online")
-                case "token_state":
-                    let label = try document.string("token_state")
-                    guard let state = TokenState(rawValue: label) else {
-                        let labels = TokenState.allCases.map(\.rawValue).joined(separator: ", ")
-                        throw ControlDocumentError("token_state must be one of \(labels)")
-                    }
-                    update.tokenState = state
-                case "channels":
-                    var channels: Set<String> = []
-                    try document.array("channels", countMax: Device.channelsMax) { index, document in
-                        let place = "channels[\(index)]"
-                        channels.insert(try Self.text(document.string(place), place, 1...Self.channelBytesMax))
-                    }
-                    update.channels = channels
-                default: return false
-                }
-                return true
+    /// Reads the members of an object; unknown ones are mistakes.
+    init(json: [UInt8]) throws(DeviceUpdateError) {
+        do {
+            self = try json.withUnsafeBytes { bytes in
+                var document = DeviceUpdateReader(bytes)
+                return try document.update()
             }
-            return update
+        } catch let error as DeviceUpdateError {
+            throw error
+        } catch {
+            throw DeviceUpdateError(description: "not the JSON that is wanted: \(error)")
         }
     }
 
-    private init() {}
+    fileprivate init() {}
+}
 
-    private static func text(_ text: String, _ place: String, _ bytes: ClosedRange<Int>) throws -> String {
+/// Why an update was refused: one sentence that names the member.
+struct DeviceUpdateError: Error, Equatable, CustomStringConvertible {
+    let description: String
+}
+
+private struct DeviceUpdateReader {
+    private var reader: JSONReader
+
+    init(_ bytes: UnsafeRawBufferPointer) {
+        reader = JSONReader(bytes)
+    }
+
+    mutating func update() throws -> DeviceUpdate {
+        var update = DeviceUpdate()
+        try expect(.object, "the device", "an object")
+        try reader.enterObject()
+        var isFirst = true
+        while let key = try reader.nextKey(isFirst: isFirst) {
+            isFirst = false
+            let name = reader.text(key)
+            switch name {
+            case "name": update.name = try text(name, 1...DeviceUpdate.nameBytesMax)
+            case "online":
+                try expect(.boolean, name, "true or false")
+                update.isOnline = try reader.readBoolean()
+            case "token_state": update.tokenState = try tokenState(name)
+            case "channels": update.channels = try channels(name)
+            default: throw DeviceUpdateError(description: "the device has an unknown member \"\(name)\"")
+            }
+        }
+        try reader.finish()
+        return update
+    }
+
+    private mutating func tokenState(_ place: String) throws -> DeviceUpdate.TokenState {
+        guard let state = DeviceUpdate.TokenState(rawValue: try text(place, 0...64)) else {
+            let labels = DeviceUpdate.TokenState.allCases.map(\.rawValue).joined(separator: ", ")
+            throw DeviceUpdateError(description: "\(place) must be one of \(labels)")
+        }
+        return state
+    }
+
+    private mutating func channels(_ place: String) throws -> Set<String> {
+        try expect(.array, place, "an array")
+        try reader.enterArray()
+        var (channels, count) = (Set<String>(), 0)
+        while try reader.nextElement(isFirst: count == 0) {
+            guard count < Device.channelsMax else {
+                throw DeviceUpdateError(description: "\(place) has more than \(Device.channelsMax) elements")
+            }
+            channels.insert(try text("\(place)[\(count)]", 1...DeviceUpdate.channelBytesMax))
+            count += 1
+        }
+        return channels
+    }
+
+    private mutating func text(_ place: String, _ bytes: ClosedRange<Int>) throws -> String {
+        try expect(.string, place, "a string")
+        let text = reader.text(try reader.readString())
         guard bytes.contains(text.utf8.count) else {
-            throw ControlDocumentError("\(place) must have \(bytes.lowerBound) to \(bytes.upperBound) bytes")
+            throw DeviceUpdateError(
+                description: "\(place) must have \(bytes.lowerBound) to \(bytes.upperBound) bytes")
         }
         return text
+    }
+
+    private mutating func expect(_ kind: JSONReader.Kind, _ place: String, _ what: String) throws {
+        guard try reader.peekKind() == kind else { throw DeviceUpdateError(description: "\(place) must be \(what)") }
     }
 }

@@ -42,7 +42,6 @@ const model = {
   counters: null,
   rates: [],
   peak: 0,
-  scenario: null,
 };
 const dirty = new Set();
 let isDrawing = false;
@@ -174,12 +173,10 @@ async function fetchScreen(id) {
   });
 }
 
-/** @returns the answer, or null when there is none of use. */
+/** @returns the answer, or null when there is none of use. A body that is text goes as it is. */
 async function ask(method, path, body) {
   try {
-    const answer = await fetch(path, {
-      method, headers: body ? { "content-type": "application/json" } : {}, body: body && JSON.stringify(body),
-    });
+    const answer = await fetch(path, { method, body: typeof body === "object" ? JSON.stringify(body) : body });
     if (!answer.ok) return null;
     const text = await answer.text();
     return text ? JSON.parse(text) : {};
@@ -301,6 +298,7 @@ function drawScreen() {
   byId("log-empty").hidden = model.lines.size > 0;
   const hint = byId("hint");
   hint.hidden = model.notes.size + model.cards.size > 0;
+  byId("phone").classList.toggle("full", notes.length + 2 * model.cards.size > 3);
   setText(hint, device ? "No notifications" : "Waiting for a push");
   tellStale();
 }
@@ -408,11 +406,10 @@ function cardFor(card) {
     const isFirst = !item;
     const button = make(
       "button", "",
-      make("span", "head", appIcon(card.app), make("b", ""), make("span", "state")),
+      make("span", "head", appIcon(card.app), make("b", ""), make("span", "pushes"), make("span", "state")),
       make("span", "said"), make("span", "about"), make("span", "fields", ...card.state.map(fieldElement)), make("span", "foot"),
     );
     button.type = "button";
-    for (const name of ["said", "about"]) button.querySelector(`.${name}`).style.display = "block";
     item = make("li", "card", button);
     item.names = names;
     item.dataset.key = `a${card.number}`;
@@ -424,13 +421,13 @@ function cardFor(card) {
   setText(find(".head b"), appName(card.app) + (card.type ? ` · ${card.type.replace(/Attributes$/, "")}` : ""));
   setText(find(".said"), [card.title, card.body].filter(Boolean).join(": "));
   setText(find(".about"), card.attributes.map((field) => field.value).join(" · "));
-  for (const name of ["said", "about"]) find(`.${name}`).hidden = !find(`.${name}`).textContent;
+  for (const name of ["said", "about", "foot"]) find(`.${name}`).hidden = !find(`.${name}`).textContent;
   for (const field of card.state) {
     const element = [...find(".fields").children].find((candidate) => candidate.dataset.field === field.name);
     if (element) fillField(element, field);
   }
-  const updates = `${numberText.format(card.updates)} ${card.updates === 1 ? "push" : "pushes"}`;
-  setText(find(".foot"), [updates, card.channel ? `channel ${card.channel}` : ""].filter(Boolean).join(" · "));
+  setText(find(".pushes"), `${numberText.format(card.updates)} ${card.updates === 1 ? "push" : "pushes"}`);
+  setText(find(".foot"), card.channel ? `channel ${card.channel}` : "");
   return item;
 }
 
@@ -499,9 +496,10 @@ function drawHead() {
     parked.hidden = true;
     return;
   }
-  const facts = [device.token, device.app, `${numberText.format(device.counters.received)} received`];
+  byId("stage-facts").title = device.app ?? "";
+  const facts = [device.token, `${numberText.format(device.counters.received)} received`];
   if (device.counters.refused) facts.push(`${numberText.format(device.counters.refused)} refused`);
-  setText(byId("stage-facts"), facts.filter(Boolean).join(" · "));
+  setText(byId("stage-facts"), facts.join(" · "));
   const isInstalled = device.token_state === "valid";
   let words = "";
   if (!isInstalled) words = `${device.last_reason || tokenWords[device.token_state]}${device.counters.refused ? ` · ${numberText.format(device.counters.refused)} refused` : ""}`;
@@ -692,22 +690,20 @@ function disarm(button) {
 
 // ---------------------------------------------------------------------------------------------------- The scenarios
 
+/** The ready scenarios; the panel stays away where there are none. */
 async function loadScenarios() {
-  const answer = await ask("GET", "scenarios");
-  const list = answer ? (Array.isArray(answer) ? answer : answer.scenarios) : null;
+  const list = await ask("GET", "scenarios");
   byId("faults").hidden = !Array.isArray(list) || list.length === 0;
   if (byId("faults").hidden) return;
-  model.scenario = answer.current ?? model.scenario;
-  byId("scenarios").replaceChildren(...list.map((entry) => {
-    const name = typeof entry === "string" ? entry : entry.name;
-    const button = make("button", "", name, entry.description ? make("small", "", entry.description) : null);
+  const current = (await ask("GET", "scenario"))?.name ?? null;
+  byId("scenarios").replaceChildren(...list.map(({ name, description }) => {
+    const button = make("button", "", name, description ? make("small", "", description) : null);
     button.type = "button";
-    button.title = entry.description ?? "";
-    button.setAttribute("aria-pressed", String(name === model.scenario));
+    button.title = description ?? "";
+    button.setAttribute("aria-pressed", String(name === current));
     button.addEventListener("click", async () => {
-      const isSet = (await ask("PUT", "scenario", { name })) !== null;
-      setText(byId("scenario-note"), isSet ? "" : `The simulator refused "${name}".`);
-      if (isSet) model.scenario = name;
+      const isDone = name === current ? await ask("DELETE", "scenario") : await ask("PUT", "scenario", name);
+      setText(byId("scenario-note"), isDone ? "" : `The simulator did not take "${name}".`);
       loadScenarios();
     });
     return button;
