@@ -37,13 +37,13 @@ final class BenchSetup: Sendable {
         }
     }
 
-    func startSimulator(latencyMilliseconds: Int = 0) async throws -> SimulatorServer {
+    func startSimulator(roundTripMilliseconds: Int = 0) async throws -> SimulatorServer {
         let directory = "\(folder)/simulator"
         let process = try BenchProcess(
             BenchProcess.godwit,
             [
                 "simulate", "--fast", "--port", "0", "--control-port", "0", "--directory", directory,
-                "--latency", "\(latencyMilliseconds)",
+                "--latency", "\(roundTripMilliseconds)",
             ]
         )
         let line = try await process.waitForLine(containing: "simulator: APNs on")
@@ -103,6 +103,35 @@ final class BenchSetup: Sendable {
             try BenchProcess.find("nghttpd"),
             ["-a", "127.0.0.1", "-n", "1", "-m", "1000", "-d", documents, "\(port)", key, certificate]
         )
+        try await Self.waitForPort(port)
+        return PlainServer(process: process, port: port)
+    }
+
+    /// nginx, which answers 200 before it has read the body, and resets each stream after its answer.
+    func startNginx(certificate: String, key: String) async throws -> PlainServer {
+        let port = try Self.freePort()
+        let configuration = """
+            daemon off;
+            error_log stderr;
+            pid \(folder)/nginx.pid;
+            events { worker_connections 1024; }
+            http {
+              access_log off;
+              client_body_temp_path \(folder)/nginx-body;
+              proxy_temp_path \(folder)/nginx-proxy;
+              fastcgi_temp_path \(folder)/nginx-fastcgi;
+              uwsgi_temp_path \(folder)/nginx-uwsgi;
+              scgi_temp_path \(folder)/nginx-scgi;
+              server {
+                listen 127.0.0.1:\(port) ssl http2;
+                ssl_certificate \(certificate);
+                ssl_certificate_key \(key);
+                location / { return 200; }
+              }
+            }
+            """
+        let file = try write(Array(configuration.utf8), to: "nginx.conf")
+        let process = try BenchProcess(try BenchProcess.find("nginx"), ["-c", file, "-e", "stderr"])
         try await Self.waitForPort(port)
         return PlainServer(process: process, port: port)
     }

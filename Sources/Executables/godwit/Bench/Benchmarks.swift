@@ -8,25 +8,31 @@ struct Benchmarks {
     let scale: Double
     let progress: @Sendable (String) -> Void
 
-    static let names = ["client-simulator", "client-nghttpd", "bulk-accept", "whole-path-bulk", "single-route"]
+    /// Those that run unless one is asked for by name.
+    static let standard = ["client-simulator", "client-nghttpd", "bulk-accept", "whole-path-bulk", "single-route"]
+    /// All of them. The others take minutes.
+    static let names = standard + ["far-50ms", "far-150ms", "soak"]
 
-    func run(_ name: String) async throws -> BenchResult {
+    func run(_ name: String) async throws -> [BenchResult] {
         switch name {
-        case "client-simulator": try await clientAgainstSimulator()
-        case "client-nghttpd": try await clientAgainstNghttpd()
-        case "bulk-accept": try await bulkAccept()
-        case "whole-path-bulk": try await wholePathBulk()
-        case "single-route": try await singleRoute()
+        case "client-simulator": [try await clientAgainstSimulator()]
+        case "client-nghttpd": [try await clientAgainstNghttpd()]
+        case "bulk-accept": [try await bulkAccept()]
+        case "whole-path-bulk": [try await wholePathBulk()]
+        case "single-route": [try await singleRoute()]
+        case "far-50ms": [try await farAway(name, roundTripMilliseconds: 50)]
+        case "far-150ms": [try await farAway(name, roundTripMilliseconds: 150)]
+        case "soak": try await soak()
         default: throw BenchError("there is no benchmark \(name); there are \(Self.names.joined(separator: ", "))")
         }
     }
 
-    private func scaled(_ count: Int) -> Int { max(2_000, Int(Double(count) * scale) / 1000 * 1000) }
+    func scaled(_ count: Int) -> Int { max(2_000, Int(Double(count) * scale) / 1000 * 1000) }
 
     // MARK: The APNs client
 
     /// Distinct device tokens in the client benchmarks; each push has an id of its own.
-    private static let tokens = 1000
+    static let tokens = 1000
 
     private func clientAgainstSimulator() async throws -> BenchResult {
         let simulator = try await setup.startSimulator()
@@ -49,7 +55,7 @@ struct Benchmarks {
         )
     }
 
-    private func makeCertificate() async throws -> (file: String, key: String) {
+    func makeCertificate() async throws -> (file: String, key: String) {
         let (file, key) = ("\(setup.folder)/server.pem", "\(setup.folder)/server.key")
         let openssl = try BenchProcess(
             try BenchProcess.find("openssl"),
@@ -74,16 +80,9 @@ struct Benchmarks {
         var pairs: [(ours: ClientWorker.Report, yardstick: H2Load.Measurement)] = []
         for round in 1...3 {
             progress("\(name): round \(round) of 3")
-            var arguments = [
-                "bench-client", "--port", "\(port)", "--ca-file", caFile, "--pushes", "\(pushes)", "--tokens",
-                "\(Self.tokens)",
-            ]
-            if let keyFile { arguments += ["--key-file", keyFile] }
-            let worker = try BenchProcess(BenchProcess.godwit, arguments)
-            guard try await worker.waitForExit() == 0,
-                let line = worker.text.split(separator: "\n").last(where: { $0.hasPrefix("{") })
-            else { throw BenchError("the client under test failed:\n\(worker.text.suffix(1500))") }
-            let ours = try JSONDecoder().decode(ClientWorker.Report.self, from: Data(line.utf8))
+            let ours = try await runWorker(
+                port: port, caFile: caFile, keyFile: keyFile, pushes: pushes, tokens: Self.tokens, more: []
+            )
             let yardstick = try await H2Load(
                 url: "", requests: pushes, connections: 1, streams: 1000, bodyFile: body, urlFile: urlFile,
                 headers: headers
@@ -100,6 +99,21 @@ struct Benchmarks {
             peakResidentMiB: middle.ours.peakResidentMiB, ratioToYardstick: Self.ratio(middle),
             remark: String(format: "h2load: %.0f/s", middle.yardstick.rate)
         )
+    }
+
+    /// Runs the client under test in a process of its own.
+    func runWorker(
+        port: Int, caFile: String, keyFile: String?, pushes: Int, tokens: Int, more: [String]
+    ) async throws -> ClientWorker.Report {
+        var arguments = [
+            "bench-client", "--port", "\(port)", "--ca-file", caFile, "--pushes", "\(pushes)", "--tokens", "\(tokens)",
+        ]
+        if let keyFile { arguments += ["--key-file", keyFile] }
+        let worker = try BenchProcess(BenchProcess.godwit, arguments + more)
+        guard try await worker.waitForExit() == 0,
+            let line = worker.text.split(separator: "\n").last(where: { $0.hasPrefix("{") })
+        else { throw BenchError("the client under test failed:\n\(worker.text.suffix(1500))") }
+        return try JSONDecoder().decode(ClientWorker.Report.self, from: Data(line.utf8))
     }
 
     private static func ratio(_ pair: (ours: ClientWorker.Report, yardstick: H2Load.Measurement)) -> Double {
