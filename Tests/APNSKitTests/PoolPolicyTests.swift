@@ -154,6 +154,17 @@ private struct Rehearsal {
         for _ in 0..<3 { #expect(rate.take(now: now) == nil) }
         #expect(rate.take(now: now) != nil)
     }
+
+    @Test func `a place that is given back can be taken, and no more than there are`() {
+        var rate = ConnectRate(burst: 1)
+        let now = NIODeadline.uptimeNanoseconds(1)
+        #expect(rate.take(now: now) == nil)
+        rate.giveBack()
+        #expect(rate.take(now: now) == nil)
+        for _ in 0..<3 { rate.giveBack() }
+        #expect(rate.take(now: now) == nil)
+        #expect(rate.take(now: now) != nil)
+    }
 }
 
 @Suite struct `Connection journal` {

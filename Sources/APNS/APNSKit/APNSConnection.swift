@@ -91,6 +91,9 @@ final class APNSConnection {
         return max(streams, journal.windowUse(now: Int(session.connectionSendWindow)))
     }
 
+    /// Pushes answered here.
+    var answered: UInt64 { journal.answered }
+
     /// From the write of a push to its answer, as a rule; nil before the first.
     var answerTime: TimeAmount? { journal.answerTime }
 

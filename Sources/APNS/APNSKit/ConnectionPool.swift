@@ -182,6 +182,7 @@ final class ConnectionPool {
         guard let place = ready.firstIndex(where: { $0 === connection }) else { return }
         draining.append(ready.remove(at: place))
         if !connection.wasOfUse { reconnect.failed() }
+        if connection.answered >= ConnectRate.usefulAnswers { rate.giveBack() }
     }
 
     /// A connection is gone, or could not be made.

@@ -30,6 +30,8 @@ package struct ReconnectPolicy {
 /// denial of service (Apple, "Establishing a connection to APNs"). A token bucket; pure.
 package struct ConnectRate {
     package static let perSecond = 4.0
+    /// Who has answered so many pushes has not been opened in vain.
+    package static let usefulAnswers: UInt64 = 500
 
     private let capacity: Double
     private var level: Double
@@ -53,6 +55,9 @@ package struct ConnectRate {
         level -= 1
         return nil
     }
+
+    /// A connection has done so much that its end is no abuse: its place is given back.
+    package mutating func giveBack() { level = min(capacity, level + 1) }
 }
 
 extension TimeAmount {
