@@ -23,8 +23,7 @@ struct Dialer {
         _ handler: some ChannelHandler, isWanted: @escaping () -> Bool, failed: @escaping (any Error) -> Void
     ) {
         let (host, port) = proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
-        // The host is looked up anew each time, so that load spreads over Apple's servers. The handlers are added
-        // afterwards: the bootstrap may try several addresses at once, with a channel each.
+        // The handlers are added afterwards: the bootstrap may try several addresses at once, with a channel each.
         bootstrap().connect(host: host, port: port).assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error): failed(error)
@@ -80,6 +79,7 @@ struct Dialer {
 
     private func bootstrap() -> ClientBootstrap {
         let bootstrap = ClientBootstrap(group: eventLoop)
+            .resolver(ShufflingResolver(eventLoop: eventLoop))
             .connectTimeout(timeout)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: .init(low: 64 * 1024, high: 256 * 1024))
