@@ -45,7 +45,7 @@ package final class ShufflingResolver: Resolver, Sendable {
         hints.ai_protocol = CInt(IPPROTO_TCP)
         var list: UnsafeMutablePointer<addrinfo>?
         guard getaddrinfo(host, String(port), &hints, &list) == 0 else {
-            throw SocketAddressError.UnknownHost(host: host, port: port)
+            throw LookUpFailed()
         }
         // SAFETY: on success `list` is the head of a chain that is ours until it is freed below; each element's address
         // has the type that its family says.
@@ -70,3 +70,6 @@ package final class ShufflingResolver: Resolver, Sendable {
         return addresses
     }
 }
+
+/// The name has no address of the family that was asked for.
+private struct LookUpFailed: Error {}
