@@ -37,7 +37,7 @@ enum DevicePushes {
         #expect(payload.badge == 3 && payload.sound == .init(name: "chime.caf"))
         #expect(payload.threadID == "t" && payload.category == "c")
         #expect(payload.interruptionLevel == "time-sensitive")
-        #expect(payload.hasAlert && payload.isContentAvailable)
+        #expect(payload.hasAlert)
     }
 
     @Test func `keys of translations are shown with their arguments`() throws {

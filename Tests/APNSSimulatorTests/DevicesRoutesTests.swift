@@ -177,8 +177,21 @@ import Testing
             try await waitUntil("the beginning") { curl.text().contains("event: counters") }
             _ = try await running.push(headers: headers)
             try await waitUntil("the push") { curl.text().contains(#""id":"phone-1""#) }
+            let before = curl.text().count
+            _ = try await running.ask(
+                "PUT", "/tokens/\(RunningSimulator.deviceToken)", body: #"{"state":"expired","timestamp":5}"#)
+            try await waitUntil("the token's state") { curl.text().dropFirst(before).contains(#""expired""#) }
             try await curl.kill()
         }
+    }
+
+    @Test func `it ends when the simulator does`() async throws {
+        var curl: ChildProcess?
+        try await RunningSimulator.with { running in
+            curl = try ChildProcess("curl", ["-sSN", "--max-time", "60", running.control("/events")])
+            try await waitUntil("the beginning") { curl?.text().contains("event: counters") == true }
+        }
+        #expect(try await curl?.waitForExit() == .status(0), "\(curl?.text(.error) ?? "")")
     }
 }
 

@@ -98,6 +98,7 @@ final class SimulatorState: Sendable {
             if state != nil, states[token] == nil, states.count >= Self.tokenStatesMax { return false }
             states[token] = state
             hasTokenStates.store(!states.isEmpty, ordering: .relaxed)
+            devices.touched(token)
             return true
         }
     }

@@ -46,8 +46,6 @@ package struct DeviceTable: Sendable {
         cursor = Cursor(epoch: epoch, version: 0)
     }
 
-    package var count: Int { slots.count }
-
     // MARK: Changing
 
     /// Changes the device of `token`, which is made if there is none.

@@ -42,7 +42,6 @@ package struct PushPayload: Equatable, Sendable {
     package var category = ""
     /// `passive`, `active`, `time-sensitive` or `critical`; any other text is `active`.
     package var interruptionLevel = "active"
-    package var isContentAvailable = false
     package var activity = Activity()
 
     /// - Returns: nil when `json` is no JSON object.
@@ -109,7 +108,6 @@ private struct PayloadReader {
             case "interruption-level":
                 let level = try reader.string() ?? ""
                 payload.interruptionLevel = Self.levels.contains(level) ? level : "active"
-            case "content-available": payload.isContentAvailable = try reader.integer() == 1
             default: try reader.activity(name, &payload.activity)
             }
         }

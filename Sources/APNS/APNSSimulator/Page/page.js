@@ -479,6 +479,7 @@ function showDetail(item) {
 
 // --------------------------------------------------------------------------------------------------- The device
 
+const counterWords = { activity_pushes: "Live Activity" };
 const tokenWords = {
   unregistered: "app removed", expired: "token expired", "wrong-environment": "wrong environment", "wrong-topic": "wrong topic",
 };
@@ -497,9 +498,10 @@ function drawHead() {
     return;
   }
   byId("stage-facts").title = device.app ?? "";
-  const facts = [device.token, `${numberText.format(device.counters.received)} received`];
-  if (device.counters.refused) facts.push(`${numberText.format(device.counters.refused)} refused`);
-  setText(byId("stage-facts"), facts.join(" · "));
+  const counted = Object.entries(device.counters).filter(([name, count]) => count && name !== "delivered");
+  setText(byId("stage-facts"), [device.token, ...counted.map(([name, count]) => `${numberText.format(count)} ${counterWords[name] ?? name}`)].join(" · "));
+  const badges = Object.entries(device.badges).map(([app, badge]) => `${appName(app)} ${badge}`);
+  setText(byId("badges"), badges.length ? `Badges: ${badges.join(", ")}` : "");
   const isInstalled = device.token_state === "valid";
   let words = "";
   if (!isInstalled) words = `${device.last_reason || tokenWords[device.token_state]}${device.counters.refused ? ` · ${numberText.format(device.counters.refused)} refused` : ""}`;
