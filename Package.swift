@@ -182,10 +182,8 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ] + nio,
             path: "Sources/APNS/APNSSimulator",
-            // The phone page is part of the program, so that one file is all there is to copy.
-            resources: [
-                .embedInCode("Page/page.html"), .embedInCode("Page/page.css"), .embedInCode("Page/page.js"),
-            ],
+            // Compiled in from PageText.swift.
+            exclude: ["Page/page.html", "Page/page.css", "Page/page.js"],
             swiftSettings: settings
         ),
         .target(

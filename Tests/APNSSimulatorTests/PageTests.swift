@@ -19,7 +19,7 @@ import Testing
         try await RunningSimulator.with { running in
             let answer = try await running.ask("GET", path)
             #expect(answer.status == 200)
-            #expect(answer.body == text, "the program was built from other files")
+            #expect(answer.body == text, "run scripts/embed-page.sh and build again")
             #expect(answer.headers["content-type"] == "\(type); charset=utf-8")
             #expect(answer.headers["x-content-type-options"] == "nosniff")
             #expect(answer.headers["cross-origin-resource-policy"] == "same-origin")

@@ -4,7 +4,7 @@ import time
 
 from playwright.sync_api import expect
 
-from simulator import CONTROL, activity, ask, push
+from simulator import CONTROL, activity, ask, flood, push
 
 ADA = "a1b2c3d4" * 8
 OTHERS = [
@@ -24,6 +24,15 @@ def prepare():
     push("cf" * 32, {"aps": {"alert": "Anybody there?"}}, topic="com.example.travel", status="410")
     push(ADA, {"aps": {"alert": {"title": "Weekly review", "body": "Nothing urgent."}}}, topic="com.example.notes")
     ask("/devices/a1b2c3d4", "PUT", {"name": "Ada’s iPhone"})
+
+
+def load(page):
+    """Some traffic for the sparkline, to a phone of its own."""
+    token = "5e" * 32
+    for count in (150, 400, 300, 700, 500, 900, 650, 800):
+        flood(token, {"aps": {"alert": {"title": "Load test", "body": "One of many."}}}, count).wait()
+        page.wait_for_timeout(400)
+    ask("/devices/5e5e5e5e", "PUT", {"name": "Load test"})
 
 
 def play(page):
@@ -56,9 +65,11 @@ def showcase(browser, folder):
             page.goto(f"{CONTROL}/")
             page.locator("#rows .row", has_text="Ada").click()
             expect(page.locator("#stage-name")).to_have_text("Ada’s iPhone")
+            if size == "desktop":
+                load(page)
             play(page)
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"the page is {wide} wide on a screen of {width}"
-            page.wait_for_timeout(2500)  # what moves has come to rest, the sparkline has a shape
+            page.wait_for_timeout(1500)  # what moves has come to rest, the sparkline has a shape
             page.screenshot(path=f"{folder}/{size}-{theme}.png", full_page=size == "mobile")
             page.close()

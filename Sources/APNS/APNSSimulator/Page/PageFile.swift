@@ -6,12 +6,12 @@ struct PageFile: Sendable {
     /// Where it is served.
     let path: String
     let contentType: String
-    let bytes: [UInt8]
+    let text: String
 
     static let all = [
-        PageFile(path: "/", contentType: "text/html; charset=utf-8", bytes: PackageResources.page_html),
-        PageFile(path: "/page.css", contentType: "text/css; charset=utf-8", bytes: PackageResources.page_css),
-        PageFile(path: "/page.js", contentType: "text/javascript; charset=utf-8", bytes: PackageResources.page_js),
+        PageFile(path: "/", contentType: "text/html; charset=utf-8", text: PageText.html),
+        PageFile(path: "/page.css", contentType: "text/css; charset=utf-8", text: PageText.css),
+        PageFile(path: "/page.js", contentType: "text/javascript; charset=utf-8", text: PageText.js),
     ]
 
     /// Payloads are anybody's: whatever one holds, the page runs its own script, asks its own server, and goes nowhere.
@@ -24,7 +24,7 @@ struct PageFile: Sendable {
         Response(
             status: .ok,
             headers: [.contentType: contentType, .cacheControl: "no-cache", .contentSecurityPolicy: Self.policy],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text))
         )
     }
 }
