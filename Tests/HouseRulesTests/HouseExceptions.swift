@@ -10,6 +10,7 @@ enum HouseExceptions {
 
     /// Where a clock is read.
     static let clocks: [String: String] = [
+        "Sources/APNS/APNSKit/ProcessorTime.swift": "reads how much processor a thread has used, not the time",
         "Sources/APNS/APNSSimulator/SimulatorAuthority.swift": "a certificate is valid from now on",
         "Sources/APNS/APNSSimulator/SystemTime.swift": "the simulator's wall clock, handed to all that needs it",
         "Sources/Push/PushAccept/BatchCommitter.swift": "measures the time of a write for the metrics; decides nothing",

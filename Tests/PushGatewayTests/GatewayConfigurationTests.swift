@@ -39,17 +39,66 @@ import Testing
         #expect(configuration.storePath == "/etc/godwit/data")
         let shop = try #require(configuration.apps.first)
         #expect(shop.name == "shop" && shop.bundleID == "com.example.shop" && shop.environment == .sandbox)
-        #expect(shop.key == .init(file: "/etc/godwit/keys/AuthKey.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
+        #expect(
+            shop.credential
+                == .key(.init(file: "/etc/godwit/keys/AuthKey.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
+        )
         #expect(shop.endpoint == .init(host: "localhost", port: 8443, caFile: "/etc/ca.pem"))
         let news = try #require(configuration.apps.last)
         #expect(news.name == "com.example.news" && news.environment == .production && news.endpoint == nil)
-        #expect(news.key.file == "/keys/other.p8")
+        #expect(
+            news.credential == .key(.init(file: "/keys/other.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
+        )
         #expect(configuration.delivery.policy.retryBase == .milliseconds(250))
         #expect(configuration.delivery.policy.retryCap == .seconds(120))
         #expect(configuration.delivery.policy.attemptsMax == 7)
         #expect(configuration.delivery.policy.lifetime == .seconds(48 * 3600))
         #expect(configuration.delivery.requestTimeout == .seconds(5))
         #expect(configuration.logLevel == "debug")
+    }
+
+    @Test func `an app may have a certificate in place of a key, and the way may lead through a proxy`() throws {
+        let configuration = try Self.parse(
+            """
+            apps:
+              - bundle_id: com.example.one
+                certificate: {p12_file: one.p12, password_file: one.password}
+              - bundle_id: com.example.two
+                certificate: {file: /two.pem, key_file: two.key}
+            apns:
+              connections_max: 8
+              proxy: {host: proxy.example.com, port: 8080, user: godwit, password_file: proxy.password}
+            """
+        )
+        var one = GatewayConfiguration.Certificate()
+        one.p12File = "/etc/godwit/one.p12"
+        one.passwordFile = "/etc/godwit/one.password"
+        var two = GatewayConfiguration.Certificate()
+        two.certificateFile = "/two.pem"
+        two.keyFile = "/etc/godwit/two.key"
+        #expect(configuration.apps.map(\.credential) == [.certificate(one), .certificate(two)])
+        #expect(configuration.connectionsMax == 8)
+        #expect(
+            configuration.proxy
+                == .init(
+                    host: "proxy.example.com", port: 8080, user: "godwit", passwordFile: "/etc/godwit/proxy.password"
+                )
+        )
+    }
+
+    @Test func `one credential an app, and a whole one`() {
+        func app(_ lines: String) -> String { "apps: [{bundle_id: com.example.one, \(lines)}]" }
+        #expect(Self.problems(app("environment: sandbox")) == ["apps[0].key or apps[0].certificate is missing"])
+        #expect(
+            Self.problems(app("key: {file: a, key_id: ABCDE12345, team_id: TEAM123456}, certificate: {p12_file: a}"))
+                == ["only one of apps[0].key or apps[0].certificate may be there"]
+        )
+        for half in ["file: a", "key_file: b", "file: a, key_file: b, p12_file: c", "password_file: d"] {
+            #expect(
+                Self.problems(app("certificate: {\(half)}"))
+                    == ["app \"com.example.one\": certificate needs p12_file, or file and key_file"]
+            )
+        }
     }
 
     @Test func `an unknown key is named with its line`() {

@@ -29,7 +29,7 @@ package final class Gateway: Sendable {
     package static func open(_ configuration: GatewayConfiguration, logger: Logger) throws -> Gateway {
         let problems = configuration.problems()
         guard problems.isEmpty else { throw ConfigurationError(file: "the configuration", problems: problems) }
-        let clients = try makeClients(configuration, logger: logger)
+        let clients = try GatewayClients.make(configuration, logger: logger)
         let store = try SQLiteBackend.open(folder: configuration.storePath, logger: logger)
         return Gateway(configuration, store: store, clients: clients, logger: logger)
     }
@@ -54,29 +54,6 @@ package final class Gateway: Sendable {
             handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems },
             wallClock: QueueClock.system.wall, logger: logger
         )
-    }
-
-    /// One client for each app: a connection never mixes teams, and one app's fault never stops another's pushes.
-    private static func makeClients(
-        _ configuration: GatewayConfiguration, logger: Logger
-    ) throws -> [AppID: APNSClient] {
-        var clients: [AppID: APNSClient] = [:]
-        for app in configuration.apps {
-            do {
-                let key = try ProviderTokenKey(file: app.key.file, keyID: app.key.keyID, teamID: app.key.teamID)
-                var client = APNSClientConfiguration(
-                    endpoint: app.apnsEndpoint, credential: .token(ProviderTokenSource(key: key))
-                )
-                if let file = app.endpoint?.caFile { client.trustRoots = .file(file) }
-                client.logger = logger
-                clients[AppID(app.name)] = try APNSClient(
-                    configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton
-                )
-            } catch {
-                throw ConfigurationError(file: "app \"\(app.name)\"", problems: ["\(error)"])
-            }
-        }
-        return clients
     }
 
     // MARK: Running

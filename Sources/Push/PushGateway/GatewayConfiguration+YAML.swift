@@ -10,8 +10,10 @@ extension GatewayConfiguration {
     /// - `listen.host` (127.0.0.1), `listen.port` (8025; 0 takes a free one)
     /// - `store.path` (godwit-data), relative to the file's folder
     /// - `apps[]`: `bundle_id` (required), `name` (the bundle ID), `environment` (production)
-    /// - `apps[].key`: `file`, `key_id`, `team_id` (required)
+    /// - `apps[].key`: `file`, `key_id`, `team_id`
+    /// - `apps[].certificate` in its place: `p12_file`, or `file` and `key_file`; `password_file`
     /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
+    /// - `apns`: `connections_max` (64), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
     /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
     ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (15s)
     /// - `log.level` (info)
@@ -64,7 +66,8 @@ extension GatewayConfiguration {
         storePath = resolved(storePath)
         reader.list("apps") { item in
             var app = App(
-                name: "", bundleID: "", environment: .production, key: Key(file: "", keyID: "", teamID: "")
+                name: "", bundleID: "", environment: .production,
+                credential: .key(Key(file: "", keyID: "", teamID: ""))
             )
             item.readRequired("bundle_id") { app.bundleID = $0 }
             app.name = app.bundleID
@@ -72,10 +75,11 @@ extension GatewayConfiguration {
             item.read("environment", oneOf: Environment.allCases.map(\.rawValue)) {
                 app.environment = Environment(rawValue: $0) ?? .production
             }
-            item.requiredSection("key") { key in
-                key.readRequired("file") { app.key.file = resolved($0) }
-                key.readRequired("key_id") { app.key.keyID = $0 }
-                key.readRequired("team_id") { app.key.teamID = $0 }
+            item.requiredSection(oneOf: ["key", "certificate"]) { kind, section in
+                app.credential =
+                    kind == "key"
+                    ? .key(Self.key(from: &section, resolved))
+                    : .certificate(Self.certificate(from: &section, resolved))
             }
             item.section("endpoint") { section in
                 var endpoint = Endpoint(host: "", port: 443)
@@ -85,6 +89,17 @@ extension GatewayConfiguration {
                 app.endpoint = endpoint
             }
             apps.append(app)
+        }
+        reader.section("apns") { section in
+            section.read("connections_max") { connectionsMax = $0 }
+            section.section("proxy") { section in
+                var proxy = Proxy(host: "", port: 3128)
+                section.readRequired("host") { proxy.host = $0 }
+                section.read("port") { proxy.port = $0 }
+                section.read("user") { proxy.user = $0 }
+                section.read("password_file") { proxy.passwordFile = resolved($0) }
+                self.proxy = proxy
+            }
         }
         reader.section("delivery") { section in
             section.readDuration("retry_base") { delivery.policy.retryBase = $0 }
@@ -99,5 +114,22 @@ extension GatewayConfiguration {
             section.read("level") { logLevel = $0 }
         }
         reader.finish()
+    }
+
+    private static func key(from section: inout YAMLReader, _ resolved: (String) -> String) -> Key {
+        var key = Key(file: "", keyID: "", teamID: "")
+        section.readRequired("file") { key.file = resolved($0) }
+        section.readRequired("key_id") { key.keyID = $0 }
+        section.readRequired("team_id") { key.teamID = $0 }
+        return key
+    }
+
+    private static func certificate(from section: inout YAMLReader, _ resolved: (String) -> String) -> Certificate {
+        var certificate = Certificate()
+        section.read("p12_file") { certificate.p12File = resolved($0) }
+        section.read("file") { certificate.certificateFile = resolved($0) }
+        section.read("key_file") { certificate.keyFile = resolved($0) }
+        section.read("password_file") { certificate.passwordFile = resolved($0) }
+        return certificate
     }
 }

@@ -9,6 +9,10 @@ package struct GatewayConfiguration: Sendable {
     package var storePath = "godwit-data"
     package var apps: [App] = []
     package var delivery = DispatchConfiguration()
+    /// On the way to APNs, for all apps; nil connects directly.
+    package var proxy: Proxy?
+    /// Connections to APNs for each app; there are as many as are of use.
+    package var connectionsMax = 64
     package var logLevel = "info"
     /// How long SIGTERM waits for pushes in flight.
     package var drainTimeout: Duration = .seconds(15)
@@ -28,15 +32,17 @@ package struct GatewayConfiguration: Sendable {
         package var name: String
         package var bundleID: String
         package var environment: Environment
-        package var key: Key
+        package var credential: Credential
         /// nil: Apple's host of the environment.
         package var endpoint: Endpoint?
 
-        package init(name: String, bundleID: String, environment: Environment, key: Key, endpoint: Endpoint? = nil) {
+        package init(
+            name: String, bundleID: String, environment: Environment, credential: Credential, endpoint: Endpoint? = nil
+        ) {
             self.name = name
             self.bundleID = bundleID
             self.environment = environment
-            self.key = key
+            self.credential = credential
             self.endpoint = endpoint
         }
     }
@@ -45,8 +51,41 @@ package struct GatewayConfiguration: Sendable {
         case production, sandbox
     }
 
+    /// Who an app is to APNs.
+    package enum Credential: Sendable, Equatable {
+        case key(Key)
+        case certificate(Certificate)
+    }
+
+    /// A TLS client certificate: a PKCS#12 file, or PEM files of certificate and key.
+    package struct Certificate: Sendable, Equatable {
+        package var p12File: String?
+        package var certificateFile: String?
+        package var keyFile: String?
+        /// Path of a file whose first line is the password; nil when there is none.
+        package var passwordFile: String?
+
+        package init() {}
+    }
+
+    /// An HTTP proxy on the way to APNs.
+    package struct Proxy: Sendable, Equatable {
+        package var host: String
+        package var port: Int
+        package var user: String?
+        /// Path of a file whose first line is the password.
+        package var passwordFile: String?
+
+        package init(host: String, port: Int, user: String? = nil, passwordFile: String? = nil) {
+            self.host = host
+            self.port = port
+            self.user = user
+            self.passwordFile = passwordFile
+        }
+    }
+
     /// A provider signing key.
-    package struct Key: Sendable, Equatable {
+    package struct Key: Sendable, Hashable {
         /// Path of the `.p8` file.
         package var file: String
         package var keyID: String
@@ -87,8 +126,7 @@ package struct GatewayConfiguration: Sendable {
             if !Self.isBundleID(app.bundleID) {
                 problems.append("\(place): bundle_id must be 1 to 155 letters, digits, hyphens and periods")
             }
-            if app.key.keyID.utf8.count != 10 { problems.append("\(place): key.key_id must have 10 characters") }
-            if app.key.teamID.utf8.count != 10 { problems.append("\(place): key.team_id must have 10 characters") }
+            problems += app.credential.problems().map { "\(place): \($0)" }
             if let endpoint = app.endpoint {
                 if endpoint.host.isEmpty { problems.append("\(place): endpoint.host must not be empty") }
                 if !(1...65535).contains(endpoint.port) {
@@ -96,6 +134,14 @@ package struct GatewayConfiguration: Sendable {
                 }
             }
         }
+        if let proxy {
+            if proxy.host.isEmpty { problems.append("apns.proxy.host must not be empty") }
+            if !(1...65535).contains(proxy.port) { problems.append("apns.proxy.port must be 1 to 65535") }
+            if (proxy.user == nil) != (proxy.passwordFile == nil) {
+                problems.append("apns.proxy needs both user and password_file, or neither")
+            }
+        }
+        if !(1...1000).contains(connectionsMax) { problems.append("apns.connections_max must be 1 to 1000") }
         if !Self.logLevels.contains(logLevel) {
             problems.append("log.level must be one of \(Self.logLevels.joined(separator: ", "))")
         }
@@ -116,6 +162,21 @@ package struct GatewayConfiguration: Sendable {
     }
 
     package static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+}
+
+extension GatewayConfiguration.Credential {
+    fileprivate func problems() -> [String] {
+        switch self {
+        case .key(let key):
+            return (key.keyID.utf8.count == 10 ? [] : ["key.key_id must have 10 characters"])
+                + (key.teamID.utf8.count == 10 ? [] : ["key.team_id must have 10 characters"])
+        case .certificate(let certificate):
+            let isPKCS12 =
+                certificate.p12File != nil && certificate.certificateFile == nil && certificate.keyFile == nil
+            let isPEM = certificate.p12File == nil && certificate.certificateFile != nil && certificate.keyFile != nil
+            return isPKCS12 || isPEM ? [] : ["certificate needs p12_file, or file and key_file"]
+        }
+    }
 }
 
 /// The configuration cannot be used. Its description lists every problem, one a line.

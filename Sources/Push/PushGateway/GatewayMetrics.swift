@@ -52,5 +52,42 @@ enum GatewayMetrics {
             label: "quantile",
             [0.5, 0.99, 0.999].map { quantile in ("\(quantile)", { counters.pathSeconds(quantile) }) }
         )
+        registerLinks(in: registry, clients)
+    }
+
+    /// One series for each app: whose way to APNs it is.
+    private static func registerLinks(in registry: MetricsRegistry, _ clients: [AppID: APNSClient]) {
+        let clients = clients.sorted { "\($0.key)" < "\($1.key)" }
+        func readings(_ read: @escaping @Sendable (APNSClientSnapshot) -> Double) -> [(String, MetricsRegistry.Reading)]
+        {
+            clients.map { app, client in ("\(app)", { read(client.snapshot()) }) }
+        }
+        let gauges: [(String, String, @Sendable (APNSClientSnapshot) -> Double)] = [
+            ("connections", "Connections to APNs that take pushes.", { Double($0.connections) }),
+            ("streams_open", "Streams open to APNs.", { Double($0.streamsOpen) }),
+            ("streams_max", "Streams that may be open to APNs.", { Double($0.streamsMax) }),
+            ("waiting", "Pushes in the APNs client that no connection has taken yet.", { Double($0.waiting) }),
+            (
+                "credential_refused", "1 while APNs refuses the credential.",
+                { $0.credentialReason == .none ? 0 : 1 }
+            ),
+        ]
+        for (name, help, read) in gauges {
+            registry.gauges("godwit_apns_\(name)", help: help, label: "app", readings(read))
+        }
+        let totals: [(String, String, @Sendable (APNSClientSnapshot) -> UInt64)] = [
+            ("requests", "Requests handed to a connection; a push that was sent again counts again.", \.sent),
+            ("answers", "Answers from APNs.", \.answered),
+            ("accepted", "Answers with status 200.", \.accepted),
+            ("ambiguous", "Requests that were written and not answered.", \.ambiguous),
+            ("sent_again", "Requests that APNs had not processed, sent again at once.", \.moved),
+            ("resets", "Streams reset by us: deadlines, and answers without an end.", \.resets),
+            ("connects", "Connections made.", \.connects),
+            ("goaways", "GOAWAY frames received.", \.goAways),
+            ("retired", "Connections that were told to take no new pushes.", \.retired),
+        ]
+        for (name, help, read) in totals {
+            registry.counters("godwit_apns_\(name)_total", help: help, label: "app", readings { Double(read($0)) })
+        }
     }
 }

@@ -100,13 +100,17 @@ struct YAMLReader {
         problems += reader.problems
     }
 
-    mutating func requiredSection(_ key: String, _ fill: (inout YAMLReader) -> Void) {
-        guard mapping?[key] != nil else {
-            known.insert(key)
-            if mapping != nil { problems.append("\(name(key)) is missing") }
+    /// Exactly one of several sections; `fill` is told which.
+    mutating func requiredSection(oneOf keys: [String], _ fill: (String, inout YAMLReader) -> Void) {
+        known.formUnion(keys)
+        guard let mapping else { return }
+        let present = keys.filter { mapping[$0] != nil }
+        guard present.count == 1 else {
+            let choice = keys.map(name).joined(separator: " or ")
+            problems.append(present.isEmpty ? "\(choice) is missing" : "only one of \(choice) may be there")
             return
         }
-        section(key, fill)
+        section(present[0]) { fill(present[0], &$0) }
     }
 
     mutating func list(_ key: String, _ fill: (inout YAMLReader) -> Void) {

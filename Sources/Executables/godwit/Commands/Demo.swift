@@ -45,7 +45,7 @@ struct Demo: AsyncParsableCommand {
         configuration.apps = [
             GatewayConfiguration.App(
                 name: "com.example.app", bundleID: "com.example.app", environment: .sandbox,
-                key: .init(file: folder.keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00"),
+                credential: .key(.init(file: folder.keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")),
                 endpoint: .init(host: "localhost", port: simulator.port, caFile: folder.authorityFile)
             )
         ]
