@@ -83,17 +83,33 @@ import Testing
         #expect(policy.delay(random: 0.99) == .zero)
     }
 
-    @Test func `delays double up to ten seconds and are spread over all of that time`() {
+    @Test func `delays double up to a second and a half and are spread over all of that time`() {
         var policy = ReconnectPolicy()
         var ceilings: [Duration] = []
-        for _ in 0..<10 {
+        for _ in 0..<7 {
             policy.failed()
             #expect(policy.delay(random: 0) == .zero)
             ceilings.append(policy.delay(random: 1))
         }
-        #expect(ceilings == [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000].map { .milliseconds($0) })
+        #expect(ceilings == [100, 200, 400, 800, 1500, 1500, 1500].map { .milliseconds($0) })
+        while policy.failures < 40 { policy.failed() }
+        #expect(policy.delay(random: 1) == .milliseconds(1500))
+        // What lasts is asked after more seldom.
+        policy.failed()
+        #expect(policy.delay(random: 1) == .seconds(10))
         for _ in 0..<10_000 { policy.failed() }
         #expect(policy.delay(random: 1) == .seconds(10))
+    }
+
+    @Test func `a refused credential is tried more and more seldom, until a push is answered`() {
+        var policy = ReconnectPolicy()
+        policy.isCredentialRefused = true
+        #expect(policy.delay(random: 1) == .zero)
+        for _ in 0..<20 { policy.failed() }
+        #expect(policy.delay(random: 1) == .seconds(30))
+        policy.succeeded()
+        for _ in 0..<20 { policy.failed() }
+        #expect(policy.delay(random: 1) == .milliseconds(1500))
     }
 }
 

@@ -8,46 +8,6 @@ import Testing
 
 /// The client against the APNs simulator, which shares nothing with it but the HTTP/2 session.
 @Suite struct `APNSClient and simulator` {
-    /// A simulator and a client that go together, and the time that both go by.
-    private struct Pair {
-        let simulator: Simulator
-        let client: APNSClient
-        let time: TestWallClock
-        let tokens: ProviderTokenSource
-
-        init(
-            _ mode: SimulatorConfiguration.Mode = .faithful,
-            simulator change: (inout SimulatorConfiguration) -> Void = { _ in },
-            client changeClient: (inout APNSClientConfiguration) -> Void = { _ in }
-        ) async throws {
-            let time = TestWallClock()
-            let credentials = SimulatorCredentials()
-            var configuration = SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
-            configuration.controlPort = nil
-            configuration.clock = { time.now * 1000 }
-            configuration.shutdownGrace = .zero
-            change(&configuration)
-            simulator = try await Simulator.start(configuration)
-            let key = try ProviderTokenKey(
-                pem: credentials.privateKeyPEM, keyID: credentials.keyID, teamID: credentials.teamID
-            )
-            tokens = ProviderTokenSource(key: key, clock: time.clock)
-            self.time = time
-            let (authority, tokens) = (simulator.certificateAuthorityPEM, tokens)
-            client = try Samples.client(port: simulator.port, host: "localhost") {
-                $0.trustRoots = .pem(authority)
-                $0.credential = .token(tokens)
-                $0.clock = time.clock
-                changeClient(&$0)
-            }
-        }
-
-        func stop() async throws {
-            await client.shutdown(grace: .zero)
-            try await simulator.shutdown()
-        }
-    }
-
     private func fault(_ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void = { _ in })
         -> FaultPlan
     {
@@ -58,7 +18,7 @@ import Testing
 
     @Test(arguments: [SimulatorConfiguration.Mode.faithful, .fast])
     func `every push arrives once, as it was sent`(mode: SimulatorConfiguration.Mode) async throws {
-        let pair = try await Pair(mode)
+        let pair = try await SimulatorPair(mode)
         let batches = (0..<5).map { Samples.batch(1000, from: $0 * 1000, payloadBytes: 200) }
         for batch in batches {
             #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0 == .accepted })
@@ -80,7 +40,7 @@ import Testing
     }
 
     @Test func `every reason of APNs is understood`() async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         for reason in APNSReason.allCases {
             guard let status = reason.status, reason != .expiredProviderToken, reason != .tooManyProviderTokenUpdates
             else { continue }
@@ -100,7 +60,7 @@ import Testing
     }
 
     @Test func `dead tokens are told apart`() async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         func set(_ state: SimulatedTokenState, _ number: Int) {
             pair.simulator.setTokenState(state, of: DeviceToken(bytes: Samples.token(number))!)
         }
@@ -119,7 +79,7 @@ import Testing
     // MARK: Credentials
 
     @Test func `the token is renewed in time, on the same connection`() async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         for _ in 0..<5 {
             #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
             pair.time.advance(by: 3300)
@@ -129,7 +89,7 @@ import Testing
     }
 
     @Test func `a token that expired under way is replaced on a new connection`() async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
         pair.simulator.setFaults(
             fault(.answer(FaultAnswer(status: 403, reason: "ExpiredProviderToken"))) { $0.times = 1 }
@@ -147,7 +107,7 @@ import Testing
     @Test func `a key that APNs does not know is refused, and the client says so`() async throws {
         let stranger = try ProviderTokenKey(
             pem: SimulatorCredentials().privateKeyPEM, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
-        let pair = try await Pair(client: {
+        let pair = try await SimulatorPair(client: {
             $0.credential = .token(ProviderTokenSource(key: stranger, clock: $0.clock))
         })
         let answers = await pair.client.send(Samples.batch(10))
@@ -157,7 +117,7 @@ import Testing
     }
 
     @Test func `an authority that the client does not trust is refused before anything is sent`() async throws {
-        let pair = try await Pair(client: { $0.trustRoots = .file(TestCertificate.stranger.certificatePath) })
+        let pair = try await SimulatorPair(client: { $0.trustRoots = .file(TestCertificate.stranger.certificatePath) })
         let answers = await pair.client.send(Samples.batch(3), deadline: .milliseconds(1500))
         #expect(answers == [APNSAnswer](repeating: .failed(.tls, .neverWritten), count: 3))
         #expect(pair.simulator.counters.requests == 0)
@@ -168,7 +128,7 @@ import Testing
     // MARK: Faults
 
     @Test func `a push that stalls is given up at its deadline, the others are not held up`() async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         #expect(await pair.client.send(Samples.batch(1)) == [.accepted])
         pair.simulator.setFaults(fault(.stall) { $0.tokenPrefix = Samples.token(3) })
         let answers = await pair.client.send(Samples.batch(10), deadline: .milliseconds(700))
@@ -181,7 +141,7 @@ import Testing
     }
 
     @Test func `GOAWAY in the middle of a thousand pushes loses none and repeats none`() async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         pair.simulator.setFaults(
             fault(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.every = 250 }
         )
@@ -196,7 +156,7 @@ import Testing
     /// What the caller is told must be true, whatever happens: this is the promise that decides about double delivery.
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
     func `under random faults every report is true`(seed: UInt64) async throws {
-        let pair = try await Pair()
+        let pair = try await SimulatorPair()
         let kinds: [(Fault.Kind, Double)] = [
             (.close, 0.002), (.reset(.refusedStream), 0.05), (.reset(.internalError), 0.01),
             (.goAway(lastStream: nil, code: .noError, debugData: []), 0.004),

@@ -245,6 +245,7 @@ final class ClientCore {
         tell(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
         guard reason.isAboutCredential else { return }
         connectReason = reason
+        pool.credentialRefused()
         refused(reason, by: connection)
     }
 

@@ -178,6 +178,9 @@ final class ConnectionPool {
     /// A connection has answered a push.
     func provedUseful() { reconnect.succeeded() }
 
+    /// APNs ended a connection because of the credential.
+    func credentialRefused() { reconnect.isCredentialRefused = true }
+
     func retired(_ connection: APNSConnection) {
         guard let place = ready.firstIndex(where: { $0 === connection }) else { return }
         draining.append(ready.remove(at: place))

@@ -2,13 +2,23 @@ import NIOCore
 
 /// How long to wait before the next try to connect: full jitter, so that many clients do not come back as one.
 ///
+/// A fault that lasts less than half a minute is over for us, too, within two seconds of its end. One that lasts is asked
+/// after more seldom, and so is a credential that APNs refuses.
+///
 /// Pure: the random number comes in.
 package struct ReconnectPolicy {
     package static let base: Duration = .milliseconds(100)
-    package static let cap: Duration = .seconds(10)
+    package static let cap: Duration = .milliseconds(1500)
+    /// After so many tries in vain (about half a minute) the cap is a higher one.
+    package static let patience = 40
+    package static let lateCap: Duration = .seconds(10)
+    /// While the credential is refused: only an operator can mend that.
+    package static let credentialCap: Duration = .seconds(30)
 
     /// Tries since the last connection that was of use.
     package private(set) var failures = 0
+    /// APNs said that it does not take the credential.
+    package var isCredentialRefused = false
 
     package init() {}
 
@@ -16,13 +26,16 @@ package struct ReconnectPolicy {
     package mutating func failed() { failures += 1 }
 
     /// A connection has answered a push.
-    package mutating func succeeded() { failures = 0 }
+    package mutating func succeeded() {
+        failures = 0
+        isCredentialRefused = false
+    }
 
     /// - Parameter random: 0..<1.
     package func delay(random: Double) -> Duration {
         guard failures > 0 else { return .zero }
-        let ceiling = min(Self.cap, Self.base * (1 << min(failures - 1, 10)))
-        return ceiling * random
+        let cap = isCredentialRefused ? Self.credentialCap : failures > Self.patience ? Self.lateCap : Self.cap
+        return min(cap, Self.base * (1 << min(failures - 1, 10))) * random
     }
 }
 

@@ -1,0 +1,286 @@
+import APNSKit
+import APNSSimulator
+import APNSWire
+import HTTP2Session
+import PushTesting
+import Testing
+
+/// Every fault of the simulator against the client: what is told of each push must be true, and it is over when it is over.
+@Suite struct `Fault matrix` {
+    /// What must come of the pushes while the fault lasts.
+    enum Outcome: Sendable {
+        /// All are accepted, each taken exactly once: nothing was written in vain that could not be sent again for free.
+        case allAccepted
+        /// Each has an answer, whatever it says.
+        case allAnswered
+        /// Some have no answer; what is told of those is true.
+        case some
+    }
+
+    struct Case: Sendable, CustomTestStringConvertible {
+        var name: String
+        var outcome: Outcome
+        var rules: [FaultRule] = []
+        var settings: @Sendable (inout SimulatorSettings) -> Void = { _ in }
+        var testDescription: String { name }
+    }
+
+    private static func rule(_ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void)
+        -> FaultRule
+    {
+        var rule = FaultRule(Fault(kind, isTaken: isTaken))
+        change(&rule)
+        return rule
+    }
+
+    /// Every 40th push, and not for ever: a server on which every try of a push ends badly can accept nothing.
+    private static func sometimes(_ name: String, _ outcome: Outcome, _ kind: Fault.Kind, isTaken: Bool = false) -> Case
+    {
+        Case(
+            name: name, outcome: outcome,
+            rules: [
+                rule(kind, isTaken: isTaken) {
+                    $0.every = 40
+                    $0.times = 12
+                }
+            ]
+        )
+    }
+
+    /// Once, in mid-traffic.
+    private static func once(_ name: String, _ outcome: Outcome, _ kind: Fault.Kind, isTaken: Bool = false) -> Case {
+        Case(name: name, outcome: outcome, rules: [rule(kind, isTaken: isTaken) { $0.nth = 50 }])
+    }
+
+    private static let streamFaults: [Case] =
+        (0...13).flatMap { number -> [Case] in
+            let code = HTTP2ErrorCode(rawValue: number)
+            let isRefusal = code == .refusedStream
+            return [
+                sometimes("RST \(code) before headers", isRefusal ? .allAccepted : .some, .reset(code)),
+                // A status that was sent stands: what the server has accepted is accepted.
+                sometimes("RST \(code) after headers", .allAnswered, .resetAfterHeaders(code), isTaken: true),
+            ] + (isRefusal ? [] : [sometimes("RST \(code), taken", .some, .reset(code), isTaken: true)])
+        } + [
+            sometimes("stall", .some, .stall), sometimes("stall, taken", .some, .stall, isTaken: true),
+        ]
+
+    private static func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+    private static let goAways: [Case] = [
+        once("GOAWAY, taken", .allAccepted, .goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true),
+        once("GOAWAY, not taken", .allAccepted, .goAway(lastStream: nil, code: .noError, debugData: [])),
+        once(
+            "GOAWAY with last id 0 and JSON", .allAccepted,
+            .goAway(lastStream: 0, code: .noError, debugData: bytes(#"{"reason":"Shutdown"}"#))
+        ),
+        once(
+            "GOAWAY with plain text", .allAccepted,
+            .goAway(lastStream: nil, code: .refusedStream, debugData: bytes("maximum active streams violated"))
+        ),
+        once(
+            "GOAWAY with bytes that are no text", .allAccepted,
+            .goAway(lastStream: nil, code: .enhanceYourCalm, debugData: [0xFF, 0, 0xFE])
+        ),
+        once("GOAWAY twice", .allAccepted, .goAwayTwice(lastStream: nil, code: .noError, debugData: [])),
+        once(
+            "GOAWAY in two steps", .allAccepted,
+            .goAwayInTwoSteps(interval: .milliseconds(30), code: .noError, debugData: [])
+        ),
+        once(
+            "GOAWAY before the answer", .allAccepted,
+            .goAwayBeforeAnswer(answerDelay: .milliseconds(30), code: .noError, debugData: [])
+        ),
+        once(
+            "503 Shutdown and GOAWAY", .allAnswered,
+            .answerAndGoAway(FaultAnswer(status: 503, reason: "Shutdown"), code: .noError, debugData: [])
+        ),
+        Case(
+            name: "GOAWAY every 30th push", outcome: .allAccepted,
+            rules: [
+                rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) {
+                    $0.every = 30
+                    $0.times = 6
+                }
+            ]
+        ),
+        Case(
+            name: "GOAWAY in place of SETTINGS", outcome: .allAccepted,
+            rules: [
+                rule(.close) { $0.nth = 20 },
+                rule(.goAway(lastStream: 0, code: .noError, debugData: bytes(#"{"reason":"Shutdown"}"#))) {
+                    $0.moment = .connection
+                    $0.times = 2
+                },
+            ].dropFirst().map { $0 }
+        ),
+    ]
+
+    private static let connectionFaults: [Case] = [
+        once("TCP close, taken", .some, .close, isTaken: true), once("TCP close", .some, .close),
+        once("TCP reset, taken", .some, .tcpReset, isTaken: true), once("TCP reset", .some, .tcpReset),
+        once("a connection that reads nothing", .some, .blackHole(.readsNothing)),
+        once("a connection that answers nothing", .some, .blackHole(.answersNothing)),
+        once("PINGs that are not answered", .some, .ignorePings),
+        Case(
+            name: "connections that are closed at once", outcome: .allAccepted,
+            rules: [
+                rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
+                rule(.close) {
+                    $0.moment = .connection
+                    $0.times = 3
+                },
+            ]
+        ),
+        Case(
+            name: "connections that are reset at once", outcome: .allAccepted,
+            rules: [
+                rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
+                rule(.tcpReset) {
+                    $0.moment = .connection
+                    $0.times = 3
+                },
+            ]
+        ),
+        Case(name: "age limit", outcome: .allAccepted, settings: { $0.connectionAgeMax = .milliseconds(200) }),
+        Case(name: "idle limit", outcome: .allAccepted, settings: { $0.idleTimeout = .milliseconds(100) }),
+        Case(name: "one connection only", outcome: .allAccepted, settings: { $0.connectionsMax = 1 }),
+        Case(
+            name: "a guard against rapid reconnects", outcome: .allAccepted,
+            rules: [
+                rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) {
+                    $0.every = 60
+                    $0.times = 4
+                }
+            ],
+            settings: {
+                $0.connectionRate = .init(2, per: .milliseconds(500))
+                $0.connectionPenalty = .milliseconds(300)
+            }
+        ),
+    ]
+
+    private static let flowFaults: [Case] = [
+        once("stream limit falls to 1", .allAccepted, .settings(FaultSettings(streamsMax: 1))),
+        once("small stream windows", .allAccepted, .settings(FaultSettings(initialWindowBytes: 50))),
+        once("no header table", .allAccepted, .settings(FaultSettings(headerTableBytes: 0))),
+        Case(
+            name: "stream limit falls and rises", outcome: .allAccepted,
+            rules: [
+                rule(.settings(FaultSettings(streamsMax: 1))) { $0.every = 60 },
+                rule(.settings(FaultSettings(streamsMax: 1000))) { $0.every = 60 },
+            ]
+        ),
+        Case(name: "few streams", outcome: .allAccepted, settings: { $0.streamsMax = 3 }),
+        Case(
+            name: "over the limit: GOAWAY 7", outcome: .allAccepted,
+            rules: [rule(.settings(FaultSettings(streamsMax: 2))) { $0.nth = 60 }],
+            settings: { $0.overLimit = .goAway }
+        ),
+        Case(
+            name: "a line of 40 ms with jitter", outcome: .allAccepted,
+            settings: {
+                $0.latency = .milliseconds(40)
+                $0.jitter = .milliseconds(20)
+            }),
+        Case(name: "slow answers", outcome: .allAccepted, settings: { $0.answerDelay = .milliseconds(150) }),
+    ]
+
+    private static let answers: [Case] = [
+        sometimes("500", .allAnswered, .answer(FaultAnswer(status: 500, reason: "InternalServerError"))),
+        sometimes("503", .allAnswered, .answer(FaultAnswer(status: 503, reason: "ServiceUnavailable"))),
+        sometimes(
+            "503 with Retry-After", .allAnswered,
+            .answer(FaultAnswer(status: 503, reason: "ServiceUnavailable", retryAfter: 7))
+        ),
+        sometimes(
+            "429 with Retry-After", .allAnswered,
+            .answer(FaultAnswer(status: 429, reason: "TooManyRequests", retryAfter: 1))
+        ),
+        sometimes("an unknown reason", .allAnswered, .answer(FaultAnswer(status: 400, reason: "MoonInWrongPhase"))),
+        sometimes("an empty body", .allAnswered, .answer(FaultAnswer(status: 502, body: []))),
+        sometimes(
+            "an HTML body", .allAnswered,
+            .answer(FaultAnswer(status: 502, body: bytes("<html>Bad Gateway</html>"), contentType: "text/html"))
+        ),
+        once("a body of 100 MiB", .allAnswered, .answer(FaultAnswer(status: 500, bodyBytes: 100 << 20))),
+        once(
+            "a connection that only errs", .allAnswered, .wedge(FaultAnswer(status: 500, reason: "InternalServerError"))
+        ),
+        Case(
+            name: "one stream after each rejection", outcome: .allAnswered,
+            rules: [rule(.answer(FaultAnswer(status: 400, reason: "BadDeviceToken"))) { $0.every = 30 }],
+            settings: { $0.dropsToOneStream = true }
+        ),
+        Case(
+            name: "an error budget", outcome: .allAnswered,
+            rules: [rule(.answer(FaultAnswer(status: 400, reason: "BadDeviceToken"))) { $0.every = 10 }],
+            settings: { $0.errorBudget = 50 }
+        ),
+        Case(
+            name: "an expired token that wedges", outcome: .allAnswered,
+            rules: [rule(.answer(FaultAnswer(status: 403, reason: "ExpiredProviderToken"))) { $0.nth = 30 }],
+            settings: { $0.wedgesOnExpiredToken = true }
+        ),
+    ]
+
+    static let cases = streamFaults + goAways + connectionFaults + flowFaults + answers
+
+    @Test(.timeLimit(.minutes(2)), arguments: cases)
+    func `what is told of each push is true, and the next one goes through`(_ one: Case) async throws {
+        let pair = try await SimulatorPair(client: {
+            $0.connectionsMax = 8
+            $0.pingInterval = .milliseconds(200)
+            $0.pingTimeout = .milliseconds(300)
+            $0.stallTimeout = .seconds(1)
+            $0.drainTimeout = .milliseconds(500)
+        })
+        #expect(await pair.client.send(Samples.batch(1, from: 1_000_000)) == [.accepted])
+        try pair.simulator.changeSettings(one.settings)
+        pair.simulator.setFaults(FaultPlan(one.rules))
+
+        // Longer where every push must make it in the end, so that a busy machine does not decide.
+        let deadline: Duration = if case .some = one.outcome { .seconds(3) } else { .seconds(60) }
+        let batches = (0..<4).map { Samples.batch(100, from: $0 * 1000) }
+        let answers = await withTaskGroup(of: (Int, [APNSAnswer]).self) { group in
+            for (number, batch) in batches.enumerated() {
+                group.addTask { (number, await pair.client.send(batch, deadline: deadline)) }
+            }
+            return await group.reduce(into: [Int: [APNSAnswer]]()) { $0[$1.0] = $1.1 }
+        }
+
+        // The fault is over, and so are its consequences: the next push is accepted within two seconds.
+        pair.simulator.setFaults(FaultPlan())
+        try pair.simulator.changeSettings { $0 = SimulatorSettings() }
+        let next = await pair.client.send(Samples.batch(1, from: 2_000_000), deadline: .seconds(2))
+        #expect(next == [.accepted])
+        let snapshot = pair.client.snapshot()
+        try await pair.stop()
+
+        let taken = pair.simulator.takenIDs()
+        let isTaken = Set(taken)
+        #expect(isTaken.count == taken.count, "a push was taken twice")
+        for (number, batch) in batches.enumerated() {
+            let told = try #require(answers[number])
+            #expect(told.count == 100)
+            for (index, answer) in told.enumerated() {
+                check(answer, isTaken: isTaken.contains(batch.id(at: index)), one)
+            }
+        }
+        #expect(snapshot.answered + snapshot.ambiguous + snapshot.unsent == 402)
+        #expect(snapshot.waiting == 0)
+    }
+
+    private func check(_ answer: APNSAnswer, isTaken: Bool, _ one: Case) {
+        switch answer.outcome {
+        case .answered: #expect(isTaken == (answer.status == 200), "\(answer)")
+        case .refused, .neverWritten: #expect(!isTaken, "\(answer)")
+        case .ambiguous: break
+        }
+        switch one.outcome {
+        case .allAccepted: #expect(answer == .accepted)
+        case .allAnswered: #expect(answer.outcome == .answered, "\(answer)")
+        case .some: break
+        }
+    }
+}

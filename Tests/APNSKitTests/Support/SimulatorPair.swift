@@ -1,0 +1,43 @@
+import APNSKit
+import APNSSimulator
+import APNSWire
+
+/// A simulator and a client that go together, and the time that both go by.
+struct SimulatorPair {
+    let simulator: Simulator
+    let client: APNSClient
+    let time: TestWallClock
+    let tokens: ProviderTokenSource
+
+    init(
+        _ mode: SimulatorConfiguration.Mode = .faithful,
+        simulator change: (inout SimulatorConfiguration) -> Void = { _ in },
+        client changeClient: (inout APNSClientConfiguration) -> Void = { _ in }
+    ) async throws {
+        let time = TestWallClock()
+        let credentials = SimulatorCredentials()
+        var configuration = SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
+        configuration.controlPort = nil
+        configuration.clock = { time.now * 1000 }
+        configuration.shutdownGrace = .zero
+        change(&configuration)
+        simulator = try await Simulator.start(configuration)
+        let key = try ProviderTokenKey(
+            pem: credentials.privateKeyPEM, keyID: credentials.keyID, teamID: credentials.teamID
+        )
+        tokens = ProviderTokenSource(key: key, clock: time.clock)
+        self.time = time
+        let (authority, tokens) = (simulator.certificateAuthorityPEM, tokens)
+        client = try Samples.client(port: simulator.port, host: "localhost") {
+            $0.trustRoots = .pem(authority)
+            $0.credential = .token(tokens)
+            $0.clock = time.clock
+            changeClient(&$0)
+        }
+    }
+
+    func stop() async throws {
+        await client.shutdown(grace: .zero)
+        try await simulator.shutdown()
+    }
+}
