@@ -107,12 +107,12 @@ import Testing
         Case(
             name: "GOAWAY in place of SETTINGS", outcome: .allAccepted,
             rules: [
-                rule(.close) { $0.nth = 20 },
+                rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.goAway(lastStream: 0, code: .noError, debugData: bytes(#"{"reason":"Shutdown"}"#))) {
                     $0.moment = .connection
                     $0.times = 2
                 },
-            ].dropFirst().map { $0 }
+            ]
         ),
     ]
 

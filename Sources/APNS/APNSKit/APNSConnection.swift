@@ -391,13 +391,16 @@ extension APNSConnection: HTTP2SessionDelegate {
         }
         let milliseconds = latency(of: carried)
         journal.countAnswer(answer, milliseconds: milliseconds, now: now)
-        core.settle(batch, carried.index, answer, latency: milliseconds, unknownReason: unknownReason)
         if answer.status < 500, !wasOfUse {
             wasOfUse = true
             core.connectionProvedUseful()
         }
-        if answer.status == 200 { return }
-        core.refused(answer.reason, by: self)
+        // What another connection will take at once goes there, and the caller never hears of it.
+        if answer.status != 200, core.refused(answer.reason, by: self) {
+            core.move(batch, carried.index, answer)
+        } else {
+            core.settle(batch, carried.index, answer, latency: milliseconds, unknownReason: unknownReason)
+        }
         if journal.serverErrorsInRow >= Self.serverErrorsMax { retire(.serverErrors) }
     }
 

@@ -267,15 +267,19 @@ final class ClientCore {
     }
 
     /// An answer other than 200.
-    func refused(_ reason: APNSReason, by connection: APNSConnection) {
+    ///
+    /// - Returns: whether the push was not processed, and another connection will do better.
+    @discardableResult
+    func refused(_ reason: APNSReason, by connection: APNSConnection) -> Bool {
         switch reason {
         case .expiredProviderToken:
             counters.credentialReason = reason
             // Once APNs has seen an expired token the connection stays unusable (Pushy): new token, new connection.
             guard let source = credential.tokenSource, let token = connection.token,
                 (try? source.renew(insteadOf: token)) == true
-            else { return }
+            else { return false }
             connection.retire(.expiredToken)
+            return true
         case .tooManyProviderTokenUpdates, .unrelatedKeyIdInToken:
             if reason == .tooManyProviderTokenUpdates {
                 credential.tokenSource?.freeze()
@@ -283,13 +287,17 @@ final class ClientCore {
                 counters.credentialReason = reason
             }
             let interval = TimeAmount.seconds(ProviderTokenSource.forcedRenewalInterval)
-            if let recycledAt, recycledAt + interval > eventLoop.now { return }
+            if let recycledAt, recycledAt + interval > eventLoop.now { return false }
             recycledAt = eventLoop.now
             connection.retire(.tokenUpdates)
-        case .shutdown, .idleTimeout: connection.retire(.shutdown)
+            return false
+        case .shutdown, .idleTimeout:
+            connection.retire(.shutdown)
+            return true
         case let reason where reason.isAboutCredential:
             counters.credentialReason = reason
-        default: break
+            return false
+        default: return false
         }
     }
 
