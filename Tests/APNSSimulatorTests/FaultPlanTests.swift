@@ -59,14 +59,14 @@ import Testing
 
     @Test func `every member of a document is read`() throws {
         let plan = try FaultPlan(
-            json: Array(
+            document: Array(
                 #"""
                 {"rules": [
                   {"token": "abCD", "topic": "t", "nth": 1, "every": 2, "probability": 2.5e-1, "seed": 9, "times": 3,
                    "action": "answer", "status": 503, "reason": "Sh\u006ftdown", "retry_after": 4, "timestamp": 5,
-                   "delay_ms": 6, "taken": true},
+                   "delay": "6ms", "taken": true},
                   {"action": "answer", "status": 500, "body": "<html>"},
-                  {"action": "accept", "delay_ms": 1}, {"action": "stall"}, {"action": "close", "taken": true},
+                  {"action": "accept", "delay": "1ms"}, {"action": "stall"}, {"action": "close", "taken": true},
                   {"action": "reset"}, {"action": "reset", "code": "REFUSED_STREAM"},
                   {"action": "goaway"}, {"action": "goaway", "last_stream": 7, "code": 11, "debug": "calm"}
                 ]}
@@ -92,11 +92,13 @@ import Testing
             Fault(.goAway(lastStream: 7, code: .enhanceYourCalm, debugData: Array("calm".utf8))),
         ]
         #expect(plan.rules.dropFirst().map(\.fault) == faults)
-        #expect(try FaultPlan(json: Array(#"{"rules":[]}"#.utf8)).isEmpty)
+        #expect(try FaultPlan(document: Array(#"{"rules":[]}"#.utf8)).isEmpty)
     }
 
     static let wrong: [(String, String)] = [
-        ("", "not the JSON"), ("{", "not the JSON"), (#"{"rules":[]} x"#, "not the JSON"), ("[]", "must be an object"),
+        ("", "the document is empty"), ("{", "not the JSON"), (#"{"rules":[]} x"#, "not the JSON"),
+        ("[]", "must be an object"), ("rules: [\n", "not YAML"), ("a: &b 1\nc: 2", "anchors and aliases"),
+        (String(repeating: "[", count: 20) + String(repeating: "]", count: 20), "nested deeper"),
         ("{}", "no \"rules\""), (#"{"rules":{}}"#, "rules must be an array"),
         (#"{"rulez":[]}"#, "unknown member \"rulez\""),
         (#"{"rules":[1]}"#, "rules[0] must be an object"), (#"{"rules":[{}]}"#, "no \"action\""),
@@ -106,11 +108,11 @@ import Testing
         (#"{"rules":[{"action":"answer","status":"503"}]}"#, "rules[0].status must be an integer"),
         (#"{"rules":[{"action":"answer","status":503.5}]}"#, "rules[0].status must be an integer"),
         (#"{"rules":[{"action":"stall","status":503}]}"#, "means nothing for the action stall"),
-        (#"{"rules":[{"action":"answer","status":503,"code":1}]}"#, "means nothing for the action answer"),
+        (#"{"rules":[{"action":"answer","status":503,"code":1}]}"#, "needs then_goaway: true"),
         (#"{"rules":[{"action":"stall","probability":2}]}"#, "a number from 0 to 1"),
         (#"{"rules":[{"action":"stall","token":"xy"}]}"#, "hexadecimal"),
         (#"{"rules":[{"action":"stall","nth":0}]}"#, "from 1 to"),
-        (#"{"rules":[{"action":"stall","times":1,"times":2}]}"#, "\"times\" twice"),
+        (#"{"rules":[{"action":"stall","times":1,"times":2}]}"#, "\"times\" is there twice"),
         (#"{"rules":[{"action":"reset","code":"NOPE"}]}"#, "no HTTP/2 error code"),
         (#"{"rules":[{"action":"goaway","last_stream":2}]}"#, "must be odd"),
         (
@@ -120,7 +122,7 @@ import Testing
     ]
 
     @Test(arguments: wrong) func `a wrong document is refused with its place`(_ json: String, _ words: String) {
-        let error = #expect(throws: ControlDocumentError.self) { try FaultPlan(json: Array(json.utf8)) }
+        let error = #expect(throws: ControlDocumentError.self) { try FaultPlan(document: Array(json.utf8)) }
         #expect(error?.description.contains(words) == true, "\(String(describing: error))")
     }
 }

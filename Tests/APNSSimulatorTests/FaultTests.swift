@@ -96,7 +96,7 @@ import Testing
     }
 
     @Test func `delayed pushes are answered in the end`() async throws {
-        let settings = RunningSimulator.settings { $0.latency = .milliseconds(20) }
+        let settings = RunningSimulator.settings { $0.answerDelay = .milliseconds(20) }
         try await RunningSimulator.with(settings) { running in
             let headers = try running.goodHeaders()
             #expect(try await running.push(headers: headers).status == 200)

@@ -25,6 +25,14 @@ struct RunningSimulator {
         var configuration = settings
         configuration.authentication = .signingKeys([credentials.signingKey])
         configuration.shutdownGrace = .milliseconds(200)
+        try await with(exactly: configuration, credentials, body)
+    }
+
+    /// - Parameter credentials: sign the tokens of `goodHeaders`.
+    static func with(
+        exactly configuration: SimulatorConfiguration, _ credentials: SimulatorCredentials,
+        _ body: (RunningSimulator) async throws -> Void
+    ) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "simulator-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -38,6 +46,13 @@ struct RunningSimulator {
             throw error
         }
         try await simulator.shutdown()
+    }
+
+    /// A file with a payload, for programs that want one.
+    func payloadFile(_ text: String = payload) throws -> String {
+        let file = folder.appending(path: "payload.json")
+        try Data(text.utf8).write(to: file)
+        return file.path
     }
 
     var authority: String { folder.appending(path: "ca.pem").path }
@@ -88,11 +103,14 @@ struct CurlAnswer {
     var headers: [String: String] = [:]
     var body: String
     var errors: String
+    /// All of it.
+    var text: String
 
     init(_ result: Command.Result) {
         exitStatus = result.status
         errors = result.errors
         let text = result.output.replacing("\r\n", with: "\n")
+        self.text = text
         let end = text.range(of: "\n\n") ?? text.endIndex..<text.endIndex
         let lines = text[..<end.lowerBound].split(separator: "\n")
         status = lines.first.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0

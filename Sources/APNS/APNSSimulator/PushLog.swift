@@ -5,7 +5,7 @@ public struct ReceivedPush: Sendable, Equatable {
     /// Counts all requests since the start or the last reset, from 1.
     public var sequence: UInt64
     public var id: APNSID
-    /// Empty when the path held none.
+    /// Empty when the path held none, and for a broadcast.
     public var token: [UInt8]
     public var topic: String
     public var pushType: PushType?
@@ -24,6 +24,8 @@ public struct ReceivedPush: Sendable, Equatable {
     public var isTaken: Bool
     /// UNIX milliseconds.
     public var receivedAt: Int64
+    /// Of a broadcast; else empty.
+    public var channelID = ""
 }
 
 /// The last `capacity` elements of a sequence, by their number.

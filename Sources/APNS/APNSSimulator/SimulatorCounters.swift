@@ -15,6 +15,21 @@ public struct SimulatorCounters: Sendable, Equatable {
     public var unanswered = 0
     /// Streams that the client gave up before they were answered.
     public var cancelled = 0
+    /// Connections turned away by the connection limit or the rate guard; not among the accepted ones.
+    public var connectionsRefused = 0
+    public var goAwaysSent = 0
+    /// Streams reset because they were over the announced limit, or in flight when it fell.
+    public var streamsRefused = 0
+    /// Streams that faults reset.
+    public var streamsReset = 0
+    /// Changes of the stream limit in mid-connection.
+    public var streamLimitChanges = 0
+    /// Requests to create, read, list and delete channels.
+    public var channelRequests = 0
+    /// Broadcasts that were accepted.
+    public var broadcastsTaken = 0
+    /// By the name of the action.
+    public var faultsByKind: [String: Int] = [:]
     public var answersByStatus: [Int: Int] = [:]
     public var answersByReason: [String: Int] = [:]
 
@@ -23,11 +38,13 @@ public struct SimulatorCounters: Sendable, Equatable {
     /// Reasons told apart; faults can make up any.
     static let reasonsMax = 200
 
-    mutating func count(_ answer: Answer) {
-        answersByStatus[Int(answer.status), default: 0] += 1
-        guard !answer.reason.isEmpty else { return }
-        let isKnown = answersByReason[answer.reason] != nil || answersByReason.count < Self.reasonsMax
-        answersByReason[isKnown ? answer.reason : "(other)", default: 0] += 1
+    mutating func count(_ answer: Answer) { count(status: Int(answer.status), reason: answer.reason) }
+
+    mutating func count(status: Int, reason: String) {
+        answersByStatus[status, default: 0] += 1
+        guard !reason.isEmpty else { return }
+        let isKnown = answersByReason[reason] != nil || answersByReason.count < Self.reasonsMax
+        answersByReason[isKnown ? reason : "(other)", default: 0] += 1
     }
 
     mutating func add(_ other: SimulatorCounters) {
@@ -39,6 +56,14 @@ public struct SimulatorCounters: Sendable, Equatable {
         taken += other.taken
         unanswered += other.unanswered
         cancelled += other.cancelled
+        connectionsRefused += other.connectionsRefused
+        goAwaysSent += other.goAwaysSent
+        streamsRefused += other.streamsRefused
+        streamsReset += other.streamsReset
+        streamLimitChanges += other.streamLimitChanges
+        channelRequests += other.channelRequests
+        broadcastsTaken += other.broadcastsTaken
+        for (kind, count) in other.faultsByKind { faultsByKind[kind, default: 0] += count }
         for (status, count) in other.answersByStatus { answersByStatus[status, default: 0] += count }
         for (reason, count) in other.answersByReason { answersByReason[reason, default: 0] += count }
     }

@@ -15,20 +15,38 @@ final class SimulatorState: Sendable {
         var connectionsEver: UInt64 = 0
     }
 
+    private struct Tokens {
+        var states: [[UInt8]: SimulatedTokenState] = [:]
+        var rules: [TokenRule] = []
+    }
+
+    private struct Faults {
+        var plan = FaultPlan()
+        var since = NIODeadline.now()
+    }
+
     let configuration: SimulatorConfiguration
     let verifier: ProviderTokenVerifier
     let topics: TopicTable
     let devices: Devices
 
     private let records: Mutex<Records>
-    private let tokenStates = Mutex<[[UInt8]: SimulatedTokenState]>([:])
-    private let faults = Mutex(FaultPlan())
+    private let tokens = Mutex(Tokens())
+    private let faults = Mutex(Faults())
+    private let currentSettings: Mutex<SimulatorSettings>
     private let hasTokenStates = Atomic(false)
-    private let hasFaults = Atomic(false)
-    private let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
+    private let moments = Atomic<UInt8>(0)
+    private let connections = Mutex<[ObjectIdentifier: any Channel]>([:])
+    private let connectionGuard = ConnectionGuard()
+    let tokenRates = TokenRates()
+    let channels = ChannelStore()
+    /// For what happens later.
+    private let loop: any EventLoop
 
-    init(_ configuration: SimulatorConfiguration) {
+    init(_ configuration: SimulatorConfiguration, loop: any EventLoop) {
         self.configuration = configuration
+        self.loop = loop
+        currentSettings = Mutex(configuration.settings)
         verifier = ProviderTokenVerifier(configuration)
         topics = TopicTable(allowed: configuration.topics)
         devices = Devices(configuration.devices, clock: configuration.clock)
@@ -39,11 +57,44 @@ final class SimulatorState: Sendable {
         )
     }
 
+    // MARK: Settings
+
+    var settings: SimulatorSettings { currentSettings.withLock { $0 } }
+
+    /// Sets them for all connections, those that are open included.
+    func setSettings(_ settings: SimulatorSettings) { _ = changeSettings { $0 = settings } }
+
+    /// - Returns: nil when it is done; else why it cannot be, all of it.
+    func changeSettings(_ change: (inout SimulatorSettings) -> Void) -> [String]? {
+        let problems = currentSettings.withLock { settings in
+            var new = settings
+            change(&new)
+            let problems = new.problems()
+            if problems.isEmpty { settings = new }
+            return problems
+        }
+        guard problems.isEmpty else { return problems }
+        for channel in openConnections {
+            channel.pipeline.fireUserInboundEventTriggered(SimulatorConnection.SettingsChanged())
+        }
+        return nil
+    }
+
     // MARK: Connections
+
+    /// Whether one more client may connect; counts it when it may not.
+    func admitsConnection() -> Bool {
+        let settings = settings
+        guard settings.connectionRate != nil || settings.connectionsMax != nil else { return true }
+        let open = connections.withLock { $0.count }
+        if connectionGuard.admits(settings, open: open) { return true }
+        records.withLock { $0.counters.connectionsRefused += 1 }
+        return false
+    }
 
     /// - Returns: the connection's number.
     func connectionOpened(_ channel: any Channel) -> UInt64 {
-        channels.withLock { $0[ObjectIdentifier(channel)] = channel }
+        connections.withLock { $0[ObjectIdentifier(channel)] = channel }
         return records.withLock { records in
             records.counters.connectionsAccepted += 1
             records.counters.connectionsOpen += 1
@@ -53,11 +104,11 @@ final class SimulatorState: Sendable {
     }
 
     func connectionClosed(_ channel: any Channel) {
-        _ = channels.withLock { $0.removeValue(forKey: ObjectIdentifier(channel)) }
+        _ = connections.withLock { $0.removeValue(forKey: ObjectIdentifier(channel)) }
         records.withLock { $0.counters.connectionsOpen -= 1 }
     }
 
-    var openChannels: [any Channel] { channels.withLock { Array($0.values) } }
+    var openConnections: [any Channel] { connections.withLock { Array($0.values) } }
 
     /// Takes over what a connection has gathered.
     func record(_ counters: SimulatorCounters, takenIDs: [APNSID], pushes: [ReceivedPush]) {
@@ -74,32 +125,56 @@ final class SimulatorState: Sendable {
 
     // MARK: Scripts
 
+    /// A token's own state, else that of the first rule whose pattern it has.
     func tokenState(of token: [UInt8]) -> SimulatedTokenState? {
-        guard hasTokenStates.load(ordering: .relaxed) else { return nil }
-        return tokenStates.withLock { $0[token] }
+        guard hasTokenStates.load(ordering: .relaxed), !token.isEmpty else { return nil }
+        return tokens.withLock { tokens in
+            tokens.states[token] ?? tokens.rules.first { $0.pattern.matches(token) }?.state
+        }
     }
 
-    func fault(for request: IncomingRequest) -> Fault? {
-        guard hasFaults.load(ordering: .relaxed) else { return nil }
-        let candidate = FaultCandidate(token: request.token, topic: topics.name(of: request.topic))
-        return faults.withLock { $0.fault(for: candidate) }
+    /// - Returns: false when there are too many tokens with a state; one that comes later is dropped silently then.
+    func setTokenState(_ state: SimulatedTokenState?, of token: [UInt8], after delay: Duration = .zero) -> Bool {
+        guard delay == .zero else {
+            loop.scheduleTask(in: TimeAmount(delay)) { _ = self.setTokenState(state, of: token) }
+            return true
+        }
+        return tokens.withLock { tokens in
+            let isNew = state != nil && tokens.states[token] == nil
+            if isNew, tokens.states.count >= Self.tokenStatesMax { return false }
+            tokens.states[token] = state
+            noteTokens(tokens)
+            devices.touched(token)
+            return true
+        }
+    }
+
+    func setTokenRules(_ rules: [TokenRule]) {
+        tokens.withLock { tokens in
+            tokens.rules = rules
+            noteTokens(tokens)
+        }
+    }
+
+    private func noteTokens(_ tokens: Tokens) {
+        hasTokenStates.store(!tokens.states.isEmpty || !tokens.rules.isEmpty, ordering: .relaxed)
+    }
+
+    /// When connections have a rule to ask.
+    var faultMoments: FaultMoments { FaultMoments(rawValue: moments.load(ordering: .relaxed)) }
+
+    func fault(for candidate: FaultCandidate) -> Fault? {
+        faults.withLock { faults in
+            var candidate = candidate
+            candidate.elapsed = .nanoseconds((NIODeadline.now() - faults.since).nanoseconds)
+            return faults.plan.fault(for: candidate)
+        }
     }
 
     func setFaults(_ plan: FaultPlan) {
         faults.withLock { faults in
-            faults = plan
-            hasFaults.store(!plan.isEmpty, ordering: .relaxed)
-        }
-    }
-
-    /// - Returns: false when there are too many tokens with a state.
-    func setTokenState(_ state: SimulatedTokenState?, of token: [UInt8]) -> Bool {
-        tokenStates.withLock { states in
-            if state != nil, states[token] == nil, states.count >= Self.tokenStatesMax { return false }
-            states[token] = state
-            hasTokenStates.store(!states.isEmpty, ordering: .relaxed)
-            devices.touched(token)
-            return true
+            faults = Faults(plan: plan)
+            moments.store(plan.moments.rawValue, ordering: .relaxed)
         }
     }
 
@@ -120,14 +195,18 @@ final class SimulatorState: Sendable {
         records.withLock { ($0.takenIDs.firstNumber, $0.takenIDs.total) }
     }
 
-    /// Forgets all that was recorded and scripted; connections stay as they are.
+    /// Forgets all that was recorded and scripted, channels and changed settings too; connections stay as they are.
     func reset() {
         setFaults(FaultPlan())
         devices.reset()
-        tokenStates.withLock { states in
-            states.removeAll()
-            hasTokenStates.store(false, ordering: .relaxed)
+        setSettings(configuration.settings)
+        tokens.withLock { tokens in
+            tokens = Tokens()
+            noteTokens(tokens)
         }
+        connectionGuard.reset()
+        tokenRates.reset()
+        channels.reset()
         records.withLock { records in
             let open = records.counters.connectionsOpen
             records.counters = SimulatorCounters()

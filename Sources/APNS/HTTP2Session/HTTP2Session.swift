@@ -242,7 +242,8 @@ public final class HTTP2Session {
                 delegate?.messageEnded(stream: stream, tag: tag(of: stream).tag)
             }
         case NGHTTP2_SETTINGS:
-            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { delegate?.settingsReceived() }
+            let isAcknowledgement = header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
+            if isAcknowledgement { delegate?.settingsAcknowledged() } else { delegate?.settingsReceived() }
         case NGHTTP2_PING:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 {
                 let number = withUnsafeBytes(of: frame.pointee.ping.opaque_data) { $0.loadUnaligned(as: UInt64.self) }
@@ -410,8 +411,10 @@ private struct StreamTag {
 private struct OutgoingBodies {
     private struct Slot {
         var bytes: [UInt8] = []
+        var range = 0..<0
         var position = 0
-        var end = 0
+        /// Bytes still to be sent; more than are left in the range when it is sent again and again.
+        var remaining = 0
         var stream: Int32 = 0
         var isUsed = false
     }
@@ -422,11 +425,12 @@ private struct OutgoingBodies {
     var held: (used: Int, slots: Int) { (slots.count - free.count, slots.count) }
 
     mutating func add(_ body: HTTP2Body?) -> Int? {
-        guard let body, !body.range.isEmpty else { return nil }
+        guard let body, body.count > 0 else { return nil }
         let slot = free.popLast() ?? slots.count
         if slot == slots.count { slots.append(Slot()) }
         slots[slot] = Slot(
-            bytes: body.bytes, position: body.range.lowerBound, end: body.range.upperBound, stream: 0, isUsed: true
+            bytes: body.bytes, range: body.range, position: body.range.lowerBound, remaining: body.count, stream: 0,
+            isUsed: true
         )
         return slot
     }
@@ -443,13 +447,20 @@ private struct OutgoingBodies {
     }
 
     mutating func read(slot: Int, into output: UnsafeMutableRawBufferPointer) -> (count: Int, isAtEnd: Bool) {
-        let start = slots[slot].position
-        let count = min(output.count, slots[slot].end - start)
-        slots[slot].bytes.withUnsafeBytes { bytes in
-            output.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
+        let count = min(output.count, slots[slot].remaining)
+        var written = 0
+        while written < count {
+            let start = slots[slot].position
+            let end = min(slots[slot].range.upperBound, start + count - written)
+            slots[slot].bytes.withUnsafeBytes { bytes in
+                UnsafeMutableRawBufferPointer(rebasing: output[written...])
+                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+            }
+            written += end - start
+            slots[slot].position = end == slots[slot].range.upperBound ? slots[slot].range.lowerBound : end
         }
-        slots[slot].position += count
-        let isAtEnd = slots[slot].position == slots[slot].end
+        slots[slot].remaining -= count
+        let isAtEnd = slots[slot].remaining == 0
         if isAtEnd { remove(slot) }
         return (count, isAtEnd)
     }

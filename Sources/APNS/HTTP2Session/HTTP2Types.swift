@@ -23,6 +23,8 @@ public protocol HTTP2SessionDelegate: AnyObject {
     func requestNotSent(stream: Int32, tag: UInt32)
     /// The peer's settings changed; read `remoteStreamsMax`.
     func settingsReceived()
+    /// The peer has acknowledged our oldest unacknowledged settings.
+    func settingsAcknowledged()
     func goAwayReceived(_ goAway: HTTP2GoAway)
     func pingAcknowledged(_ number: UInt64)
 }
@@ -35,6 +37,7 @@ extension HTTP2SessionDelegate {
     public func requestEnded(stream: Int32, tag: UInt32) {}
     public func requestNotSent(stream: Int32, tag: UInt32) {}
     public func settingsReceived() {}
+    public func settingsAcknowledged() {}
     public func goAwayReceived(_ goAway: HTTP2GoAway) {}
     public func pingAcknowledged(_ number: UInt64) {}
 }
@@ -141,10 +144,12 @@ public struct HTTP2Limits: Sendable {
     public init() {}
 }
 
-/// Bytes to send: a part of a shared array, which is not copied.
+/// Bytes to send: a part of a shared array, which is not copied, perhaps over and over.
 public struct HTTP2Body: Sendable {
-    public var bytes: [UInt8]
-    public var range: Range<Int>
+    public let bytes: [UInt8]
+    public let range: Range<Int>
+    /// How many bytes are sent in all.
+    public private(set) var count: Int
 
     public init(_ bytes: [UInt8]) {
         self.init(bytes, range: 0..<bytes.count)
@@ -154,6 +159,14 @@ public struct HTTP2Body: Sendable {
         precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "the range leaves the array")
         self.bytes = bytes
         self.range = range
+        count = range.count
+    }
+
+    /// `pattern`, again and again, until `count` bytes have been sent: a large body that takes no memory.
+    public init(repeating pattern: [UInt8], count: Int) {
+        precondition(!pattern.isEmpty && count >= 0, "nothing to repeat")
+        self.init(pattern)
+        self.count = count
     }
 }
 

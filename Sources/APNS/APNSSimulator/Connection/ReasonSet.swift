@@ -24,9 +24,21 @@ package struct ReasonSet: Equatable {
     /// body last.
     package static let order: [APNSReason] = [
         .methodNotAllowed, .badPath, .duplicateHeaders,
-        .missingProviderToken, .invalidProviderToken, .badEnvironmentKeyIdInToken, .unrelatedKeyIdInToken,
-        .expiredProviderToken, .tooManyProviderTokenUpdates,
+        .missingProviderToken, .invalidProviderToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken,
+        .unrelatedKeyIdInToken, .expiredProviderToken, .tooManyProviderTokenUpdates,
         .badMessageId, .invalidPushType, .badExpirationDate, .badPriority, .badCollapseId,
         .missingTopic, .topicDisallowed, .missingDeviceToken, .badDeviceToken, .payloadEmpty, .payloadTooLarge,
+        .unregistered, .expiredToken, .deviceTokenNotForTopic,
+    ]
+
+    /// Pushy's mock server: apns-id, method, topic, collapse id, priority, push type, path and token with its fate,
+    /// authentication, body.
+    package static let tokenFirstOrder: [APNSReason] = [
+        .badMessageId, .methodNotAllowed, .duplicateHeaders, .missingTopic, .badCollapseId, .badPriority,
+        .badExpirationDate, .invalidPushType, .badPath, .missingDeviceToken, .badDeviceToken, .unregistered,
+        .expiredToken, .deviceTokenNotForTopic,
+        .missingProviderToken, .invalidProviderToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken,
+        .unrelatedKeyIdInToken, .expiredProviderToken, .tooManyProviderTokenUpdates, .topicDisallowed,
+        .payloadEmpty, .payloadTooLarge,
     ]
 }

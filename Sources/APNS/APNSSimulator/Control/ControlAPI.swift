@@ -13,11 +13,13 @@ struct ControlAPI: Sendable {
     private static let pushesPerAnswerMax = 10_000
 
     let state: SimulatorState
+    let runner: ScenarioRunner
 
     func router() -> Router<BasicRequestContext> {
         let router = Router()
         router.add(middleware: ProblemMiddleware())
         DeviceRoutes(state: state).add(to: router)
+        addScenarioRoutes(router)
         router.get("/healthz") { _, _ in Self.text("ok\n") }
         router.get("/counters") { _, _ in Self.json(state.counters.json()) }
         router.get("/pushes") { request, _ in try pushes(request) }
@@ -25,10 +27,10 @@ struct ControlAPI: Sendable {
         router.put("/tokens/:token") { request, context in
             let token = try token(context)
             let body = try await body(request)
-            let tokenState = try Self.refusing { () throws(ControlDocumentError) in
-                try SimulatedTokenState(json: body, now: state.configuration.clock())
+            let document = try Self.refusing { () throws(ControlDocumentError) in
+                try SimulatedTokenState.document(body, now: state.configuration.clock())
             }
-            guard state.setTokenState(tokenState, of: token.bytes) else {
+            guard state.setTokenState(document.state, of: token.bytes, after: document.delay) else {
                 throw Problem(.tooManyRequests, "\(SimulatorState.tokenStatesMax) tokens have a state already")
             }
             return Response(status: .noContent)
@@ -39,7 +41,7 @@ struct ControlAPI: Sendable {
         }
         router.put("/faults") { request, _ in
             let body = try await body(request)
-            state.setFaults(try Self.refusing { () throws(ControlDocumentError) in try FaultPlan(json: body) })
+            state.setFaults(try Self.refusing { () throws(ControlDocumentError) in try FaultPlan(document: body) })
             return Response(status: .noContent)
         }
         router.delete("/faults") { _, _ in
@@ -47,6 +49,7 @@ struct ControlAPI: Sendable {
             return Response(status: .noContent)
         }
         router.post("/reset") { _, _ in
+            runner.stop()
             state.reset()
             return Response(status: .noContent)
         }
@@ -102,7 +105,7 @@ struct ControlAPI: Sendable {
         return token
     }
 
-    private func body(_ request: Request) async throws -> [UInt8] {
+    func body(_ request: Request) async throws -> [UInt8] {
         var request = request
         do {
             return Array(try await request.collectBody(upTo: Self.bodyBytesMax).readableBytesView)
@@ -111,7 +114,7 @@ struct ControlAPI: Sendable {
         }
     }
 
-    private static func refusing<Value>(_ read: () throws(ControlDocumentError) -> Value) throws -> Value {
+    static func refusing<Value>(_ read: () throws(ControlDocumentError) -> Value) throws -> Value {
         do throws(ControlDocumentError) {
             return try read()
         } catch {
@@ -131,7 +134,7 @@ struct ControlAPI: Sendable {
 
     private static func text(_ text: String) -> Response { response(Array(text.utf8), "text/plain; charset=utf-8") }
 
-    private static func json(_ bytes: [UInt8]) -> Response { response(bytes, "application/json") }
+    static func json(_ bytes: [UInt8]) -> Response { response(bytes, "application/json") }
 
     private static func response(_ bytes: [UInt8], _ contentType: String) -> Response {
         Response(

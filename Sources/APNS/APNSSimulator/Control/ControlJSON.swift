@@ -9,12 +9,18 @@ extension SimulatorCounters {
             ("connections_accepted", connectionsAccepted), ("connections_open", connectionsOpen),
             ("tls_failures", tlsFailures), ("protocol_errors", protocolErrors), ("requests", requests),
             ("taken", taken), ("unanswered", unanswered), ("cancelled", cancelled),
+            ("connections_refused", connectionsRefused), ("goaways_sent", goAwaysSent),
+            ("streams_refused", streamsRefused), ("streams_reset", streamsReset),
+            ("stream_limit_changes", streamLimitChanges), ("channel_requests", channelRequests),
+            ("broadcasts_taken", broadcastsTaken),
         ]
         JSONWriter.append("{", to: &bytes)
         for (name, count) in plain {
             Self.append(name, count, to: &bytes)
             JSONWriter.append(",", to: &bytes)
         }
+        Self.append("faults_by_kind", faultsByKind.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, to: &bytes)
+        JSONWriter.append(",", to: &bytes)
         let statuses = answersByStatus.sorted { $0.key < $1.key }.map { ("\($0.key)", $0.value) }
         Self.append("answers_by_status", statuses, to: &bytes)
         JSONWriter.append(",", to: &bytes)
@@ -55,6 +61,7 @@ extension ReceivedPush {
         append("priority", (priority?.rawValue).map { Int64($0) }, to: &bytes)
         append("expiration", expiration, to: &bytes)
         append("collapse_id", collapseID.isEmpty ? nil : collapseID, to: &bytes)
+        append("channel_id", channelID.isEmpty ? nil : channelID, to: &bytes)
         append("payload", String(decoding: payload, as: UTF8.self), to: &bytes)
         append("connection", Int64(connection), to: &bytes)
         append("stream", Int64(stream), to: &bytes)

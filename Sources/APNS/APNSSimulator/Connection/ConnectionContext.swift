@@ -7,22 +7,42 @@ struct ConnectionContext {
     private(set) var authentication = ConnectionAuthentication()
     /// UNIX milliseconds, read once for all that arrives together.
     var now: Int64 = 0
+    /// What the client has proved to be by TLS; its tokens are not looked at then.
+    var certificate: ProviderCertificate? {
+        didSet { lastAllowed = nil }
+    }
+    var settings: SimulatorSettings
 
     private let verifier: ProviderTokenVerifier
     private let topics: TopicTable
     private var lastTopic: (bytes: [UInt8], index: UInt16) = ([], 0)
     private var lastAllowed: (topic: UInt16, pushType: PushType?, isAllowed: Bool)?
 
-    init(verifier: ProviderTokenVerifier, topics: TopicTable) {
+    init(verifier: ProviderTokenVerifier, topics: TopicTable, settings: SimulatorSettings) {
+        self.settings = settings
         self.verifier = verifier
         self.topics = topics
     }
 
+    var isAuthenticated: Bool { certificate != nil || authentication.isAuthenticated }
+
     mutating func authenticate(_ authorization: UnsafeRawBufferPointer) -> APNSReason? {
+        guard certificate == nil else { return nil }
         let keyID = authentication.current?.keyID
-        let reason = authentication.check(authorization, now: now / 1000, verifier: verifier)
+        let reason = authentication.check(
+            authorization, now: now / 1000, verifier: verifier, limitsUpdates: settings.limitsTokenUpdates
+        )
         if authentication.current?.keyID != keyID { lastAllowed = nil }
+        if reason == .badEnvironmentKeyIdInToken, settings.usesShortEnvironmentReason {
+            return .badEnvironmentKeyInToken
+        }
         return reason
+    }
+
+    /// The topic of a push that names none: a certificate for one topic stands for it. 0 when there is none.
+    mutating func defaultTopicIndex() -> UInt16 {
+        guard let certificate, certificate.topics.count == 1 else { return 0 }
+        return topics.index(of: Array(certificate.topics[0].utf8))
     }
 
     mutating func topicIndex(of name: UnsafeRawBufferPointer) -> UInt16 {
@@ -34,7 +54,9 @@ struct ConnectionContext {
 
     mutating func isTopicAllowed(_ topic: UInt16, _ pushType: PushType?) -> Bool {
         if let last = lastAllowed, last.topic == topic, last.pushType == pushType { return last.isAllowed }
-        let isAllowed = topics.isAllowed(topic, pushType, key: authentication.current?.key)
+        let isAllowed =
+            (certificate?.topics.contains(topics.name(of: topic)) ?? true)
+            && topics.isAllowed(topic, pushType, key: certificate == nil ? authentication.current?.key : nil)
         lastAllowed = (topic, pushType, isAllowed)
         return isAllowed
     }

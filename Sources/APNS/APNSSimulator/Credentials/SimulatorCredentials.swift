@@ -7,6 +7,8 @@ public struct SimulatorSigningKey: Sendable {
     public var keyID: String
     /// nil: a team key, good for every topic. Else the bundle IDs of a topic-specific key.
     public var topics: Set<String>?
+    /// Of a topic-specific key: the one other key that may be used on the same connection.
+    public var relatedKeyID: String?
     /// nil: good in both environments.
     public var environment: SimulatorConfiguration.Environment?
     let publicKey: P256.Signing.PublicKey

@@ -11,6 +11,8 @@ struct Answer {
     var body: HTTP2Body?
     /// Seconds.
     var retryAfter: UInt32?
+    /// Of the body; nil for JSON.
+    var contentType: String?
 
     static let accepted = Answer(status: 200, reason: "", body: nil, retryAfter: nil)
 
@@ -53,11 +55,11 @@ struct AnswerHeaders {
     private var success = HTTP2Headers()
     private var failure = HTTP2Headers()
     private let usesUpperCaseIDs: Bool
-    private let environment: SimulatorConfiguration.Environment
+    private let sendsUniqueIDs: Bool
 
-    init(usesUpperCaseIDs: Bool, environment: SimulatorConfiguration.Environment) {
-        self.usesUpperCaseIDs = usesUpperCaseIDs
-        self.environment = environment
+    init(_ settings: SimulatorSettings, environment: SimulatorConfiguration.Environment) {
+        usesUpperCaseIDs = settings.usesUpperCaseIDs
+        sendsUniqueIDs = settings.sendsUniqueIDs ?? (environment == .sandbox)
         success.append(":status", "200" as StaticString)
     }
 
@@ -70,7 +72,13 @@ struct AnswerHeaders {
         failure.truncate(to: 0)
         failure.append(":status", isIndexed: true) { JSONWriter.appendInteger(answer.status, to: &$0) }
         appendIDs(id, to: &failure)
-        if answer.body != nil { failure.append("content-type", "application/json" as StaticString) }
+        if answer.body != nil {
+            if let type = answer.contentType {
+                failure.append("content-type", type)
+            } else {
+                failure.append("content-type", "application/json" as StaticString)
+            }
+        }
         if let seconds = answer.retryAfter {
             failure.append("retry-after", isIndexed: false) { JSONWriter.appendInteger(seconds, to: &$0) }
         }
@@ -84,7 +92,7 @@ struct AnswerHeaders {
             guard usesUpperCaseIDs else { return }
             for index in start..<bytes.count where bytes[index] >= UInt8(ascii: "a") { bytes[index] &-= 32 }
         }
-        if environment == .sandbox {
+        if sendsUniqueIDs {
             headers.append("apns-unique-id", isIndexed: false) { APNSID.random().append(to: &$0) }
         }
     }

@@ -12,7 +12,7 @@ final class ControlServer: Sendable {
 
     /// - Returns: nil when the configuration wants none.
     static func start(
-        _ state: SimulatorState, _ threads: MultiThreadedEventLoopGroup
+        _ state: SimulatorState, _ runner: ScenarioRunner, _ threads: MultiThreadedEventLoopGroup
     ) async throws -> ControlServer? {
         guard let port = state.configuration.controlPort else { return nil }
         let host = state.configuration.host
@@ -20,7 +20,7 @@ final class ControlServer: Sendable {
         logger.logLevel = .critical
         let listening = threads.any().makePromise(of: Int.self)
         let application = Application(
-            router: ControlAPI(state: state).router(),
+            router: ControlAPI(state: state, runner: runner).router(),
             configuration: ApplicationConfiguration(address: .hostname(host, port: port)),
             onServerRunning: { channel in listening.succeed(channel.localAddress?.port ?? port) },
             eventLoopGroupProvider: .shared(threads),

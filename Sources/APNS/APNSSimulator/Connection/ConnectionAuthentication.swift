@@ -19,17 +19,22 @@ package struct ConnectionAuthentication {
 
     /// Judges the `authorization` of one request.
     ///
-    /// - Parameter now: UNIX seconds.
+    /// - Parameters:
+    ///   - now: UNIX seconds.
+    ///   - limitsUpdates: whether a token may be replaced only every 20 minutes.
     /// - Returns: nil when it is good.
     package mutating func check(
-        _ authorization: UnsafeRawBufferPointer, now: Int64, verifier: ProviderTokenVerifier
+        _ authorization: UnsafeRawBufferPointer, now: Int64, verifier: ProviderTokenVerifier,
+        limitsUpdates: Bool = true
     ) -> APNSReason? {
         if let current, authorization.equals(current.authorization) { return Self.refusal(ofAge: current, now: now) }
         if let previous, authorization.equals(previous.authorization) { return Self.refusal(ofAge: previous, now: now) }
         switch verifier.verify(authorization) {
         case .failure(let refusal): return refusal.reason
         case .success(let token):
-            if let reason = Self.refusal(ofAge: token, now: now) ?? refusal(ofChangeTo: token) { return reason }
+            if let reason = Self.refusal(ofAge: token, now: now) ?? refusal(ofChangeTo: token, limitsUpdates) {
+                return reason
+            }
             previous = current
             current = token
             return nil
@@ -43,15 +48,16 @@ package struct ConnectionAuthentication {
         return age < -Int64(APNSLimits.providerTokenAgeMax) ? .invalidProviderToken : nil
     }
 
-    private func refusal(ofChangeTo token: VerifiedToken) -> APNSReason? {
+    private func refusal(ofChangeTo token: VerifiedToken, _ limitsUpdates: Bool) -> APNSReason? {
         guard let current else { return nil }
         guard token.teamID == current.teamID else { return .invalidProviderToken }
         if token.keyID != current.keyID {
-            // Team keys of one team replace each other; a topic-specific key stands alone.
+            // Team keys of one team replace each other; a topic-specific key has one that is related to it, or none.
             let areTeamKeys = token.key?.topics == nil && current.key?.topics == nil
-            return areTeamKeys ? nil : .unrelatedKeyIdInToken
+            let areRelated = token.key?.relatedKeyID == current.keyID || current.key?.relatedKeyID == token.keyID
+            return areTeamKeys || areRelated ? nil : .unrelatedKeyIdInToken
         }
-        let isTooSoon = abs(token.issuedAt - current.issuedAt) < Self.renewalIntervalMin
+        let isTooSoon = limitsUpdates && abs(token.issuedAt - current.issuedAt) < Self.renewalIntervalMin
         return isTooSoon ? .tooManyProviderTokenUpdates : nil
     }
 }

@@ -1,4 +1,7 @@
 /// What a simulator serves and what it asks of its clients. Plain values; nothing here reads the environment.
+///
+/// Every switch of `settings` can be read and written here directly: `configuration.latency = .milliseconds(50)`.
+@dynamicMemberLookup
 public struct SimulatorConfiguration: Sendable {
     /// A set of defaults; each of them can be changed afterwards.
     public enum Mode: Sendable {
@@ -32,7 +35,7 @@ public struct SimulatorConfiguration: Sendable {
     }
 
     public let mode: Mode
-    /// The address to listen on, for both ports.
+    /// The address to listen on, for all ports.
     public var host = "127.0.0.1"
     /// 0 takes a free port; `Simulator.port` tells which.
     public var port = 0
@@ -42,11 +45,12 @@ public struct SimulatorConfiguration: Sendable {
     public var environment: Environment = .production
     /// Bundle IDs that may be pushed to, without the suffix of the push type; nil allows any.
     public var topics: Set<String>?
-    /// Concurrent streams a connection may have before its first valid token. APNs: 1 (Apple, "Sending notification
-    /// requests to APNs").
-    public var streamsBeforeAuthentication: UInt32
-    /// Concurrent streams after it. APNs: typically 1,000 (observed, 2021 to 2026).
-    public var streamsMax: UInt32 = 1000
+    /// The switches it starts with; `Simulator.setSettings` turns them later.
+    public var settings = SimulatorSettings()
+    /// Who issues client certificates that are good; nil: connections are not asked for one.
+    public var clientAuthority: SimulatorAuthority?
+    /// Channel management, HTTP/2 over TLS; 0 takes a free port, nil leaves it out.
+    public var channelPort: Int? = 0
     /// What clients may send on a connection before the server must make room, in bytes.
     public var connectionWindowBytes: Int32
     /// Pushes whose particulars are kept, the newest ones; 0 keeps none.
@@ -55,10 +59,6 @@ public struct SimulatorConfiguration: Sendable {
     public var devices = DeviceSettings()
     /// Ids of taken pushes that are kept, the newest ones, 16 bytes each.
     public var idLogMax = 2_000_000
-    /// How long every answer is held back.
-    public var latency: Duration = .zero
-    /// Answers with upper-case ids, as APNs has been seen to do (2021).
-    public var usesUpperCaseIDs = false
     public var certificate: CertificateSource = .generated
     public var numberOfThreads = 1
     /// How long `Simulator.shutdown` waits for unanswered requests.
@@ -71,14 +71,18 @@ public struct SimulatorConfiguration: Sendable {
         self.authentication = authentication
         switch mode {
         case .faithful:
-            streamsBeforeAuthentication = 1
             connectionWindowBytes = 65_535
             pushLogMax = 10_000
         case .fast:
-            streamsBeforeAuthentication = 1000
+            settings.streamsBeforeAuthentication = 1000
             connectionWindowBytes = 8 << 20
             pushLogMax = 0
         }
+    }
+
+    public subscript<Value>(dynamicMember path: WritableKeyPath<SimulatorSettings, Value>) -> Value {
+        get { settings[keyPath: path] }
+        set { settings[keyPath: path] = newValue }
     }
 
     /// Every problem at once, so that an operator fixes the settings in one go.
@@ -86,14 +90,11 @@ public struct SimulatorConfiguration: Sendable {
         var problems: [String] = []
         if !(0...65_535).contains(port) { problems.append("port must be 0 to 65535") }
         if let controlPort, !(0...65_535).contains(controlPort) { problems.append("control port must be 0 to 65535") }
-        if !(1...1_000_000).contains(streamsMax) { problems.append("streams must be 1 to 1000000") }
-        if !(1...streamsMax).contains(streamsBeforeAuthentication) {
-            problems.append("streams before authentication must be 1 to the number of streams")
-        }
+        if let channelPort, !(0...65_535).contains(channelPort) { problems.append("channel port must be 0 to 65535") }
+        problems += settings.problems()
         if connectionWindowBytes < 65_535 { problems.append("connection window must be at least 65535 bytes") }
         if !(0...10_000_000).contains(pushLogMax) { problems.append("push log must be 0 to 10000000") }
         if !(0...100_000_000).contains(idLogMax) { problems.append("id log must be 0 to 100000000") }
-        if latency < .zero || latency > .seconds(600) { problems.append("latency must be 0 to 600 seconds") }
         if !(1...64).contains(numberOfThreads) { problems.append("threads must be 1 to 64") }
         problems += devices.problems()
         if case .signingKeys(let keys) = authentication {

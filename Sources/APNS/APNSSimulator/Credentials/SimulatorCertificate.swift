@@ -37,10 +37,13 @@ struct SimulatorCertificate {
     }
 
     /// TLS 1.2 or later (Apple, "Sending notification requests to APNs"); `h2` by ALPN, or prior knowledge.
-    func makeContext() throws(SimulatorError) -> NIOSSLContext {
+    ///
+    /// - Parameter asksForCertificate: clients are asked for a certificate, and may have none.
+    func makeContext(asksForCertificate: Bool) throws(SimulatorError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: privateKey)
         configuration.minimumTLSVersion = .tlsv12
         configuration.applicationProtocols = ["h2"]
+        if asksForCertificate { configuration.certificateVerification = .optionalVerification }
         do {
             return try NIOSSLContext(configuration: configuration)
         } catch {

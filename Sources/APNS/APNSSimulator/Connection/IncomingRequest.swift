@@ -7,6 +7,15 @@ struct IncomingRequest {
         case method, path, authorization, id, expiration, priority, topic, pushType, collapseID
     }
 
+    /// What only requests about channels have.
+    struct ChannelFields {
+        /// The whole path; empty for a push to a device.
+        var path = ""
+        var method = "POST"
+        var channelID: String?
+        var requestID: String?
+    }
+
     /// 0: the slot is free.
     private(set) var stream: Int32 = 0
     private(set) var problems = ReasonSet()
@@ -21,7 +30,20 @@ struct IncomingRequest {
     private(set) var topic: UInt16 = 0
     private(set) var payload: [UInt8] = []
     private(set) var payloadBytes = 0
+    private(set) var channel = ChannelFields()
+    /// It has been judged, or a fault has taken care of it; what still arrives of it is dropped.
+    var isSettled = false
+    /// Its header block is complete.
+    var hasHeaders = false
+    private var usesChannelFields = false
     private var seen: UInt16 = 0
+
+    /// Whether it is about a channel, not about a device.
+    var isAboutChannel: Bool {
+        usesChannelFields && (channel.path.hasPrefix("/4/") || channel.path.hasPrefix("/1/"))
+    }
+    var hasPushType: Bool { has(.pushType) }
+    var isAuthorized: Bool { has(.authorization) }
 
     mutating func begin(stream: Int32) {
         self.stream = stream
@@ -33,6 +55,12 @@ struct IncomingRequest {
         expiration = nil
         topic = 0
         payloadBytes = 0
+        isSettled = false
+        hasHeaders = false
+        if usesChannelFields {
+            channel = ChannelFields()
+            usesChannelFields = false
+        }
         token.removeAll(keepingCapacity: true)
         collapseID.removeAll(keepingCapacity: true)
         payload.removeAll(keepingCapacity: true)
@@ -55,7 +83,10 @@ struct IncomingRequest {
             if id == nil { problems.insert(.badMessageId) }
         case 7 where name.equals(":method"):
             note(.method)
-            if !value.equals("POST") { problems.insert(.methodNotAllowed) }
+            if !value.equals("POST") {
+                problems.insert(.methodNotAllowed)
+                setChannelField(\.method, value)
+            }
         case 10 where name.equals("apns-topic"):
             note(.topic)
             topic = context.topicIndex(of: value)
@@ -73,6 +104,8 @@ struct IncomingRequest {
             note(.expiration)
             expiration = Self.unsigned(value)
             if expiration == nil { problems.insert(.badExpirationDate) }
+        case 15 where name.equals("apns-channel-id"): setChannelField(\.channelID, value)
+        case 15 where name.equals("apns-request-id"): setChannelField(\.requestID, value)
         case 16 where name.equals("apns-collapse-id"):
             note(.collapseID)
             if value.count > APNSLimits.collapseIDBytesMax {
@@ -87,13 +120,16 @@ struct IncomingRequest {
     /// Takes a part of the body; what exceeds every limit is counted and dropped.
     mutating func data(_ bytes: UnsafeRawBufferPointer, isKept: Bool) {
         payloadBytes += bytes.count
-        if isKept, payloadBytes <= PushType.voip.payloadBytesMax { payload.append(contentsOf: bytes) }
+        if isKept || isAboutChannel, payloadBytes <= PushType.voip.payloadBytesMax { payload.append(contentsOf: bytes) }
     }
 
     /// The whole request is there: what is missing and what does not go together.
     mutating func end(_ context: inout ConnectionContext) {
-        if !has(.authorization) { problems.insert(.missingProviderToken) }
-        if !has(.topic) { problems.insert(.missingTopic) }
+        if !has(.authorization), context.certificate == nil { problems.insert(.missingProviderToken) }
+        if !has(.topic) {
+            topic = context.defaultTopicIndex()
+            if topic == 0 { problems.insert(.missingTopic) }
+        }
         // Apple: 10 is an error for `background`; which reason it brings is not documented.
         if pushType == .background, priority == .immediate { problems.insert(.badPriority) }
         if topic != 0, !context.isTopicAllowed(topic, pushType) { problems.insert(.topicDisallowed) }
@@ -121,7 +157,22 @@ struct IncomingRequest {
             }
         } else {
             problems.insert(value.equals("/3/device") ? .missingDeviceToken : .badPath)
+            setChannelField(\.path, value)
         }
+    }
+
+    private mutating func setChannelField(
+        _ path: WritableKeyPath<ChannelFields, String>, _ value: UnsafeRawBufferPointer
+    ) {
+        usesChannelFields = true
+        channel[keyPath: path] = String(decoding: value, as: UTF8.self)
+    }
+
+    private mutating func setChannelField(
+        _ path: WritableKeyPath<ChannelFields, String?>, _ value: UnsafeRawBufferPointer
+    ) {
+        usesChannelFields = true
+        channel[keyPath: path] = String(decoding: value, as: UTF8.self)
     }
 
     private mutating func readPriority(_ value: UnsafeRawBufferPointer) {

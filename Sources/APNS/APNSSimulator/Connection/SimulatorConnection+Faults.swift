@@ -1,0 +1,160 @@
+import APNSWire
+import HTTP2Session
+import NIOCore
+
+/// What goes wrong on purpose.
+extension SimulatorConnection {
+    // MARK: Moments
+
+    func meetConnectionFault(_ context: ChannelHandlerContext) {
+        faultMoments = state.faultMoments
+        guard faultMoments.contains(.connection),
+            let fault = state.fault(for: FaultCandidate(moment: .connection, connection: number))
+        else { return }
+        counters.faultsByKind[fault.kind.name, default: 0] += 1
+        if fault.delay == .zero {
+            meet(fault)
+            if isAborted { flush(context) }
+        } else {
+            afterwards(.now() + TimeAmount(fault.delay)) { $0.meet(fault) }
+        }
+    }
+
+    private func meet(_ fault: Fault) {
+        switch fault.kind {
+        case .close: isAborted = true
+        case .tcpReset: (isAborted, isReset) = (true, true)
+        case .blackHole(let kind): disappear(kind)
+        case .ignorePings: ignoresPings = true
+        case .wedge(let answer): wedged = answer.answer
+        case .goAway(let last, let code, let debugData):
+            sayGoAwayFirst(last, code, debugData)
+        case .goAwayTwice(let last, let code, let debugData):
+            sayGoAwayFirst(last, code, debugData)
+            sayGoAwayFirst(last, code, debugData)
+        case .accept, .answer, .answerAndGoAway, .stall, .reset, .resetAfterHeaders, .goAwayInTwoSteps,
+            .goAwayBeforeAnswer, .settings:
+            preconditionFailure("\(fault.kind.name) is not possible when a client connects")
+        }
+    }
+
+    /// The connection begins with GOAWAY, even before SETTINGS, and ends after it.
+    private func sayGoAwayFirst(_ last: Int32?, _ code: HTTP2ErrorCode, _ debugData: [UInt8]) {
+        ownFrames += Self.goAwayFrame(last: last ?? 0, code: code, debugData: debugData)
+        counters.goAwaysSent += 1
+        goAwayLast = last ?? 0
+        isClosing = true
+        endsAfterWriting = true
+    }
+
+    func meetHeaderFault(_ slot: Int) {
+        guard !requests[slot].hasHeaders else { return }
+        requests[slot].hasHeaders = true
+        guard let fault = state.fault(for: candidate(slot, .headers)) else { return }
+        if requests[slot].id == nil { requests[slot].id = .random() }
+        inject(fault, slot)
+    }
+
+    // MARK: Pushes
+
+    func inject(_ fault: Fault, _ slot: Int) {
+        let stream = requests[slot].stream
+        requests[slot].isSettled = true
+        counters.faultsByKind[fault.kind.name, default: 0] += 1
+        switch fault.kind {
+        case .answer(let answer), .answerAndGoAway(let answer, _, _), .wedge(let answer):
+            note(slot, answer.answer, isTaken: fault.isTaken)
+        case .goAway(let last?, _, _), .goAwayTwice(let last?, _, _):
+            note(slot, stream <= last ? .accepted : nil, isTaken: stream <= last)
+        case .goAway(nil, _, _), .goAwayTwice(nil, _, _):
+            note(slot, fault.isTaken ? .accepted : nil, isTaken: fault.isTaken)
+        case .stall, .reset, .resetAfterHeaders, .close, .tcpReset, .blackHole:
+            note(slot, nil, isTaken: fault.isTaken)
+        case .accept, .goAwayInTwoSteps, .goAwayBeforeAnswer, .settings, .ignorePings:
+            note(slot, .accepted, isTaken: true)
+        }
+        if fault.delay == .zero {
+            act(fault, slot, stream)
+        } else {
+            afterwards(.now() + TimeAmount(fault.delay)) { $0.act(fault, slot, stream) }
+        }
+    }
+
+    private func act(_ fault: Fault, _ slot: Int, _ stream: Int32) {
+        guard requests[slot].stream == stream else { return }
+        switch fault.kind {
+        case .accept: respond(slot, stream, .accepted)
+        case .answer(let answer): respond(slot, stream, answer.answer)
+        case .wedge(let answer):
+            wedged = answer.answer
+            respond(slot, stream, answer.answer)
+        case .stall: break
+        case .reset(let code): reset(stream, code)
+        case .resetAfterHeaders(let code):
+            // HPACK: 0x88 is `:status: 200` of the static table, so the dynamic ones stay in step.
+            ownFrames += Self.frame(type: 1, flags: 4, stream: stream, [0x88])
+            reset(stream, code)
+        case .close: isAborted = true
+        case .tcpReset: (isAborted, isReset) = (true, true)
+        case .settings(let new):
+            announce(streams: new.streamsMax, window: new.initialWindowBytes, headerTable: new.headerTableBytes)
+            respond(slot, stream, .accepted)
+        case .blackHole(let kind): disappear(kind)
+        case .ignorePings:
+            ignoresPings = true
+            respond(slot, stream, .accepted)
+        case .answerAndGoAway, .goAway, .goAwayTwice, .goAwayInTwoSteps, .goAwayBeforeAnswer:
+            sayGoAway(fault, slot, stream)
+        }
+    }
+
+    private func sayGoAway(_ fault: Fault, _ slot: Int, _ stream: Int32) {
+        switch fault.kind {
+        case .answerAndGoAway(let answer, let code, let debugData):
+            respond(slot, stream, answer.answer)
+            goAway(after: stream, code: code, debugData: debugData)
+        case .goAway(let last, let code, let debugData), .goAwayTwice(let last, let code, let debugData):
+            let last = last ?? (fault.isTaken ? stream : max(0, stream - 2))
+            if stream <= last { respond(slot, stream, .accepted) }
+            goAway(after: last, code: code, debugData: debugData)
+            if case .goAwayTwice = fault.kind { goAway(after: last, code: code, debugData: debugData) }
+        case .goAwayInTwoSteps(let interval, let code, let debugData):
+            // libnghttp2 would take no new streams after it.
+            ownFrames += Self.goAwayFrame(last: .max, code: .noError, debugData: [])
+            counters.goAwaysSent += 1
+            respond(slot, stream, .accepted)
+            afterwards(.now() + TimeAmount(interval)) { connection in
+                connection.goAway(after: connection.session.lastProcessedStream, code: code, debugData: debugData)
+            }
+        case .goAwayBeforeAnswer(let delay, let code, let debugData):
+            goAway(after: stream, code: code, debugData: debugData)
+            afterwards(.now() + TimeAmount(delay)) { $0.respond(slot, stream, .accepted) }
+        default: preconditionFailure("no GOAWAY")
+        }
+    }
+
+    private func reset(_ stream: Int32, _ code: HTTP2ErrorCode) {
+        session.reset(stream, code: code)
+        counters.streamsReset += 1
+    }
+
+    private func disappear(_ kind: Fault.BlackHole) {
+        switch kind {
+        case .answersNothing: isMute = true
+        case .readsNothing: stopReading()
+        }
+    }
+
+    // MARK: Frames
+
+    private static func goAwayFrame(last: Int32, code: HTTP2ErrorCode, debugData: [UInt8]) -> [UInt8] {
+        frame(type: 7, flags: 0, stream: 0, bigEndian(UInt32(last)) + bigEndian(code.rawValue) + debugData)
+    }
+
+    /// RFC 9113, section 4.1.
+    private static func frame(type: UInt8, flags: UInt8, stream: Int32, _ payload: [UInt8]) -> [UInt8] {
+        bigEndian(UInt32(payload.count)).dropFirst() + [type, flags] + bigEndian(UInt32(stream)) + payload
+    }
+
+    private static func bigEndian(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+}

@@ -1,0 +1,143 @@
+import JSONText
+import Yams
+
+/// Why a document was refused: every problem at once, each with its place.
+public struct ControlDocumentError: Error, Equatable, CustomStringConvertible {
+    /// One sentence each, in the order of the document; never empty.
+    public var problems: [String]
+
+    public var description: String { problems.joined(separator: "; ") }
+
+    init(_ problems: [String]) {
+        self.problems = problems
+    }
+}
+
+/// A document read into a tree, from JSON or from YAML.
+struct DocumentNode {
+    enum Value {
+        case object([(name: String, node: DocumentNode)])
+        case array([DocumentNode])
+        case string(String)
+        /// As it was written.
+        case number(String)
+        case boolean(Bool)
+        case null
+    }
+
+    var value: Value
+    /// From 1; nil in JSON, where the place is told by names alone.
+    var line: Int?
+
+    /// Deeper nesting than this is a mistake or an attack.
+    private static let depthMax = 16
+
+    /// Text that begins with a brace is read as JSON, everything else as YAML.
+    static func parse(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
+        let first = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
+        return first == UInt8(ascii: "{") ? try json(bytes) : try yaml(bytes)
+    }
+
+    // MARK: JSON
+
+    private static func json(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
+        do {
+            return try bytes.withUnsafeBytes { buffer in
+                var reader = JSONReader(buffer)
+                let node = try json(&reader, depth: 0)
+                try reader.finish()
+                return node
+            }
+        } catch let error as ControlDocumentError {
+            throw error
+        } catch {
+            throw ControlDocumentError(["not the JSON that is wanted: \(error)"])
+        }
+    }
+
+    private static func json(_ reader: inout JSONReader, depth: Int) throws -> DocumentNode {
+        guard depth < depthMax else { throw ControlDocumentError(["nested deeper than \(depthMax) levels"]) }
+        switch try reader.peekKind() {
+        case .object:
+            var members: [(name: String, node: DocumentNode)] = []
+            var names: Set<String> = []
+            try reader.enterObject()
+            while let key = try reader.nextKey(isFirst: members.isEmpty) {
+                let name = reader.text(key)
+                guard names.insert(name).inserted else { throw ControlDocumentError(["\"\(name)\" is there twice"]) }
+                members.append((name, try json(&reader, depth: depth + 1)))
+            }
+            return DocumentNode(value: .object(members))
+        case .array:
+            var elements: [DocumentNode] = []
+            try reader.enterArray()
+            while try reader.nextElement(isFirst: elements.isEmpty) {
+                elements.append(try json(&reader, depth: depth + 1))
+            }
+            return DocumentNode(value: .array(elements))
+        case .string: return DocumentNode(value: .string(reader.text(try reader.readString())))
+        case .boolean: return DocumentNode(value: .boolean(try reader.readBoolean()))
+        case .null:
+            try reader.readNull()
+            return DocumentNode(value: .null)
+        case .number:
+            let range = try reader.skipValue()
+            let text = String(decoding: UnsafeRawBufferPointer(rebasing: reader.bytes[range]), as: UTF8.self)
+            return DocumentNode(value: .number(text))
+        }
+    }
+
+    // MARK: YAML
+
+    private static func yaml(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
+        do {
+            guard let root = try Yams.compose(yaml: String(decoding: bytes, as: UTF8.self)) else {
+                throw ControlDocumentError(["the document is empty"])
+            }
+            return try yaml(root, depth: 0)
+        } catch let error as ControlDocumentError {
+            throw error
+        } catch {
+            throw ControlDocumentError(["not YAML: \(error)"])
+        }
+    }
+
+    private static func yaml(_ node: Node, depth: Int) throws(ControlDocumentError) -> DocumentNode {
+        let line = node.mark?.line
+        guard depth < depthMax else { throw ControlDocumentError(["nested deeper than \(depthMax) levels"]) }
+        // An alias can make a small file a huge tree.
+        guard node.anchor == nil else {
+            throw ControlDocumentError(["line \(line ?? 0): anchors and aliases are not allowed"])
+        }
+        switch node {
+        case .mapping(let mapping):
+            var members: [(name: String, node: DocumentNode)] = []
+            for (key, value) in mapping {
+                guard let name = key.scalar?.string else {
+                    throw ControlDocumentError(["line \(line ?? 0): a member's name must be a plain word"])
+                }
+                members.append((name, try yaml(value, depth: depth + 1)))
+            }
+            return DocumentNode(value: .object(members), line: line)
+        case .sequence(let sequence):
+            var elements: [DocumentNode] = []
+            for element in sequence { elements.append(try yaml(element, depth: depth + 1)) }
+            return DocumentNode(value: .array(elements), line: line)
+        case .scalar(let scalar): return DocumentNode(value: value(of: scalar), line: line)
+        case .alias: throw ControlDocumentError(["line \(line ?? 0): anchors and aliases are not allowed"])
+        }
+    }
+
+    /// YAML 1.2's core schema, as far as it is of use here: `yes` and `no` are words.
+    private static func value(of scalar: Node.Scalar) -> Value {
+        guard scalar.style == .plain || scalar.style == .any else { return .string(scalar.string) }
+        switch scalar.string {
+        case "true": return .boolean(true)
+        case "false": return .boolean(false)
+        case "", "null", "~": return .null
+        default:
+            let isNumber = scalar.string.wholeMatch(of: /[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?/) != nil
+            return isNumber ? .number(scalar.string) : .string(scalar.string)
+        }
+    }
+}

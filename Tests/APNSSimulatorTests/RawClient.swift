@@ -1,0 +1,211 @@
+import APNSSimulator
+import Foundation
+import PushTesting
+import Synchronization
+
+/// An HTTP/2 client of bare frames over a real TLS connection, which openssl makes: it says and sees what no decent
+/// library would. Header fields are sent as plain HPACK literals and are not decoded.
+final class RawClient: Sendable {
+    /// One frame (RFC 9113, section 4.1).
+    struct Frame: Sendable, Equatable {
+        enum Kind: UInt8, Sendable {
+            case data, headers, priority, reset, settings, pushPromise, ping, goAway, windowUpdate, continuation
+        }
+
+        var kind: Kind
+        var flags: UInt8
+        var stream: UInt32
+        var payload: [UInt8]
+
+        var isAcknowledgement: Bool { flags & 1 != 0 }
+        var text: String { String(decoding: payload, as: UTF8.self) }
+        /// Of a RST_STREAM: its code.
+        var number: UInt32 { RawClient.number(payload[0..<4]) }
+        /// Of a GOAWAY.
+        var goAway: (last: UInt32, code: UInt32, debug: String) {
+            (RawClient.number(payload[0..<4]), RawClient.number(payload[4..<8]),
+                String(decoding: payload[8...], as: UTF8.self))
+        }
+        /// HPACK's static table: 8 is `:status: 200`.
+        var isSuccess: Bool { kind == .headers && payload.first == 0x88 }
+        /// Of a SETTINGS: values by number.
+        var settings: [Int: UInt32] {
+            stride(from: 0, to: payload.count, by: 6).reduce(into: [:]) { values, start in
+                values[Int(payload[start]) << 8 | Int(payload[start + 1])] =
+                    RawClient.number(payload[start + 2..<start + 6])
+            }
+        }
+    }
+
+    private struct Record {
+        var bytes: [UInt8] = []
+        var frames: [Frame] = []
+        var isEnded = false
+        var acknowledges: Bool
+    }
+
+    private let process: Process
+    private let input: FileHandle
+    private let record: Mutex<Record>
+    private let running: RunningSimulator
+
+    /// Connects; `begin` must follow.
+    ///
+    /// - Parameters:
+    ///   - acknowledges: SETTINGS and PING frames are acknowledged by themselves.
+    ///   - options: more words for `openssl s_client`.
+    init(_ running: RunningSimulator, acknowledges: Bool = true, options: [String] = ["-alpn", "h2"]) throws {
+        // A server that has gone must not end the tests.
+        signal(SIGPIPE, SIG_IGN)
+        self.running = running
+        process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments =
+            ["openssl", "s_client", "-quiet", "-connect", "localhost:\(running.simulator.port)", "-CAfile"]
+            + [running.authority] + options
+        let (stdin, stdout) = (Pipe(), Pipe())
+        process.standardInput = stdin
+        process.standardOutput = stdout
+        process.standardError = FileHandle.nullDevice
+        input = stdin.fileHandleForWriting
+        record = Mutex(Record(acknowledges: acknowledges))
+        try process.run()
+        let output = stdout.fileHandleForReading
+        Thread.detachNewThread { [weak self] in
+            var buffer = [UInt8](repeating: 0, count: 65_536)
+            while true {
+                let count = read(output.fileDescriptor, &buffer, buffer.count)
+                self?.received(buffer.prefix(max(0, count)))
+                if count <= 0 { break }
+            }
+        }
+    }
+
+    deinit { if process.isRunning { process.terminate() } }
+
+    static func with(
+        _ running: RunningSimulator, acknowledges: Bool = true, options: [String] = ["-alpn", "h2"],
+        _ body: (RawClient) async throws -> Void
+    ) async throws {
+        let client = try RawClient(running, acknowledges: acknowledges, options: options)
+        defer { client.process.terminate() }
+        client.begin()
+        try await body(client)
+    }
+
+    // MARK: Out
+
+    /// The client's preface (RFC 9113, section 3.4), then SETTINGS with `settings`.
+    func begin(_ settings: [UInt8] = []) {
+        send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8))
+        send(.settings, payload: settings)
+    }
+
+    func send(_ bytes: [UInt8]) { try? input.write(contentsOf: Data(bytes)) }
+
+    func send(_ kind: Frame.Kind, flags: UInt8 = 0, stream: UInt32 = 0, payload: [UInt8] = []) {
+        let length = [UInt8(payload.count >> 16), UInt8(payload.count >> 8 & 255), UInt8(payload.count & 255)]
+        send(length + [kind.rawValue, flags] + Self.bytes(stream) + payload)
+    }
+
+    /// A whole push; `changes` as in `goodHeaders`, nil removes a field.
+    func push(
+        _ stream: UInt32, path: String = "/3/device/\(RunningSimulator.deviceToken)", changes: [String: String?] = [:],
+        body: String? = RunningSimulator.payload
+    ) throws {
+        var headers = try running.goodHeaders()
+        for (name, value) in changes { headers[name] = value }
+        headers["apns-id"] = changes["apns-id"] ?? nil
+        sendHeaders(stream, path: path, headers)
+        if let body { send(.data, flags: 1, stream: stream, payload: Array(body.utf8)) }
+    }
+
+    func sendHeaders(_ stream: UInt32, path: String, _ headers: [String: String]) {
+        let pseudo = [(":method", "POST"), (":scheme", "https"), (":path", path)]
+        let block = (pseudo + headers.map { ($0.key, $0.value) }).flatMap { Self.literal($0) + Self.literal($1, false) }
+        send(.headers, flags: 4, stream: stream, payload: block)
+    }
+
+    /// HPACK, RFC 7541 section 6.2.2: a literal without indexing with a new name, no Huffman code.
+    private static func literal(_ text: String, _ isName: Bool = true) -> [UInt8] {
+        let bytes = Array(text.utf8)
+        var length = [UInt8(min(bytes.count, 127))]
+        if bytes.count >= 127 {
+            var rest = bytes.count - 127
+            while rest >= 128 {
+                length.append(UInt8(rest & 127 | 128))
+                rest >>= 7
+            }
+            length.append(UInt8(rest))
+        }
+        return (isName ? [0] : []) + length + bytes
+    }
+
+    // MARK: In
+
+    private func received(_ data: ArraySlice<UInt8>) {
+        let answers = record.withLock { record -> [Frame] in
+            if data.isEmpty { record.isEnded = true }
+            record.bytes += data
+            var new: [Frame] = []
+            while record.bytes.count >= 9 {
+                let length = Int(Self.number([0] + record.bytes[0..<3]))
+                guard record.bytes.count >= 9 + length else { break }
+                if let kind = Frame.Kind(rawValue: record.bytes[3]) {
+                    new.append(
+                        Frame(
+                            kind: kind, flags: record.bytes[4], stream: Self.number(record.bytes[5..<9]),
+                            payload: Array(record.bytes[9..<9 + length])
+                        )
+                    )
+                }
+                record.bytes.removeFirst(9 + length)
+            }
+            record.frames += new
+            return record.acknowledges ? new : []
+        }
+        for frame in answers where [.settings, .ping].contains(frame.kind) && !frame.isAcknowledgement {
+            send(frame.kind, flags: 1, payload: frame.kind == .ping ? frame.payload : [])
+        }
+    }
+
+    var frames: [Frame] { record.withLock { $0.frames } }
+    var isEnded: Bool { record.withLock { $0.isEnded } }
+
+    func frames(_ kind: Frame.Kind, stream: UInt32? = nil) -> [Frame] {
+        frames.filter { $0.kind == kind && (stream == nil || $0.stream == stream) }
+    }
+
+    /// Announced numbers of concurrent streams, in order.
+    var streamLimits: [UInt32] { frames(.settings).compactMap { $0.settings[3] } }
+
+    /// The `reason` in the body of an error, or "200".
+    func answer(_ stream: UInt32) -> String? {
+        if frames(.headers, stream: stream).first?.isSuccess == true { return "200" }
+        guard let body = frames(.data, stream: stream).first?.text, let start = body.range(of: #""reason":""#) else {
+            return nil
+        }
+        return String(body[start.upperBound...].prefix { $0 != "\"" })
+    }
+
+    func wait(_ what: String, _ condition: (RawClient) -> Bool) async throws {
+        do {
+            try await waitUntil(what, within: .seconds(8)) { condition(self) }
+        } catch {
+            throw WaitedTooLong("\(what); what came is \(summary)", .seconds(8))
+        }
+    }
+
+    func answered(_ stream: UInt32) async throws -> String {
+        try await wait("an answer on stream \(stream)") { $0.answer(stream) != nil }
+        return answer(stream) ?? ""
+    }
+
+    var summary: String { frames.map { "\($0.kind)/\($0.stream)/\($0.payload.prefix(24))" }.joined(separator: " ") + (isEnded ? " end" : "") }
+
+    // MARK: Numbers
+
+    static func number(_ bytes: some Sequence<UInt8>) -> UInt32 { bytes.reduce(0) { $0 << 8 | UInt32($1) } }
+
+    static func bytes(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+}

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Puts foreign APNs and HTTP/2 clients for Python into .build/foreign, for the tests of the simulator.
+# Says where the Python with them is. Does nothing when they are there.
+set -eu
+cd "$(dirname "$0")/.."
+folder="$(pwd)/.build/foreign"
+if ! [ -x "$folder/bin/python" ] || ! "$folder/bin/python" -c 'import aioapns, httpx, h2' 2>/dev/null; then
+    python3 -m venv "$folder" >&2
+    "$folder/bin/python" -m pip install -q --disable-pip-version-check 'aioapns==4.0' 'httpx[http2]==0.28.1' h2 >&2
+fi
+echo "$folder/bin/python"
