@@ -201,8 +201,11 @@ import Testing
     @Test func `a stream that is refused again and again is reported`() async throws {
         let server = try await ScriptedServer { $0.reset($1, .refusedStream) }
         let client = try Samples.client(port: server.port)
-        #expect(await client.send(Samples.batch(1)) == [.failed(.streamRefused, .refused)])
-        #expect(server.requests.count == 6)
+        let answers = await client.send(Samples.batch(1), deadline: .seconds(1))
+        #expect(answers == [.failed(.streamRefused, .refused)])
+        // On several connections, and no more often than it may.
+        #expect(server.connections > 1)
+        #expect((2...21).contains(server.requests.count))
         await client.shutdown()
     }
 

@@ -53,7 +53,7 @@ import Testing
     }
 
     private static let streamFaults: [Case] =
-        (0...13).flatMap { number -> [Case] in
+        (UInt32(0)...13).flatMap { number -> [Case] in
             let code = HTTP2ErrorCode(rawValue: number)
             let isRefusal = code == .refusedStream
             return [

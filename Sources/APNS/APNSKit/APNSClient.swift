@@ -15,7 +15,7 @@ import Synchronization
 /// - it is reported exactly once, by its deadline (and a twentieth of a second) at the latest;
 /// - `neverWritten` and `refused` mean that APNs has certainly not processed it, `ambiguous` that it may have;
 /// - what a server did not process (a refused stream, a stream above GOAWAY's last id, an expired provider token that could
-///   be renewed, a server that shuts down) is sent again at once on another connection, up to five times;
+///   be renewed, a server that shuts down) is sent again at once on another connection, up to twenty times;
 /// - nothing else is ever sent twice, and nothing after its expiration.
 ///
 /// The event loop group must outlive the client; call `shutdown` before either goes away.

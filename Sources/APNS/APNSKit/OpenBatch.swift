@@ -6,7 +6,7 @@ import NIOCore
 /// Used on the client's event loop only.
 package final class OpenBatch {
     /// A push that the server did not process is sent again this often before the caller hears of it.
-    package static let movesMax: UInt8 = 5
+    package static let movesMax: UInt8 = 20
 
     package let batch: NotificationBatch
     /// Differs from every other batch of the client; cheaper to compare than headers.
