@@ -110,6 +110,25 @@ import Testing
         cursor = changes.cursor
     }
 
+    @Test func `a broadcast reaches those who subscribed and those who show its activity`() {
+        var table = table()
+        for token: UInt8 in 1...4 { push(token, to: &table) }
+        table.update([1]) { $0.channels = ["Y2g="] }
+        table.update([2]) {
+            _ = $0.taken(
+                DevicePushes.activity(
+                    #""event":"start","timestamp":1,"input-push-channel":"Y2g=","content-state":{"n":1}"#), now: 1)
+        }
+        table.update([3]) { $0.channels = ["other"] }
+        let before = table.cursor
+        let update = DevicePushes.activity(
+            #""event":"update","timestamp":2,"content-state":{"n":2}"#, channel: .init(id: "Y2g=", keepsNewest: false))
+        let reached = table.broadcast(update, now: 2)
+        let changed = table.changes(since: before, limit: 10).devices
+        #expect(reached == 2 && changed.map(\.token) == [[1], [2]])
+        #expect(changed.allSatisfy { $0.activities.shown.map { $0.state.map(\.value) } == [["2"]] })
+    }
+
     @Test func `time alone changes a device that something waits for`() {
         var table = table()
         table.update([1]) { $0.setOnline(false, now: 1000) }

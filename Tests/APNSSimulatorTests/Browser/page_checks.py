@@ -249,6 +249,9 @@ def a_reset_empties_the_page(page):
     expect(page.locator("#rows .row")).to_have_count(0)
     expect(page.locator("#notes .note")).to_have_count(0)
     expect(page.locator("#strip-requests")).to_have_text("0")
+    push(ANN, alert("After the reset"))
+    expect(note(page, "After the reset")).to_be_visible()
+    expect(page.locator("#stage-name")).to_have_text("Phone 1")
 
 
 def everything_has_a_name(page):

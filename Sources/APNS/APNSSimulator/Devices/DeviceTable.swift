@@ -77,12 +77,17 @@ package struct DeviceTable: Sendable {
         slotByToken[token].map { update($0, change) }
     }
 
-    /// Changes all devices for which `condition` holds.
+    /// A broadcast was taken: it is for every device that is subscribed to its channel or shows a Live Activity of it.
     ///
-    /// - Returns: how many.
-    package mutating func updateAll(where condition: (Device) -> Bool, _ change: (inout Device) -> Void) -> Int {
-        let matching = slots.indices.filter { condition(slots[$0]) }
-        for slot in matching { update(slot, change) }
+    /// - Parameter push: has a channel.
+    /// - Returns: how many devices that was.
+    package mutating func broadcast(_ push: DevicePush, now: Int64) -> Int {
+        guard let channelID = push.channel?.id else { preconditionFailure("a broadcast without a channel") }
+        let matching = slots.indices.filter { slot in
+            slots[slot].channels.contains(channelID)
+                || slots[slot].activities.shown.contains { $0.channelID == channelID }
+        }
+        for slot in matching { update(slot) { _ = $0.taken(push, now: now) } }
         return matching.count
     }
 

@@ -48,13 +48,7 @@ final class Devices: Sendable {
             expiration: expiration, payload: payload, channel: .init(id: channelID, keepsNewest: keepsNewest)
         )
         let now = clock()
-        return table.withLock { table in
-            table.updateAll {
-                $0.channels.contains(channelID) || $0.activities.shown.contains { $0.channelID == channelID }
-            } _: {
-                $0.taken(push, now: now)
-            }
-        }
+        return table.withLock { $0.broadcast(push, now: now) }
     }
 
     // MARK: Switches

@@ -564,6 +564,8 @@ function connect() {
   on("resync", () => {
     model.devices.clear();
     clearScreen();
+    // The devices come in several events; when they are there, another one is shown if ours is gone.
+    setTimeout(leaveWhatIsGone, 1000);
     touch("rows", "screen");
   });
   on("devices", takeDevices);
@@ -585,8 +587,17 @@ function takeDevices({ devices, gone }) {
   }
   const newest = devices.at(-1);
   if (newest && (!model.selected || (byId("follow").checked && newest.isFlashing))) follow(newest.id);
-  if (model.selected && gone.includes(model.selected)) clearScreen();
+  if (gone.includes(model.selected)) leaveWhatIsGone();
   touch("rows", "head");
+}
+
+function leaveWhatIsGone() {
+  if (!model.selected || model.devices.has(model.selected)) return;
+  model.selected = null;
+  clearScreen();
+  touch("rows", "screen");
+  const newest = [...model.devices.keys()].at(-1);
+  if (newest) select(newest);
 }
 
 /** Device pages are turned at most every 1.5 s, or nobody could read one. */
