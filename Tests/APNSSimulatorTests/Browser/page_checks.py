@@ -93,6 +93,8 @@ def a_thread_is_a_stack_that_unfolds_by_keyboard(page):
     stack.locator("button").focus()
     page.keyboard.press("Enter")
     expect(note(page, "Chat")).to_have_count(3)
+    page.locator("#notes .note button").last.focus()
+    assert page.evaluate("document.getElementById('screen').scrollTop") == 0, "the lock screen itself has moved"
     page.get_by_role("button", name="Fold the thread chat").click()
     expect(note(page, "Chat")).to_have_count(1)
 

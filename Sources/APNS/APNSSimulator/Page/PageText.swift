@@ -276,7 +276,7 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 .phone::before, .phone::after { content: ""; position: absolute; width: 3px; border-radius: 2px; background: #2b303b; }
 .phone::before { left: -3.5px; top: 21%; height: 13%; }
 .phone::after { right: -3.5px; top: 25%; height: 11%; }
-.screen { position: relative; container-type: size; height: 100%; border-radius: 44px; overflow: hidden; display: flex; flex-direction: column; color: #fff; isolation: isolate; }
+.screen { position: relative; container-type: size; height: 100%; border-radius: 44px; overflow: clip; display: flex; flex-direction: column; color: #fff; isolation: isolate; }
 .wallpaper { position: absolute; inset: -6%; z-index: -1; background: var(--wall); transition: filter .8s, transform 1.2s cubic-bezier(.2, .7, .2, 1); }
 .phone[data-online="false"] .wallpaper { filter: saturate(.35) brightness(.72); }
 .phone[data-gone="true"] .wallpaper { filter: grayscale(1) brightness(.6); }
@@ -306,6 +306,7 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 .cards:empty, .notes:empty { display: none; }
 .phone.full .feed { padding-bottom: 34px; mask-image: linear-gradient(180deg, transparent 0, #000 12px, #000 calc(100% - 40px), transparent calc(100% - 12px)); }
 .phone.full .dock { opacity: 0; }
+.screen:has(#parked:not([hidden])) .feed { padding-bottom: 76px; mask-image: linear-gradient(180deg, transparent 0, #000 12px, #000 calc(100% - 84px), transparent calc(100% - 62px)); }
 .dock { transition: opacity .4s; position: absolute; left: 0; right: 0; bottom: 26px; padding: 0 32px; display: flex; justify-content: space-between; pointer-events: none; }
 .dock span { width: 42px; height: 42px; border-radius: 50%; background: rgb(20 22 30 / .5); display: grid; place-items: center; }
 .dock svg { width: 20px; height: 20px; }
