@@ -37,14 +37,14 @@ final class BenchSetup: Sendable {
         }
     }
 
-    func startSimulator(roundTripMilliseconds: Int = 0) async throws -> SimulatorServer {
+    /// - Parameter roundTripMilliseconds: nil: as fast as it can be. Else as APNs is, with its small windows and one stream
+    ///   at first, and so far away.
+    func startSimulator(roundTripMilliseconds: Int? = nil) async throws -> SimulatorServer {
         let directory = "\(folder)/simulator"
         let process = try BenchProcess(
             BenchProcess.godwit,
-            [
-                "simulate", "--fast", "--port", "0", "--control-port", "0", "--directory", directory,
-                "--latency", "\(roundTripMilliseconds)",
-            ]
+            ["simulate", "--port", "0", "--control-port", "0", "--directory", directory]
+                + (roundTripMilliseconds.map { ["--latency", "\($0)"] } ?? ["--fast"])
         )
         let line = try await process.waitForLine(containing: "simulator: APNs on")
         let ports = line.split(separator: ":").compactMap { Int($0.prefix(while: \.isNumber)) }
