@@ -16,17 +16,17 @@ import Testing
                 TokenRule(try #require(TokenPattern("ff*")), .bad),
             ])
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 _ = try await client.answered(1)
                 for stream in stride(from: UInt32(3), to: 33, by: 2) {
-                    try client.push(stream, path: "/3/device/00aa")
+                    client.push(stream, path: "/3/device/00aa")
                     #expect(try await client.answered(stream) == "Unregistered")
                 }
-                try client.push(41, path: "/3/device/ffaa")
-                try client.push(43, changes: ["apns-priority": "3"])
+                client.push(41, path: "/3/device/ffaa")
+                client.push(43, changes: ["apns-priority": "3"])
                 #expect(try await client.answered(43) == "BadPriority")
                 #expect(client.frames(.goAway).isEmpty)
-                try client.push(45, changes: ["apns-priority": "3"])
+                client.push(45, changes: ["apns-priority": "3"])
                 #expect(try await client.answered(45) == "BadPriority")
                 try await client.wait("GOAWAY and the end") { !$0.frames(.goAway).isEmpty && $0.isEnded }
                 let goAway = client.frames(.goAway)[0].goAway
@@ -60,7 +60,7 @@ import Testing
         try await RunningSimulator.with(settings) { running in
             let headers = try running.goodHeaders()
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 _ = try await client.answered(1)
                 #expect(try await running.push(headers: headers).exitStatus != 0)
             }
@@ -73,7 +73,7 @@ import Testing
         let settings = RunningSimulator.settings { $0.idleTimeout = .milliseconds(200) }
         try await RunningSimulator.with(settings) { running in
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
                 try await client.wait("the end") { $0.isEnded }
                 let goAway = try #require(client.frames(.goAway).first?.goAway)
@@ -85,9 +85,9 @@ import Testing
     @Test func `an old connection ends, busy or not`() async throws {
         try await RunningSimulator.with { running in
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
-                try client.push(3, body: nil)
+                client.push(3, body: nil)
                 // Settings reach connections that are open already.
                 try running.simulator.changeSettings { $0.connectionAgeMax = .milliseconds(50) }
                 try await client.wait("GOAWAY") { !$0.frames(.goAway).isEmpty }
@@ -117,16 +117,16 @@ import Testing
         }
         try await RunningSimulator.with(settings) { running in
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
                 let start = ContinuousClock.now
                 client.send(.ping, payload: [1, 2, 3, 4, 5, 6, 7, 8])
                 try await client.wait("PING") { !$0.frames(.ping).isEmpty }
                 #expect(ContinuousClock.now - start >= .milliseconds(300))
                 // Shorter again, and still in order.
-                try client.push(3)
+                client.push(3)
                 try running.simulator.changeSettings { ($0.latency, $0.jitter) = (.zero, .zero) }
-                try client.push(5)
+                client.push(5)
                 #expect(try await client.answered(5) == "200")
                 #expect(client.answer(3) == "200")
             }
@@ -143,6 +143,21 @@ import Testing
             #expect(result.output.contains("400 succeeded, 0 failed"), "\(result.output)")
             // Four rounds of a hundred, and TLS before them.
             #expect(ContinuousClock.now - start >= .milliseconds(500))
+        }
+    }
+
+    @Test(arguments: [50, 150]) func `a long line carries many pushes of 1 KiB`(_ milliseconds: Int) async throws {
+        let settings = RunningSimulator.settings(.fast) {
+            $0.latency = .milliseconds(milliseconds)
+            $0.jitter = .milliseconds(5)
+        }
+        try await RunningSimulator.with(settings) { running in
+            let payload = try running.payloadFile("{\"aps\":{\"alert\":\"\(String(repeating: "x", count: 1000))\"}}")
+            var arguments = ["-n", "60000", "-c", "8", "-m", "1000", "-w", "20", "-W", "24", "-d", payload]
+            for (name, value) in try running.goodHeaders() { arguments += ["-H", "\(name): \(value)"] }
+            let result = try await Command.run("h2load", arguments + [running.url()])
+            #expect(result.output.contains("60000 succeeded, 0 failed"), "\(result.output)")
+            #expect(running.simulator.counters.taken == 60_000)
         }
     }
 }
@@ -178,9 +193,10 @@ import Testing
             let settings = RunningSimulator.settings { $0.limitsTokenUpdates = limits }
             try await RunningSimulator.with(settings) { running in
                 try await RawClient.with(running) { client in
-                    try client.push(1)
+                    client.push(1)
                     _ = try await client.answered(1)
-                    try client.push(3, changes: ["authorization": "bearer \(try running.token(age: 60))"])
+                    let token = try running.token(age: 60)
+                    client.push(3, changes: ["authorization": "bearer \(token)"])
                     #expect(try await client.answered(3) == (limits ? "TooManyProviderTokenUpdates" : "200"))
                 }
             }

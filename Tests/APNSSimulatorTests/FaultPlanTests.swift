@@ -97,7 +97,11 @@ import Testing
 
     static let wrong: [(String, String)] = [
         ("", "the document is empty"), ("{", "not the JSON"), (#"{"rules":[]} x"#, "not the JSON"),
-        ("[]", "must be an object"), ("rules: [\n", "not YAML"), ("a: &b 1\nc: 2", "anchors and aliases"),
+        ("[]", "must be an object"), ("rules: [\n", "not YAML"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
+                + "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]", "more than 20000 values"
+        ),
         (String(repeating: "[", count: 20) + String(repeating: "]", count: 20), "nested deeper"),
         ("{}", "no \"rules\""), (#"{"rules":{}}"#, "rules must be an array"),
         (#"{"rulez":[]}"#, "unknown member \"rulez\""),

@@ -7,12 +7,12 @@ import Testing
 
 @Suite struct `Faults, frame by frame` {
     private func with(
-        _ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void = { _ in },
+        _ kind: Fault.Kind, isTaken: Bool = false, on moment: FaultMoment = .push,
         _ body: (RunningSimulator, RawClient) async throws -> Void
     ) async throws {
         var rule = FaultRule(Fault(kind, isTaken: isTaken))
         rule.times = 1
-        change(&rule)
+        rule.moment = moment
         try await RunningSimulator.with { running in
             running.simulator.setFaults(FaultPlan([rule]))
             try await RawClient.with(running) { try await body(running, $0) }
@@ -23,20 +23,20 @@ import Testing
     @Test(arguments: [0, 1, 2, 3, 5, 7, 8, 11, 13, 4_000_000_000] as [UInt32])
     func `a reset has any code, before headers or after them`(_ code: UInt32) async throws {
         try await with(.reset(HTTP2ErrorCode(rawValue: code))) { running, client in
-            try client.push(1)
+            client.push(1)
             try await client.wait("the reset") { !$0.frames(.reset, stream: 1).isEmpty }
             #expect(client.frames(.reset)[0].number == code && client.frames(.headers).isEmpty)
-            try client.push(3)
+            client.push(3)
             #expect(try await client.answered(3) == "200")
             #expect(running.simulator.counters.streamsReset == 1)
         }
         try await with(.resetAfterHeaders(HTTP2ErrorCode(rawValue: code)), isTaken: true) { running, client in
-            try client.push(1)
+            client.push(1)
             try await client.wait("the reset") { !$0.frames(.reset, stream: 1).isEmpty }
             #expect(client.frames(.reset)[0].number == code)
             let headers = try #require(client.frames(.headers, stream: 1).first)
             #expect(headers.isSuccess && headers.flags == 4)
-            try client.push(3)
+            client.push(3)
             #expect(try await client.answered(3) == "200")
             #expect(running.simulator.counters.taken == 2)
         }
@@ -45,11 +45,11 @@ import Testing
     @Test func `GOAWAY in two steps lets pushes through in between`() async throws {
         let kind = Fault.Kind.goAwayInTwoSteps(interval: .milliseconds(400), code: .noError, debugData: [])
         try await with(kind) { running, client in
-            try client.push(1)
+            client.push(1)
             #expect(try await client.answered(1) == "200")
             try await client.wait("the first GOAWAY") { !$0.frames(.goAway).isEmpty }
             #expect(client.frames(.goAway)[0].goAway.last == 0x7FFF_FFFF)
-            try client.push(3)
+            client.push(3)
             #expect(try await client.answered(3) == "200")
             try await client.wait("the second GOAWAY and the end") { $0.frames(.goAway).count == 2 && $0.isEnded }
             #expect(client.frames(.goAway)[1].goAway.last == 3)
@@ -62,7 +62,7 @@ import Testing
         for text in texts {
             let kind = Fault.Kind.goAwayTwice(lastStream: 0, code: .noError, debugData: Array(text.utf8))
             try await with(kind) { running, client in
-                try client.push(1)
+                client.push(1)
                 try await client.wait("two GOAWAYs and the end") { $0.frames(.goAway).count == 2 && $0.isEnded }
                 #expect(client.frames(.goAway).allSatisfy { $0.goAway == (0, 0, text) })
                 #expect(client.answer(1) == nil && running.simulator.counters.taken == 0)
@@ -72,7 +72,7 @@ import Testing
 
     @Test func `GOAWAY before SETTINGS`() async throws {
         let kind = Fault.Kind.goAway(lastStream: 0, code: .enhanceYourCalm, debugData: Array("later".utf8))
-        try await with(kind, { $0.moment = .connection }) { _, client in
+        try await with(kind, on: .connection) { _, client in
             try await client.wait("the end") { $0.isEnded }
             #expect(client.frames.first?.kind == .goAway)
             #expect(try #require(client.frames.first).goAway == (0, 11, "later"))
@@ -82,7 +82,7 @@ import Testing
     @Test func `the answer may come after GOAWAY`() async throws {
         let kind = Fault.Kind.goAwayBeforeAnswer(answerDelay: .milliseconds(100), code: .noError, debugData: [])
         try await with(kind) { _, client in
-            try client.push(1)
+            client.push(1)
             #expect(try await client.answered(1) == "200")
             let kinds = client.frames.map(\.kind)
             let goAway = try #require(kinds.firstIndex(of: .goAway))
@@ -95,7 +95,7 @@ import Testing
         let kind = Fault.Kind.answerAndGoAway(
             FaultAnswer(status: 503, reason: "Shutdown"), code: .noError, debugData: [])
         try await with(kind) { _, client in
-            try client.push(1)
+            client.push(1)
             #expect(try await client.answered(1) == "Shutdown")
             try await client.wait("GOAWAY and the end") { !$0.frames(.goAway).isEmpty && $0.isEnded }
             #expect(client.frames(.goAway)[0].goAway.last == 1)
@@ -105,12 +105,15 @@ import Testing
     @Test func `SETTINGS change in mid-connection`() async throws {
         let new = FaultSettings(streamsMax: 3, initialWindowBytes: 100, headerTableBytes: 0)
         try await with(.settings(new)) { _, client in
-            try client.push(1)
+            client.push(1)
             #expect(try await client.answered(1) == "200")
-            try await client.wait("SETTINGS") { $0.frames(.settings).last { !$0.isAcknowledgement }?.settings[4] == 100 }
+            try await client.wait("SETTINGS") {
+                $0.frames(.settings).last { !$0.isAcknowledgement }?.settings[4] == 100
+            }
             let settings = try #require(client.frames(.settings).last { !$0.isAcknowledgement }).settings
             #expect(settings == [1: 0, 3: 3, 4: 100])
-            try client.push(3, body: nil)
+            // HPACK, RFC 7541 section 6.3: the client owns up to the smaller table.
+            client.push(3, body: nil, prefix: [0x20])
             client.send(.data, flags: 1, stream: 3, payload: Array(repeating: 0x20, count: 100))
             #expect(try await client.answered(3) == "200")
         }
@@ -118,11 +121,11 @@ import Testing
 
     @Test func `a black hole answers nothing, not even PING`() async throws {
         try await with(.blackHole(.answersNothing), isTaken: true) { running, client in
-            try client.push(1)
+            client.push(1)
             try await waitUntil("the push") { running.simulator.counters.unanswered == 1 }
             let before = client.frames.count
             client.send(.ping, payload: Array(repeating: 7, count: 8))
-            try client.push(3)
+            client.push(3)
             try await waitUntil("the second push") { running.simulator.counters.taken == 2 }
             #expect(client.frames.count == before && !client.isEnded)
         }
@@ -130,9 +133,9 @@ import Testing
 
     @Test func `or reads nothing`() async throws {
         try await with(.blackHole(.readsNothing)) { running, client in
-            try client.push(1)
+            client.push(1)
             try await waitUntil("the push") { running.simulator.counters.unanswered == 1 }
-            for stream in stride(from: UInt32(3), to: 50, by: 2) { try client.push(stream) }
+            for stream in stride(from: UInt32(3), to: 50, by: 2) { client.push(stream) }
             client.send(.ping, payload: Array(repeating: 7, count: 8))
             // What another connection does in the meantime shows that the server lives.
             #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
@@ -158,19 +161,20 @@ import Testing
         try await with(.ignorePings) { _, client in
             client.send(.ping, payload: Array(repeating: 1, count: 8))
             try await client.wait("PING") { $0.frames(.ping).count == 1 }
-            try client.push(1)
+            client.push(1)
             #expect(try await client.answered(1) == "200")
             client.send(.ping, payload: Array(repeating: 2, count: 8))
-            try client.push(3)
+            client.push(3)
             #expect(try await client.answered(3) == "200")
             #expect(client.frames(.ping).count == 1)
         }
     }
 
     @Test func `a wedged connection says 500 to everything, and another one does not`() async throws {
-        try await with(.wedge(FaultAnswer(status: 500, reason: "InternalServerError"))) { running, client in
+        let wedge = Fault.Kind.wedge(FaultAnswer(status: 500, reason: "InternalServerError"))
+        try await with(wedge) { running, client async throws in
             for stream in [1, 3, 5] as [UInt32] {
-                try client.push(stream)
+                client.push(stream)
                 #expect(try await client.answered(stream) == "InternalServerError")
             }
             #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
@@ -178,17 +182,17 @@ import Testing
     }
 
     @Test func `a fault may strike before the body has come`() async throws {
-        try await with(.reset(.cancel), { $0.moment = .headers }) { running, client in
-            try client.push(1, body: nil)
+        try await with(.reset(.cancel), on: .headers) { running, client in
+            client.push(1, body: nil)
             try await client.wait("the reset") { !$0.frames(.reset, stream: 1).isEmpty }
             #expect(running.simulator.counters.requests == 0)
         }
-        try await with(.answer(FaultAnswer(status: 413, reason: "PayloadTooLarge")), { $0.moment = .headers }) {
-            running, client in
-            try client.push(1, body: nil)
+        try await with(.answer(FaultAnswer(status: 413, reason: "PayloadTooLarge")), on: .headers) {
+            running, client async throws in
+            client.push(1, body: nil)
             #expect(try await client.answered(1) == "PayloadTooLarge")
             client.send(.data, flags: 1, stream: 1, payload: [0x7B])
-            try client.push(3)
+            client.push(3)
             #expect(try await client.answered(3) == "200")
             #expect(running.simulator.counters.requests == 1)
         }
@@ -217,7 +221,8 @@ import Testing
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(.answer(answer)))]))
             let before = try Self.residentBytes()
             let result = try await running.push(
-                headers: try running.goodHeaders(), options: ["-o", "/dev/null", "-w", "%{size_download} %{content_type}"])
+                headers: try running.goodHeaders(),
+                options: ["-o", "/dev/null", "-w", "%{size_download} %{content_type}"])
             #expect(result.exitStatus == 0, "\(result.errors)")
             #expect(result.text.hasSuffix("\(100 << 20) text/html"), "\(result.text.suffix(100))")
             #expect(try Self.residentBytes() - before < 40 << 20)
@@ -244,7 +249,9 @@ import Testing
     }
 
     @Test func `connections and requests are chosen by number`() {
-        let candidates = (1...12).map { FaultCandidate(connection: UInt64(($0 - 1) / 4 + 1), requestOnConnection: ($0 - 1) % 4 + 1) }
+        let candidates = (1...12).map {
+            FaultCandidate(connection: UInt64(($0 - 1) / 4 + 1), requestOnConnection: ($0 - 1) % 4 + 1)
+        }
         #expect(hits(rule { $0.connection = .exactly(2) }, candidates) == [5, 6, 7, 8])
         #expect(hits(rule { $0.connection = .every(3) }, candidates) == [9, 10, 11, 12])
         #expect(hits(rule { $0.connection = .first(1) }, candidates) == [1, 2, 3, 4])

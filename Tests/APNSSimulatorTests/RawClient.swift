@@ -23,8 +23,10 @@ final class RawClient: Sendable {
         var number: UInt32 { RawClient.number(payload[0..<4]) }
         /// Of a GOAWAY.
         var goAway: (last: UInt32, code: UInt32, debug: String) {
-            (RawClient.number(payload[0..<4]), RawClient.number(payload[4..<8]),
-                String(decoding: payload[8...], as: UTF8.self))
+            (
+                RawClient.number(payload[0..<4]), RawClient.number(payload[4..<8]),
+                String(decoding: payload[8...], as: UTF8.self)
+            )
         }
         /// HPACK's static table: 8 is `:status: 200`.
         var isSuccess: Bool { kind == .headers && payload.first == 0x88 }
@@ -47,7 +49,8 @@ final class RawClient: Sendable {
     private let process: Process
     private let input: FileHandle
     private let record: Mutex<Record>
-    private let running: RunningSimulator
+    /// The same provider token for all pushes, as APNs wants it.
+    private let goodHeaders: [String: String]
 
     /// Connects; `begin` must follow.
     ///
@@ -57,7 +60,7 @@ final class RawClient: Sendable {
     init(_ running: RunningSimulator, acknowledges: Bool = true, options: [String] = ["-alpn", "h2"]) throws {
         // A server that has gone must not end the tests.
         signal(SIGPIPE, SIG_IGN)
-        self.running = running
+        goodHeaders = try running.goodHeaders()
         process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments =
@@ -81,14 +84,17 @@ final class RawClient: Sendable {
         }
     }
 
-    deinit { if process.isRunning { process.terminate() } }
+    deinit { stop() }
+
+    /// At once, whatever signals the tests are run with.
+    private func stop() { kill(process.processIdentifier, SIGKILL) }
 
     static func with(
         _ running: RunningSimulator, acknowledges: Bool = true, options: [String] = ["-alpn", "h2"],
         _ body: (RawClient) async throws -> Void
     ) async throws {
         let client = try RawClient(running, acknowledges: acknowledges, options: options)
-        defer { client.process.terminate() }
+        defer { client.stop() }
         client.begin()
         try await body(client)
     }
@@ -111,19 +117,20 @@ final class RawClient: Sendable {
     /// A whole push; `changes` as in `goodHeaders`, nil removes a field.
     func push(
         _ stream: UInt32, path: String = "/3/device/\(RunningSimulator.deviceToken)", changes: [String: String?] = [:],
-        body: String? = RunningSimulator.payload
-    ) throws {
-        var headers = try running.goodHeaders()
+        body: String? = RunningSimulator.payload, prefix: [UInt8] = []
+    ) {
+        var headers = goodHeaders
         for (name, value) in changes { headers[name] = value }
         headers["apns-id"] = changes["apns-id"] ?? nil
-        sendHeaders(stream, path: path, headers)
+        sendHeaders(stream, path: path, headers, prefix: prefix)
         if let body { send(.data, flags: 1, stream: stream, payload: Array(body.utf8)) }
     }
 
-    func sendHeaders(_ stream: UInt32, path: String, _ headers: [String: String]) {
-        let pseudo = [(":method", "POST"), (":scheme", "https"), (":path", path)]
+    /// - Parameter prefix: put before the header block.
+    private func sendHeaders(_ stream: UInt32, path: String, _ headers: [String: String], prefix: [UInt8]) {
+        let pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
         let block = (pseudo + headers.map { ($0.key, $0.value) }).flatMap { Self.literal($0) + Self.literal($1, false) }
-        send(.headers, flags: 4, stream: stream, payload: block)
+        send(.headers, flags: 4, stream: stream, payload: prefix + block)
     }
 
     /// HPACK, RFC 7541 section 6.2.2: a literal without indexing with a new name, no Huffman code.
@@ -201,7 +208,10 @@ final class RawClient: Sendable {
         return answer(stream) ?? ""
     }
 
-    var summary: String { frames.map { "\($0.kind)/\($0.stream)/\($0.payload.prefix(24))" }.joined(separator: " ") + (isEnded ? " end" : "") }
+    var summary: String {
+        frames.map { "\($0.kind)/\($0.stream)/\($0.payload.prefix(24))" }.joined(separator: " ")
+            + (isEnded ? " end" : "")
+    }
 
     // MARK: Numbers
 

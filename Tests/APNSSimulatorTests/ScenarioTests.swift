@@ -111,7 +111,11 @@ import Testing
             "line 13: tokens[0].state must be", "line 2: the document has an unknown member \"colour\"",
             "the phase phases[0] ends after the repetition begins", "line 17: phases[1] has no \"at\"",
         ]
-        for words in wanted { #expect(error.problems.contains { $0.hasPrefix(words) || $0.contains(words) }, "\(words)\n\(error.problems.joined(separator: "\n"))") }
+        for words in wanted {
+            #expect(
+                error.problems.contains { $0.hasPrefix(words) || $0.contains(words) },
+                "\(words)\n\(error.problems.joined(separator: "\n"))")
+        }
         #expect(error.problems.count == wanted.count, "\(error.problems.joined(separator: "\n"))")
     }
 

@@ -9,9 +9,9 @@ import Testing
         let settings = RunningSimulator.settings { $0.streamsMax = 2 }
         try await RunningSimulator.with(settings) { running in
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
-                for stream in [3, 5, 7] as [UInt32] { try client.push(stream, body: nil) }
+                for stream in [3, 5, 7] as [UInt32] { client.push(stream, body: nil) }
                 try await client.wait("a refusal") { !$0.frames(.reset, stream: 7).isEmpty }
                 #expect(client.frames(.reset, stream: 7)[0].number == 7)
                 for stream in [3, 5] as [UInt32] { client.send(.data, flags: 1, stream: stream, payload: [0x7B]) }
@@ -31,10 +31,10 @@ import Testing
         }
         try await RunningSimulator.with(settings) { running in
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
-                try client.push(3, body: nil)
-                try client.push(5, body: nil)
+                client.push(3, body: nil)
+                client.push(5, body: nil)
                 try await client.wait("GOAWAY") { !$0.frames(.goAway).isEmpty }
                 let goAway = client.frames(.goAway)[0].goAway
                 #expect(goAway.last == 3 && goAway.code == 7)
@@ -45,7 +45,7 @@ import Testing
             }
             // The limit was not acknowledged yet: nobody can be blamed for not knowing it.
             try await RawClient.with(running, acknowledges: false) { client in
-                for stream in [1, 3] as [UInt32] { try client.push(stream, body: nil) }
+                for stream in [1, 3] as [UInt32] { client.push(stream, body: nil) }
                 try await client.wait("a refusal") { !$0.frames(.reset, stream: 3).isEmpty }
                 #expect(client.frames(.goAway).isEmpty)
             }
@@ -60,17 +60,17 @@ import Testing
                 TokenRule(try #require(TokenPattern("ff*")), .bad),
             ])
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
-                try client.push(3, path: "/3/device/00aa")
+                client.push(3, path: "/3/device/00aa")
                 #expect(try await client.answered(3) == "Unregistered")
                 #expect(client.streamLimits == [1, 1000])
                 for stream in [5, 7] as [UInt32] {
-                    try client.push(stream, path: "/3/device/ffaa")
+                    client.push(stream, path: "/3/device/ffaa")
                     #expect(try await client.answered(stream) == "BadDeviceToken")
                 }
                 try await client.wait("the lower limit") { $0.streamLimits == [1, 1000, 1] }
-                try client.push(9)
+                client.push(9)
                 #expect(try await client.answered(9) == "200")
                 try await client.wait("the old limit") { $0.streamLimits == [1, 1000, 1, 1000] }
                 #expect(running.simulator.counters.streamLimitChanges == 3)
@@ -83,15 +83,15 @@ import Testing
         try await RunningSimulator.with(settings) { running in
             let old = "bearer \(try running.token(age: 4000))"
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
-                try client.push(3, body: nil)
-                try client.push(5, changes: ["authorization": old])
+                client.push(3, body: nil)
+                client.push(5, changes: ["authorization": old])
                 #expect(try await client.answered(5) == "ExpiredProviderToken")
                 try await client.wait("the refusal of what is in flight") { !$0.frames(.reset, stream: 3).isEmpty }
                 #expect(client.frames(.reset, stream: 3)[0].number == 7)
                 try await client.wait("the lower limit") { $0.streamLimits == [1, 1000, 1] }
-                try client.push(7)
+                client.push(7)
                 #expect(try await client.answered(7) == "InternalServerError")
                 #expect(running.simulator.counters.taken == 1)
             }
@@ -102,7 +102,7 @@ import Testing
     @Test func `the limit can be changed under an open connection`() async throws {
         try await RunningSimulator.with { running in
             try await RawClient.with(running) { client in
-                try client.push(1)
+                client.push(1)
                 #expect(try await client.answered(1) == "200")
                 try running.simulator.changeSettings { $0.streamsMax = 7 }
                 try await client.wait("the new limit") { $0.streamLimits == [1, 1000, 7] }

@@ -40,7 +40,8 @@ extension SimulatorConnection {
         respond(request, answer)
     }
 
-    private func channelAnswer(_ request: IncomingRequest, _ slot: Int) throws(ChannelRequest.Refusal) -> ChannelAnswer {
+    private func channelAnswer(_ request: IncomingRequest, _ slot: Int) throws(ChannelRequest.Refusal) -> ChannelAnswer
+    {
         let wanted = try ChannelRequest(path: request.channel.path, method: request.channel.method, port: port)
         if wanted.operation != .broadcast { counters.channelRequests += 1 }
         if let reason = ChannelRequest.authenticationReason(request.problems) { throw ChannelRequest.Refusal(reason) }

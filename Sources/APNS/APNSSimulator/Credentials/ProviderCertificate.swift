@@ -39,7 +39,8 @@ struct ProviderCertificate: Sendable, Equatable {
             return .failure(Refusal(reason: .badCertificateEnvironment))
         }
         let topics = topics(parsed)
-        return topics.isEmpty ? .failure(Refusal(reason: .badCertificate)) : .success(ProviderCertificate(topics: topics))
+        return topics.isEmpty
+            ? .failure(Refusal(reason: .badCertificate)) : .success(ProviderCertificate(topics: topics))
     }
 
     struct Refusal: Error, Equatable {

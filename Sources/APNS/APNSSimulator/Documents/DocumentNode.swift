@@ -31,6 +31,8 @@ struct DocumentNode {
 
     /// Deeper nesting than this is a mistake or an attack.
     private static let depthMax = 16
+    /// And so are more values than this.
+    private static let countMax = 20_000
 
     /// Text that begins with a brace is read as JSON, everything else as YAML.
     static func parse(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
@@ -94,7 +96,8 @@ struct DocumentNode {
             guard let root = try Yams.compose(yaml: String(decoding: bytes, as: UTF8.self)) else {
                 throw ControlDocumentError(["the document is empty"])
             }
-            return try yaml(root, depth: 0)
+            var count = 0
+            return try yaml(root, depth: 0, &count)
         } catch let error as ControlDocumentError {
             throw error
         } catch {
@@ -102,13 +105,13 @@ struct DocumentNode {
         }
     }
 
-    private static func yaml(_ node: Node, depth: Int) throws(ControlDocumentError) -> DocumentNode {
+    private static func yaml(_ node: Node, depth: Int, _ count: inout Int) throws(ControlDocumentError) -> DocumentNode
+    {
         let line = node.mark?.line
         guard depth < depthMax else { throw ControlDocumentError(["nested deeper than \(depthMax) levels"]) }
-        // An alias can make a small file a huge tree.
-        guard node.anchor == nil else {
-            throw ControlDocumentError(["line \(line ?? 0): anchors and aliases are not allowed"])
-        }
+        // Aliases can make a small file a huge tree.
+        count += 1
+        guard count <= countMax else { throw ControlDocumentError(["more than \(countMax) values"]) }
         switch node {
         case .mapping(let mapping):
             var members: [(name: String, node: DocumentNode)] = []
@@ -116,15 +119,15 @@ struct DocumentNode {
                 guard let name = key.scalar?.string else {
                     throw ControlDocumentError(["line \(line ?? 0): a member's name must be a plain word"])
                 }
-                members.append((name, try yaml(value, depth: depth + 1)))
+                members.append((name, try yaml(value, depth: depth + 1, &count)))
             }
             return DocumentNode(value: .object(members), line: line)
         case .sequence(let sequence):
             var elements: [DocumentNode] = []
-            for element in sequence { elements.append(try yaml(element, depth: depth + 1)) }
+            for element in sequence { elements.append(try yaml(element, depth: depth + 1, &count)) }
             return DocumentNode(value: .array(elements), line: line)
         case .scalar(let scalar): return DocumentNode(value: value(of: scalar), line: line)
-        case .alias: throw ControlDocumentError(["line \(line ?? 0): anchors and aliases are not allowed"])
+        case .alias: throw ControlDocumentError(["line \(line ?? 0): an alias of nothing"])
         }
     }
 

@@ -77,7 +77,8 @@ struct FaultActionDocument {
         return FaultAnswer(
             status: status ?? statusDefault ?? 500, reason: members("reason")?.string() ?? reasonDefault,
             retryAfter: members("retry_after")?.integer(0...86_400).map { UInt32($0) },
-            timestamp: members("timestamp")?.integer(0...Int64.max), body: members("body")?.string().map { Array($0.utf8) },
+            timestamp: members("timestamp")?.integer(0...Int64.max),
+            body: members("body")?.string().map { Array($0.utf8) },
             bodyBytes: members("body_bytes")?.integer(0...Self.bodyBytesMax).map { Int($0) },
             contentType: members("content_type")?.string()
         )

@@ -105,7 +105,9 @@ public struct Scenario: Sendable {
     func problems() -> [String] {
         var problems: [String] = []
         let rules = plan.rules.count
-        if rules > FaultPlan.rulesMax { problems.append("\(rules) fault rules, and \(FaultPlan.rulesMax) are the limit") }
+        if rules > FaultPlan.rulesMax {
+            problems.append("\(rules) fault rules, and \(FaultPlan.rulesMax) are the limit")
+        }
         if let repeatsEvery {
             if repeatsEvery <= .zero { problems.append("repeat must be above zero") }
             for phase in phases where phase.at + (phase.duration ?? .zero) > repeatsEvery {

@@ -100,7 +100,7 @@ public struct SimulatorSettings: Sendable, Equatable {
     public func problems() -> [String] {
         var problems: [String] = []
         if !(1...1_000_000).contains(streamsMax) { problems.append("streams must be 1 to 1000000") }
-        if !(1...streamsMax).contains(streamsBeforeAuthentication) {
+        if streamsBeforeAuthentication < 1 || streamsBeforeAuthentication > streamsMax {
             problems.append("streams before authentication must be 1 to the number of streams")
         }
         if let errorBudget, errorBudget < 1 { problems.append("error budget must be at least 1") }

@@ -20,6 +20,16 @@ struct Simulate: AsyncParsableCommand {
     @Option(help: "The port of the HTTP control API; 0 takes a free one.")
     var controlPort = 8444
 
+    @Option(help: "The port of channel management; without it two above --port, or a free one where that is 0.")
+    var channelPort: Int?
+
+    @Option(
+        help: """
+            What to play: \(Scenario.readyFiles.map(\.name).joined(separator: ", ")), or a file (docs/simulator.md).
+            """
+    )
+    var scenario: String?
+
     @Option(help: "Where ca.pem and AuthKey.p8 are written; a key that is there already is used.")
     var directory = "godwit-simulator"
 
@@ -29,14 +39,26 @@ struct Simulate: AsyncParsableCommand {
     @Option(help: "The team id that provider tokens must name.")
     var teamID = "DEMOTEAM00"
 
-    @Option(help: "Hold back every answer by this many milliseconds.")
+    @Option(help: "The round trip between client and server, in milliseconds.")
     var latency = 0
+
+    @Option(help: "Up to this many milliseconds are added to each round trip.")
+    var jitter = 0
+
+    @Option(help: "Concurrent streams of a connection.")
+    var streams: UInt32 = 1000
+
+    @Option(help: "Accept client certificates too, and write one for this bundle ID: client.pem and client.key.")
+    var clientCertificate: String?
 
     @Option(help: "Event loop threads.")
     var threads = 1
 
     @Flag(help: "For benchmarks: keep only the ids of pushes, no stream ramp.")
     var fast = false
+
+    @Flag(help: "Be the sandbox, not production.")
+    var sandbox = false
 
     @Flag(help: "Accept any provider token of the right form.")
     var unverified = false
@@ -47,21 +69,47 @@ struct Simulate: AsyncParsableCommand {
         var configuration = SimulatorConfiguration(
             fast ? .fast : .faithful, authentication: unverified ? .unverified : .signingKeys([key])
         )
-        configuration.certificate = .issued(by: try folder.authority())
+        let authority = try folder.authority()
+        configuration.certificate = .issued(by: authority)
+        configuration.environment = sandbox ? .sandbox : .production
+        if let clientCertificate {
+            configuration.clientAuthority = authority
+            try folder.writeClientCertificate(of: clientCertificate, by: authority)
+        }
         configuration.host = host
         configuration.port = port
         configuration.controlPort = controlPort
+        configuration.channelPort = channelPort ?? (port == 0 ? 0 : port + 2)
         configuration.latency = .milliseconds(latency)
+        configuration.jitter = .milliseconds(jitter)
+        configuration.streamsMax = streams
+        configuration.streamsBeforeAuthentication = min(streams, configuration.streamsBeforeAuthentication)
         configuration.numberOfThreads = threads
-        let simulator = try await started { try await Simulator.start(configuration) }
+        let played = try scenario.map(Self.scenario)
+        let simulator = try await started { try await Simulator.start(configuration, scenario: played) }
         Terminal.say(
             "simulator: APNs on https://\(host):\(simulator.port), control on http://\(host):\(simulator.controlPort ?? 0)"
         )
         Terminal.say(
             "simulator: key \(directory)/AuthKey.p8 (key id \(keyID), team id \(teamID)), CA \(directory)/ca.pem")
+        Terminal.say("simulator: channel management on https://\(host):\(simulator.channelPort ?? 0)")
+        if let name = simulator.scenario?.name { Terminal.say("simulator: playing \(name)") }
         Terminal.say("simulator: the phones are at http://\(host):\(simulator.controlPort ?? 0)/")
         await Termination.wait()
         try await simulator.shutdown()
+    }
+
+    /// - Parameter name: of a ready scenario, or of a file.
+    private static func scenario(_ name: String) throws -> Scenario {
+        if let ready = Scenario.ready(name) { return ready }
+        guard let yaml = try? String(contentsOfFile: name, encoding: .utf8) else {
+            throw CommandError("There is no scenario \(name), and no file of that name can be read.")
+        }
+        do {
+            return try Scenario(yaml: yaml)
+        } catch {
+            throw CommandError("The scenario \(name) is wrong:\n" + error.problems.joined(separator: "\n"))
+        }
     }
 }
 
@@ -101,6 +149,13 @@ struct SimulatorFolder {
         try write(authority.privateKeyPEM, to: authorityKeyFile, permissions: 0o600)
         try write(authority.certificatePEM, to: authorityFile, permissions: 0o644)
         return authority
+    }
+
+    /// A certificate with which a provider needs no key.
+    func writeClientCertificate(of bundleID: String, by authority: SimulatorAuthority) throws {
+        let certificate = try authority.issueClientCertificate(bundleID: bundleID)
+        try write(certificate.privateKeyPEM, to: "\(path)/client.key", permissions: 0o600)
+        try write(certificate.certificatePEM, to: "\(path)/client.pem", permissions: 0o644)
     }
 
     /// - Returns: nil when there is no such file.
