@@ -70,7 +70,7 @@ import Testing
     @Test func `bad ones end by GOAWAY with their reason`() async throws {
         func expect(_ reason: String, _ running: RunningSimulator, _ options: [String]) async throws {
             try await RawClient.with(running, options: ["-alpn", "h2", "-cert", options[1], "-key", options[3]]) {
-                client in
+                client async throws in
                 client.push(1, changes: ["authorization": nil])
                 try await client.wait("GOAWAY and the end") { !$0.frames(.goAway).isEmpty && $0.isEnded }
                 #expect(client.frames(.goAway)[0].goAway == (0, 0, "{\"reason\":\"\(reason)\"}"))
@@ -86,7 +86,7 @@ import Testing
     @Test func `a connection with one has all its streams at once`() async throws {
         try await with { running, options in
             try await RawClient.with(running, options: ["-alpn", "h2", "-cert", options[1], "-key", options[3]]) {
-                client in
+                client async throws in
                 client.push(1, changes: ["authorization": nil])
                 #expect(try await client.answered(1) == "200")
                 #expect(client.streamLimits == [1000])

@@ -80,7 +80,7 @@ public struct APNSClientConfiguration: Sendable {
     /// A connection is replaced when it is this old, give or take a tenth; its successor is there first.
     public var connectionAgeMax: Duration = .seconds(3600)
     /// Connections at once, 1...1000. There are as many as are of use: see `docs/decisions/0007-connection-pool.md`.
-    public var connectionsMax = 64
+    public var connectionsMax = 128
     /// Streams open at once on a connection, 1...1000; the server's limit may be lower and then holds.
     public var streamsPerConnectionMax = 1000
     /// Pushes inside the client, waiting or in flight; what comes on top is refused as `overloaded`.

@@ -13,7 +13,7 @@ extension GatewayConfiguration {
     /// - `apps[].key`: `file`, `key_id`, `team_id`
     /// - `apps[].certificate` in its place: `p12_file`, or `file` and `key_file`; `password_file`
     /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
-    /// - `apns`: `connections_max` (64), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
+    /// - `apns`: `connections_max` (128), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
     /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
     ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (15s)
     /// - `log.level` (info)

@@ -12,7 +12,7 @@ package struct GatewayConfiguration: Sendable {
     /// On the way to APNs, for all apps; nil connects directly.
     package var proxy: Proxy?
     /// Connections to APNs for each app; there are as many as are of use.
-    package var connectionsMax = 64
+    package var connectionsMax = 128
     package var logLevel = "info"
     /// How long SIGTERM waits for pushes in flight.
     package var drainTimeout: Duration = .seconds(15)

@@ -245,6 +245,18 @@ def a_stream_that_breaks_is_taken_up_again(page):
     expect(page.locator("#rows .row")).to_have_count(100)
 
 
+def scenarios_are_buttons(page):
+    names = [scenario["name"] for scenario in ask("/scenarios")]
+    button = page.locator("#scenarios button", has_text="flaky")
+    expect(page.locator("#scenarios button")).to_have_count(len(names))
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert ask("/scenario")["name"] == "flaky"
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert ask("/scenario")["name"] is None
+
+
 def a_reset_empties_the_page(page):
     page.get_by_role("button", name="Reset").click()
     page.get_by_role("button", name="Really?").click()
@@ -293,7 +305,8 @@ CHECKS = [
     a_thread_is_a_stack_that_unfolds_by_keyboard, a_live_activity_is_updated_in_place_and_ends,
     silent_pushes_are_in_the_log, what_a_payload_holds_stays_text, a_device_that_was_offline_gets_the_newest,
     an_app_that_is_removed_refuses, devices_are_found_and_turned_to, everything_has_a_name, text_is_readable,
-    thousands_of_pushes_leave_the_page_responsive, a_stream_that_breaks_is_taken_up_again, a_reset_empties_the_page,
+    thousands_of_pushes_leave_the_page_responsive, a_stream_that_breaks_is_taken_up_again, scenarios_are_buttons,
+    a_reset_empties_the_page,
 ]
 
 

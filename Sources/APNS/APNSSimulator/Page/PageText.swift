@@ -115,7 +115,7 @@ enum PageText {
     <section class="panel faults" id="faults" aria-labelledby="faults-title" hidden>
       <h2 id="faults-title">Scenario</h2>
       <div class="scenarios" id="scenarios"></div>
-      <p class="more" id="scenario-note" role="status"></p>
+      <p class="more" id="scenario-note" role="status" aria-label="Scenario that is played"></p>
     </section>
   </aside>
 </main>

@@ -24,7 +24,7 @@ extension Benchmarks {
                 progress("soak: \(pushes) pushes through \(server.name), \(depth) in flight")
                 let report = try await runWorker(
                     port: server.port, caFile: server.caFile, keyFile: server.keyFile, pushes: pushes, tokens: pushes,
-                    more: ["--in-flight", "\(depth)", "--connections", "64", "--no-warm-up"]
+                    more: ["--in-flight", "\(depth)", "--connections", "128", "--no-warm-up"]
                 )
                 results.append(Self.row("soak-\(server.name)-\(depth)", report))
             }
@@ -57,7 +57,7 @@ extension Benchmarks {
         let report = try await runWorker(
             port: simulator.port, caFile: simulator.caFile, keyFile: simulator.keyFile, pushes: scaled(1_000_000),
             tokens: Self.tokens,
-            more: ["--payload-bytes", "1024", "--in-flight", "20000", "--connections", "64", "--no-warm-up"]
+            more: ["--payload-bytes", "1024", "--in-flight", "20000", "--connections", "128", "--no-warm-up"]
         )
         await simulator.process.stop()
         let reached = report.secondsToTarget.map { String(format: "%.0f s", $0) } ?? "never"
