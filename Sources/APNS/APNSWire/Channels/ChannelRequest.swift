@@ -149,6 +149,8 @@ public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
     /// The bundle ID carries the suffix of a topic.
     case topicForBundleID
     case payloadEmpty
+    /// A number in it is none that JSON can hold.
+    case payloadNotFinite
     /// Bytes there are.
     case payloadTooLarge(Int)
     /// Negative, or not 0 for a channel that stores nothing.
@@ -159,6 +161,7 @@ public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
         case .badBundleID: "a bundle ID has letters, digits, dots, dashes and underscores"
         case .topicForBundleID: "channels are named by the bundle ID alone, without .push-type.liveactivity"
         case .payloadEmpty: "the payload is empty"
+        case .payloadNotFinite: "the payload has a number that JSON cannot hold"
         case .payloadTooLarge(let count):
             "the payload has \(count) bytes, \(APNSLimits.broadcastPayloadBytesMax) are allowed"
         case .expirationNotTaken: "the expiration is negative, or the channel stores nothing and it is not 0"
