@@ -33,12 +33,12 @@ public struct APNSChannelError: Error, Equatable, CustomStringConvertible {
     /// What is wrong with the request.
     public let requestError: ChannelRequestError?
 
-    init(_ error: ChannelRequestError, _ operation: ChannelRequest.Operation) {
+    package init(_ error: ChannelRequestError, _ operation: ChannelRequest.Operation) {
         self.init(.invalidRequest, operation, requestError: error)
     }
 
     /// - Precondition: `answer` is none that APNs gave.
-    init(_ answer: APNSAnswer, _ operation: ChannelRequest.Operation) {
+    package init(_ answer: APNSAnswer, _ operation: ChannelRequest.Operation) {
         precondition(answer.outcome != .answered, "an answer is not the lack of one")
         self.init(
             answer.outcome == .ambiguous ? .ambiguous : .notProcessed, operation, failure: answer.failure,
@@ -47,7 +47,7 @@ public struct APNSChannelError: Error, Equatable, CustomStringConvertible {
     }
 
     /// nil for a success.
-    init?(_ response: ChannelResponse, _ operation: ChannelRequest.Operation) {
+    package init?(_ response: ChannelResponse, _ operation: ChannelRequest.Operation) {
         switch response.outcome {
         case .refused(let refusal): self.init(.refused, operation, response: response, reason: refusal.reason)
         case .malformed: self.init(.malformedAnswer, operation, response: response)

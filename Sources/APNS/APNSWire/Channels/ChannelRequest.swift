@@ -6,6 +6,7 @@ import JSONText
 /// Apple, "Sending channel management requests to APNs" and "Sending broadcast push notification requests to APNs", read
 /// 2026-11-23; APNSwift issues 247 and 254, node-apn 6.4.1.
 public struct ChannelRequest: Sendable, Equatable {
+    /// What is asked for.
     public enum Operation: Sendable, CaseIterable, Hashable {
         case create, read, delete, list, publish
 
@@ -19,6 +20,7 @@ public struct ChannelRequest: Sendable, Equatable {
         }
     }
 
+    /// A field of the header, of a request or of an answer.
     public struct HeaderField: Sendable, Hashable {
         /// Lower case.
         public var name: String
