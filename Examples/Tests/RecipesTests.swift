@@ -30,7 +30,7 @@ import Testing
             settings = try Settings([
                 "APNS_KEY_FILE": key.path, "APNS_KEY_ID": credentials.keyID, "APNS_TEAM_ID": credentials.teamID,
                 "APNS_BUNDLE_ID": "com.example.app", "APNS_HOST": "localhost", "APNS_PORT": "\(simulator.port)",
-                "APNS_CA_FILE": authority.path,
+                "APNS_CHANNEL_PORT": "\(simulator.channelPort ?? 0)", "APNS_CA_FILE": authority.path,
             ])
         }
 
@@ -69,7 +69,7 @@ import Testing
         let summary = try await ManyPushes.run(apple.settings, to: tokens, payload: payload)
         #expect(summary.accepted == 12_344 && summary.total == 12_345)
         #expect(summary.dead == [tokens[7]])
-        #expect(summary.text == "12344 accepted, 0 not sent, 0 unknown, 1 tokens dead\n  1 × unregistered")
+        #expect(summary.text == "12344 accepted, 0 not sent, 0 unknown, 1 tokens dead\n  1 × Unregistered")
         try await apple.simulator.shutdown()
     }
 
@@ -81,6 +81,19 @@ import Testing
         #expect(
             apple.simulator.pushes().allSatisfy { $0.topic == "com.example.app.push-type.liveactivity" })
         try await apple.simulator.shutdown()
+    }
+
+    @Test func `a channel is made, published to, listed and deleted`() async throws {
+        let apple = try await Apple()
+        let result = try await MatchChannel.run(apple.settings, now: Self.now)
+        #expect(result.listed == [result.channel])
+        #expect(apple.simulator.channels(of: "com.example.app").isEmpty)
+        try await apple.simulator.shutdown()
+    }
+
+    @Test func `the article about the simulator does what it says`() async throws {
+        let response = try await ArticleSnippets.simulator()
+        #expect(response.reason == .unregistered && response.advice.isTokenDead)
     }
 
     @Test func `settings that lack something say what`() {
