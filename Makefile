@@ -5,10 +5,10 @@ SWIFT ?= swift
 BUILD_FLAGS ?= --explicit-target-dependency-import-check error
 RELEASE_FLAGS ?= -c release --static-swift-stdlib --product godwit
 BENCH_OUT ?= .bench/results.json
-FORMATTED := Sources Tests Package.swift
+FORMATTED := Sources Tests Examples Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check build release bench deps clean
+.PHONY: help demo test lint format check build release bench docs examples deps clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ bench: ## Measure: table on the terminal, JSON in BENCH_OUT (ONLY=name runs one 
 	$(SWIFT) build $(RELEASE_FLAGS)
 	@mkdir -p "$(dir $(BENCH_OUT))"
 	@$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/godwit bench --out "$(BENCH_OUT)" $(if $(ONLY),--only "$(ONLY)")
+
+docs: deps ## Build the documentation of the libraries into .build/docs; a warning is an error
+	@scripts/docs.sh
+
+examples: deps ## Build the package in Examples and run its programs against the simulator
+	@scripts/examples.sh
 
 deps: ## Install the system libraries that are missing
 	@scripts/install-deps.sh

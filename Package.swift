@@ -238,6 +238,21 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "ExamplesTests",
+            dependencies: [
+                "APNSKit", "APNSSimulator", "APNSWire",
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            // The recipes of the examples are compiled into their test: so they cannot go stale, and nothing is built twice.
+            path: "Examples",
+            exclude: [
+                "Package.swift", "README.md", "Sources/SendOne", "Sources/SendMillion", "Sources/LiveActivity",
+                "Sources/Channel",
+            ],
+            sources: ["Sources/Recipes", "Tests"],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "APNSSimulatorTests",
             dependencies: ["APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting"],
             exclude: ["Browser"],

@@ -24,6 +24,7 @@ public struct APNSCertificate: Sendable {
     /// The subject's common name, such as `Apple Push Services: com.example.app`; empty without one.
     public let commonName: String
 
+    /// One of Apple's two worlds, as certificates name them.
     public enum Environment: String, Sendable, Hashable, CaseIterable {
         case production, sandbox
     }

@@ -2,6 +2,7 @@ import APNSWire
 
 /// How an `APNSClient` is doing: a copy, a few milliseconds old at most.
 public struct APNSClientSnapshot: Sendable, Equatable {
+    /// Whether pushes can go.
     public enum State: String, Sendable, CaseIterable {
         /// Not connected, because there is nothing to send.
         case idle

@@ -4,6 +4,7 @@ import APNSWire
 ///
 /// Comes on the client's event loop, in the order of what happened; whoever listens must return at once.
 public struct APNSConnectionEvent: Sendable, Equatable {
+    /// What happened.
     public enum Kind: Sendable, Equatable {
         /// A connection is being made.
         case connecting

@@ -2,6 +2,7 @@ import APNSWire
 
 /// How one connection is doing.
 public struct APNSConnectionSnapshot: Sendable, Equatable {
+    /// What a connection is good for.
     public enum State: String, Sendable, CaseIterable {
         /// Until the server's first SETTINGS.
         case connecting

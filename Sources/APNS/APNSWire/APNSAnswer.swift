@@ -56,6 +56,7 @@ public struct APNSAnswer: Sendable, Equatable {
     /// HTTP 200: APNs took the push.
     public static let accepted = APNSAnswer(outcome: .answered, status: 200)
 
+    /// No answer, and why.
     public static func failed(_ failure: Failure, _ outcome: Outcome) -> APNSAnswer {
         APNSAnswer(outcome: outcome, failure: failure)
     }
@@ -79,6 +80,9 @@ public struct APNSAnswers: Sendable, Equatable {
         self.ticket = ticket
     }
 
+    /// Adds the answer to one push.
+    ///
+    /// - Parameter latency: milliseconds from the write of the request.
     public mutating func append(_ answer: APNSAnswer, of index: UInt16, latency: UInt32) {
         indexes.append(index)
         answers.append(answer)

@@ -96,6 +96,7 @@ extension APNSID: CustomStringConvertible {
 
 /// Hexadecimal digits, without tables and without allocation.
 public enum Hex {
+    /// What a hexadecimal digit of either case stands for; nil for any other byte.
     @inlinable @inline(__always)
     public static func value(_ byte: UInt8) -> UInt8? {
         switch byte {
@@ -106,6 +107,7 @@ public enum Hex {
         }
     }
 
+    /// The lower-case digit for 0...15.
     @inlinable @inline(__always)
     public static func digit(_ nibble: UInt8) -> UInt8 {
         nibble < 10 ? UInt8(ascii: "0") &+ nibble : UInt8(ascii: "a") &+ nibble &- 10

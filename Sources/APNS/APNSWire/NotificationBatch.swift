@@ -92,14 +92,17 @@ public struct NotificationBatch: Sendable, Equatable {
     /// Bytes that the columns take, for limits on memory.
     public var byteCount: Int { tokens.count + payloads.count + entries.count * MemoryLayout<Entry>.stride }
 
+    /// The `apns-id` of a push.
     @inlinable
     public func id(at index: Int) -> APNSID { firstID.advanced(by: index) }
 
+    /// The raw bytes of a push's device token.
     public func token(at index: Int) -> ArraySlice<UInt8> {
         let entry = entries[index]
         return tokens[Int(entry.tokenStart)..<Int(entry.tokenStart) + Int(entry.tokenLength)]
     }
 
+    /// The JSON of a push.
     public func payload(at index: Int) -> ArraySlice<UInt8> {
         let entry = entries[index]
         return payloads[Int(entry.payloadStart)..<Int(entry.payloadStart) + Int(entry.payloadLength)]

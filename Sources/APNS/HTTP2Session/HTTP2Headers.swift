@@ -39,6 +39,17 @@ public struct HTTP2Headers: Sendable {
         end()
     }
 
+    /// Appends a field whose name is not known before the program runs; lower case too.
+    public mutating func append(named name: String, _ value: String, isIndexed: Bool = true) {
+        precondition(fields.count < Self.fieldsMax, "more than \(Self.fieldsMax) header fields")
+        fields.append(
+            Field(nameStart: bytes.count, nameLength: name.utf8.count, valueLength: 0, isIndexed: isIndexed)
+        )
+        bytes.append(contentsOf: name.utf8)
+        bytes.append(contentsOf: value.utf8)
+        end()
+    }
+
     /// Appends a field whose value `write` puts at the end of the array it is given.
     @inlinable
     public mutating func append(_ name: StaticString, isIndexed: Bool, write: (inout [UInt8]) -> Void) {

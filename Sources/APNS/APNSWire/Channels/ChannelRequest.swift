@@ -6,6 +6,7 @@ import JSONText
 /// Apple, "Sending channel management requests to APNs" and "Sending broadcast push notification requests to APNs", read
 /// 2026-11-23; APNSwift issues 247 and 254, node-apn 6.4.1.
 public struct ChannelRequest: Sendable, Equatable {
+    /// What is asked for.
     public enum Operation: Sendable, CaseIterable, Hashable {
         case create, read, delete, list, publish
 
@@ -19,6 +20,7 @@ public struct ChannelRequest: Sendable, Equatable {
         }
     }
 
+    /// A field of the header, of a request or of an answer.
     public struct HeaderField: Sendable, Hashable {
         /// Lower case.
         public var name: String
@@ -149,6 +151,8 @@ public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
     /// The bundle ID carries the suffix of a topic.
     case topicForBundleID
     case payloadEmpty
+    /// A number in it is none that JSON can hold.
+    case payloadNotFinite
     /// Bytes there are.
     case payloadTooLarge(Int)
     /// Negative, or not 0 for a channel that stores nothing.
@@ -159,6 +163,7 @@ public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
         case .badBundleID: "a bundle ID has letters, digits, dots, dashes and underscores"
         case .topicForBundleID: "channels are named by the bundle ID alone, without .push-type.liveactivity"
         case .payloadEmpty: "the payload is empty"
+        case .payloadNotFinite: "the payload has a number that JSON cannot hold"
         case .payloadTooLarge(let count):
             "the payload has \(count) bytes, \(APNSLimits.broadcastPayloadBytesMax) are allowed"
         case .expirationNotTaken: "the expiration is negative, or the channel stores nothing and it is not 0"

@@ -2,6 +2,7 @@ import JSONText
 
 /// What APNs said to a `ChannelRequest`.
 public struct ChannelResponse: Sendable, Equatable {
+    /// What came of the request.
     public enum Outcome: Sendable, Equatable {
         /// Keep the id: it can be had again from the list only, and nothing there tells which is which.
         case created(ChannelID)
@@ -15,6 +16,7 @@ public struct ChannelResponse: Sendable, Equatable {
         case malformed
     }
 
+    /// APNs said no.
     public struct Refusal: Sendable, Equatable {
         public var reason: APNSReason
         /// The text of a reason that `APNSReason` does not know, at most 128 bytes.

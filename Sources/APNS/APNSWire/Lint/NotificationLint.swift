@@ -1,5 +1,6 @@
 /// One thing that is wrong with a push.
 public struct LintFinding: Sendable, Hashable {
+    /// How bad it is.
     public enum Severity: Sendable, CaseIterable, Hashable {
         /// APNs refuses it, or nothing can come of it.
         case error
@@ -31,6 +32,7 @@ extension LintFinding: CustomStringConvertible {
 /// header and the size, so a push with findings may well be accepted with 200, and then do nothing.
 /// The rules are those of the pages that `PushType`, `APS` and `LiveActivityContent` name.
 public enum NotificationLint {
+    /// Where the push goes.
     public enum Target: Sendable, Hashable {
         /// `/3/device`. The length of the token in bytes, if it is known.
         case device(tokenBytes: Int?)
@@ -38,10 +40,13 @@ public enum NotificationLint {
         case channel(ChannelStoragePolicy?)
     }
 
+    /// What the sender proves itself by.
     public enum Authentication: Sendable, CaseIterable, Hashable {
         case providerToken, certificate
     }
 
+    /// What is wrong with a push that is given in its parts.
+    ///
     /// - Parameters:
     ///   - headers: for a channel the topic stands for the bundle ID of the path.
     ///   - expiration: UNIX seconds; nil without the header.

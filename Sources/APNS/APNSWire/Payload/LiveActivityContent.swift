@@ -3,6 +3,7 @@
 /// Times are UNIX seconds. Source: Apple, "Starting and updating Live Activities with ActivityKit push notifications",
 /// read 2026-11-23.
 public struct LiveActivityContent: Sendable, Hashable {
+    /// What happens to the activity.
     public enum Event: String, Sendable, CaseIterable, Hashable {
         case start, update, end
     }
@@ -49,6 +50,7 @@ public struct LiveActivityContent: Sendable, Hashable {
         return content
     }
 
+    /// Shows something else on an activity that was started.
     public static func update(
         contentState: JSONObject, timestamp: Int64, staleDate: Int64? = nil
     ) -> LiveActivityContent {
@@ -57,6 +59,8 @@ public struct LiveActivityContent: Sendable, Hashable {
         return content
     }
 
+    /// Ends an activity.
+    ///
     /// - Parameter contentState: the last thing to show; without it the card keeps what it had.
     public static func end(
         contentState: JSONObject?, timestamp: Int64, dismissalDate: Int64? = nil

@@ -1,0 +1,66 @@
+import APNSKit
+import APNSWire
+
+/// Starts a Live Activity on a device, updates it and ends it.
+public enum MatchActivity {
+    /// As the app declares them: `ActivityAttributes` and its `ContentState`.
+    struct MatchAttributes: Encodable {
+        var home: String
+        var guest: String
+    }
+
+    struct Score: Encodable {
+        var home: Int
+        var guest: Int
+    }
+
+    /// - Parameters:
+    ///   - startToken: the push-to-start token of the app on the device.
+    ///   - updateToken: of the activity, which the app reports once it is started.
+    ///   - now: UNIX seconds. Of two updates the device shows the one with the later timestamp.
+    /// - Returns: the three answers.
+    public static func run(
+        _ settings: Settings, startToken: DeviceToken, updateToken: DeviceToken, now: Int64
+    ) async throws -> [APNSResponse] {
+        let client = try settings.client(try settings.credential())
+        let contents = try contents(now: now)
+        var responses: [APNSResponse] = []
+        do {
+            for (content, token) in zip(contents, [startToken, updateToken, updateToken]) {
+                responses.append(try await client.send(try push(content, to: token, settings, now: now)))
+            }
+        } catch {
+            await client.shutdown()
+            throw error
+        }
+        await client.shutdown()
+        return responses
+    }
+
+    // snippet: contents
+    static func contents(now: Int64) throws(PayloadError) -> [LiveActivityContent] {
+        [
+            try .start(
+                attributesType: "MatchAttributes", attributes: MatchAttributes(home: "Ajax", guest: "Bohemians"),
+                contentState: Score(home: 0, guest: 0), timestamp: now
+            ),
+            try .update(contentState: Score(home: 1, guest: 0), timestamp: now + 1, staleDate: now + 3600),
+            // Without a dismissal date the card stays for up to four hours.
+            try .end(contentState: Score(home: 1, guest: 0), timestamp: now + 2, dismissalDate: now + 900),
+        ]
+    }
+
+    static func push(
+        _ content: LiveActivityContent, to token: DeviceToken, _ settings: Settings, now: Int64
+    ) throws(PayloadError) -> APNSNotification {
+        var payload = APNSPayload()
+        payload.aps.liveActivity = content
+        // The start must be announced; updates that come often are better silent, and of low priority.
+        if content.event == .start { payload.aps.alert = Alert(title: "Kick-off", body: "Ajax – Bohemians") }
+        return try APNSNotification(
+            deviceToken: token, bundleID: settings.bundleID, pushType: .liveactivity, payload: payload,
+            priority: content.event == .update ? .conserving : .immediate, expiration: now + 3600
+        )
+    }
+    // snippet end
+}

@@ -1,0 +1,19 @@
+import Foundation
+import Recipes
+
+/// SendOne TOKEN [TEXT]
+@main struct Program {
+    static func main() async {
+        do {
+            let settings = try Settings(ProcessInfo.processInfo.environment)
+            let arguments = CommandLine.arguments.dropFirst()
+            let token = try Settings.token(arguments.first)
+            let text = arguments.dropFirst().first ?? "Tea is ready"
+            let now = Int64(Date().timeIntervalSince1970)
+            print(try await OnePush.run(settings, to: token, text: text, now: now))
+        } catch {
+            FileHandle.standardError.write(Data("\(error)\n".utf8))
+            exit(1)
+        }
+    }
+}

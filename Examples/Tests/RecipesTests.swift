@@ -1,0 +1,103 @@
+import APNSSimulator
+import APNSWire
+import Foundation
+import Testing
+
+/// The recipes as they stand in `Examples/Sources/Recipes`, compiled into this test and run against a simulator over TLS.
+@Suite struct `Recipes` {
+    private static let now = Int64(Date().timeIntervalSince1970)
+    private static let token = DeviceToken(bytes: [UInt8](repeating: 0xAB, count: 32))!
+
+    /// A simulator, and the settings of one who sends to it.
+    private final class Apple {
+        let simulator: Simulator
+        let settings: Settings
+        private let folder: URL
+
+        init(_ change: (inout SimulatorConfiguration) -> Void = { _ in }) async throws {
+            let credentials = SimulatorCredentials()
+            var configuration = SimulatorConfiguration(authentication: .signingKeys([credentials.signingKey]))
+            configuration.controlPort = nil
+            configuration.shutdownGrace = .zero
+            change(&configuration)
+            simulator = try await Simulator.start(configuration)
+            folder = FileManager.default.temporaryDirectory.appending(path: "recipes-\(UUID().uuidString)")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let key = folder.appending(path: "AuthKey.p8")
+            let authority = folder.appending(path: "ca.pem")
+            try credentials.privateKeyPEM.write(to: key, atomically: true, encoding: .utf8)
+            try simulator.certificateAuthorityPEM.write(to: authority, atomically: true, encoding: .utf8)
+            settings = try Settings([
+                "APNS_KEY_FILE": key.path, "APNS_KEY_ID": credentials.keyID, "APNS_TEAM_ID": credentials.teamID,
+                "APNS_BUNDLE_ID": "com.example.app", "APNS_HOST": "localhost", "APNS_PORT": "\(simulator.port)",
+                "APNS_CHANNEL_PORT": "\(simulator.channelPort ?? 0)", "APNS_CA_FILE": authority.path,
+            ])
+        }
+
+        deinit { try? FileManager.default.removeItem(at: folder) }
+    }
+
+    @Test func `one push is accepted`() async throws {
+        let apple = try await Apple()
+        #expect(try await OnePush.run(apple.settings, to: Self.token, text: "Tea", now: Self.now) == .accepted)
+        let push = try #require(apple.simulator.pushes().first)
+        #expect(push.topic == "com.example.app")
+        try await apple.simulator.shutdown()
+    }
+
+    @Test func `one push to a dead token says so, and one of a foreign key is refused`() async throws {
+        let apple = try await Apple()
+        apple.simulator.setTokenState(.unregistered(at: 1_700_000_000_000), of: Self.token)
+        let fate = try await OnePush.run(apple.settings, to: Self.token, text: "Tea", now: Self.now)
+        #expect(fate == .tokenIsDead(since: 1_700_000_000_000))
+        var stranger = apple.settings
+        stranger.keyID = "OTHERKEY00"
+        guard case .refused = try await OnePush.run(stranger, to: Self.token, text: "Tea", now: Self.now) else {
+            Issue.record("not refused")
+            return
+        }
+        try await apple.simulator.shutdown()
+    }
+
+    @Test func `many pushes are counted, and dead tokens named`() async throws {
+        let apple = try await Apple()
+        let tokens = (0..<12_345).map { number in
+            DeviceToken(bytes: (0..<32).map { UInt8(truncatingIfNeeded: $0 < 8 ? number >> ($0 * 8) : $0) })!
+        }
+        apple.simulator.setTokenState(.unregistered(at: 1), of: tokens[7])
+        let payload = APNSPayload(alert: "Sale")
+        let summary = try await ManyPushes.run(apple.settings, to: tokens, payload: payload)
+        #expect(summary.accepted == 12_344 && summary.total == 12_345)
+        #expect(summary.dead == [tokens[7]])
+        #expect(summary.text == "12344 accepted, 0 not sent, 0 unknown, 1 tokens dead\n  1 × Unregistered")
+        try await apple.simulator.shutdown()
+    }
+
+    @Test func `a match is started, updated and ended`() async throws {
+        let apple = try await Apple()
+        let responses = try await MatchActivity.run(
+            apple.settings, startToken: Self.token, updateToken: Self.token, now: Self.now)
+        #expect(responses.allSatisfy(\.isAccepted) && responses.count == 3)
+        #expect(
+            apple.simulator.pushes().allSatisfy { $0.topic == "com.example.app.push-type.liveactivity" })
+        try await apple.simulator.shutdown()
+    }
+
+    @Test func `a channel is made, published to, listed and deleted`() async throws {
+        let apple = try await Apple()
+        let result = try await MatchChannel.run(apple.settings, now: Self.now)
+        #expect(result.listed == [result.channel])
+        #expect(apple.simulator.channels(of: "com.example.app").isEmpty)
+        try await apple.simulator.shutdown()
+    }
+
+    @Test func `the article about the simulator does what it says`() async throws {
+        let response = try await ArticleSnippets.simulator()
+        #expect(response.reason == .unregistered && response.advice.isTokenDead)
+    }
+
+    @Test func `settings that lack something say what`() {
+        #expect { try Settings([:]) } throws: { "\($0)" == "Set APNS_KEY_FILE." }
+        #expect(throws: RecipeError.self) { try Settings.token("not a token") }
+    }
+}

@@ -1,0 +1,47 @@
+import Foundation
+import PushTesting
+import Testing
+
+/// Swift in the documentation is compiled: each block stands, word for word, between `// snippet: NAME` and `// snippet end` in
+/// a file that is built with the tests.
+@Suite struct `Swift in the documentation` {
+    private static let pages = ["README.md"]
+    private static let sources = "Examples"
+
+    @Test func `is a compiled snippet`() throws {
+        let snippets = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
+            snippets(in: try text(of: $0))
+        }
+        let pages = try Self.pages + Repository.files(below: "Sources/APNS", suffix: ".md")
+        let blocks = try pages.flatMap { page in blocks(in: try text(of: page)).map { (page, $0) } }
+        try #require(blocks.count > 10 && pages.count > 7)
+        for (page, block) in blocks {
+            #expect(snippets.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
+        }
+        for snippet in snippets {
+            #expect(blocks.contains { $0.1 == snippet }, "no page shows this snippet:\n\(snippet)")
+        }
+    }
+
+    @Test func `is read as it is written`() {
+        let source = "a\n    // snippet: one\n    b\n\n        c\n    // snippet end\nd\n"
+        #expect(snippets(in: source) == ["b\n\n    c"])
+        #expect(blocks(in: "x\n```swift\nb\n\n    c\n```\n```console\nd\n```\n") == ["b\n\n    c"])
+    }
+
+    private func text(of path: String) throws -> String {
+        try String(contentsOfFile: "\(Repository.root)/\(path)", encoding: .utf8)
+    }
+
+    private func blocks(in page: String) -> [String] {
+        page.matches(of: /(?m)^```swift\n((?:.|\n)*?)\n```$/).map { String($0.1) }
+    }
+
+    /// The snippets of a source, moved to the left margin.
+    private func snippets(in source: String) -> [String] {
+        source.matches(of: /(?m)^( *)\/\/ snippet: .*\n((?:.|\n)*?)\n *\/\/ snippet end$/).map { match in
+            let lines = match.2.split(separator: "\n", omittingEmptySubsequences: false)
+            return lines.map { $0.hasPrefix(match.1) ? $0.dropFirst(match.1.count) : $0 }.joined(separator: "\n")
+        }
+    }
+}
