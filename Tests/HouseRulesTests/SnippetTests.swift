@@ -10,10 +10,10 @@ import Testing
 
     @Test func `is a compiled snippet`() throws {
         let snippets = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
-            snippets(in: try text(of: $0))
+            self.snippets(in: try text(of: $0))
         }
         let pages = try Self.pages + Repository.files(below: "Sources/APNS", suffix: ".md")
-        let blocks = try pages.flatMap { page in blocks(in: try text(of: page)).map { (page, $0) } }
+        let blocks = try pages.flatMap { page in self.blocks(in: try text(of: page)).map { (page, $0) } }
         try #require(blocks.count > 10 && pages.count > 7)
         for (page, block) in blocks {
             #expect(snippets.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
