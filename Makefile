@@ -8,7 +8,7 @@ BENCH_OUT ?= .bench/results.json
 FORMATTED := Sources Tests Examples Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check build release bench docs examples deps clean
+.PHONY: help demo test sanitize lint format check build release bench docs examples deps clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ test: ## Run every test (FILTER=name runs some); installs what the tests start
 	@scripts/install-deps.sh --test
 	$(SWIFT) build $(BUILD_FLAGS) --build-tests
 	$(SWIFT) test $(BUILD_FLAGS) --skip-build --no-parallel $(if $(FILTER),--filter $(FILTER))
+
+sanitize: deps ## Run the tests of the APNs rooms under the thread and the address sanitizer
+	@scripts/install-deps.sh --test
+	scripts/sanitize.sh thread
+	scripts/sanitize.sh address
 
 lint: ## Check the formatting, and the syntax of the shell scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)

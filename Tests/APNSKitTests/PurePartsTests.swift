@@ -242,6 +242,14 @@ import Testing
         #expect(StreamTable.ending(of: table.streams[1], isRefused: false, goAway: (0, .none)) == .settle(rejected))
     }
 
+    @Test func `a request that is reset before it is complete is free`() {
+        let table = table(streams: 1)
+        #expect(
+            StreamTable.ending(of: table.streams[0], isRefused: false, goAway: nil)
+                == .move(.failed(.streamReset, .neverWritten))
+        )
+    }
+
     @Test func `refused streams and those above GOAWAY's last id are free`() {
         var table = table(streams: 3)
         for tag in 0..<3 { table.sent(UInt32(tag)) }

@@ -44,6 +44,8 @@ final class APNSConnection {
     private(set) var goAway: (lastStream: Int32, reason: APNSReason)?
     /// The token of the last requests.
     private(set) var token: ProviderToken?
+    /// Of the header block that is coming in, 0 before there is one. Blocks never interleave (RFC 9113, section 4.3).
+    private var statusComing: UInt16 = 0
     private var now: NIODeadline
     private var lastRead: NIODeadline
     private var hasRead = false
@@ -244,7 +246,9 @@ final class APNSConnection {
 
     private func closeIfDone() {
         guard state != .closed else { return }
-        if state == .draining, streams.openCount == 0 {
+        if state == .draining, !streams.carriesPush {
+            // Streams that we reset may still have their places. Whether the server ever says that it has seen the resets
+            // does not matter any more.
             finish(.connectionClosed)
         } else if !session.wantsToRead, !session.wantsToWrite {
             // The session has ended because one side broke the protocol.
@@ -304,6 +308,11 @@ final class APNSConnection {
         for tag in streams.streams.indices {
             let stream = streams.streams[tag]
             guard let batch = stream.batch, batch.deadline <= now else { continue }
+            if streams.answered(UInt32(tag)) != nil {
+                // All but its end has come.
+                answered(UInt32(tag), stream.id, isComplete: false)
+                continue
+            }
             let outcome: APNSAnswer.Outcome = stream.state == .sent ? .ambiguous : .neverWritten
             cancel(UInt32(tag), stream.id)
             core.settle(batch, stream.index, .failed(.deadlineExceeded, outcome), latency: latency(of: stream))
@@ -323,6 +332,9 @@ final class APNSConnection {
             if lastRead + interval <= now { sendPing() }
         }
         if streams.openCount > 0, journal.isStalled(since: limits.stallTimeout, now: now) { retire(.stalled) }
+        // A server that allows no stream leaves nothing unanswered, and is of no more use.
+        journal.look(allowsStreams: streamsMax > 0, now: now)
+        if core.wantsConnection, journal.isStarved(since: limits.stallTimeout, now: now) { retire(.stalled) }
         pump()
     }
 
@@ -358,13 +370,20 @@ extension APNSConnection: HTTP2SessionDelegate {
         streams.close(tag)
     }
 
+    func headersBegan(stream: Int32, tag: UInt32) { statusComing = 0 }
+
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
         // Told apart by length first: answers carry few fields, and two of them count.
         if name.count == 7, let status = Self.number(value), Self.isEqual(name, ":status") {
-            streams.statusReceived(UInt16(clamping: status), tag)
+            statusComing = UInt16(clamping: status)
         } else if name.count == 11, let seconds = Self.number(value), Self.isEqual(name, "retry-after") {
             streams.retryAfterReceived(seconds, tag)
         }
+    }
+
+    func headersEnded(stream: Int32, tag: UInt32) {
+        // Only now: a block that is malformed, or never ends, is not an answer (RFC 9113, section 8.1.1).
+        if statusComing > 0 { streams.statusReceived(statusComing, tag) }
     }
 
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {

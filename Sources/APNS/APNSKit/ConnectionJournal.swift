@@ -20,6 +20,8 @@ package struct ConnectionJournal {
     private var averageMilliseconds = 0.0
     /// When it last went from no stream to some.
     private var busySince = NIODeadline.distantFuture
+    /// Since when the server has allowed no stream at all.
+    private var starvedSince: NIODeadline?
     private var windowMax = 1
 
     package init(now: NIODeadline, ageMax: TimeAmount) {
@@ -56,6 +58,15 @@ package struct ConnectionJournal {
     /// Pushes are under way and none has been answered for `time`.
     package func isStalled(since time: TimeAmount, now: NIODeadline) -> Bool {
         max(lastAnswerAt ?? createdAt, busySince) + time <= now
+    }
+
+    package mutating func look(allowsStreams: Bool, now: NIODeadline) {
+        starvedSince = allowsStreams ? nil : starvedSince ?? now
+    }
+
+    /// For `time` the server has allowed no stream.
+    package func isStarved(since time: TimeAmount, now: NIODeadline) -> Bool {
+        starvedSince.map { $0 + time <= now } ?? false
     }
 
     /// - Parameter now: bytes that may still be sent.

@@ -54,6 +54,9 @@ package struct StreamTable {
 
     package init() {}
 
+    /// Whether there is a push that waits for its answer here.
+    package var carriesPush: Bool { streams.contains { $0.batch != nil } }
+
     /// Takes a place for a push that is about to be submitted.
     package mutating func open(_ batch: OpenBatch, _ index: UInt16, now: NIODeadline) -> UInt32 {
         let tag: UInt32
@@ -135,7 +138,8 @@ package struct StreamTable {
                 return .move(APNSAnswer(outcome: .refused, reason: goAway.reason, failure: .goAway))
             }
             if isRefused { return .move(.failed(.streamRefused, .refused)) }
-            // Whatever part of it the server has read, it may have acted on.
+            // Half a push cannot be acted on.
+            if stream.state == .unsent { return .move(.failed(.streamReset, .neverWritten)) }
             return .settle(.failed(.streamReset, .ambiguous))
         }
     }

@@ -1,0 +1,130 @@
+import APNSKit
+import APNSWire
+import Foundation
+import PushTesting
+import Testing
+
+/// A server that breaks HTTP/2, TLS or its word, written with another HTTP/2 stack (Python's h2, hpack and hyperframe).
+@Suite(.serialized) struct `A hostile server` {
+    @Test func `has all the cases that are expected here`() async throws {
+        #expect(try await HostileServer.cases() == HostileCase.all.map(\.name).sorted())
+    }
+
+    @Test(arguments: HostileCase.all)
+    func `loses no push, doubles none and costs no memory`(_ hostile: HostileCase) async throws {
+        let server = try await HostileServer(hostile.name)
+        let client = try Samples.client(port: server.port) {
+            $0.pingInterval = .milliseconds(500)
+            $0.pingTimeout = .seconds(1)
+            $0.drainTimeout = .seconds(1)
+            $0.stallTimeout = .seconds(2)
+            $0.connectTimeout = .seconds(2)
+        }
+        let memory = try PeakMemory()
+
+        let first = Sent(Samples.batch(hostile.pushes, payloadBytes: hostile.payloadBytes))
+        let answers = try await first.send(with: client, deadline: hostile.deadline)
+        if let expected = hostile.answers { #expect(summary(answers) == expected) }
+
+        let sent = try await recover(client)
+        try await waitUntil("the end of the bad connection") { await client.connections().count == 1 }
+        // All that is over by now: what became of each push is compared with what the server says.
+        let growth = try memory.growth()
+        #expect(growth < PeakMemory.growthMax, "\(growth >> 20) MiB")
+        await client.shutdown(grace: .seconds(5))
+        let report = try await server.stop()
+        #expect(report.errors.isEmpty)
+        for sent in [first] + sent {
+            for (index, answer) in sent.answers.enumerated() {
+                check(answer, report.requests(for: sent.batch.id(at: index)), of: hostile)
+            }
+        }
+        check(hostile.connection, report, firstIDs: Set(first.ids))
+    }
+
+    @Test func `that leaks would be found out`() throws {
+        let memory = try PeakMemory()
+        let leak = UnsafeMutableRawPointer.allocate(byteCount: 2 * PeakMemory.growthMax, alignment: 4096)
+        memset(leak, 1, 2 * PeakMemory.growthMax)
+        leak.deallocate()
+        #expect(try memory.growth() > PeakMemory.growthMax)
+    }
+
+    /// Sends small batches until one is accepted as a whole.
+    private func recover(_ client: APNSClient) async throws -> [Sent] {
+        var all: [Sent] = []
+        try await waitUntil("success again", within: .seconds(20)) {
+            let sent = Sent(Samples.batch(4, from: 10_000 + all.count * 4))
+            all.append(sent)
+            return try await sent.send(with: client, deadline: .seconds(2)).allSatisfy { $0 == .accepted }
+        }
+        return all
+    }
+
+    /// Whether a push's answer agrees with what the server has seen of it.
+    private func check(_ answer: APNSAnswer, _ requests: [HostileServer.Report.Request], of hostile: HostileCase) {
+        // What a server may have processed: it had all of it, and did not say that it would not.
+        let processed = requests.filter { $0.isWhole && $0.fate != "refused" }
+        switch answer.outcome {
+        case .answered:
+            #expect(processed.map(\.fate) == [answer.status == 200 ? "accepted" : "rejected"])
+        case .ambiguous:
+            #expect(processed.count <= 1)
+            #expect(requests.contains(where: \.isWhole) || !hostile.isWhollyRead)
+        case .refused, .neverWritten:
+            #expect(processed.isEmpty)
+        }
+    }
+
+    /// Whether a connection was used for as long as it was good, and no longer.
+    private func check(
+        _ connection: HostileCase.Connection, _ report: HostileServer.Report, firstIDs: Set<String>
+    ) {
+        let later = report.requests.filter { !firstIDs.contains($0.id) }
+        switch connection {
+        case .kept: #expect(report.connections == 1)
+        case .lost: #expect(later.allSatisfy { $0.connection > 0 })
+        case .givenUp: #expect(later.contains { $0.connection > 0 })
+        }
+    }
+
+    /// How many answers there are of each kind.
+    private func summary(_ answers: [APNSAnswer]) -> String {
+        let kinds = answers.map { answer in
+            switch answer.outcome {
+            case .answered where answer.status == 200: "accepted"
+            case .answered: "\(answer.status) \(answer.reason)"
+            default: "\(answer.outcome) \(answer.failure)" + (answer.reason == .none ? "" : " \(answer.reason)")
+            }
+        }
+        return Dictionary(grouping: kinds) { $0 }.sorted { $0.key < $1.key }
+            .map { "\($0.value.count) \($0.key)" }.joined(separator: ", ")
+    }
+}
+
+/// A batch, and what became of it.
+private final class Sent {
+    let batch: NotificationBatch
+    private(set) var answers: [APNSAnswer] = []
+
+    init(_ batch: NotificationBatch) {
+        self.batch = batch
+    }
+
+    var ids: [String] { (0..<batch.count).map { batch.id(at: $0).description } }
+
+    /// - Returns: the answers in the order of the batch; each push has exactly one.
+    func send(with client: APNSClient, deadline: Duration) async throws -> [APNSAnswer] {
+        let pieces = Pieces()
+        let began = ContinuousClock.now
+        client.send(batch, indexes: nil, ticket: 7, deadline: deadline, to: pieces)
+        let all = await pieces.all()
+        // A machine that is busy may be late; a push that hangs is later than that.
+        #expect(ContinuousClock.now - began < deadline + .seconds(5))
+        #expect(all.flatMap(\.indexes).sorted() == batch.entries.indices.map { UInt16($0) })
+        #expect(all.map(\.isLast) == all.indices.map { $0 == all.count - 1 })
+        let pairs = zip(all.flatMap(\.indexes), all.flatMap(\.answers)).sorted { $0.0 < $1.0 }
+        answers = pairs.map(\.1)
+        return answers
+    }
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Makes the Python environment in which the foreign HTTP/2 peers of the tests run, and prints its interpreter.
+#
+#   scripts/python-peers.sh
+#
+# It lies in .build/python-peers, with the versions below; when it is there already nothing is done. Several may call
+# this at once: one works, the others wait for it.
+set -euo pipefail
+# Resolved, so that a linked folder of scripts finds this repository too.
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+packages=(h2==4.3.0 hpack==4.1.0 hyperframe==6.1.0)
+
+folder="$PWD/.build/python-peers"
+made="$folder/made-from"
+mkdir -p .build
+exec 9>.build/python-peers.lock
+flock 9
+if [ "$(cat "$made" 2>/dev/null)" != "${packages[*]}" ]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps "${packages[@]}"
+    echo "${packages[*]}" >"$made"
+fi
+echo "$folder/bin/python"
