@@ -40,7 +40,9 @@ wrong("frame-size-too-large", lambda requests: settings([(FRAME_MAX, 1 << 24)]))
 def window_overflow_of_stream(peer):
     peer.start([STREAMS, (INITIAL_WINDOW, 20)])
     requests = opened(peer, PUSHES)
-    peer.send(b"".join(window_update(request.stream, (1 << 31) - 1) for request in requests))
+    # Twice: how much of its window a request has used is a matter of chance.
+    peer.send(b"".join(window_update(request.stream, (1 << 31) - 1) * 2 for request in requests))
+    peer.read(lambda: len(peer.resets) >= PUSHES)
     peer.send(settings([(INITIAL_WINDOW, 65535)]))
     peer.serve()
 

@@ -1,0 +1,12 @@
+import FuzzTargets
+
+/// What libFuzzer calls with each input.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    do {
+        try FuzzTargets.errorBody(UnsafeRawBufferPointer(start: start, count: count))
+    } catch {
+        fatalError("\(error)")
+    }
+    return 0
+}

@@ -1,0 +1,110 @@
+"""Writes the inputs that the fuzzers begin with: FOLDER/ErrorBody, FOLDER/GoAway and FOLDER/Frames.
+
+    .build/python-peers/bin/python Fuzz/seeds.py Fuzz/corpus
+
+The frames are those of the hostile server of the tests: every case of it plays against a recorded client, and what it
+says is kept.
+"""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../Tests/APNSKitTests/Hostile"))
+
+from hpack import Encoder  # noqa: E402
+
+import cases  # noqa: E402
+from books import Books  # noqa: E402
+from peer import (  # noqa: E402
+    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, Gone, Peer, frame, goaway, settings,
+)
+
+BYTES_MAX = 2048
+PUSHES = 14
+
+
+class RecordedClient:
+    """A socket at whose other end a client has said all that it will ever say."""
+
+    def __init__(self):
+        encoder = Encoder()
+        self.says = PREFACE + settings([(2, 0)]) + settings(ack=True)
+        for number in range(PUSHES):
+            fields = [
+                (":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/3/device/00"),
+                ("apns-id", f"00000000-0000-0001-0000-{number:012}"),
+            ]
+            stream = number * 2 + 1
+            self.says += frame(HEADERS, END_HEADERS, stream, encoder.encode(fields))
+            self.says += frame(DATA, END_STREAM, stream, b'{"aps":{}}' + b" " * 50)
+        self.hears = b""
+
+    def recv(self, count):
+        if not self.says:
+            raise OSError("closed")
+        says, self.says = self.says[:count], self.says[count:]
+        return says
+
+    def send(self, data):
+        self.hears += bytes(data)
+        if len(self.hears) > BYTES_MAX:
+            raise OSError("closed")
+        return len(data)
+
+    def __getattr__(self, name):
+        # Whatever is done to a socket beside that ends the conversation.
+        raise OSError(f"{name}: closed")
+
+
+def played(case):
+    client = RecordedClient()
+    try:
+        case.play(Peer(client, 0, Books()))
+    except (Gone, OSError, TimeoutError, TypeError):
+        pass
+    return client.hears[:BYTES_MAX]
+
+
+def write(folder, target, name, data):
+    path = os.path.join(folder, target)
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, name), "wb") as file:
+        file.write(data)
+
+
+ERROR_BODIES = {
+    "reason": b'{"reason":"BadDeviceToken"}',
+    "unregistered": b'{"reason":"Unregistered","timestamp":1700000000000}',
+    "unknown": b'{"reason":"BrandNew\\u0007\\ud83d\\ude00"}',
+    "nested": b'{"a":[{"reason":"x"}],"reason":"Shutdown","timestamp":-1e400}',
+    "html": b"<html><body>502 Bad Gateway</body></html>",
+    "cut-off": b'{"reason":"BadDev',
+    "not-utf8": b'{"reason":"\xff\xfe"}',
+    "lone-surrogate": b'{"reason":"\\ud800"}',
+    "twice": b'{"reason":"A","reason":"B","timestamp":1,"timestamp":99999999999999999999}',
+    "deep": b'{"a":' + b"[" * 200 + b"]" * 200 + b',"reason":"BadTopic"}',
+    "long": b'{"reason":"' + b"x" * 4080 + b'"}',
+    "too-long": b'{"reason":"' + b"x" * 4200 + b'"}',
+}
+
+
+def main(folder):
+    time.sleep = lambda seconds: None
+    for name, body in ERROR_BODIES.items():
+        write(folder, "ErrorBody", name, body)
+        write(folder, "GoAway", f"json-{name}", goaway(0, 0, body))
+    write(folder, "GoAway", "empty", goaway(7, 11))
+    write(folder, "GoAway", "highest", goaway((1 << 31) - 1))
+    write(folder, "GoAway", "even", goaway(2, 1))
+    write(folder, "GoAway", "on-a-stream", frame(7, 0, 1, b"\0" * 8))
+    write(folder, "GoAway", "too-short", frame(7, 0, 0, b"\0" * 7))
+    write(folder, "GoAway", "settings-first", settings() + goaway(1, 0, b"later"))
+    for case in cases.all_cases.values():
+        said = b"" if case.is_raw else played(case)
+        if said:
+            # The first byte says in how large pieces it comes: all at once.
+            write(folder, "Frames", case.name, b"\xff" + said)
+
+
+main(sys.argv[1])

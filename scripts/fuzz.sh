@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs a fuzz target of the APNs client.
+#
+#   scripts/fuzz.sh TARGET SECONDS [LIBFUZZER-OPTION ...]      TARGET: ErrorBody, GoAway, Frames
+#
+# Begins with Fuzz/corpus/TARGET; what it finds new on its way lies in .build-fuzz/corpus/TARGET, and what breaks a promise
+# in Fuzz/corpus/TARGET/crash-*, where the tests find it. `make` it small first: see Fuzz/README.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${1:-}
+seconds=${2:-}
+case "$target" in
+    ErrorBody | GoAway | Frames) ;;
+    *) echo "usage: $0 ErrorBody | GoAway | Frames SECONDS [LIBFUZZER-OPTION ...]" >&2; exit 2 ;;
+esac
+case "$seconds" in
+    "" | *[!0-9]*) echo "usage: $0 TARGET SECONDS [LIBFUZZER-OPTION ...]" >&2; exit 2 ;;
+esac
+shift 2
+
+build=(--package-path Fuzz --scratch-path .build-fuzz/build -c release --sanitize=fuzzer -Xswiftc -parse-as-library)
+nice swift build "${build[@]}" --product "Fuzz$target"
+folder=$(swift build "${build[@]}" --show-bin-path)
+mkdir -p ".build-fuzz/corpus/$target"
+nice "$folder/Fuzz$target" ".build-fuzz/corpus/$target" "Fuzz/corpus/$target" \
+    -max_total_time="$seconds" -artifact_prefix="Fuzz/corpus/$target/" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 "$@"
