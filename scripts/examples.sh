@@ -4,20 +4,23 @@
 #
 #   scripts/examples.sh [COUNT]     pushes that SendMillion sends, default 20000
 #
-# The package has a build folder of its own (.build-examples), in which all libraries are built once more.
+# The package has a build folder of its own (.build-examples), in which all libraries are built once more. GODWIT names a
+# program that is there already; without it, it is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 count="${1:-20000}"
-flags=(--explicit-target-dependency-import-check error)
-swift build "${flags[@]}" --product godwit
-godwit="$(swift build "${flags[@]}" --show-bin-path)/godwit"
+if [ -z "${GODWIT:-}" ]; then
+    flags=(--explicit-target-dependency-import-check error)
+    swift build "${flags[@]}" --product godwit
+    GODWIT="$(swift build "${flags[@]}" --show-bin-path)/godwit"
+fi
 examples=(--package-path Examples --scratch-path .build-examples)
 swift build "${examples[@]}"
 bin="$(swift build "${examples[@]}" --show-bin-path)"
 
 folder="$(mktemp -d)"
-"$godwit" simulate --port 0 --control-port 0 --channel-port 0 --directory "$folder" >"$folder/out" 2>&1 &
+"$GODWIT" simulate --port 0 --control-port 0 --channel-port 0 --directory "$folder" >"$folder/out" 2>&1 &
 simulator=$!
 trap 'kill "$simulator" 2>/dev/null || true; wait "$simulator" 2>/dev/null || true; rm -rf "$folder"' EXIT
 

@@ -22,6 +22,8 @@ shift 2
 build=(--package-path Fuzz --scratch-path .build-fuzz/build -c release --sanitize=fuzzer -Xswiftc -parse-as-library)
 nice swift build "${build[@]}" --product "Fuzz$target"
 folder=$(swift build "${build[@]}" --show-bin-path)
+# Else Swift's own crash reports keep libFuzzer from writing down the input.
+export SWIFT_BACKTRACE=enable=no
 mkdir -p ".build-fuzz/corpus/$target"
 nice "$folder/Fuzz$target" ".build-fuzz/corpus/$target" "Fuzz/corpus/$target" \
     -max_total_time="$seconds" -artifact_prefix="Fuzz/corpus/$target/" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 "$@"

@@ -31,6 +31,18 @@ enum ArticleSnippets {
         return response
     }
 
+    static func scenario() async throws {
+        // snippet: scenario
+        let credentials = SimulatorCredentials()
+        var configuration = SimulatorConfiguration(authentication: .signingKeys([credentials.signingKey]))
+        configuration.latency = .milliseconds(50)
+        let simulator = try await Simulator.start(configuration, scenario: .ready("flaky"))
+        simulator.setFaults(FaultPlan([FaultRule(Fault(.stall))]))
+        try simulator.changeSettings { $0.streamsMax = 10 }
+        // snippet end
+        try await simulator.shutdown()
+    }
+
     static func certificate() throws -> APNSCredential {
         // snippet: certificate
         let certificate = try APNSCertificate(p12File: "push.p12", password: "…")

@@ -96,6 +96,10 @@ import Testing
         #expect(response.reason == .unregistered && response.advice.isTokenDead)
     }
 
+    @Test func `the page about the simulator does what it says`() async throws {
+        try await ArticleSnippets.scenario()
+    }
+
     @Test func `settings that lack something say what`() {
         #expect { try Settings([:]) } throws: { "\($0)" == "Set APNS_KEY_FILE." }
         #expect(throws: RecipeError.self) { try Settings.token("not a token") }

@@ -5,10 +5,11 @@ import Testing
 /// Swift in the documentation is compiled: each block stands, word for word, between `// snippet: NAME` and `// snippet end` in
 /// a file that is built with the tests.
 @Suite struct `Swift in the documentation` {
-    private static let pages = ["README.md"]
+    private static let pages = ["README.md", "docs/simulator.md"]
     private static let sources = "Examples"
 
     @Test func `is a compiled snippet`() throws {
+<<<<<<< HEAD
         let snippets = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
             self.snippets(in: try text(of: $0))
         }
@@ -17,9 +18,19 @@ import Testing
         try #require(blocks.count > 10 && pages.count > 7)
         for (page, block) in blocks {
             #expect(snippets.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
+=======
+        let compiled = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
+            snippets(in: try text(of: $0))
         }
-        for snippet in snippets {
-            #expect(blocks.contains { $0.1 == snippet }, "no page shows this snippet:\n\(snippet)")
+        let pages = try Self.pages + Repository.files(below: "Sources/APNS", suffix: ".md")
+        let shown = try pages.flatMap { page in blocks(in: try text(of: page)).map { (page, $0) } }
+        try #require(shown.count > 10 && pages.count > 8)
+        for (page, block) in shown {
+            #expect(compiled.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
+>>>>>>> 8568d5f1ab88f2a4e2abbc5973fa2c524ea413f6
+        }
+        for snippet in compiled {
+            #expect(shown.contains { $0.1 == snippet }, "no page shows this snippet:\n\(snippet)")
         }
     }
 

@@ -55,8 +55,8 @@ package struct ErrorBody: Equatable {
 
     private mutating func take(_ text: String) {
         reason = APNSReason(label: text)
-        guard reason == .unknown else { return }
-        unknownReason = Self.printable(text)
+        // A body may name two; the last one counts.
+        unknownReason = reason == .unknown ? Self.printable(text) : nil
     }
 
     /// `text` cut off at 128 bytes, with what cannot be printed replaced.

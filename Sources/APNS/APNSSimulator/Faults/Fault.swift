@@ -2,6 +2,7 @@ import HTTP2Session
 
 /// Something that happens to a push, or to the connection it comes on, in place of a plain 200.
 public struct Fault: Sendable, Equatable {
+    /// What happens.
     public enum Kind: Sendable, Equatable {
         /// Nothing but the delay.
         case accept
