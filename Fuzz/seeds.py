@@ -83,11 +83,8 @@ ERROR_BODIES = {
     "not-utf8": b'{"reason":"\xff\xfe"}',
     "lone-surrogate": b'{"reason":"\\ud800"}',
     "twice": b'{"reason":"A","reason":"B","timestamp":1,"timestamp":99999999999999999999}',
-<<<<<<< HEAD
-=======
     # Found by the fuzzer: the text of the first was kept with the second.
     "known-after-unknown": b'{"reason":"BrandNew","reason":"BadTopic"}',
->>>>>>> 8568d5f1ab88f2a4e2abbc5973fa2c524ea413f6
     "deep": b'{"a":' + b"[" * 200 + b"]" * 200 + b',"reason":"BadTopic"}',
     "long": b'{"reason":"' + b"x" * 4080 + b'"}',
     "too-long": b'{"reason":"' + b"x" * 4200 + b'"}',

@@ -9,16 +9,6 @@ import Testing
     private static let sources = "Examples"
 
     @Test func `is a compiled snippet`() throws {
-<<<<<<< HEAD
-        let snippets = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
-            self.snippets(in: try text(of: $0))
-        }
-        let pages = try Self.pages + Repository.files(below: "Sources/APNS", suffix: ".md")
-        let blocks = try pages.flatMap { page in self.blocks(in: try text(of: page)).map { (page, $0) } }
-        try #require(blocks.count > 10 && pages.count > 7)
-        for (page, block) in blocks {
-            #expect(snippets.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
-=======
         let compiled = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
             snippets(in: try text(of: $0))
         }
@@ -27,7 +17,6 @@ import Testing
         try #require(shown.count > 10 && pages.count > 8)
         for (page, block) in shown {
             #expect(compiled.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
->>>>>>> 8568d5f1ab88f2a4e2abbc5973fa2c524ea413f6
         }
         for snippet in compiled {
             #expect(shown.contains { $0.1 == snippet }, "no page shows this snippet:\n\(snippet)")
