@@ -235,6 +235,7 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOTLS", package: "swift-nio"),
             ] + nio,
+            exclude: ["Hostile"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -151,8 +151,9 @@ final class SimulatorConnection: ChannelInboundHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         refusalsInARow = 0
-        flush(context)
+        // First: whoever has an answer in hand finds it written down.
         record()
+        flush(context)
         context.fireChannelReadComplete()
     }
 
@@ -277,8 +278,8 @@ final class SimulatorConnection: ChannelInboundHandler {
         context.eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] in
             guard let self, let context = channelContext, !isAborted else { return }
             work(self)
-            flush(context)
             record()
+            flush(context)
         }
     }
 
