@@ -45,7 +45,7 @@ public enum ManyPushes {
     ///   - progress: is told after each batch.
     public static func run(
         _ settings: Settings, to tokens: some Sequence<DeviceToken>, payload: APNSPayload, inFlight: Int = 8,
-        progress: (Summary) -> Void = { _ in }
+        progress: @Sendable (Summary) -> Void = { _ in }
     ) async throws -> Summary {
         let client = try settings.client(try settings.credential())
         let headers = NotificationHeaders(topic: settings.bundleID, pushType: .alert, priority: .immediate)
