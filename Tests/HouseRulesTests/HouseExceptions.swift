@@ -2,7 +2,7 @@
 enum HouseExceptions {
     /// Where a task without a parent is started.
     static let tasks: [String: String] = [
-        "Sources/APNS/APNSSimulator/ControlServer.swift": "keeps Hummingbird's run() going between start and stop",
+        "Sources/APNS/APNSSimulator/Control/ControlServer.swift": "keeps Hummingbird's run() going between start and stop",
         "Sources/Executables/godwit/Commands/Demo.swift":
             "sends the samples while the gateway runs; ends with the process",
         "Sources/Executables/godwit/Commands/Serve.swift": "watches for the second signal, which ends the process",
@@ -11,7 +11,13 @@ enum HouseExceptions {
     /// Where a clock is read.
     static let clocks: [String: String] = [
         "Sources/APNS/APNSKit/ProcessorTime.swift": "reads how much processor a thread has used, not the time",
-        "Sources/APNS/APNSSimulator/SimulatorAuthority.swift": "a certificate is valid from now on",
+        "Sources/APNS/APNSSimulator/Connection/DelayLine.swift": "delays what passes by the monotonic clock",
+        "Sources/APNS/APNSSimulator/Connection/SimulatorConnection+Judging.swift": "says when an answer is due",
+        "Sources/APNS/APNSSimulator/Connection/SimulatorConnection.swift": "says how old a connection is",
+        "Sources/APNS/APNSSimulator/Credentials/ClientCertificate.swift": "a certificate is valid from now on",
+        "Sources/APNS/APNSSimulator/Credentials/SimulatorAuthority.swift": "a certificate is valid from now on",
+        "Sources/APNS/APNSSimulator/Scenarios/ScenarioRunner.swift": "plays phases by the monotonic clock",
+        "Sources/APNS/APNSSimulator/SimulatorState.swift": "says how long faults have been there",
         "Sources/APNS/APNSSimulator/SystemTime.swift": "the simulator's wall clock, handed to all that needs it",
         "Sources/Push/PushAccept/BatchCommitter.swift": "measures the time of a write for the metrics; decides nothing",
         "Sources/Push/PushGateway/Gateway.swift": "bounds the drain",
