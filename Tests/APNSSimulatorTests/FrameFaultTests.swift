@@ -204,7 +204,8 @@ import Testing
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(.tcpReset, isTaken: true))]))
             let reset = try await running.push(headers: headers)
             // curl's CURLE_RECV_ERROR, or CURLE_SEND_ERROR when it was still sending, with the system's word for it.
-            #expect([55, 56].contains(reset.exitStatus) && reset.errors.lowercased().contains("reset"), "\(reset.errors)")
+            #expect(
+                [55, 56].contains(reset.exitStatus) && reset.errors.lowercased().contains("reset"), "\(reset.errors)")
             #expect(running.simulator.counters.taken == 1)
             var rule = FaultRule(Fault(.close))
             rule.moment = .connection

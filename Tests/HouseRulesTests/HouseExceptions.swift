@@ -2,7 +2,8 @@
 enum HouseExceptions {
     /// Where a task without a parent is started.
     static let tasks: [String: String] = [
-        "Sources/APNS/APNSSimulator/Control/ControlServer.swift": "keeps Hummingbird's run() going between start and stop",
+        "Sources/APNS/APNSSimulator/Control/ControlServer.swift":
+            "keeps Hummingbird's run() going between start and stop",
         "Sources/Executables/godwit/Commands/Demo.swift":
             "sends the samples while the gateway runs; ends with the process",
         "Sources/Executables/godwit/Commands/Serve.swift": "watches for the second signal, which ends the process",
