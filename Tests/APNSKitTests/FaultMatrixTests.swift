@@ -143,7 +143,7 @@ import Testing
             ]
         ),
         Case(name: "age limit", outcome: .allAccepted, settings: { $0.connectionAgeMax = .milliseconds(200) }),
-        Case(name: "idle limit", outcome: .allAccepted, settings: { $0.idleTimeout = .milliseconds(100) }),
+        Case(name: "idle limit", outcome: .allAccepted, settings: { $0.idleTimeout = .milliseconds(400) }),
         Case(name: "one connection only", outcome: .allAccepted, settings: { $0.connectionsMax = 1 }),
         Case(
             name: "a guard against rapid reconnects", outcome: .allAccepted,
