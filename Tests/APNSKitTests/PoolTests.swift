@@ -55,10 +55,11 @@ import Testing
         #expect(Set(server.requests.map { $0["apns-id"] }).count == 2000)
         #expect(server.requests.count == 2000)
         #expect(Set(server.requests.map(\.connection)).count == server.connections)
+        #expect(client.snapshot().accepted == 2000)
+        // A growth that was of no use may have been taken back: of those that are left.
         let snapshots = await client.connections()
-        #expect(snapshots.reduce(0) { $0 + $1.accepted } == 2000)
-        #expect(snapshots.allSatisfy { $0.address == "127.0.0.1:\(server.port)" && $0.answerTime ?? .zero > .zero })
-        #expect(client.snapshot().connections == snapshots.count)
+        #expect(!snapshots.isEmpty && snapshots.reduce(0) { $0 + $1.accepted } <= 2000)
+        #expect(snapshots.allSatisfy { $0.address == "127.0.0.1:\(server.port)" })
         await client.shutdown()
     }
 

@@ -72,6 +72,8 @@ final class SimulatorConnection: ChannelInboundHandler {
     var endsAfterWriting = false
     /// Nothing is written any more.
     var isMute = false
+    /// Reading has stopped; what the channel had under way already is not looked at.
+    private var isDeaf = false
     var ignoresPings = false
     /// What every push gets from now on.
     var wedged: Answer?
@@ -136,7 +138,7 @@ final class SimulatorConnection: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isAborted else { return }
+        guard !isAborted, !isDeaf else { return }
         self.context.now = state.configuration.clock()
         faultMoments = state.faultMoments
         if settings.idleTimeout != nil { lastArrival = .now() }
@@ -258,6 +260,7 @@ final class SimulatorConnection: ChannelInboundHandler {
         guard let channel = channelContext?.channel else { return }
         try? channel.syncOptions?.setOption(.autoRead, value: false)
         isMute = true
+        isDeaf = true
         afterwards(.now() + TimeAmount(Self.blackHoleAgeMax)) { $0.isAborted = true }
     }
 
