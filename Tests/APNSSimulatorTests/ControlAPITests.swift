@@ -81,6 +81,17 @@ import Testing
         }
     }
 
+    @Test func `a reset forgets what was to come later, too`() async throws {
+        try await RunningSimulator.with { running in
+            let path = "/tokens/\(RunningSimulator.deviceToken)"
+            let later = try await running.ask("PUT", path, body: #"{"state":"bad","after":"200ms"}"#)
+            #expect(later.status == 204)
+            #expect(try await running.ask("POST", "/reset").status == 204)
+            try await Task.sleep(for: .milliseconds(500))
+            #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
+        }
+    }
+
     struct Mistake: Sendable {
         var method: String
         var path: String

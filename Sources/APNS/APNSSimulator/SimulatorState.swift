@@ -18,6 +18,8 @@ final class SimulatorState: Sendable {
     private struct Tokens {
         var states: [[UInt8]: SimulatedTokenState] = [:]
         var rules: [TokenRule] = []
+        /// What is to take effect later does so only if there was no reset in between.
+        var resets = 0
     }
 
     private struct Faults {
@@ -136,7 +138,11 @@ final class SimulatorState: Sendable {
     /// - Returns: false when there are too many tokens with a state; one that comes later is dropped silently then.
     func setTokenState(_ state: SimulatedTokenState?, of token: [UInt8], after delay: Duration = .zero) -> Bool {
         guard delay == .zero else {
-            loop.scheduleTask(in: TimeAmount(delay)) { _ = self.setTokenState(state, of: token) }
+            let resets = tokens.withLock { $0.resets }
+            loop.scheduleTask(in: TimeAmount(delay)) {
+                guard self.tokens.withLock({ $0.resets == resets }) else { return }
+                _ = self.setTokenState(state, of: token)
+            }
             return true
         }
         return tokens.withLock { tokens in
@@ -201,7 +207,7 @@ final class SimulatorState: Sendable {
         devices.reset()
         setSettings(configuration.settings)
         tokens.withLock { tokens in
-            tokens = Tokens()
+            tokens = Tokens(resets: tokens.resets + 1)
             noteTokens(tokens)
         }
         connectionGuard.reset()

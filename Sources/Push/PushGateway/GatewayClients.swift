@@ -83,6 +83,7 @@ enum GatewayClients {
         guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
             throw ConfigurationError(file: file, problems: ["the password file cannot be read"])
         }
-        return text.split(separator: "\n", omittingEmptySubsequences: false).first.map(String.init) ?? ""
+        // To Swift, the end of a line in a file from Windows is one character that is not equal to "\n".
+        return text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).first.map(String.init) ?? ""
     }
 }

@@ -33,6 +33,9 @@ struct DocumentNode {
     private static let depthMax = 16
     /// And so are more values than this.
     private static let countMax = 20_000
+    /// Aliases of YAML, which the library follows before anything can be counted: a key made of 40 nested ones has 2^40
+    /// parts to be compared. So few cannot grow so far.
+    private static let aliasesMax = 8
 
     /// Text that begins with a brace is read as JSON, everything else as YAML.
     static func parse(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
@@ -92,6 +95,9 @@ struct DocumentNode {
     // MARK: YAML
 
     private static func yaml(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
+        guard aliases(in: bytes) <= aliasesMax else {
+            throw ControlDocumentError(["more than \(aliasesMax) aliases; quote a text that begins with *"])
+        }
         do {
             guard let root = try Yams.compose(yaml: String(decoding: bytes, as: UTF8.self)) else {
                 throw ControlDocumentError(["the document is empty"])
@@ -102,6 +108,32 @@ struct DocumentNode {
             throw error
         } catch {
             throw ControlDocumentError(["not YAML: \(error)"])
+        }
+    }
+
+    /// Whatever may be an alias: an asterisk before a word, unless it is within a word or first in a quoted text.
+    private static func aliases(in bytes: [UInt8]) -> Int {
+        var count = 0
+        var previous = UInt8(ascii: " ")
+        for (index, byte) in bytes.enumerated() {
+            if byte == UInt8(ascii: "*"), index + 1 < bytes.count, isOfWord(bytes[index + 1]),
+                !isOfWord(previous), !quotes.contains(previous)
+            {
+                count += 1
+            }
+            previous = byte
+        }
+        return count
+    }
+
+    private static let quotes: [UInt8] = [UInt8(ascii: "\""), UInt8(ascii: "'")]
+
+    private static func isOfWord(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+            true
+        default: false
         }
     }
 

@@ -77,8 +77,9 @@ struct DocumentReader {
             case "m": number * 60
             default: number * 3600
             }
-        let duration = Duration.microseconds((seconds * 1_000_000).rounded())
-        return duration <= .seconds(86_400) ? duration : mustBe(what)
+        // Before it is made one: a number that no duration can hold would end the process.
+        guard seconds <= 86_400 else { return mustBe(what) }
+        return .microseconds((seconds * 1_000_000).rounded())
     }
 
     /// One of `choices`, by name.
