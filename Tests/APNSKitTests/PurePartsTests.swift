@@ -101,9 +101,9 @@ import Testing
         #expect(policy.delay(random: 1) == .seconds(10))
     }
 
-    @Test func `a refused credential is tried more and more seldom, until a push is answered`() {
+    @Test func `what only an operator can mend is tried more and more seldom, until a push is answered`() {
         var policy = ReconnectPolicy()
-        policy.isCredentialRefused = true
+        policy.needsOperator = true
         #expect(policy.delay(random: 1) == .zero)
         for _ in 0..<20 { policy.failed() }
         #expect(policy.delay(random: 1) == .seconds(30))

@@ -229,7 +229,7 @@ final class ClientCore {
 
     func connectionClosed(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) {
         tell(.closed(failure), of: connection.id)
-        if pool.ended(connection) {
+        if pool.ended(connection, failure) {
             configuration.logger.debug("APNs connection lost", metadata: ["apns.failure": "\(failure)"])
             connectFailure = failure
             counters.lastFailure = failure

@@ -179,7 +179,7 @@ final class ConnectionPool {
     func provedUseful() { reconnect.succeeded() }
 
     /// APNs ended a connection because of the credential.
-    func credentialRefused() { reconnect.isCredentialRefused = true }
+    func credentialRefused() { reconnect.needsOperator = true }
 
     func retired(_ connection: APNSConnection) {
         guard let place = ready.firstIndex(where: { $0 === connection }) else { return }
@@ -191,7 +191,8 @@ final class ConnectionPool {
     /// A connection is gone, or could not be made.
     ///
     /// - Returns: whether it is a loss: one that took pushes, or was to.
-    func ended(_ connection: APNSConnection) -> Bool {
+    func ended(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) -> Bool {
+        if failure == .tls { reconnect.needsOperator = true }
         if let place = draining.firstIndex(where: { $0 === connection }) {
             draining.remove(at: place)
             return false

@@ -3,7 +3,7 @@ import NIOCore
 /// How long to wait before the next try to connect: full jitter, so that many clients do not come back as one.
 ///
 /// A fault that lasts less than half a minute is over for us, too, within two seconds of its end. One that lasts is asked
-/// after more seldom, and so is a credential that APNs refuses.
+/// after more seldom, and so is what only an operator can mend.
 ///
 /// Pure: the random number comes in.
 package struct ReconnectPolicy {
@@ -12,13 +12,13 @@ package struct ReconnectPolicy {
     /// After so many tries in vain (about half a minute) the cap is a higher one.
     package static let patience = 40
     package static let lateCap: Duration = .seconds(10)
-    /// While the credential is refused: only an operator can mend that.
-    package static let credentialCap: Duration = .seconds(30)
+    /// While the credential is refused, or the server's certificate not trusted: only an operator can mend that.
+    package static let operatorCap: Duration = .seconds(30)
 
     /// Tries since the last connection that was of use.
     package private(set) var failures = 0
-    /// APNs said that it does not take the credential.
-    package var isCredentialRefused = false
+    /// APNs said that it does not take the credential, or TLS failed.
+    package var needsOperator = false
 
     package init() {}
 
@@ -28,13 +28,13 @@ package struct ReconnectPolicy {
     /// A connection has answered a push.
     package mutating func succeeded() {
         failures = 0
-        isCredentialRefused = false
+        needsOperator = false
     }
 
     /// - Parameter random: 0..<1.
     package func delay(random: Double) -> Duration {
         guard failures > 0 else { return .zero }
-        let cap = isCredentialRefused ? Self.credentialCap : failures > Self.patience ? Self.lateCap : Self.cap
+        let cap = needsOperator ? Self.operatorCap : failures > Self.patience ? Self.lateCap : Self.cap
         return min(cap, Self.base * (1 << min(failures - 1, 10))) * random
     }
 }

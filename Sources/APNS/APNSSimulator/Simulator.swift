@@ -3,6 +3,14 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// An APNs to test against: real TLS and HTTP/2 on loopback, faithful where APNs is documented, and open to script.
 ///
 /// It knows nothing of the client under test: it speaks to it over the socket alone.
@@ -95,7 +103,17 @@ public final class Simulator: Sendable {
                 .bind(host: host, port: port)
                 .get()
         } catch {
-            throw SimulatorError.cannotListen(host: host, port: port, reason: "\(error)")
+            throw SimulatorError.cannotListen(host: host, port: port, reason: Self.reason(error))
+        }
+    }
+
+    /// What to do, where it is known.
+    private static func reason(_ error: any Error) -> String {
+        switch (error as? IOError)?.errnoCode {
+        case EADDRINUSE: "the address is in use; choose another port"
+        case EADDRNOTAVAIL: "the address is not one of this machine's"
+        case EACCES: "the system does not allow this port"
+        default: "\(error)"
         }
     }
 

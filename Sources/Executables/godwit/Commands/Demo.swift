@@ -37,6 +37,9 @@ struct Demo: AsyncParsableCommand {
         settings.controlPort = controlPort
         let simulator = try await started { try await Simulator.start(settings) }
         DemoPushes.script(simulator)
+        Terminal.say(
+            "simulator: APNs on https://localhost:\(simulator.port), CA \(folder.authorityFile), key \(folder.keyFile)"
+        )
 
         var configuration = GatewayConfiguration()
         configuration.listen.port = port

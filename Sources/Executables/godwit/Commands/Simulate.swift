@@ -103,7 +103,10 @@ struct Simulate: AsyncParsableCommand {
     private static func scenario(_ name: String) throws -> Scenario {
         if let ready = Scenario.ready(name) { return ready }
         guard let yaml = try? String(contentsOfFile: name, encoding: .utf8) else {
-            throw CommandError("There is no scenario \(name), and no file of that name can be read.")
+            let names = Scenario.readyFiles.map(\.name).joined(separator: ", ")
+            throw CommandError(
+                "There is no ready scenario \(name), and no file of that name can be read; ready are \(names)."
+            )
         }
         do {
             return try Scenario(yaml: yaml)

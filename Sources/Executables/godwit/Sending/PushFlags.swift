@@ -74,7 +74,7 @@ struct PushFlags: ParsableArguments {
         }
         for (name, value) in [
             ("device_token", token), ("app", app), ("push_type", pushType), ("collapse_id", collapseID),
-            ("topic", topic), ("lane", lane),
+            ("topic", topic), ("lane", lane ?? "normal"),
         ] {
             guard let value else { continue }
             output += ",\"\(name)\":".utf8
