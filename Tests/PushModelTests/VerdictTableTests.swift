@@ -104,4 +104,14 @@ import Testing
             }
         }
     }
+
+    @Test func `what kept a push from being sent is what it is told`() {
+        let refused = APNSAnswer(outcome: .neverWritten, reason: .badCertificate, failure: .goAway)
+        #expect(VerdictTable.meaning(of: refused) == .retry(.credentialRefused, .credential))
+        let shut = APNSAnswer(outcome: .refused, reason: .shutdown, failure: .goAway)
+        #expect(VerdictTable.meaning(of: shut) == .retry(.goAway, .free))
+        // Nothing was sent that could have been left unanswered.
+        let late = APNSAnswer.failed(.deadlineExceeded, .neverWritten)
+        #expect(VerdictTable.meaning(of: late) == .retry(.connectionTimedOut, .free))
+    }
 }

@@ -63,7 +63,9 @@ enum GatewayClients {
             "app": "\(app.name)", "expires": "\(certificate.notAfter)", "days": "\(days)",
             "topics": "\(certificate.topics.joined(separator: " "))",
         ]
-        if days < 30 {
+        if certificate.notAfter.timeIntervalSinceNow < 0 {
+            logger.error("certificate has expired", metadata: metadata)
+        } else if days < 30 {
             logger.warning("certificate to be renewed", metadata: metadata)
         } else {
             logger.info("certificate loaded", metadata: metadata)

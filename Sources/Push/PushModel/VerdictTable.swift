@@ -23,10 +23,21 @@ package enum VerdictTable {
     package static func meaning(of answer: APNSAnswer) -> Meaning {
         switch answer.outcome {
         case .answered: answered(answer)
-        case .neverWritten, .refused:
-            .retry(code(of: answer.failure), answer.failure == .credential ? .credential : .free)
+        case .neverWritten, .refused: unprocessed(answer)
         case .ambiguous: .retry(code(of: answer.failure), .ambiguous)
         }
+    }
+
+    /// APNs certainly has not got it; what stood in the way.
+    private static func unprocessed(_ answer: APNSAnswer) -> Meaning {
+        if answer.failure == .credential { return .retry(.credentialRefused, .credential) }
+        // APNs ended the connection, or let none be made, because of the credential: as if it had answered so.
+        if case .retry(let code, .credential) = answered(answer), answer.reason != .none {
+            return .retry(code, .credential)
+        }
+        // No connection took it in its time: nothing was sent that could have been left unanswered.
+        if answer.failure == .deadlineExceeded { return .retry(.connectionTimedOut, .free) }
+        return .retry(code(of: answer.failure), .free)
     }
 
     private static func answered(_ answer: APNSAnswer) -> Meaning {

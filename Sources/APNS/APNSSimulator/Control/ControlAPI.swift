@@ -11,6 +11,8 @@ struct ControlAPI: Sendable {
     /// Ids written at once: about 600 KB.
     private static let idsPerChunk = 16_384
     private static let pushesPerAnswerMax = 10_000
+    /// Pushes written at once: under 1 MB.
+    private static let pushesPerChunk = 200
 
     let state: SimulatorState
     let runner: ScenarioRunner
@@ -62,12 +64,25 @@ struct ControlAPI: Sendable {
         let limit = try Self.number(query["limit"], "limit", 1...Self.pushesPerAnswerMax) ?? 1000
         let tokens = query["tokens"].map(String.init) ?? "short"
         guard ["short", "full"].contains(tokens) else { throw Problem(.badRequest, "tokens must be short or full") }
-        var bytes: [UInt8] = []
-        for push in state.pushes(after: UInt64(after), limit: limit) {
-            push.appendJSON(to: &bytes, showsToken: tokens == "full")
-            bytes.append(UInt8(ascii: "\n"))
+        let state = state
+        // In pieces, so that a slow reader costs little: the log is asked for each.
+        let body = ResponseBody { writer in
+            var (next, left) = (UInt64(after), limit)
+            while left > 0 {
+                let pushes = state.pushes(after: next, limit: min(left, Self.pushesPerChunk))
+                guard let last = pushes.last else { break }
+                var bytes: [UInt8] = []
+                for push in pushes {
+                    push.appendJSON(to: &bytes, showsToken: tokens == "full")
+                    bytes.append(UInt8(ascii: "\n"))
+                }
+                try await writer.write(ByteBuffer(bytes: bytes))
+                next = last.sequence
+                left -= pushes.count
+            }
+            try await writer.finish(nil)
         }
-        return Self.response(bytes, "application/x-ndjson")
+        return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
     }
 
     /// Streamed in pieces, each looked up by number: pushes that arrive meanwhile come too, and what the log has
