@@ -12,7 +12,7 @@ public enum OnePush {
         /// APNs said no, and would say it again: what to put right.
         case refused(String)
         /// Send again later, under the same id: in so many seconds at least.
-        case later(seconds: Int)
+        case later(seconds: Int, because: String)
         /// Nobody knows whether APNs has it. Send again under the same id if twice is better than never.
         case unknown
     }
@@ -47,12 +47,13 @@ public enum OnePush {
             switch advice.retry {
             case .never, .afterFix, .notNeeded: return .refused("\(advice.meaning): \(advice.action)")
             case .later, .laterWithSameProviderToken, .newConnection, .newConnectionAndProviderToken:
-                return .later(seconds: max(advice.retryDelayMin, Int(response.retryAfter ?? 1)))
+                let wait = max(advice.retryDelayMin, Int(response.retryAfter ?? 1))
+                return .later(seconds: wait, because: advice.meaning)
             }
         } catch {
             guard error.canRetry else { return .refused("\(error)") }
             // Never written and refused pushes are certainly not at APNs: the client has tried them again already.
-            return error.outcome == .ambiguous ? .unknown : .later(seconds: 1)
+            return error.outcome == .ambiguous ? .unknown : .later(seconds: 1, because: "\(error)")
         }
     }
     // snippet end

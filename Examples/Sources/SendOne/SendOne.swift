@@ -10,7 +10,9 @@ import Recipes
             let token = try Settings.token(arguments.first)
             let text = arguments.dropFirst().first ?? "Tea is ready"
             let now = Int64(Date().timeIntervalSince1970)
-            print(try await OnePush.run(settings, to: token, text: text, now: now))
+            let fate = try await OnePush.run(settings, to: token, text: text, now: now)
+            print(fate)
+            if fate != .accepted { exit(1) }
         } catch {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
             exit(1)

@@ -112,3 +112,40 @@ public protocol APNSSender: Sendable {
         to receiver: any APNSAnswerReceiver
     )
 }
+
+extension APNSAnswer.Failure {
+    /// What happened, and what to look at: a part of a sentence.
+    public var meaning: String {
+        switch self {
+        case .none: "nothing failed"
+        case .connectTimeout: "no connection in time (is the host right? does a firewall let it through?)"
+        case .connectRefused: "nobody listens at the host and port"
+        case .dns: "the host's name cannot be looked up"
+        case .tls: "TLS failed (do the trust roots hold the server's authority? is the certificate good?)"
+        case .connectionClosed: "the server closed the connection"
+        case .connectionReset: "the connection was reset"
+        case .goAway: "the server ended the connection (GOAWAY)"
+        case .streamRefused: "the server refused the request"
+        case .streamReset: "the server reset the request"
+        case .pingTimeout: "the server fell silent"
+        case .deadlineExceeded: "the deadline has passed"
+        case .protocolError: "the server broke HTTP/2"
+        case .clientClosed: "the client was closed"
+        case .credential: "no provider token can be made with the signing key"
+        case .overloaded: "the client's queue is full"
+        case .proxy: "the proxy made no tunnel to APNs (does it ask for a password?)"
+        }
+    }
+}
+
+extension APNSAnswer.Outcome {
+    /// What it means for the push: a part of a sentence.
+    public var meaning: String {
+        switch self {
+        case .neverWritten: "the push was not sent"
+        case .refused: "APNs did not process the push"
+        case .answered: "APNs answered"
+        case .ambiguous: "APNs may have the push"
+        }
+    }
+}

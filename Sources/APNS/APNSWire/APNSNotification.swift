@@ -140,6 +140,6 @@ public struct APNSSendError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         guard canRetry else { return "the payload is larger than 65,535 bytes" }
         let said = reason == .none ? "" : ", \(reason)"
-        return "no answer from APNs (\(failure)\(said)); the push is \(outcome)"
+        return "no answer from APNs: \(failure.meaning)\(said); \(outcome.meaning)"
     }
 }
