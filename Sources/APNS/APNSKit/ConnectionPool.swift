@@ -13,6 +13,8 @@ final class ConnectionPool {
     private var reconnect = ReconnectPolicy()
     private var rate: ConnectRate
     private var isWaiting = false
+    /// The wait after a failure is over; what is left is the rate.
+    private var hasBackedOff = false
     private var connectionsEver: UInt64 = 0
     /// Who is offered pushes first, next time.
     private var turn = 0
@@ -84,12 +86,14 @@ final class ConnectionPool {
         // Few at a time: half as many as there are. After a failure one has to show that it can be done.
         let together = reconnect.failures > 0 ? 1 : max(1, usable / 2)
         while !isWaiting, usable + connecting.count < policy.target, connecting.count < together {
-            let delay = TimeAmount(reconnect.delay(random: .random(in: 0..<1)))
+            let delay = hasBackedOff ? .zero : TimeAmount(reconnect.delay(random: .random(in: 0..<1)))
+            hasBackedOff = true
             if delay > .zero {
                 wait(delay)
             } else if let delay = rate.take(now: core.eventLoop.now) {
                 wait(delay)
             } else {
+                hasBackedOff = false
                 connect()
             }
         }
@@ -103,9 +107,6 @@ final class ConnectionPool {
         core.eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
             guard let self, self.isWaiting else { return }
             self.isWaiting = false
-            guard self.core.wantsConnection || self.isReplacing else { return }
-            // Whoever has waited for its turn goes; the policies would make it wait again.
-            self.connect()
             self.connectIfNeeded()
         }
     }
@@ -165,6 +166,7 @@ final class ConnectionPool {
         // The old credential may have been what kept us out.
         reconnect = ReconnectPolicy()
         isWaiting = false
+        hasBackedOff = false
     }
 
     // MARK: What became of a connection
