@@ -180,6 +180,25 @@ import Testing
         await client.shutdown()
     }
 
+    @Test func `a connection that owes the answer to an idle PING gets no push either`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            peer.respond(request, 200)
+            if peer.number == 0 { peer.after(.zero) { peer.fallSilent() } }
+        }
+        let client = try client(server) {
+            $0.idleBeforeProbe = .milliseconds(100)
+            $0.idlePingInterval = .milliseconds(200)
+        }
+        #expect(await client.send(Samples.batch(1)) == [.accepted])
+        // The idle PING leaves within two seconds of its time, and has five to be answered.
+        try await waitUntil("an idle PING is under way") {
+            (await client.connections().first?.sinceLastAnswer ?? .zero) > .milliseconds(2500)
+        }
+        #expect(await client.send(Samples.batch(5, from: 1)).allSatisfy { $0 == .accepted })
+        #expect(server.requests.map(\.connection) == [0, 1, 1, 1, 1, 1])
+        await client.shutdown()
+    }
+
     @Test func `an answer without an end is cut off once it says nothing more`() async throws {
         let endless = String(repeating: " ", count: 50_000)
         let server = try await ScriptedServer { peer, request in peer.respond(request, 503, endless) }

@@ -239,8 +239,6 @@ final class APNSConnection {
     func retire(_ why: APNSRetirement) {
         guard state == .ready else { return }
         state = .draining
-        // Who leaves on our own account may take its time: its pushes have their deadlines.
-        if why == .goAway { drainDeadline = core.eventLoop.now + limits.drainTimeout }
         core.connectionRetired(self, why)
     }
 
@@ -339,10 +337,11 @@ final class APNSConnection {
     }
 
     private func probeIfIdle() {
-        guard pingSentAt == nil, state == .ready, streams.openCount == 0, !core.waiting.isEmpty else { return }
+        guard !isProbing, state == .ready, streams.openCount == 0, !core.waiting.isEmpty else { return }
         guard lastRead + limits.idleBeforeProbe <= now else { return }
         isProbing = true
-        sendPing()
+        // The hourly PING may be under way already, and asks the same.
+        if pingSentAt == nil { sendPing() }
     }
 
     private func sendPing() {
@@ -437,6 +436,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         core.goAwayReceived(reason, goAway, by: self)
         // Before its SETTINGS: there is nothing on it to wait for.
         if state == .connecting { finish(.goAway) } else { retire(.goAway) }
+        // Who leaves on our own account may take its time: its pushes have their deadlines. Not so when the server says it.
         drainDeadline = min(drainDeadline, core.eventLoop.now + limits.drainTimeout)
     }
 
