@@ -1,5 +1,25 @@
 import APNSWire
 
+/// What happens to a push that was sent and not answered, so that nobody knows whether APNs took it.
+package enum AmbiguityPolicy: UInt8, Sendable, CaseIterable {
+    /// Sent again, with the same `apns-id`: it may arrive twice.
+    case resend = 0
+    /// Given up: it may not have arrived at all.
+    case drop = 1
+
+    package var label: String {
+        switch self {
+        case .resend: "resend"
+        case .drop: "drop"
+        }
+    }
+
+    package init?(label: some StringProtocol) {
+        guard let policy = Self.allCases.first(where: { $0.label == label }) else { return nil }
+        self = policy
+    }
+}
+
 /// 1 to 1,000 pushes of one app and one lane: the unit that is stored, claimed, sent and settled.
 package struct Batch: Sendable, Equatable {
     package let id: BatchID
@@ -12,11 +32,15 @@ package struct Batch: Sendable, Equatable {
     package let notifications: NotificationBatch
     /// W3C traceparent of the request that brought the batch.
     package let traceparent: String?
+    /// Of the bulk request that brought the batch, so that it can be cancelled by it; nil for batches of many requests.
+    package let requestID: String?
+    package let ambiguity: AmbiguityPolicy
 
     /// - Precondition: `notifications` is not empty and its first id is `id`.
     package init(
         id: BatchID, app: AppID, lane: Lane, acceptedAt: WallTime, notBefore: WallTime? = nil,
-        notifications: NotificationBatch, traceparent: String? = nil
+        notifications: NotificationBatch, traceparent: String? = nil, requestID: String? = nil,
+        ambiguity: AmbiguityPolicy = .resend
     ) {
         precondition(notifications.firstID == id.value, "the pushes of a batch are numbered from its id")
         precondition(!notifications.isEmpty, "a batch holds at least one push")
@@ -27,6 +51,8 @@ package struct Batch: Sendable, Equatable {
         self.notBefore = notBefore
         self.notifications = notifications
         self.traceparent = traceparent
+        self.requestID = requestID
+        self.ambiguity = ambiguity
     }
 
     package var count: Int { notifications.count }

@@ -55,6 +55,12 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case storeUnavailable = 3020
     case shuttingDown = 3021
     case superseded = 3022
+    case poison = 3023
+    case droppedUnanswered = 3024
+    case rateLimited = 3025
+    case idempotencyMismatch = 3026
+    case idempotencyRunning = 3027
+    case overloaded = 3028
 
     /// What is known of a code.
     package struct Entry: Sendable {
@@ -296,6 +302,38 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             Entry(
                 name: "superseded", meaning: "A newer push with the same collapse id took its place.",
                 isRetried: false, advice: "Nothing to do."
+            )
+        case .poison:
+            Entry(
+                name: "poison",
+                meaning: "The gateway crashed each time it worked on this push, also when it was alone.",
+                isRetried: false, advice: "Inspect the dead letter and report it; replay it after an update."
+            )
+        case .droppedUnanswered:
+            Entry(
+                name: "dropped_unanswered",
+                meaning: "APNs did not answer, and the push asked to be dropped rather than sent twice.",
+                isRetried: false, advice: "Send it again if a double does less harm than a loss."
+            )
+        case .rateLimited:
+            Entry(
+                name: "rate_limited", meaning: "Too many requests, or pushes to one device, in a short time.",
+                isRetried: false, advice: "Send again after the time in Retry-After."
+            )
+        case .idempotencyMismatch:
+            Entry(
+                name: "idempotency_mismatch", meaning: "This Idempotency-Key was used before with another body.",
+                isRetried: false, advice: "Use a new key for a new request."
+            )
+        case .idempotencyRunning:
+            Entry(
+                name: "idempotency_running", meaning: "A request with this Idempotency-Key is still being served.",
+                isRetried: false, advice: "Send again after the time in Retry-After to get its answer."
+            )
+        case .overloaded:
+            Entry(
+                name: "overloaded", meaning: "The gateway takes no new pushes for now.", isRetried: false,
+                advice: "Send again after the time in Retry-After; the detail says what is short."
             )
         }
     }

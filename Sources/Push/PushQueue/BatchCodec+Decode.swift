@@ -38,7 +38,9 @@ extension BatchCodec {
         return Batch(
             id: id, app: AppID(stored.app), lane: lane, acceptedAt: WallTime(milliseconds: stored.acceptedAtMs),
             notBefore: stored.notBeforeMs == 0 ? nil : WallTime(milliseconds: stored.notBeforeMs),
-            notifications: pushes, traceparent: stored.traceparent.isEmpty ? nil : stored.traceparent
+            notifications: pushes, traceparent: stored.traceparent.isEmpty ? nil : stored.traceparent,
+            requestID: stored.requestID.isEmpty ? nil : stored.requestID,
+            ambiguity: stored.dropUnanswered ? .drop : .resend
         )
     }
 

@@ -16,6 +16,8 @@ package enum BatchCodec {
         stored.acceptedAtMs = batch.acceptedAt.milliseconds
         stored.notBeforeMs = batch.notBefore?.milliseconds ?? 0
         stored.traceparent = batch.traceparent ?? ""
+        stored.requestID = batch.requestID ?? ""
+        stored.dropUnanswered = batch.ambiguity == .drop
         stored.headers = pushes.headers.map(StoredHeaders.init)
         stored.count = UInt32(pushes.count)
         encodeTokens(of: pushes, into: &stored)

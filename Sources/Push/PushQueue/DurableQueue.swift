@@ -12,7 +12,12 @@ package protocol DurableQueue: Sendable {
     /// - Returns: parallel to `batches`: the lease of each batch that was claimed by the same write, else nil.
     func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?]
 
-    /// Claims batches that are due: by lane, urgent first, within a lane oldest first.
+    /// Claims batches that are due: by lane, urgent first; within a lane the apps take turns by deficit round robin in
+    /// pushes, from one claim to the next; within an app the oldest first.
+    ///
+    /// A batch whose leases ended `crashDeliveriesMax` times without news, because their holders died, is suspected of
+    /// killing them: its pushes are handed out one at a time, `isAlone`, and one that kills its holder alone
+    /// `aloneDeliveriesMax` times is given up as poison, and kept as a dead letter.
     ///
     /// Each is ours for `lease`, measured by the store's own clock; nobody else gets it before then. What comes back
     /// holds only the pushes that are unsettled *and* due; if none of a batch's pushes is due, it is not claimed.
@@ -51,18 +56,47 @@ package struct NewBatch: Sendable {
     }
 }
 
+/// Where a batch waits.
+package struct QueuePlace: Sendable, Hashable {
+    package var app: AppID
+    package var lane: Lane
+
+    package init(app: AppID, lane: Lane) {
+        self.app = app
+        self.lane = lane
+    }
+}
+
 package struct ClaimRequest: Sendable {
     /// 1...1,000.
     package var batchesMax: Int
     package var lease: Duration
-    /// Apps whose batches stay where they are: paused, or their breaker is open.
+    /// Apps whose batches stay where they are, for example because their breaker is open. Paused apps are left out
+    /// without being named.
     package var excludedApps: Set<AppID>
+    /// The same for single lanes of an app: there is no room for them now.
+    package var excludedPlaces: Set<QueuePlace>
+    /// Whether a push of a suspected batch may be among them. At most one is; its holder has no second one at a time.
+    package var isAloneAllowed: Bool
 
-    package init(batchesMax: Int, lease: Duration, excludedApps: Set<AppID> = []) {
+    package init(
+        batchesMax: Int, lease: Duration, excludedApps: Set<AppID> = [], excludedPlaces: Set<QueuePlace> = [],
+        isAloneAllowed: Bool = true
+    ) {
         self.batchesMax = batchesMax
         self.lease = lease
         self.excludedApps = excludedApps
+        self.excludedPlaces = excludedPlaces
+        self.isAloneAllowed = isAloneAllowed
     }
+}
+
+/// How often a batch, and a push alone, may see its holder die.
+package enum PoisonLimits {
+    /// Leases of a whole batch that ended without news because their holder died, before its pushes are tried alone.
+    package static let crashDeliveriesMax = 3
+    /// The same for a push that is tried alone, before it is given up. Not 1: a kill by chance is no proof.
+    package static let aloneDeliveriesMax = 2
 }
 
 /// The right to work on a batch for a while. A later claim has a higher epoch, and the store refuses lower ones.
@@ -81,11 +115,14 @@ package struct ClaimedBatch: Sendable {
     package var batch: Batch
     /// The pushes that are due, by index, ascending; nil: all of them, never tried.
     package var pending: [PendingPush]?
+    /// One push of a batch that is suspected of killing its holder.
+    package var isAlone: Bool
 
-    package init(lease: Lease, batch: Batch, pending: [PendingPush]? = nil) {
+    package init(lease: Lease, batch: Batch, pending: [PendingPush]? = nil, isAlone: Bool = false) {
         self.lease = lease
         self.batch = batch
         self.pending = pending
+        self.isAlone = isAlone
     }
 
     package var pendingCount: Int { pending?.count ?? batch.count }

@@ -202,7 +202,7 @@ extension Verdict {
         case .cancelled: self = .cancelled
         case .suppressed: self = .suppressed
         case .givenUp: self = .givenUp
-        case .unspecified, .retry, .UNRECOGNIZED: return nil
+        case .unspecified, .retry, .replayed, .UNRECOGNIZED: return nil
         }
     }
 }

@@ -95,53 +95,112 @@ package nonisolated struct StoredHeaders: Sendable {
 }
 
 /// 1 to 1,000 pushes of one app and one lane, in columns. Push i has the id `id` + i.
-package nonisolated struct StoredBatch: Sendable {
+package nonisolated struct StoredBatch: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// UUIDv7 whose last 16 bits are zero: 16 bytes, big-endian.
-  package var id: Data = Data()
+  package var id: Data {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
 
-  package var app: String = String()
+  package var app: String {
+    get {_storage._app}
+    set {_uniqueStorage()._app = newValue}
+  }
 
-  package var lane: StoredLane = .unspecified
+  package var lane: StoredLane {
+    get {_storage._lane}
+    set {_uniqueStorage()._lane = newValue}
+  }
 
-  package var acceptedAtMs: Int64 = 0
+  package var acceptedAtMs: Int64 {
+    get {_storage._acceptedAtMs}
+    set {_uniqueStorage()._acceptedAtMs = newValue}
+  }
 
   /// Nothing of this batch is sent before; 0: at once.
-  package var notBeforeMs: Int64 = 0
+  package var notBeforeMs: Int64 {
+    get {_storage._notBeforeMs}
+    set {_uniqueStorage()._notBeforeMs = newValue}
+  }
 
-  package var headers: [StoredHeaders] = []
+  package var headers: [StoredHeaders] {
+    get {_storage._headers}
+    set {_uniqueStorage()._headers = newValue}
+  }
 
-  package var count: UInt32 = 0
+  package var count: UInt32 {
+    get {_storage._count}
+    set {_uniqueStorage()._count = newValue}
+  }
 
   /// Raw device tokens, one after the other.
-  package var tokens: Data = Data()
+  package var tokens: Data {
+    get {_storage._tokens}
+    set {_uniqueStorage()._tokens = newValue}
+  }
 
   /// One length for each push; a single element stands for all.
-  package var tokenLengths: [UInt32] = []
+  package var tokenLengths: [UInt32] {
+    get {_storage._tokenLengths}
+    set {_uniqueStorage()._tokenLengths = newValue}
+  }
 
   /// Distinct JSON payloads, one after the other, and the length of each.
-  package var payloads: Data = Data()
+  package var payloads: Data {
+    get {_storage._payloads}
+    set {_uniqueStorage()._payloads = newValue}
+  }
 
-  package var payloadLengths: [UInt32] = []
+  package var payloadLengths: [UInt32] {
+    get {_storage._payloadLengths}
+    set {_uniqueStorage()._payloadLengths = newValue}
+  }
 
   /// Which payload each push has. Empty: push i has payload i. A single element stands for all.
-  package var payloadIndexes: [UInt32] = []
+  package var payloadIndexes: [UInt32] {
+    get {_storage._payloadIndexes}
+    set {_uniqueStorage()._payloadIndexes = newValue}
+  }
 
   /// Which headers each push has. Empty: all have the first.
-  package var headersIndexes: [UInt32] = []
+  package var headersIndexes: [UInt32] {
+    get {_storage._headersIndexes}
+    set {_uniqueStorage()._headersIndexes = newValue}
+  }
 
   /// apns-expiration in UNIX seconds, -1 for none. Empty: none has one. A single element stands for all.
-  package var expirations: [Int64] = []
+  package var expirations: [Int64] {
+    get {_storage._expirations}
+    set {_uniqueStorage()._expirations = newValue}
+  }
 
   /// W3C traceparent of the request that brought the batch; empty: none.
-  package var traceparent: String = String()
+  package var traceparent: String {
+    get {_storage._traceparent}
+    set {_uniqueStorage()._traceparent = newValue}
+  }
+
+  /// X-Request-Id of the bulk request that brought the batch; empty: it is of many requests.
+  package var requestID: String {
+    get {_storage._requestID}
+    set {_uniqueStorage()._requestID = newValue}
+  }
+
+  /// A push that was sent and not answered is given up rather than sent again.
+  package var dropUnanswered: Bool {
+    get {_storage._dropUnanswered}
+    set {_uniqueStorage()._dropUnanswered = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// Some news of the pushes of one batch: written once, never changed. All columns are parallel to `indexes`.
@@ -193,6 +252,9 @@ package nonisolated struct StoredProgress: Sendable {
 
     /// Not an end: the push waits for another attempt.
     case retry // = 7
+
+    /// A dead letter was put back: the push waits as if it were new.
+    case replayed // = 8
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -209,6 +271,7 @@ package nonisolated struct StoredProgress: Sendable {
       case 5: self = .suppressed
       case 6: self = .givenUp
       case 7: self = .retry
+      case 8: self = .replayed
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -223,6 +286,7 @@ package nonisolated struct StoredProgress: Sendable {
       case .suppressed: return 5
       case .givenUp: return 6
       case .retry: return 7
+      case .replayed: return 8
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -237,6 +301,7 @@ package nonisolated struct StoredProgress: Sendable {
       .suppressed,
       .givenUp,
       .retry,
+      .replayed,
     ]
 
   }
@@ -299,99 +364,177 @@ nonisolated extension StoredHeaders: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Batch"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}app\0\u{1}lane\0\u{3}accepted_at_ms\0\u{3}not_before_ms\0\u{1}headers\0\u{1}count\0\u{1}tokens\0\u{3}token_lengths\0\u{1}payloads\0\u{3}payload_lengths\0\u{3}payload_indexes\0\u{3}headers_indexes\0\u{1}expirations\0\u{1}traceparent\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}app\0\u{1}lane\0\u{3}accepted_at_ms\0\u{3}not_before_ms\0\u{1}headers\0\u{1}count\0\u{1}tokens\0\u{3}token_lengths\0\u{1}payloads\0\u{3}payload_lengths\0\u{3}payload_indexes\0\u{3}headers_indexes\0\u{1}expirations\0\u{1}traceparent\0\u{3}request_id\0\u{3}drop_unanswered\0")
+
+  fileprivate class _StorageClass {
+    var _id: Data = Data()
+    var _app: String = String()
+    var _lane: StoredLane = .unspecified
+    var _acceptedAtMs: Int64 = 0
+    var _notBeforeMs: Int64 = 0
+    var _headers: [StoredHeaders] = []
+    var _count: UInt32 = 0
+    var _tokens: Data = Data()
+    var _tokenLengths: [UInt32] = []
+    var _payloads: Data = Data()
+    var _payloadLengths: [UInt32] = []
+    var _payloadIndexes: [UInt32] = []
+    var _headersIndexes: [UInt32] = []
+    var _expirations: [Int64] = []
+    var _traceparent: String = String()
+    var _requestID: String = String()
+    var _dropUnanswered: Bool = false
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _app = source._app
+      _lane = source._lane
+      _acceptedAtMs = source._acceptedAtMs
+      _notBeforeMs = source._notBeforeMs
+      _headers = source._headers
+      _count = source._count
+      _tokens = source._tokens
+      _tokenLengths = source._tokenLengths
+      _payloads = source._payloads
+      _payloadLengths = source._payloadLengths
+      _payloadIndexes = source._payloadIndexes
+      _headersIndexes = source._headersIndexes
+      _expirations = source._expirations
+      _traceparent = source._traceparent
+      _requestID = source._requestID
+      _dropUnanswered = source._dropUnanswered
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularBytesField(value: &self.id) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.app) }()
-      case 3: try { try decoder.decodeSingularEnumField(value: &self.lane) }()
-      case 4: try { try decoder.decodeSingularInt64Field(value: &self.acceptedAtMs) }()
-      case 5: try { try decoder.decodeSingularInt64Field(value: &self.notBeforeMs) }()
-      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
-      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.count) }()
-      case 8: try { try decoder.decodeSingularBytesField(value: &self.tokens) }()
-      case 9: try { try decoder.decodeRepeatedUInt32Field(value: &self.tokenLengths) }()
-      case 10: try { try decoder.decodeSingularBytesField(value: &self.payloads) }()
-      case 11: try { try decoder.decodeRepeatedUInt32Field(value: &self.payloadLengths) }()
-      case 12: try { try decoder.decodeRepeatedUInt32Field(value: &self.payloadIndexes) }()
-      case 13: try { try decoder.decodeRepeatedUInt32Field(value: &self.headersIndexes) }()
-      case 14: try { try decoder.decodeRepeatedSInt64Field(value: &self.expirations) }()
-      case 15: try { try decoder.decodeSingularStringField(value: &self.traceparent) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularBytesField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._app) }()
+        case 3: try { try decoder.decodeSingularEnumField(value: &_storage._lane) }()
+        case 4: try { try decoder.decodeSingularInt64Field(value: &_storage._acceptedAtMs) }()
+        case 5: try { try decoder.decodeSingularInt64Field(value: &_storage._notBeforeMs) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._headers) }()
+        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._count) }()
+        case 8: try { try decoder.decodeSingularBytesField(value: &_storage._tokens) }()
+        case 9: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._tokenLengths) }()
+        case 10: try { try decoder.decodeSingularBytesField(value: &_storage._payloads) }()
+        case 11: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._payloadLengths) }()
+        case 12: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._payloadIndexes) }()
+        case 13: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._headersIndexes) }()
+        case 14: try { try decoder.decodeRepeatedSInt64Field(value: &_storage._expirations) }()
+        case 15: try { try decoder.decodeSingularStringField(value: &_storage._traceparent) }()
+        case 16: try { try decoder.decodeSingularStringField(value: &_storage._requestID) }()
+        case 17: try { try decoder.decodeSingularBoolField(value: &_storage._dropUnanswered) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.id.isEmpty {
-      try visitor.visitSingularBytesField(value: self.id, fieldNumber: 1)
-    }
-    if !self.app.isEmpty {
-      try visitor.visitSingularStringField(value: self.app, fieldNumber: 2)
-    }
-    if self.lane != .unspecified {
-      try visitor.visitSingularEnumField(value: self.lane, fieldNumber: 3)
-    }
-    if self.acceptedAtMs != 0 {
-      try visitor.visitSingularInt64Field(value: self.acceptedAtMs, fieldNumber: 4)
-    }
-    if self.notBeforeMs != 0 {
-      try visitor.visitSingularInt64Field(value: self.notBeforeMs, fieldNumber: 5)
-    }
-    if !self.headers.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.headers, fieldNumber: 6)
-    }
-    if self.count != 0 {
-      try visitor.visitSingularUInt32Field(value: self.count, fieldNumber: 7)
-    }
-    if !self.tokens.isEmpty {
-      try visitor.visitSingularBytesField(value: self.tokens, fieldNumber: 8)
-    }
-    if !self.tokenLengths.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.tokenLengths, fieldNumber: 9)
-    }
-    if !self.payloads.isEmpty {
-      try visitor.visitSingularBytesField(value: self.payloads, fieldNumber: 10)
-    }
-    if !self.payloadLengths.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.payloadLengths, fieldNumber: 11)
-    }
-    if !self.payloadIndexes.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.payloadIndexes, fieldNumber: 12)
-    }
-    if !self.headersIndexes.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.headersIndexes, fieldNumber: 13)
-    }
-    if !self.expirations.isEmpty {
-      try visitor.visitPackedSInt64Field(value: self.expirations, fieldNumber: 14)
-    }
-    if !self.traceparent.isEmpty {
-      try visitor.visitSingularStringField(value: self.traceparent, fieldNumber: 15)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._id, fieldNumber: 1)
+      }
+      if !_storage._app.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._app, fieldNumber: 2)
+      }
+      if _storage._lane != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._lane, fieldNumber: 3)
+      }
+      if _storage._acceptedAtMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._acceptedAtMs, fieldNumber: 4)
+      }
+      if _storage._notBeforeMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._notBeforeMs, fieldNumber: 5)
+      }
+      if !_storage._headers.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._headers, fieldNumber: 6)
+      }
+      if _storage._count != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._count, fieldNumber: 7)
+      }
+      if !_storage._tokens.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._tokens, fieldNumber: 8)
+      }
+      if !_storage._tokenLengths.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._tokenLengths, fieldNumber: 9)
+      }
+      if !_storage._payloads.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._payloads, fieldNumber: 10)
+      }
+      if !_storage._payloadLengths.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._payloadLengths, fieldNumber: 11)
+      }
+      if !_storage._payloadIndexes.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._payloadIndexes, fieldNumber: 12)
+      }
+      if !_storage._headersIndexes.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._headersIndexes, fieldNumber: 13)
+      }
+      if !_storage._expirations.isEmpty {
+        try visitor.visitPackedSInt64Field(value: _storage._expirations, fieldNumber: 14)
+      }
+      if !_storage._traceparent.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._traceparent, fieldNumber: 15)
+      }
+      if !_storage._requestID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._requestID, fieldNumber: 16)
+      }
+      if _storage._dropUnanswered != false {
+        try visitor.visitSingularBoolField(value: _storage._dropUnanswered, fieldNumber: 17)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: StoredBatch, rhs: StoredBatch) -> Bool {
-    if lhs.id != rhs.id {return false}
-    if lhs.app != rhs.app {return false}
-    if lhs.lane != rhs.lane {return false}
-    if lhs.acceptedAtMs != rhs.acceptedAtMs {return false}
-    if lhs.notBeforeMs != rhs.notBeforeMs {return false}
-    if lhs.headers != rhs.headers {return false}
-    if lhs.count != rhs.count {return false}
-    if lhs.tokens != rhs.tokens {return false}
-    if lhs.tokenLengths != rhs.tokenLengths {return false}
-    if lhs.payloads != rhs.payloads {return false}
-    if lhs.payloadLengths != rhs.payloadLengths {return false}
-    if lhs.payloadIndexes != rhs.payloadIndexes {return false}
-    if lhs.headersIndexes != rhs.headersIndexes {return false}
-    if lhs.expirations != rhs.expirations {return false}
-    if lhs.traceparent != rhs.traceparent {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._app != rhs_storage._app {return false}
+        if _storage._lane != rhs_storage._lane {return false}
+        if _storage._acceptedAtMs != rhs_storage._acceptedAtMs {return false}
+        if _storage._notBeforeMs != rhs_storage._notBeforeMs {return false}
+        if _storage._headers != rhs_storage._headers {return false}
+        if _storage._count != rhs_storage._count {return false}
+        if _storage._tokens != rhs_storage._tokens {return false}
+        if _storage._tokenLengths != rhs_storage._tokenLengths {return false}
+        if _storage._payloads != rhs_storage._payloads {return false}
+        if _storage._payloadLengths != rhs_storage._payloadLengths {return false}
+        if _storage._payloadIndexes != rhs_storage._payloadIndexes {return false}
+        if _storage._headersIndexes != rhs_storage._headersIndexes {return false}
+        if _storage._expirations != rhs_storage._expirations {return false}
+        if _storage._traceparent != rhs_storage._traceparent {return false}
+        if _storage._requestID != rhs_storage._requestID {return false}
+        if _storage._dropUnanswered != rhs_storage._dropUnanswered {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -473,5 +616,5 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
 }
 
 nonisolated extension StoredProgress.State: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_DELIVERED\0\u{1}STATE_REJECTED\0\u{1}STATE_EXPIRED\0\u{1}STATE_CANCELLED\0\u{1}STATE_SUPPRESSED\0\u{1}STATE_GIVEN_UP\0\u{1}STATE_RETRY\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_DELIVERED\0\u{1}STATE_REJECTED\0\u{1}STATE_EXPIRED\0\u{1}STATE_CANCELLED\0\u{1}STATE_SUPPRESSED\0\u{1}STATE_GIVEN_UP\0\u{1}STATE_RETRY\0\u{1}STATE_REPLAYED\0")
 }

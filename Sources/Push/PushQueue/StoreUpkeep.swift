@@ -1,0 +1,26 @@
+import PushModel
+
+/// What a store needs so that it neither grows for ever nor fills its disk unseen.
+package protocol StoreUpkeep: Sendable {
+    /// Forgets, in one short write, records and outcomes of finished batches accepted before `moment`, dead letters of
+    /// such batches, and remembered answers past their lifetime. Batches that still wait stay, however old.
+    ///
+    /// - Parameter batchesMax: the most batches that one call forgets.
+    /// - Returns: whether there may be more to forget.
+    func prune(acceptedBefore moment: WallTime, batchesMax: Int, now: WallTime) async throws(QueueError) -> Bool
+
+    /// nil when it cannot be told.
+    func usage() -> StoreUsage?
+}
+
+package struct StoreUsage: Sendable, Equatable {
+    /// Bytes that may still be written.
+    package var bytesFree: Int
+    /// Bytes that the store takes.
+    package var bytesUsed: Int
+
+    package init(bytesFree: Int, bytesUsed: Int) {
+        self.bytesFree = bytesFree
+        self.bytesUsed = bytesUsed
+    }
+}
