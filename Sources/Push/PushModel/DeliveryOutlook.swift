@@ -1,0 +1,29 @@
+/// Why the pushes of an app that are accepted now will not be sent at once, and for about how long.
+package struct DeliveryOutlook: Sendable, Equatable {
+    package enum Reason: UInt8, Sendable, CaseIterable {
+        case apnsUnreachable
+        case credentialRefused
+        case paused
+        case rateLimited
+        case backlog
+
+        package var label: String {
+            switch self {
+            case .apnsUnreachable: "apns_unreachable"
+            case .credentialRefused: "credential_refused"
+            case .paused: "paused"
+            case .rateLimited: "rate_limited"
+            case .backlog: "backlog"
+            }
+        }
+    }
+
+    package var reason: Reason
+    /// A guess, not a promise; nil when nobody can tell, as for a paused app.
+    package var estimate: Duration?
+
+    package init(reason: Reason, estimate: Duration?) {
+        self.reason = reason
+        self.estimate = estimate
+    }
+}
