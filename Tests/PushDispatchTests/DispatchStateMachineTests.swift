@@ -29,21 +29,46 @@ func claimed(_ count: Int, app: String = "a", lane: Lane = .normal, expiration: 
 final class Bench {
     var machine: DispatchStateMachine
 
-    init(room: Int = 10_000, perApp: Int = 10_000, window: Int = 1_000) {
+    /// One lane may fill everything, unless `shares` says otherwise.
+    init(
+        room: Int = 10_000, perApp: Int = 10_000, perAppMin: Int = 10_000, window: Int = 1_000,
+        shares: LaneShares = LaneShares(bulk: 1, normal: 1)
+    ) {
         var limits = DispatchStateMachine.Limits()
         limits.pushesMax = room
         limits.pushesPerAppMax = perApp
+        limits.pushesPerAppMin = perAppMin
         limits.windowPerApp = window
+        limits.roomShares = shares
+        limits.windowShares = shares
+        limits.totalShares = LaneShares(bulk: 1, normal: 1)
         machine = DispatchStateMachine(limits: limits)
     }
 
-    func reserve(_ count: Int, _ app: String) -> Bool { machine.reserve(pushes: count, for: AppID(app)) }
-    func next(_ app: String = "a") -> [DispatchStateMachine.Work] { machine.nextToSend(of: AppID(app)) }
+    func index(_ app: String) -> Int { machine.index(of: AppID(app)) }
+    func reserve(_ count: Int, _ app: String, _ lane: Lane = .normal) -> Bool {
+        machine.reserve(pushes: count, for: index(app), lane: lane)
+    }
+    func cancel(_ count: Int, _ app: String, _ lane: Lane = .normal) {
+        machine.cancelReservation(pushes: count, of: index(app), lane: lane)
+    }
+    func batchesWait(_ app: String, _ lane: Lane = .normal) { machine.batchesWait(of: index(app), lane: lane) }
+    func handOver(_ batch: ClaimedBatch) { machine.handedOver(batch, leaseUntil: .zero, draw: 0) }
+    /// Sends all that may go.
+    func next(_ app: String = "a") -> [DispatchStateMachine.Work] {
+        var sent: [DispatchStateMachine.Work] = []
+        while let work = machine.first(of: index(app)) {
+            machine.sent(work.ticket)
+            sent.append(work)
+        }
+        return sent
+    }
     func isDone(_ count: Int, _ ticket: UInt64) -> Bool? { machine.decided(count, of: ticket)?.isDone }
+    func plan() -> DispatchStateMachine.ClaimPlan? { machine.claimPlan() }
 
     /// A claim that brings `batches` and finds nothing more.
     func claim(_ batches: [ClaimedBatch] = []) throws {
-        let plan = try #require(machine.claimPlan())
+        let plan = try #require(self.plan())
         #expect(batches.count < plan.batchesMax)
         let mayHoldMore = machine.claimed(batches, plan: plan, leaseUntil: .zero, draw: 0)
         #expect(!mayHoldMore)
@@ -62,37 +87,105 @@ final class Bench {
     @Test func `an app with older batches in the store goes through the store`() throws {
         let bench = Bench()
         try bench.claim()
-        bench.machine.batchesWait(of: AppID("a"))
+        bench.batchesWait("a")
         #expect(!bench.reserve(1, "a"))
-        #expect(bench.reserve(1, "b"))
+        #expect(bench.reserve(1, "b") == false, "nobody has asked the store about it")
+        try bench.claim()
+        #expect(bench.reserve(1, "a") && bench.reserve(1, "b"))
+    }
+
+    @Test func `what waits in the store forbids the hand-off to its own lane and to less urgent ones`() throws {
+        let bench = Bench()
+        try bench.claim([claimed(1)])
+        for (waiting, open) in [
+            (Lane.urgent, []), (.normal, [.urgent]), (.bulk, [.urgent, .normal]),
+        ] as [(Lane, [Lane])] {
+            bench.batchesWait("a", waiting)
+            #expect(Lane.allCases.filter { bench.reserve(1, "a", $0) } == open)
+            try bench.claim()
+        }
+    }
+
+    @Test func `a batch that is appended while a claim is under way goes first all the same`() throws {
+        let bench = Bench()
+        try bench.claim([claimed(1)])
+        let plan = try #require(bench.plan())
+        bench.batchesWait("a")
+        let mayHoldMore = bench.machine.claimed([], plan: plan, leaseUntil: .zero, draw: 0)
+        #expect(!mayHoldMore)
+        #expect(!bench.reserve(1, "a"), "the claim may not have seen it")
         try bench.claim()
         #expect(bench.reserve(1, "a"))
     }
 
     @Test func `one app cannot take the room of the others`() throws {
-        let bench = Bench(room: 5_000, perApp: 2_000)
-        try bench.claim()
-        #expect(bench.reserve(2_000, "a"))
+        let bench = Bench(room: 5_000, perApp: 2_000, perAppMin: 2_000)
+        try bench.claim([claimed(1, app: "a"), claimed(1, app: "b")])
+        #expect(bench.reserve(1_999, "a"))
         #expect(!bench.reserve(1, "a"))
-        #expect(bench.reserve(2_000, "b"))
-        let plan = try #require(bench.machine.claimPlan())
+        #expect(bench.reserve(1_999, "b"))
+        let plan = try #require(bench.plan())
         #expect(plan.batchesMax == 1)
         #expect(plan.excludedApps == [AppID("a"), AppID("b")])
     }
 
+    @Test func `the more apps have work the less each may take, and never less than its minimum`() throws {
+        let bench = Bench(room: 12_000, perApp: 10_000, perAppMin: 2_000)
+        let names = (0..<10).map { "app\($0)" }
+        for name in names { _ = bench.index(name) }
+        try bench.claim()
+        for name in names.prefix(3) { #expect(bench.reserve(1, name)) }
+        #expect(bench.reserve(2_999, names[0]) && !bench.reserve(1, names[0]), "a quarter")
+        for name in names.dropFirst(3) { #expect(bench.reserve(1, name)) }
+        #expect(bench.reserve(1_999, names[9]) && !bench.reserve(1, names[9]))
+    }
+
+    @Test func `an app that has nothing yet finds room while others flood`() throws {
+        for flooding in 1...8 {
+            let bench = Bench(room: 40_000, perApp: 20_000, perAppMin: 2_000)
+            let names = (0..<flooding).map { "app\($0)" }
+            try bench.claim(names.map { claimed(1, app: $0) } + [claimed(1, app: "quiet")])
+            for work in bench.next("quiet") { _ = bench.isDone(1, work.ticket) }
+            bench.machine.settled(bench.machine.leases)
+            for _ in 0..<100 { for name in names { _ = bench.reserve(500, name) } }
+            #expect(bench.reserve(1_000, "quiet"), "\(flooding) apps flood")
+        }
+    }
+
+    @Test func `bulk and normal leave room for what is more urgent`() throws {
+        let bench = Bench(shares: LaneShares(bulk: 0.6, normal: 0.85))
+        try bench.claim([claimed(1, lane: .bulk)])
+        for _ in 0..<10 { _ = bench.reserve(999, "a", .bulk) }
+        #expect(bench.machine.pushesInMemory <= 6_000)
+        let plan = try #require(bench.plan())
+        #expect(plan.excludedPlaces == [QueuePlace(app: AppID("a"), lane: .bulk)])
+        for _ in 0..<10 { _ = bench.reserve(999, "a", .normal) }
+        #expect((6_001...8_500).contains(bench.machine.pushesInMemory))
+        #expect(bench.reserve(1_000, "a", .urgent))
+    }
+
+    @Test func `a claim cannot bring more of a place than there is room for`() throws {
+        let bench = Bench(room: 40_000, perApp: 20_000, shares: LaneShares(bulk: 0.6, normal: 0.85))
+        try bench.claim([claimed(1, lane: .bulk)])
+        while let plan = bench.plan(), plan.excludedPlaces.isEmpty {
+            let batches = (0..<plan.batchesMax).map { _ in claimed(1_000, lane: .bulk) }
+            _ = bench.machine.claimed(batches, plan: plan, leaseUntil: .zero, draw: 0)
+        }
+        #expect((11_000...12_000).contains(bench.machine.pushesInMemory))
+    }
+
     @Test func `an app excluded from a claim keeps its backlog`() throws {
-        let bench = Bench(room: 5_000, perApp: 1_000)
-        try bench.claim()
+        let bench = Bench(room: 5_000, perApp: 1_000, perAppMin: 1_000)
+        try bench.claim([claimed(1)])
         #expect(bench.reserve(900, "a"))
-        bench.machine.batchesWait(of: AppID("a"))
+        bench.batchesWait("a")
         try bench.claim()
-        bench.machine.cancelReservation(pushes: 900, for: AppID("a"))
+        bench.cancel(900, "a")
         #expect(!bench.reserve(1, "a"), "its older batches were not claimed yet")
     }
 
     @Test func `an urgent batch overtakes the bulk batches that wait`() throws {
         let bench = Bench(window: 10)
-        try bench.claim()
         let bulk = (0..<3).map { _ in claimed(10, lane: .bulk) }
         try bench.claim(bulk)
         let first = try #require(bench.next().first)
@@ -100,18 +193,45 @@ final class Bench {
         #expect(bench.next().isEmpty, "the window is full")
 
         let urgent = claimed(1, lane: .urgent)
-        #expect(bench.reserve(1, "a"))
-        bench.machine.handedOver(urgent, leaseUntil: .zero, draw: 0)
+        #expect(bench.reserve(1, "a", .urgent))
+        bench.handOver(urgent)
         _ = bench.isDone(10, first.ticket)
-        #expect(bench.next().map(\.claimed.lease) == [urgent.lease])
+        #expect(bench.next().first?.claimed.lease == urgent.lease)
+    }
+
+    @Test func `bulk leaves a part of the window to what is more urgent`() throws {
+        let bench = Bench(window: 100, shares: LaneShares(bulk: 0.75, normal: 0.9))
+        try bench.claim((0..<9).map { _ in claimed(25, lane: .bulk) })
+        #expect(bench.next().count == 3)
+        try bench.claim([claimed(15), claimed(1), claimed(10, lane: .urgent)])
+        #expect(bench.next().map(\.unanswered) == [10, 15], "90 of the window are for normal and bulk")
+    }
+
+    @Test func `one batch at most is in memory that is suspected of killing its holder`() throws {
+        let bench = Bench()
+        var suspect = claimed(1)
+        suspect.isAlone = true
+        #expect(bench.plan()?.isAloneAllowed == true)
+        try bench.claim([suspect])
+        #expect(bench.plan()?.isAloneAllowed == false)
+        let work = try #require(bench.next().first)
+        _ = bench.isDone(1, work.ticket)
+        #expect(bench.plan()?.isAloneAllowed == false, "its end is not durable yet")
+        bench.machine.settled([suspect.lease])
+        #expect(bench.plan()?.isAloneAllowed == true)
+        try bench.claim([suspect])
+        bench.machine.lost([suspect.lease])
+        #expect(bench.plan()?.isAloneAllowed == true)
     }
 
     @Test func `room is free only when the store has confirmed the end`() throws {
-        let bench = Bench(room: 1_000)
+        let bench = Bench(room: 1_000, perApp: 1_000, perAppMin: 1_000)
+        try bench.claim()
+        _ = bench.index("a")
         try bench.claim()
         #expect(bench.reserve(600, "a"))
         let batch = claimed(600)
-        bench.machine.handedOver(batch, leaseUntil: .zero, draw: 0)
+        bench.handOver(batch)
         let work = try #require(bench.next().first)
         #expect(bench.isDone(200, work.ticket) == false)
         #expect(bench.isDone(400, work.ticket) == true)
@@ -124,7 +244,6 @@ final class Bench {
 
     @Test func `answers for a lost batch are late`() throws {
         let bench = Bench(window: 5)
-        try bench.claim()
         let (sent, waiting) = (claimed(5), claimed(5))
         try bench.claim([sent, waiting])
         let work = try #require(bench.next().first)
@@ -132,11 +251,11 @@ final class Bench {
         #expect(bench.isDone(5, work.ticket) == nil)
         #expect(bench.next().isEmpty)
         #expect(bench.machine.pushesInMemory == 0 && bench.machine.pushesInFlight == 0)
+        #expect(bench.machine.pushesWaiting(of: bench.index("a")) == 0)
     }
 
     @Test func `a batch that was settled a moment ago is not a lost one`() throws {
         let bench = Bench()
-        try bench.claim()
         let (done, open) = (claimed(5), claimed(5))
         try bench.claim([done, open])
         for work in bench.next() where work.claimed.lease == done.lease { _ = bench.isDone(5, work.ticket) }
@@ -145,15 +264,28 @@ final class Bench {
         #expect(bench.machine.isEmpty && bench.machine.pushesInMemory == 0)
     }
 
-    @Test func `draining gives back what was not sent and takes nothing new`() throws {
+    @Test func `a batch that is narrowed gives back the room of what it lost`() throws {
+        let bench = Bench()
+        let batch = claimed(10)
+        try bench.claim([batch])
+        let work = try #require(bench.machine.first(of: bench.index("a")))
+        bench.machine.narrow(work.ticket, to: [PendingPush(index: 3, attempts: 0, due: WallTime(milliseconds: 0))])
+        #expect(bench.machine.pushesInMemory == 1 && bench.machine.pushesWaiting(of: bench.index("a")) == 1)
+        #expect(bench.next().map { $0.claimed.pending?.map(\.index) } == [[3]])
+        #expect(bench.isDone(1, work.ticket) == true)
+        bench.machine.settled([batch.lease])
+        #expect(bench.machine.pushesInMemory == 0 && bench.machine.isEmpty)
+    }
+
+    @Test func `draining takes nothing new`() throws {
         let bench = Bench(window: 5)
-        try bench.claim()
         let (sent, waiting) = (claimed(5), claimed(5))
         try bench.claim([sent, waiting])
         _ = bench.next()
-        let unsent = bench.machine.drain()
-        #expect(unsent.map(\.claimed.lease) == [waiting.lease])
-        #expect(bench.machine.claimPlan() == nil)
+        bench.machine.drain()
+        #expect(
+            bench.machine.waiting { _ in true }.compactMap { bench.machine.work($0)?.claimed.lease } == [waiting.lease])
+        #expect(bench.plan() == nil)
         #expect(!bench.reserve(1, "a"))
         #expect(bench.machine.hasUnanswered)
     }

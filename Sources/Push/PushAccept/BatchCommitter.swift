@@ -54,23 +54,24 @@ package final class BatchCommitter: Sendable {
         defer { giveRoomBack(bytes) }
 
         let now = wallClock()
-        let reserved = batches.map { batch in
+        let rooms = batches.map { batch in
             // A batch for later is not for dispatch yet.
-            (batch.notBefore ?? now) <= now && handoff.reserve(pushes: batch.count, for: batch.app)
+            (batch.notBefore ?? now) <= now
+                ? handoff.reserve(pushes: batch.count, for: batch.app, lane: batch.lane) : nil
         }
         let started = ContinuousClock.now
         do {
             let leases = try await queue.append(
-                zip(batches, reserved).map { NewBatch(batch: $0, claim: $1 ? leaseDuration : nil) }
+                zip(batches, rooms).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
             )
             metrics.appended(batches, in: .now - started)
             if isFailing.exchange(false, ordering: .relaxed) { logger.info("the store takes pushes again") }
             for (index, batch) in batches.enumerated() {
-                if let lease = leases[index], reserved[index] {
-                    handoff.handOver(ClaimedBatch(lease: lease, batch: batch))
+                if let lease = leases[index], let room = rooms[index] {
+                    handoff.handOver(ClaimedBatch(lease: lease, batch: batch), to: room)
                 } else {
-                    if reserved[index] { handoff.cancelReservation(pushes: batch.count, for: batch.app) }
-                    handoff.batchesWait(of: batch.app)
+                    if let room = rooms[index] { handoff.cancel(room) }
+                    handoff.batchesWait(of: batch.app, lane: batch.lane)
                 }
             }
             return nil
@@ -80,9 +81,11 @@ package final class BatchCommitter: Sendable {
                 logger.error("the store does not take pushes", metadata: ["error": "\(error)"])
             }
             for (index, batch) in batches.enumerated() {
-                if reserved[index] { handoff.cancelReservation(pushes: batch.count, for: batch.app) }
+                if let room = rooms[index] { handoff.cancel(room) }
                 // It may be in the store for all we know, and then nobody else tells dispatch.
-                if case .unavailable(_, isOutcomeKnown: false) = error { handoff.batchesWait(of: batch.app) }
+                if case .unavailable(_, isOutcomeKnown: false) = error {
+                    handoff.batchesWait(of: batch.app, lane: batch.lane)
+                }
             }
             return error
         }

@@ -27,11 +27,12 @@ package final class DispatchCounters: Sendable {
         path.withLock { Double($0.quantile(quantile)) / 1_000_000_000 }
     }
 
-    /// - Parameter age: since the batch was accepted.
-    func count(outcomes: [Outcome], retries: [Retry], age: Duration) {
-        self.retries.add(retries.count, ordering: .relaxed)
-        let nanoseconds = UInt64(max(0, age.milliseconds)) * 1_000_000
-        path.withLock { $0.record(nanoseconds: nanoseconds, times: UInt64(outcomes.count)) }
+    func count(_ news: DispatchEffects.News) {
+        retries.add(news.settlement.retries.count, ordering: .relaxed)
+        let outcomes = news.settlement.outcomes
+        guard !outcomes.isEmpty else { return }
+        let age = max(0, news.settlement.at.milliseconds - news.acceptedAt.milliseconds)
+        path.withLock { $0.record(nanoseconds: UInt64(age) * 1_000_000, times: UInt64(outcomes.count)) }
         var index = outcomes.startIndex
         // Runs of the same verdict are the rule, so this adds once for each run.
         while index < outcomes.endIndex {
@@ -39,6 +40,14 @@ package final class DispatchCounters: Sendable {
             let end = outcomes[index...].firstIndex { $0.verdict != verdict } ?? outcomes.endIndex
             add(end - index, to: verdict)
             index = end
+        }
+    }
+
+    func count(_ event: DispatchEffects.Event) {
+        switch event {
+        case .late(let pushes): lateAnswers.add(pushes, ordering: .relaxed)
+        case .ambiguous(let pushes): ambiguous.add(pushes, ordering: .relaxed)
+        case .leasesLost(let batches): leasesLost.add(batches, ordering: .relaxed)
         }
     }
 

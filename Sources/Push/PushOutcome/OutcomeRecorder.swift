@@ -26,17 +26,10 @@ package final class OutcomeRecorder: Sendable {
         package init() {}
     }
 
-    private struct State {
-        /// Settlements not yet handed to the store, by batch.
-        var pending: [Lease: Settlement] = [:]
-        var isWriting = false
-        var isFinished = false
-    }
-
     private let queue: any DurableQueue
     private let configuration: Configuration
     private let logger: Logger
-    private let state = Mutex(State())
+    private let buffer = Mutex(OutcomeBuffer())
     private let signal = Signal()
 
     package init(queue: any DurableQueue, configuration: Configuration = Configuration(), logger: Logger) {
@@ -47,22 +40,16 @@ package final class OutcomeRecorder: Sendable {
 
     /// Takes news of one batch; returns at once.
     package func record(_ settlement: Settlement) {
-        state.withLock { state in
-            guard state.pending[settlement.lease] != nil else {
-                state.pending[settlement.lease] = settlement
-                return
-            }
-            state.pending[settlement.lease]!.merge(settlement)
-        }
+        buffer.withLock { $0.record(settlement) }
         signal.set()
     }
 
     /// True when nothing waits and nothing is being written.
-    package var isIdle: Bool { state.withLock { $0.pending.isEmpty && !$0.isWriting } }
+    package var isIdle: Bool { buffer.withLock { $0.isIdle } }
 
     /// Makes `run` return once everything recorded so far is durable.
     package func finish() {
-        state.withLock { $0.isFinished = true }
+        buffer.withLock { $0.finish() }
         signal.set()
     }
 
@@ -72,36 +59,26 @@ package final class OutcomeRecorder: Sendable {
     package func run(observer: any OutcomeObserver) async throws(QueueError) {
         while !Task.isCancelled {
             await signal.wait()
-            let isFinished = state.withLock { $0.isFinished }
             // A cancelled sleep returns early, which is what we want.
-            if !isFinished { try? await Task.sleep(for: configuration.gatherFor) }
-            let settlements = state.withLock { state in
-                defer { state.pending.removeAll(keepingCapacity: true) }
-                state.isWriting = !state.pending.isEmpty
-                return Array(state.pending.values)
-            }
-            if !settlements.isEmpty { try await write(settlements, observer: observer) }
-            let isDone = state.withLock { state in
-                state.isWriting = false
-                return state.isFinished && state.pending.isEmpty
-            }
-            if isDone { return }
+            if !buffer.withLock({ $0.isHurried }) { try? await Task.sleep(for: configuration.gatherFor) }
+            try await write(observer: observer)
+            if buffer.withLock({ $0.isDone }) { return }
         }
     }
 
-    private func write(_ settlements: [Settlement], observer: any OutcomeObserver) async throws(QueueError) {
+    private func write(observer: any OutcomeObserver) async throws(QueueError) {
         var pause = configuration.retryPause
         while true {
+            let settlements = buffer.withLock { $0.beginWrite() }
+            guard !settlements.isEmpty else { return }
             do {
                 let stale = try await queue.settle(settlements)
+                let settled = buffer.withLock { $0.wrote(stale: stale) }
                 if !stale.isEmpty {
                     logger.warning("settlements refused as stale", metadata: ["batches": "\(stale.count)"])
                     observer.refused(stale)
                 }
-                let refused = Set(stale)
-                observer.settled(
-                    settlements.filter { $0.release == .release && !refused.contains($0.lease) }.map(\.lease))
-                return
+                return observer.settled(settled)
             } catch {
                 guard error.isPassing else { throw error }
                 logger.warning("outcomes could not be recorded, trying again", metadata: ["error": "\(error)"])
@@ -110,16 +87,5 @@ package final class OutcomeRecorder: Sendable {
             if Task.isCancelled { throw .closed }
             pause = min(pause * 2, configuration.retryPause * 32)
         }
-    }
-}
-
-extension Settlement {
-    /// Adds later news of the same batch.
-    package mutating func merge(_ later: Settlement) {
-        precondition(lease == later.lease, "settlements of different batches")
-        outcomes.append(contentsOf: later.outcomes)
-        retries.append(contentsOf: later.retries)
-        if later.release == .release { release = .release }
-        at = max(at, later.at)
     }
 }

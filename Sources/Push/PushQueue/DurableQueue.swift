@@ -215,15 +215,34 @@ package enum QueueError: Error, Equatable, CustomStringConvertible {
 
 /// Where batches go that were claimed by the write that made them durable: the hot hand-off from accept to dispatch.
 package protocol HotHandoff: Sendable {
-    /// Sets room aside for a batch of `pushes` of `app`.
+    /// Sets room aside for a batch of `pushes` of `app` in `lane`.
     ///
-    /// - Returns: false when there is none, or when older batches of the app wait in the store and must go first; then
-    ///   the batch is to be appended unclaimed.
-    func reserve(pushes: Int, for app: AppID) -> Bool
+    /// To be asked before the write: the lease is counted from here on, so that a process that stood still meanwhile does
+    /// not take it for longer than the store does.
+    ///
+    /// - Returns: nil when there is none, or when older batches of the app wait in the store that are at least as urgent
+    ///   and must go first; then the batch is to be appended unclaimed.
+    func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffRoom?
     /// Gives back room that is not needed after all.
-    func cancelReservation(pushes: Int, for app: AppID)
+    func cancel(_ room: HandoffRoom)
     /// Hands over a claimed batch for which room was reserved.
-    func handOver(_ batch: ClaimedBatch)
-    /// Unclaimed batches of `app` were appended: look for them.
-    func batchesWait(of app: AppID)
+    func handOver(_ batch: ClaimedBatch, to room: HandoffRoom)
+    /// An unclaimed batch of `app` was appended: look for it.
+    func batchesWait(of app: AppID, lane: Lane)
+}
+
+/// Room that was set aside for a batch; given back by `cancel`, or used up by `handOver`.
+package struct HandoffRoom: Sendable, Equatable {
+    package let app: AppID
+    package let lane: Lane
+    package let pushes: Int
+    /// When it was asked for, by the monotonic clock.
+    package let since: Duration
+
+    package init(app: AppID, lane: Lane, pushes: Int, since: Duration) {
+        self.app = app
+        self.lane = lane
+        self.pushes = pushes
+        self.since = since
+    }
 }

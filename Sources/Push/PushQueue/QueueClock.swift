@@ -11,4 +11,6 @@ package struct QueueClock: Sendable {
         self.wall = wall
         self.monotonic = monotonic
     }
+
+    package var now: Moment { Moment(wall: wall(), monotonic: monotonic()) }
 }

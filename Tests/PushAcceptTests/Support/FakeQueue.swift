@@ -139,11 +139,14 @@ final class FakeHandoff: HotHandoff {
 
     var log: Log { state.withLock { $0 } }
 
-    func reserve(pushes: Int, for app: AppID) -> Bool {
-        if hasRoom { state.withLock { $0.reserved += pushes } }
-        return hasRoom
+    func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffRoom? {
+        guard hasRoom else { return nil }
+        state.withLock { $0.reserved += pushes }
+        return HandoffRoom(app: app, lane: lane, pushes: pushes, since: .zero)
     }
-    func cancelReservation(pushes: Int, for app: AppID) { state.withLock { $0.cancelled += pushes } }
-    func handOver(_ batch: ClaimedBatch) { state.withLock { $0.handedOver += batch.batch.count } }
-    func batchesWait(of app: AppID) { state.withLock { $0.waits += 1 } }
+    func cancel(_ room: HandoffRoom) { state.withLock { $0.cancelled += room.pushes } }
+    func handOver(_ batch: ClaimedBatch, to room: HandoffRoom) {
+        state.withLock { $0.handedOver += batch.batch.count }
+    }
+    func batchesWait(of app: AppID, lane: Lane) { state.withLock { $0.waits += 1 } }
 }

@@ -1,0 +1,88 @@
+import APNSWire
+import PushModel
+import PushQueue
+
+/// What a piece of answers means: each answer's outcome or retry, and how the calls went. Pure, and independent of all
+/// other batches, so that it is made without holding a lock.
+package struct Judgement: Sendable {
+    package let ticket: UInt64
+    package private(set) var outcomes: [Outcome] = []
+    package private(set) var retries: [Retry] = []
+    /// Attempts that were written and not answered.
+    package private(set) var ambiguous = 0
+
+    /// - Parameter work: the batch that the answers are for.
+    package init(_ answers: APNSAnswers, for work: DispatchStateMachine.Work, policy: DeliveryPolicy, now: WallTime) {
+        ticket = answers.ticket
+        let batch = work.claimed.batch
+        let deadlines = Deadlines(of: batch, policy: policy)
+        let attemptsBefore = AttemptTable(work.claimed)
+        outcomes.reserveCapacity(answers.answers.count)
+        for (position, answer) in answers.answers.enumerated() {
+            let index = answers.indexes[position]
+            let action = policy.action(
+                after: answer, attempts: attemptsBefore[index], deadline: deadlines[index], now: now, draw: work.draw
+            )
+            let reason = ReasonText(answer, at: index, in: answers)
+            switch action {
+            case .settle(let verdict, let code, let attempts):
+                outcomes.append(
+                    Outcome(
+                        index: index, verdict: verdict, code: code, status: answer.status, attempts: attempts,
+                        reason: reason, tokenDeadAt: answer.timestamp
+                    )
+                )
+            case .retry(let code, let attempts, let due):
+                retries.append(
+                    Retry(index: index, code: code, status: answer.status, attempts: attempts, reason: reason, due: due)
+                )
+            }
+            if answer.outcome == .ambiguous { ambiguous += 1 }
+        }
+    }
+
+    package var count: Int { outcomes.count + retries.count }
+}
+
+/// When the pushes of a batch may no longer be sent.
+package struct Deadlines {
+    private let batch: Batch
+    /// Of pushes without an expiration of their own.
+    private let lifetime: WallTime
+
+    package init(of batch: Batch, policy: DeliveryPolicy) {
+        self.batch = batch
+        lifetime = policy.deadline(
+            expiration: NotificationBatch.noExpiration, acceptedAt: batch.acceptedAt, notBefore: batch.notBefore,
+            lane: batch.lane
+        )
+    }
+
+    package subscript(index: UInt16) -> WallTime {
+        let expiration = batch.notifications.entries[Int(index)].expiration
+        return expiration > 0 ? WallTime(seconds: expiration) : lifetime
+    }
+}
+
+/// Attempts made before, by push index. A fresh batch needs no table.
+private struct AttemptTable {
+    private var attempts: [UInt16] = []
+
+    init(_ claimed: ClaimedBatch) {
+        guard let pending = claimed.pending else { return }
+        attempts = Array(repeating: 0, count: claimed.batch.count)
+        for push in pending { attempts[Int(push.index)] = push.attempts }
+    }
+
+    subscript(index: UInt16) -> UInt16 { attempts.isEmpty ? 0 : attempts[Int(index)] }
+}
+
+extension ReasonText {
+    fileprivate init(_ answer: APNSAnswer, at index: UInt16, in answers: APNSAnswers) {
+        if answer.reason == .unknown, let text = answers.unknownReasons[index] {
+            self = .verbatim(text)
+        } else {
+            self = .known(answer.reason)
+        }
+    }
+}

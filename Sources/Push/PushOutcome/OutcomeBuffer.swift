@@ -1,0 +1,67 @@
+import PushModel
+import PushQueue
+
+/// Settlements on their way to the store: what waits, and what is being written. Pure; `OutcomeRecorder` writes.
+///
+/// News of one batch that come before a write go out together. One write is under way at a time; one that fails is made
+/// again with the same news, so that nothing is ever dropped.
+package struct OutcomeBuffer: Sendable {
+    /// In the order in which the first news of each batch came.
+    private var pending: [Settlement] = []
+    /// Where in `pending` a batch is.
+    private var places: [Lease: Int] = [:]
+    private var writing: [Settlement] = []
+    private var isFinishing = false
+
+    package init() {}
+
+    /// Takes news of one batch.
+    package mutating func record(_ settlement: Settlement) {
+        if let place = places[settlement.lease] {
+            pending[place].merge(settlement)
+        } else {
+            places[settlement.lease] = pending.count
+            pending.append(settlement)
+        }
+    }
+
+    /// What is to be written now, until `wrote` says that it was: what failed before, else everything that waits. Empty
+    /// when there is nothing.
+    package mutating func beginWrite() -> [Settlement] {
+        if writing.isEmpty {
+            swap(&writing, &pending)
+            places.removeAll(keepingCapacity: true)
+        }
+        return writing
+    }
+
+    /// The store has taken what `beginWrite` gave, but for the batches that it calls stale.
+    ///
+    /// - Returns: the batches whose end is durable now.
+    package mutating func wrote(stale: [Lease]) -> [Lease] {
+        let refused = Set(stale)
+        defer { writing.removeAll() }
+        return writing.filter { $0.release == .release && !refused.contains($0.lease) }.map(\.lease)
+    }
+
+    /// Nothing more comes.
+    package mutating func finish() { isFinishing = true }
+
+    /// Whether what comes now should be written without waiting for more.
+    package var isHurried: Bool { isFinishing }
+    /// Nothing waits and nothing is being written.
+    package var isIdle: Bool { pending.isEmpty && writing.isEmpty }
+    /// Everything is durable and nothing more comes.
+    package var isDone: Bool { isFinishing && isIdle }
+}
+
+extension Settlement {
+    /// Adds later news of the same batch.
+    package mutating func merge(_ later: Settlement) {
+        precondition(lease == later.lease, "settlements of different batches")
+        outcomes.append(contentsOf: later.outcomes)
+        retries.append(contentsOf: later.retries)
+        if later.release == .release { release = .release }
+        at = max(at, later.at)
+    }
+}
