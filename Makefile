@@ -8,7 +8,7 @@ BENCH_OUT ?= .bench/results.json
 FORMATTED := Sources Tests Examples Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize lint format check build release bench docs examples deps clean
+.PHONY: help demo test torture sanitize lint format check build release bench docs examples deps clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ sanitize: deps ## Run the tests of the APNs rooms under the thread and the addre
 	@scripts/install-deps.sh --test
 	scripts/sanitize.sh thread
 	scripts/sanitize.sh address
+
+torture: build ## Kill a gateway again and again under load and count what it loses (SEED=n repeats a run)
+	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit torture $(if $(SEED),--seed "$(SEED)")
 
 lint: ## Check the formatting, and the syntax of the shell scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)

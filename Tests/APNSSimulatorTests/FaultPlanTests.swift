@@ -152,6 +152,7 @@ import Testing
         #expect(ring.elements(after: 0, limit: 10) == [5, 6, 7])
         #expect(ring.elements(after: 5, limit: 10) == [6, 7])
         #expect(ring.elements(after: 4, limit: 1) == [5])
+        #expect(ring.elements(after: 5, limit: .max) == [6, 7])
         #expect(ring.elements(after: 7, limit: 10).isEmpty)
         #expect(ring.elements(after: .max, limit: .max).isEmpty)
         var none = Ring<Int>(capacity: 0)

@@ -59,6 +59,7 @@ package struct Ring<Element> {
         let skipped = number < firstNumber ? 0 : number - firstNumber + 1
         guard skipped < UInt64(elements.count) else { return [] }
         let start = Int(skipped)
-        return (start..<min(elements.count, start + max(0, limit))).map { elements[(oldest + $0) % elements.count] }
+        let end = start + min(elements.count - start, max(0, limit))
+        return (start..<end).map { elements[(oldest + $0) % elements.count] }
     }
 }

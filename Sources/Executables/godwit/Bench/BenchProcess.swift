@@ -39,6 +39,7 @@ final class BenchProcess: Sendable {
     }
 
     var pid: Int32 { process.processIdentifier }
+    var isRunning: Bool { process.isRunning }
     var text: String { output.text.withLock { $0 } }
 
     /// Waits until the output holds `text` and returns the line it stands in.

@@ -1,0 +1,97 @@
+/// The four logs of a run.
+package struct TortureLogs: Sendable {
+    package var client: [ClientLine]
+    package var apns: [APNSLine]
+    package var store: [StoreLine]
+    package var events: [EventLine]
+
+    package init(
+        client: [ClientLine] = [], apns: [APNSLine] = [], store: [StoreLine] = [], events: [EventLine] = []
+    ) {
+        self.client = client
+        self.apns = apns
+        self.store = store
+        self.events = events
+    }
+}
+
+/// The client's log by device and by id.
+struct ClientView {
+    /// By device: the request that its push was part of.
+    private(set) var requests: [Int: SentRequest] = [:]
+    /// By id: the device.
+    private(set) var accepted: [String: Int] = [:]
+    /// Ids that the gateway named without being sure: the device.
+    private(set) var inDoubt: [String: Int] = [:]
+    /// Devices whose push was refused, and nothing else ever said of it.
+    private(set) var refused: Set<Int> = []
+    /// Devices whose push was never answered for certain.
+    private(set) var unknown: Set<Int> = []
+    /// By id: when the client was told so.
+    private(set) var cancelled: [String: Int64] = [:]
+
+    init(_ lines: [ClientLine]) {
+        var byRequest: [Int: SentRequest] = [:]
+        for case let sent? in lines.map(\.sent) {
+            byRequest[sent.request] = sent
+            for device in sent.first..<sent.first + sent.count { requests[device] = sent }
+        }
+        for line in lines {
+            if let push = line.cancelled, cancelled[push.id] == nil { cancelled[push.id] = line.at }
+            guard let answer = line.answered, let sent = byRequest[answer.request] else { continue }
+            for (index, item) in answer.items.enumerated() { take(item, device: sent.first + index) }
+        }
+        refused.subtract(accepted.values)
+        refused.subtract(inDoubt.values)
+        unknown = Set(requests.keys).subtracting(accepted.values).subtracting(refused)
+    }
+
+    private mutating func take(_ item: AnsweredRequest.Item, device: Int) {
+        switch (item.word, item.id) {
+        case (.accepted, let id?): accepted[id] = device
+        case (_, let id?): inDoubt[id] = device
+        case (.refused, nil): refused.insert(device)
+        case (_, nil): break
+        }
+    }
+
+    /// By device: the ids under which its push was accepted or came to APNs.
+    func ids(with arrivals: [APNSLine]) -> [Int: Set<String>] {
+        var ids: [Int: Set<String>] = [:]
+        for (id, device) in accepted { ids[device, default: []].insert(id) }
+        for line in arrivals {
+            if let device = line.device { ids[device, default: []].insert(line.id) }
+        }
+        return ids
+    }
+}
+
+/// When the gateway died, and when connections were cut.
+struct EventView {
+    /// Ascending.
+    private var deaths: [Int64] = []
+    /// By connection: when a fault that ends connections left a push on it without an answer. Ascending.
+    private var breaks: [UInt64: [Int64]] = [:]
+
+    init(_ events: [EventLine], _ arrivals: [APNSLine]) {
+        deaths = events.filter { $0.kind == .killed || $0.kind == .died }.map(\.at).sorted()
+        let faults = events.filter { $0.kind == .fault || $0.kind == .healed }.sorted { $0.at < $1.at }
+        for line in arrivals where line.status == 0 {
+            // The fault that was on when it came; connections that it has made sick may die a little later.
+            guard faults.last(where: { $0.at <= line.at })?.breaksConnections == true else { continue }
+            breaks[line.connection, default: []].append(line.at)
+        }
+    }
+
+    /// Whether the gateway died after `moment`, at most `limit` later, and not after `end`.
+    func hasDeath(after moment: Int64, within limit: Int64, before end: Int64) -> Bool {
+        // What a process has written is received a moment later, so its death may even come first.
+        deaths.contains { $0 >= moment - 250 && $0 <= moment + limit && $0 <= end }
+    }
+
+    /// Whether a fault cut the connection on which `push` came before its answer was certain to have arrived.
+    func isCut(_ push: APNSLine, before end: Int64) -> Bool {
+        // On a connection that has gone dead, what comes later is answered in the log and nowhere else.
+        breaks[push.connection]?.contains { $0 >= push.at - 10_000 && $0 <= end } ?? false
+    }
+}
