@@ -78,6 +78,35 @@ import Testing
         let ends = ledger.unreadable()
         #expect(ends.map(\.index) == [0, 2])
         #expect(ends.map(\.attempts) == [0, 7])
-        #expect(ends.allSatisfy { $0.verdict == .rejected && $0.code == .serialisation })
+        #expect(ends.allSatisfy { $0.verdict == .givenUp && $0.code == .serialisation })
+    }
+
+    @Test func `makes replayed pushes wait again, and only settled ones`() {
+        var ledger = BatchLedger(count: 3, firstDue: now)
+        var some = news([0, 1, 2])
+        ledger.record(&some)
+        let later = now + .seconds(60)
+        var replay = BatchNews(at: later, replays: [1, 1, 2])
+        ledger.record(&replay)
+        #expect(replay.replays == [1, 2])
+        #expect(ledger.unsettled == 2 && ledger.isSettled(0) && !ledger.isSettled(1))
+        #expect(ledger.nextDue == later)
+        #expect(ledger.pending(at: now).isEmpty)
+        #expect(ledger.pending(at: later).map(\.attempts) == [0, 0])
+        var ends = news([1, 2])
+        ledger.record(&ends)
+        #expect(ends.outcomes.count == 2 && ledger.isFinished)
+    }
+
+    @Test func `forgets the attempts of what is replayed`() {
+        var ledger = BatchLedger(count: 1, firstDue: now)
+        var some = news(retries: [Samples.retry(0, attempts: 49, due: now)])
+        ledger.record(&some)
+        #expect(ledger.attempts(of: 0) == 49)
+        var end = news([0])
+        ledger.record(&end)
+        var replay = BatchNews(at: now, replays: [0])
+        ledger.record(&replay)
+        #expect(ledger.attempts(of: 0) == 0)
     }
 }

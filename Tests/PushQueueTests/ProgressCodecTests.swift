@@ -13,7 +13,9 @@ import Testing
             let reason = reasons.randomElement(using: &generator)!
             let code = ErrorCode.allCases.randomElement(using: &generator)!
             let attempts = UInt16.random(in: 0...50, using: &generator)
-            if Bool.random(using: &generator) {
+            if index.isMultiple(of: 5) {
+                news.replays.append(UInt16(index))
+            } else if Bool.random(using: &generator) {
                 news.outcomes.append(
                     Outcome(
                         index: UInt16(index), verdict: Verdict.allCases.randomElement(using: &generator)!, code: code,
@@ -67,7 +69,7 @@ import Testing
             // What is accepted can be taken into a ledger.
             var ledger = BatchLedger(count: 20, firstDue: Samples.now)
             ledger.record(&news)
-            #expect(ledger.unsettled + news.outcomes.count == 20)
+            #expect(ledger.unsettled + news.outcomes.count - news.replays.count == 20)
         }
     }
 

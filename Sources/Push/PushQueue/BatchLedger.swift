@@ -32,21 +32,38 @@ package struct BatchLedger: Sendable, Equatable {
         settledBits[index >> 6] & (1 << UInt64(index & 63)) != 0
     }
 
-    /// Takes in news, and drops from them what is not new: outcomes and retries of pushes that are settled already.
+    /// Takes in news, and drops from them what is not new: outcomes and retries of pushes that are settled already,
+    /// replays of pushes that are not.
     ///
     /// - Precondition: indexes are below `count`.
     package mutating func record(_ news: inout BatchNews) {
+        if !news.replays.isEmpty { replay(&news) }
         if !takeAll(news.outcomes) {
             news.outcomes.removeAll { !settle(Int($0.index)) }
         }
         guard !news.retries.isEmpty else { return }
         news.retries.removeAll { isSettled(checked($0.index)) }
-        if waits.isEmpty, !news.retries.isEmpty {
-            waits = Array(repeating: Wait(due: firstDue), count: count)
-        }
+        if !news.retries.isEmpty { keepWaits() }
         for retry in news.retries {
             waits[Int(retry.index)] = Wait(attempts: retry.attempts, due: retry.due)
         }
+    }
+
+    private mutating func keepWaits() {
+        if waits.isEmpty { waits = Array(repeating: Wait(due: firstDue), count: count) }
+    }
+
+    /// Makes settled pushes wait again, as if they had come at the moment of the news.
+    private mutating func replay(_ news: inout BatchNews) {
+        var replayed: [UInt16] = []
+        for index in news.replays where isSettled(checked(index)) {
+            settledBits[Int(index) >> 6] &= ~(1 << UInt64(index & 63))
+            unsettled += 1
+            replayed.append(index)
+        }
+        news.replays = replayed
+        if !replayed.isEmpty { keepWaits() }
+        for index in replayed { waits[Int(index)] = Wait(due: news.at) }
     }
 
     /// The common case: nothing was settled before and no index comes twice. Changes nothing when it is not that.
@@ -97,12 +114,14 @@ package struct BatchLedger: Sendable, Equatable {
         return earliest
     }
 
-    /// Outcomes that end what is left of a batch whose stored form cannot be read.
+    /// Attempts so far of a push, settled or not, that may have reached APNs.
+    package func attempts(of index: Int) -> UInt16 { waits.isEmpty ? 0 : waits[index].attempts }
+
+    /// Outcomes that end what is left of a batch whose stored form cannot be read; as dead letters its bytes are kept.
     package func unreadable() -> [Outcome] {
         (0..<count).lazy.filter { !isSettled($0) }.map { index in
             Outcome(
-                index: UInt16(index), verdict: .rejected, code: .serialisation,
-                attempts: waits.isEmpty ? 0 : waits[index].attempts
+                index: UInt16(index), verdict: .givenUp, code: .serialisation, attempts: attempts(of: index)
             )
         }
     }

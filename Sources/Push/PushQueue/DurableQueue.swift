@@ -47,7 +47,7 @@ package protocol DurableQueue: Sendable {
 package struct NewBatch: Sendable {
     package var batch: Batch
     /// Claim it in the same write, for this long: the hot hand-off. Its dispatcher has it in memory already.
-    /// Ignored for a batch whose `notBefore` lies ahead.
+    /// Ignored for a batch whose `notBefore` lies ahead, and for one of a paused app.
     package var claim: Duration?
 
     package init(batch: Batch, claim: Duration? = nil) {
@@ -174,7 +174,8 @@ package struct QueueDepth: Sendable, Equatable {
     }
 
     package var rows: [Row]
-    /// When the oldest batch that is due and unclaimed was accepted.
+    /// When the oldest batch that is due and unclaimed was accepted; batches of paused apps, and those that are
+    /// suspected of killing their holders, are left out: their age tells nothing of the load.
     package var oldestDue: WallTime?
 
     package init(rows: [Row] = [], oldestDue: WallTime? = nil) {

@@ -7,20 +7,24 @@ package struct BatchNews: Sendable, Equatable {
     package var at: WallTime
     package var outcomes: [Outcome]
     package var retries: [Retry]
+    /// Dead letters that were put back, by index; they happened before the outcomes and retries beside them.
+    package var replays: [UInt16]
 
-    package init(at: WallTime, outcomes: [Outcome] = [], retries: [Retry] = []) {
+    package init(at: WallTime, outcomes: [Outcome] = [], retries: [Retry] = [], replays: [UInt16] = []) {
         self.at = at
         self.outcomes = outcomes
         self.retries = retries
+        self.replays = replays
     }
 
-    package var isEmpty: Bool { outcomes.isEmpty && retries.isEmpty }
+    package var isEmpty: Bool { outcomes.isEmpty && retries.isEmpty && replays.isEmpty }
 }
 
 /// News as the bytes that every backend stores: `godwit.v1.Progress`.
 package enum ProgressCodec {
     package static func encode(_ news: BatchNews) -> Data {
-        var rows = ProgressRows(capacity: news.outcomes.count + news.retries.count)
+        var rows = ProgressRows(capacity: news.outcomes.count + news.retries.count + news.replays.count)
+        for replay in news.replays { rows.append(replayed: replay) }
         for outcome in news.outcomes { rows.append(outcome) }
         for retry in news.retries { rows.append(retry) }
         do {
@@ -74,6 +78,8 @@ package enum ProgressCodec {
                         due: WallTime(milliseconds: dues[row])
                     )
                 )
+            } else if states[row] == .replayed {
+                news.replays.append(index)
             } else {
                 guard let verdict = Verdict(states[row]) else {
                     throw CodecError("unknown state \(states[row].rawValue)")
@@ -114,6 +120,10 @@ private struct ProgressRows {
         dues.reserveCapacity(capacity)
         deaths.reserveCapacity(capacity)
         reasonIndexes.reserveCapacity(capacity)
+    }
+
+    mutating func append(replayed index: UInt16) {
+        append(index, .replayed, .none, 0, 0, .known(.none), due: 0, deadAt: 0)
     }
 
     mutating func append(_ outcome: Outcome) {

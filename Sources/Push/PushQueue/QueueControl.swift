@@ -2,7 +2,7 @@ import PushModel
 
 /// What an application, or whoever is on call, may do with pushes that wait.
 package protocol QueueControl: Sendable {
-    /// Settles pushes that wait as cancelled; once this returns they are never sent.
+    /// Settles pushes that wait as cancelled, in one write; once this returns they are never sent.
     ///
     /// - Returns: parallel to `ids`.
     func cancel(_ ids: [PushID], at now: WallTime) async throws(QueueError) -> [CancelResult]
@@ -11,7 +11,8 @@ package protocol QueueControl: Sendable {
     /// leaves some cancelled; then nobody was told that they are.
     func cancel(_ target: CancelTarget, at now: WallTime) async throws(QueueError) -> CancelCount
 
-    /// Keeps an app's batches from being claimed until it is resumed; durable. Pushes are accepted all the while.
+    /// Keeps an app's batches from being claimed, also by their append, until it is resumed; durable. Pushes are
+    /// accepted all the while. An app that is paused already keeps its moment.
     func setPaused(_ isPaused: Bool, app: AppID, at now: WallTime) async throws(QueueError)
 
     /// The apps that are paused, and since when.
@@ -57,12 +58,17 @@ package protocol DeadLetterStore: Sendable {
     func deadLetters(of app: AppID?, after: PushID?, limit: Int) async throws(QueueError) -> [DeadLetter]
 
     /// One with what would be sent; nil when there is none of this id.
+    ///
+    /// - Throws: `unavailable` when its stored bytes cannot be read: it can be listed and purged, no more.
     func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush)?
 
     /// Puts dead letters back into the queue as if they were new: same ids, no attempts, due at once, with a new
-    /// lifetime. Their own expiration still holds.
+    /// lifetime. Their own expiration still holds. Works in bounded steps, like `purge`.
     ///
-    /// - Returns: how many there were.
+    /// Of an app's dead letters, those whose stored bytes cannot be read stay where they are.
+    ///
+    /// - Returns: how many were put back.
+    /// - Throws: `unavailable` when one that is named by its id cannot be read.
     func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> Int
 
     /// Forgets dead letters and their payloads; their outcomes stay.
