@@ -137,7 +137,9 @@ let package = Package(
             name: "SQLiteBackend",
             dependencies: [
                 "PushQueue", "PushStore", "PushModel", "APNSWire",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/Backends/SQLiteBackend",

@@ -21,7 +21,7 @@ import Testing
         try bytes.write(to: url)
     }
 
-    @Test func `a batch that cannot be read is settled as rejected and does not come back`() async throws {
+    @Test func `a batch that cannot be read is given up, does not come back, and its bytes are kept`() async throws {
         let folder = try TemporaryFolder()
         let first = try open(folder.path)
         let (bad, good) = (sampleBatch(3, at: now), sampleBatch(2, at: now + .milliseconds(1)))
@@ -35,9 +35,20 @@ import Testing
         #expect(claimed.count == 1)
         let damaged = claimed.first?.batch.id == good.id ? bad : good
         let statuses = try await second.find((0..<damaged.count).map { damaged.id.push($0) })
-        #expect(statuses.allSatisfy { $0?.state == .settled(.rejected) && $0?.code == .serialisation })
+        #expect(statuses.allSatisfy { $0?.state == .settled(.givenUp) && $0?.code == .serialisation })
         #expect(try await second.depth().rows.map(\.batches) == [1])
+        let ids = (0..<damaged.count).map { damaged.id.push($0) }
+        #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).map(\.id) == ids)
+        await #expect(throws: QueueError.self) { try await second.deadLetter(ids[0])?.letter }
+        await #expect(throws: QueueError.self) { try await second.replay(.ids([ids[1]]), at: now) }
+        #expect(try await second.replay(.app(nil), at: now) == 0)
+        #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).count == damaged.count)
         await second.close()
+        // Whatever was damaged is mended: the bytes are still there.
+        try damage(folder.path, at: "zlert") { bytes, offset in bytes[offset] = UInt8(ascii: "a") }
+        let third = try open(folder.path)
+        #expect(try await third.replay(.app(nil), at: now) == damaged.count)
+        await third.close()
     }
 
     @Test func `a damaged file stops all writing`() async throws {

@@ -102,7 +102,7 @@ import Testing
         bytes.replaceSubrange(offset..<offset + 4, with: [0, 0, 0x03, 0xE7])
         try bytes.write(to: URL(fileURLWithPath: path))
         let wanted: SQLiteOpenError =
-            isNewer ? .newerSchema(path, found: 999, supported: 1) : .foreignDatabase(path)
+            isNewer ? .newerSchema(path, found: 999, supported: 2) : .foreignDatabase(path)
         #expect(throws: wanted) { try open(folder.path) }
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == bytes)
     }

@@ -6,21 +6,26 @@ import PushQueue
 /// A batch on its way into the database; encoded before it meets the writer, so that the writer only writes.
 struct Appendix: Sendable {
     let id: BatchID
-    let place: QueueState.Place
+    let place: QueuePlace
     let count: Int
     let acceptedAt: WallTime
     let notBefore: WallTime?
+    let requestID: String?
     let claim: Duration?
     let body: Data
+    /// Its pushes with a collapse id.
+    let collapsible: [CollapseKey]
 
     init(_ new: NewBatch) {
         id = new.batch.id
-        place = QueueState.Place(lane: new.batch.lane, app: new.batch.app)
+        place = QueuePlace(app: new.batch.app, lane: new.batch.lane)
         count = new.batch.count
         acceptedAt = new.batch.acceptedAt
         notBefore = new.batch.notBefore
+        requestID = new.batch.requestID
         claim = new.claim
         body = BatchCodec.encode(new.batch)
+        collapsible = CollapseKey.keys(of: new.batch)
     }
 
     var firstDue: WallTime { notBefore ?? acceptedAt }
@@ -36,7 +41,7 @@ enum Append {
         let queue = try db.cachedStatement(
             sql: """
                 INSERT INTO batches (key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, leased, epoch,
-                    progress_rows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+                    progress_rows, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
                 """
         )
         let bodies = try db.cachedStatement(sql: "INSERT INTO bodies (key, body) VALUES (?, ?)")
@@ -47,24 +52,28 @@ enum Append {
             state.nextKey += 1
             let id = batch.id.bytes
             let (lane, app) = (Int(batch.place.lane.rawValue), batch.place.app.name)
-            let isClaimed = batch.claim != nil && (batch.notBefore.map { $0 <= wall } ?? true)
-            let epoch: Int64 = isClaimed ? 1 : 0
+            let isClaimed =
+                batch.claim != nil && (batch.notBefore.map { $0 <= wall } ?? true)
+                && state.paused[batch.place.app] == nil
+            let epoch: UInt64 = isClaimed ? 1 : 0
             try records.execute(arguments: [id, key, app, lane, batch.acceptedAt.milliseconds, batch.count])
             try queue.execute(arguments: [
                 key, id, app, lane, batch.count, batch.count, batch.acceptedAt.milliseconds,
-                batch.notBefore?.milliseconds, batch.firstDue.milliseconds, isClaimed, epoch,
+                batch.notBefore?.milliseconds, batch.firstDue.milliseconds, isClaimed, Int64(epoch), batch.requestID,
             ])
             try bodies.execute(arguments: [key, batch.body])
             state.change(batch.place, batches: 1, pushes: batch.count)
-            guard isClaimed, let duration = batch.claim else { return nil }
-            state.hold(
-                batch.id,
-                QueueState.Held(
-                    key: key, epoch: UInt64(epoch), deadline: now + duration, place: batch.place,
-                    ledger: BatchLedger(count: batch.count, firstDue: batch.firstDue), progressRows: 0
-                )
+            var queued = QueuedBatch(
+                key: key, id: batch.id, place: batch.place, acceptedAt: batch.acceptedAt, epoch: epoch,
+                ledger: BatchLedger(count: batch.count, firstDue: batch.firstDue), progressRows: 0, marks: []
             )
-            return Lease(batch: batch.id, epoch: UInt64(epoch))
+            if !batch.collapsible.isEmpty {
+                try Collapses.supersedeOlder(than: key, batch.collapsible, db, &state, now: wall)
+                if !isClaimed { try Collapses.enter(batch.collapsible, of: &queued, db, &state, now: wall) }
+            }
+            guard isClaimed, let duration = batch.claim else { return nil }
+            state.hold(QueueState.Held(batch: queued, deadline: now + duration, collapsible: batch.collapsible))
+            return Lease(batch: batch.id, epoch: epoch)
         }
     }
 }

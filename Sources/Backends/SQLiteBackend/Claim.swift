@@ -9,45 +9,80 @@ struct RawClaim: Sendable {
     var body: Data
     /// nil: all pushes, never tried.
     var pending: [PendingPush]?
+    var notBefore: WallTime?
+    var isAlone = false
     /// What ends the batch if it cannot be read.
     var unreadable: [Outcome]
     /// Some news of the batch cannot be read, so nobody knows which of its pushes were settled.
     var isProgressDamaged: Bool
+
+    /// nil when the batch cannot be read.
+    func read() -> ClaimedBatch? {
+        guard !isProgressDamaged, let stored = try? BatchCodec.decode(body), stored.id == lease.batch else {
+            return nil
+        }
+        // The row knows better than the body: a replay moves the moment from which the lifetime counts.
+        let batch = stored.notBefore == notBefore ? stored : stored.moved(to: notBefore)
+        return ClaimedBatch(lease: lease, batch: batch, pending: pending, isAlone: isAlone)
+    }
+}
+
+extension Batch {
+    fileprivate func moved(to notBefore: WallTime?) -> Batch {
+        Batch(
+            id: id, app: app, lane: lane, acceptedAt: acceptedAt, notBefore: notBefore, notifications: notifications,
+            traceparent: traceparent, requestID: requestID, ambiguity: ambiguity
+        )
+    }
 }
 
 /// Claims what is due. Its cost depends on the number of apps and of batches asked for, not on the backlog.
 struct Claim {
+    struct Result: Sendable {
+        var claims: [RawClaim] = []
+        /// Given up by this claim.
+        var poison: [PushID] = []
+    }
+
     let db: Database
     let request: ClaimRequest
     let bytesMax: Int
     let wall: WallTime
     let monotonic: Duration
 
-    func run(_ state: inout QueueState) throws -> [RawClaim] {
+    func run(_ state: inout QueueState) throws -> Result {
         try releaseExpired(&state)
-        var claims: [RawClaim] = []
+        var result = Result()
+        let alone = request.isAloneAllowed ? try claimAlone(&result, &state) : nil
+        let batchesMax = request.batchesMax - (alone == nil ? 0 : 1)
         var bytes = 0
-        for lane in Lane.allCases where claims.count < request.batchesMax {
-            let apps = state.counts.current.keys.filter { $0.lane == lane && !request.excludedApps.contains($0.app) }
-            var merge = try OldestFirst(apps.map { DueBatches(place: $0, request: request, until: wall) }, db)
-            while claims.count < request.batchesMax, bytes < bytesMax, let row = try merge.next(db) {
+        for lane in Lane.allCases where result.claims.count < batchesMax {
+            let apps = state.claimableApps(in: lane, request)
+            var batchesByApp: [AppID: DueBatches] = [:]
+            while result.claims.count < batchesMax, bytes < bytesMax {
+                let app = try state.turns[Int(lane.rawValue)].next(among: apps) { app in
+                    let place = QueuePlace(app: app, lane: lane)
+                    return try batchesByApp[app, default: DueBatches(place: place, until: wall)].first(db)?.unsettled
+                }
+                guard let app, let row = batchesByApp[app]?.popFirst() else { break }
                 guard let claim = try claim(row, &state) else { continue }
                 bytes += claim.body.count
-                claims.append(claim)
+                result.claims.append(claim)
             }
         }
-        return claims
+        if let alone { result.claims.append(alone) }
+        return result
     }
 
     /// Makes claimable again what its holder has kept too long.
     private func releaseExpired(_ state: inout QueueState) throws {
         guard state.earliestDeadline <= monotonic else { return }
-        let release = try db.cachedStatement(sql: "UPDATE batches SET leased = 0 WHERE key = ?")
+        let release = try db.cachedStatement(sql: QueueState.endLeases + " WHERE key = ?")
         var earliest = Duration.seconds(Int64.max)
-        for (batch, held) in state.held.current {
+        for (id, held) in state.held.current {
             if held.deadline <= monotonic {
-                try release.execute(arguments: [held.key])
-                state.held[batch] = nil
+                try release.execute(arguments: [held.batch.key])
+                state.held[id] = nil
             } else {
                 earliest = min(earliest, held.deadline)
             }
@@ -56,52 +91,30 @@ struct Claim {
     }
 
     /// - Returns: nil when none of its pushes is due after all; the batch then waits for the first that will be.
-    private func claim(_ row: DueBatches.BatchRow, _ state: inout QueueState) throws -> RawClaim? {
-        var ledger = BatchLedger(count: row.count, firstDue: row.firstDue)
-        var isDamaged = false
-        if row.progressRows > 0 {
-            isDamaged = try !ledger.fold(progressOf: row.key, rows: row.progressRows, db)
-        }
-        let pending = row.progressRows > 0 ? ledger.pending(at: wall) : nil
-        if let pending, pending.isEmpty, !isDamaged {
-            try db.cachedStatement(sql: "UPDATE batches SET due_at = ? WHERE key = ?")
-                .execute(arguments: [ledger.nextDue.milliseconds, row.key])
+    private func claim(_ row: BatchRow, _ state: inout QueueState) throws -> RawClaim? {
+        var batch = row.batch
+        let isReadable = try batch.progressRows == 0 || batch.foldProgress(db)
+        let pending = batch.progressRows > 0 ? batch.ledger.pending(at: wall) : nil
+        if let pending, pending.isEmpty, isReadable {
+            try batch.updateWaiting(db)
             return nil
         }
-        let epoch = row.epoch + 1
+        batch.epoch += 1
         try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
-            .execute(arguments: [Int64(epoch), row.key])
-        let body = try Data.fetchOne(
-            db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [row.key])
-        state.hold(
-            row.id,
-            QueueState.Held(
-                key: row.key, epoch: epoch, deadline: monotonic + request.lease, place: row.place, ledger: ledger,
-                progressRows: row.progressRows
-            )
-        )
-        return RawClaim(
-            lease: Lease(batch: row.id, epoch: epoch), body: body ?? Data(), pending: pending,
-            unreadable: ledger.unreadable(), isProgressDamaged: isDamaged
-        )
+            .execute(arguments: [Int64(batch.epoch), batch.key])
+        return try hold(batch, row, pending, isReadable: isReadable, &state)
     }
-}
 
-extension BatchLedger {
-    /// - Returns: false when a row cannot be read; the others are folded in all the same.
-    mutating func fold(progressOf key: Int64, rows: Int64, _ db: Database) throws -> Bool {
-        let stored = try Data.fetchAll(
-            db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
-            arguments: [ProgressKey.key(ofBatch: key, row: 0), ProgressKey.key(ofBatch: key, row: rows)]
+    func hold(
+        _ batch: QueuedBatch, _ row: BatchRow, _ pending: [PendingPush]?, isReadable: Bool, _ state: inout QueueState
+    ) throws -> RawClaim {
+        let body = try Data.fetchOne(
+            db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [batch.key]
         )
-        var isReadable = stored.count == Int(rows)
-        for bytes in stored {
-            if var news = try? ProgressCodec.decode(bytes, pushes: count) {
-                record(&news)
-            } else {
-                isReadable = false
-            }
-        }
-        return isReadable
+        state.hold(QueueState.Held(batch: batch, deadline: monotonic + request.lease))
+        return RawClaim(
+            lease: Lease(batch: batch.id, epoch: batch.epoch), body: body ?? Data(), pending: pending,
+            notBefore: row.notBefore, unreadable: batch.ledger.unreadable(), isProgressDamaged: !isReadable
+        )
     }
 }

@@ -9,14 +9,16 @@ enum Depth {
         var oldest: (due: Int64, acceptedAt: Int64)?
         let head = try db.cachedStatement(
             sql: """
-                SELECT due_at, accepted_at FROM batches WHERE leased = 0 AND lane = ? AND app = ? AND due_at <= ?
-                ORDER BY due_at LIMIT 1
+                SELECT due_at, accepted_at FROM batches
+                WHERE leased = 0 AND crashes < \(PoisonLimits.crashDeliveriesMax) AND lane = ? AND app = ?
+                    AND due_at <= ? ORDER BY due_at LIMIT 1
                 """
         )
         for (place, count) in state.counts.current {
             depth.rows.append(
                 QueueDepth.Row(app: place.app, lane: place.lane, batches: count.batches, pushes: count.pushes)
             )
+            guard state.paused[place.app] == nil else { continue }
             let arguments: StatementArguments = [Int(place.lane.rawValue), place.app.name, now.milliseconds]
             guard let row = try Row.fetchOne(head, arguments: arguments) else { continue }
             let found: (due: Int64, acceptedAt: Int64) = (row[0], row[1])

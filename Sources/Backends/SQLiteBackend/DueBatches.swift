@@ -5,92 +5,102 @@ import PushQueue
 
 /// The batches of one app and lane that are due and unclaimed, oldest first, read in small pieces.
 struct DueBatches {
-    struct BatchRow {
-        var key: Int64
-        var id: BatchID
-        var place: QueueState.Place
-        var count: Int
-        var due: WallTime
-        /// When its pushes were due before any retry.
-        var firstDue: WallTime
-        var epoch: UInt64
-        var progressRows: Int64
-    }
-
-    private let place: QueueState.Place
+    private let place: QueuePlace
     private let until: WallTime
-    private let pieceMax: Int
+    /// Grows with each piece: where apps take turns a claim takes little from each, else it takes all from one.
+    private var pieceMax = 2
     /// Read and not yet taken, the oldest last.
     private var piece: [BatchRow] = []
     private var isExhausted = false
     private var lastDue = Int64.min
     private var lastKey = Int64.min
 
-    init(place: QueueState.Place, request: ClaimRequest, until: WallTime) {
+    init(place: QueuePlace, until: WallTime) {
         self.place = place
         self.until = until
-        pieceMax = min(request.batchesMax, 16)
     }
 
-    var first: BatchRow? { piece.last }
-
-    mutating func dropFirst(_ db: Database) throws {
-        piece.removeLast()
+    mutating func first(_ db: Database) throws -> BatchRow? {
         if piece.isEmpty { try read(db) }
+        return piece.last
     }
 
-    mutating func read(_ db: Database) throws {
+    mutating func popFirst() -> BatchRow? { piece.popLast() }
+
+    private mutating func read(_ db: Database) throws {
         guard !isExhausted else { return }
-        let statement = try db.cachedStatement(
-            sql: """
-                SELECT key, id, count, due_at, coalesce(not_before, accepted_at), epoch, progress_rows FROM batches
-                WHERE leased = 0 AND lane = ? AND app = ? AND due_at <= ? AND (due_at, key) > (?, ?)
-                ORDER BY due_at, key LIMIT ?
-                """
-        )
         let rows = try Row.fetchAll(
-            statement,
-            arguments: [
-                Int(place.lane.rawValue), place.app.name, until.milliseconds, lastDue, lastKey, pieceMax,
-            ]
+            db.cachedStatement(sql: Self.query),
+            arguments: [Int(place.lane.rawValue), place.app.name, until.milliseconds, lastDue, lastKey, pieceMax]
         )
         isExhausted = rows.count < pieceMax
-        piece = try rows.map(batchRow).reversed()
-        if let newest = piece.first { (lastDue, lastKey) = (newest.due.milliseconds, newest.key) }
+        pieceMax = min(2 * pieceMax, 16)
+        piece = try rows.map { try BatchRow($0, place) }.reversed()
+        if let newest = piece.first { (lastDue, lastKey) = (newest.due.milliseconds, newest.batch.key) }
     }
 
-    private func batchRow(_ row: Row) throws -> BatchRow {
-        let count: Int = row[2]
-        guard let id = BatchID(bytes: row[1]), (1...1000).contains(count) else {
-            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a batch without an id, or of \(count) pushes")
-        }
-        return BatchRow(
-            key: row[0], id: id, place: place, count: count, due: WallTime(milliseconds: row[3]),
-            firstDue: WallTime(milliseconds: row[4]), epoch: UInt64(bitPattern: row[5]), progressRows: row[6]
+    /// Served by the index `batches_claimable`.
+    static let query = """
+        SELECT \(BatchRow.columns) FROM batches
+        WHERE leased = 0 AND crashes < \(PoisonLimits.crashDeliveriesMax) AND lane = ? AND app = ? AND due_at <= ?
+            AND (due_at, key) > (?, ?)
+        ORDER BY due_at, key LIMIT ?
+        """
+}
+
+/// The oldest batch of a place that is due and suspected of killing its holders.
+enum SuspectedBatches {
+    static func first(in place: QueuePlace, until: WallTime, _ db: Database) throws -> BatchRow? {
+        let statement = try db.cachedStatement(
+            sql: """
+                SELECT \(BatchRow.columns) FROM batches
+                WHERE leased = 0 AND crashes >= \(PoisonLimits.crashDeliveriesMax) AND lane = ? AND app = ?
+                    AND due_at <= ? ORDER BY due_at, key LIMIT 1
+                """
         )
+        return try Row.fetchOne(
+            statement, arguments: [Int(place.lane.rawValue), place.app.name, until.milliseconds]
+        ).map { try BatchRow($0, place) }
+    }
+
+    static func exist(_ db: Database) throws -> Bool {
+        let statement = try db.cachedStatement(
+            sql: """
+                SELECT EXISTS (
+                    SELECT 1 FROM batches WHERE leased = 0 AND crashes >= \(PoisonLimits.crashDeliveriesMax)
+                )
+                """
+        )
+        return try Bool.fetchOne(statement) ?? false
     }
 }
 
-/// The due batches of several apps as one sequence, oldest first.
-struct OldestFirst {
-    private var sources: [DueBatches]
+/// The row of a batch that waits.
+struct BatchRow {
+    /// Its news are not taken into the ledger yet.
+    var batch: QueuedBatch
+    var due: WallTime
+    /// Not always that of the batch as it was appended: a replay moves it.
+    var notBefore: WallTime?
+    var unsettled: Int
+    /// The push that was last handed out alone, and how often its holder died over it.
+    var alone: (index: Int, crashes: Int)?
 
-    init(_ sources: [DueBatches], _ db: Database) throws {
-        self.sources = sources
-        for index in sources.indices { try self.sources[index].read(db) }
-    }
+    static let columns = """
+        key, id, count, due_at, not_before, accepted_at, epoch, progress_rows, marks, unsettled, alone_index, alone_crashes
+        """
 
-    mutating func next(_ db: Database) throws -> DueBatches.BatchRow? {
-        var oldest: (index: Int, row: DueBatches.BatchRow)?
-        for (index, source) in sources.enumerated() {
-            guard let row = source.first else { continue }
-            if let found = oldest, (found.row.due.milliseconds, found.row.key) <= (row.due.milliseconds, row.key) {
-                continue
-            }
-            oldest = (index, row)
-        }
-        guard let oldest else { return nil }
-        try sources[oldest.index].dropFirst(db)
-        return oldest.row
+    init(_ row: Row, _ place: QueuePlace) throws {
+        due = WallTime(milliseconds: row[3])
+        notBefore = (row[4] as Int64?).map { WallTime(milliseconds: $0) }
+        let acceptedAt = WallTime(milliseconds: row[5])
+        unsettled = row[9]
+        alone = (row[10] as Int?).map { ($0, row[11]) }
+        batch = QueuedBatch(
+            key: row[0], id: try BatchID(stored: row[1]), place: place, acceptedAt: acceptedAt,
+            epoch: UInt64(bitPattern: row[6]),
+            ledger: try BatchLedger(storedCount: row[2], firstDue: notBefore ?? acceptedAt), progressRows: row[7],
+            marks: BatchMarks(rawValue: row[8])
+        )
     }
 }

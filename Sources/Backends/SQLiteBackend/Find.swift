@@ -25,21 +25,22 @@ struct Find {
     private enum News {
         case outcome(Outcome, at: WallTime)
         case retry(Retry, at: WallTime)
+        case replay(at: WallTime)
     }
 
     private func latestNews(of indexes: [Int], _ record: Record) throws -> [Int: News] {
         var isWanted = [Bool](repeating: false, count: record.count)
         for index in indexes where index < record.count { isWanted[index] = true }
+        let keys = ProgressKey.keys(ofBatch: record.key)
         let rows = try Data.fetchAll(
             db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
-            arguments: [
-                ProgressKey.key(ofBatch: record.key, row: 0), ProgressKey.key(ofBatch: record.key + 1, row: 0) - 1,
-            ]
+            arguments: [keys.lowerBound, keys.upperBound]
         )
         var latest: [Int: News] = [:]
         for row in rows {
             // What cannot be read cannot be told; claiming the batch ends what is left of it.
             guard let news = try? ProgressCodec.decode(row, pushes: record.count) else { continue }
+            for index in news.replays where isWanted[Int(index)] { latest[Int(index)] = .replay(at: news.at) }
             for retry in news.retries where isWanted[Int(retry.index)] {
                 latest[Int(retry.index)] = .retry(retry, at: news.at)
             }
@@ -73,6 +74,9 @@ struct Find {
             status.attempts = retry.attempts
             status.updatedAt = at
             status.nextAttemptAt = isSending ? nil : retry.due
+        case .replay(let at):
+            if record.isLeased { status.state = .sending }
+            status.updatedAt = at
         case nil:
             if record.isLeased {
                 status.state = .sending

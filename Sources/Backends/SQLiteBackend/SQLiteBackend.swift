@@ -13,12 +13,12 @@ import PushStore
 package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     /// As read back from SQLite after it was set.
     package let durability: SQLiteDurability
-    private let connections: Connections
-    private let commits: GroupCommit
+    let connections: Connections
+    let commits: GroupCommit
+    let clock: QueueClock
+    let logger: Logger
     private let lock: FolderLock
-    private let clock: QueueClock
     private let configuration: SQLiteConfiguration
-    private let logger: Logger
 
     /// Opens the database in `folder`, creating both if need be.
     ///
@@ -73,31 +73,34 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     package func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
         guard request.batchesMax > 0 else { return [] }
         let (clock, bytesMax) = (clock, configuration.claimBytesMax)
-        let claims = try await commits.perform { db, state in
+        let result = try await commits.perform { db, state in
             let claim = Claim(
                 db: db, request: request, bytesMax: bytesMax, wall: clock.wall(), monotonic: clock.monotonic()
             )
             return try claim.run(&state)
         }
+        for id in result.poison {
+            logger.error(
+                "a push was under way each time its holder died; it is given up as poison",
+                metadata: ["push.id": "\(id)"]
+            )
+        }
         var readable: [ClaimedBatch] = []
-        readable.reserveCapacity(claims.count)
+        readable.reserveCapacity(result.claims.count)
         var unreadable: [RawClaim] = []
-        for claim in claims {
-            if !claim.isProgressDamaged, let batch = try? BatchCodec.decode(claim.body), batch.id == claim.lease.batch {
-                readable.append(ClaimedBatch(lease: claim.lease, batch: batch, pending: claim.pending))
-            } else {
-                unreadable.append(claim)
-            }
+        for claim in result.claims {
+            if let batch = claim.read() { readable.append(batch) } else { unreadable.append(claim) }
         }
         if !unreadable.isEmpty { try await end(unreadable) }
         return readable
     }
 
-    /// Batches that cannot be read can never be sent: their pushes are settled, so that they do not come back for ever.
+    /// Batches that cannot be read can never be sent: their pushes are given up, so that they do not come back for
+    /// ever, and their bytes are kept.
     private func end(_ unreadable: [RawClaim]) async throws(QueueError) {
         for claim in unreadable {
             logger.error(
-                "a stored batch cannot be read; what is left of it is settled as rejected",
+                "a stored batch cannot be read; what is left of it is given up, and its bytes are kept as dead letters",
                 metadata: ["batch.id": "\(claim.lease.batch)", "pushes": "\(claim.unreadable.count)"]
             )
         }

@@ -12,9 +12,15 @@ enum Schema {
     ///
     /// - `records`: every batch that was accepted, also after it is finished: where look-ups start.
     /// - `batches`: what is in the queue. Small rows; SQLite writes a changed row anew, so the body lies elsewhere.
-    /// - `bodies`: `godwit.v1.Batch`, until the batch is finished.
+    ///   `leased` is 0, 1 for a lease without news, 2 for one under which news was recorded; `crashes` counts the
+    ///   leases that ended as 1 because their holder died; `alone_…` is about the push that was last handed out alone.
+    /// - `bodies`: `godwit.v1.Batch`, until the batch is finished and none of its dead letters is left.
     /// - `progress`: `godwit.v1.Progress`, a row a write. The key is the batch's key × 2^20 + the number of the row, so
     ///   the rows of a batch lie together and new rows at the end.
+    /// - `dead_letters`: pushes that were given up, by push id.
+    /// - `collapses`: pushes with a collapse id in batches that wait, or waited before they were claimed. `high` and
+    ///   `low` are 128 bits of a digest of app, device and collapse id.
+    /// - `idempotency`: what was answered to requests with an idempotency key.
     private static let migrations = [
         """
         CREATE TABLE records (
@@ -48,7 +54,52 @@ enum Schema {
             key INTEGER NOT NULL PRIMARY KEY,
             body BLOB NOT NULL
         ) STRICT;
+        """,
+        // The 3 is `PoisonLimits.crashDeliveriesMax`: an index serves only queries that say the same.
         """
+        ALTER TABLE records ADD COLUMN last_epoch INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE batches ADD COLUMN request TEXT;
+        ALTER TABLE batches ADD COLUMN marks INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE batches ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE batches ADD COLUMN alone_index INTEGER;
+        ALTER TABLE batches ADD COLUMN alone_crashes INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX batches_claimable;
+        CREATE INDEX batches_claimable ON batches (lane, app, due_at) WHERE leased = 0 AND crashes < 3;
+        CREATE INDEX batches_suspected ON batches (lane, app, due_at) WHERE leased = 0 AND crashes >= 3;
+        CREATE INDEX batches_by_request ON batches (request) WHERE request IS NOT NULL;
+        CREATE TABLE dead_letters (
+            id BLOB NOT NULL PRIMARY KEY,
+            key INTEGER NOT NULL,
+            app TEXT NOT NULL,
+            lane INTEGER NOT NULL,
+            code INTEGER NOT NULL,
+            status INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            accepted_at INTEGER NOT NULL,
+            died_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX dead_letters_by_app ON dead_letters (app, id);
+        CREATE TABLE collapses (
+            high INTEGER NOT NULL,
+            low INTEGER NOT NULL,
+            key INTEGER NOT NULL,
+            push INTEGER NOT NULL,
+            PRIMARY KEY (high, low, key, push)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX collapses_by_batch ON collapses (key, push);
+        CREATE TABLE pauses (
+            app TEXT NOT NULL PRIMARY KEY,
+            since INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE idempotency (
+            key BLOB NOT NULL UNIQUE,
+            fingerprint BLOB NOT NULL,
+            body BLOB NOT NULL,
+            at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX idempotency_by_age ON idempotency (at);
+        """,
     ]
 
     /// Refuses what is not ours or too new. Changes nothing.

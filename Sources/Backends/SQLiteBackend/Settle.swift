@@ -8,7 +8,7 @@ enum Settle {
     static func run(_ settlements: [Settlement], _ db: Database, _ state: inout QueueState) throws -> [Lease] {
         var stale: [Lease] = []
         for settlement in settlements {
-            guard let held = state.held[settlement.lease.batch], held.epoch == settlement.lease.epoch else {
+            guard let held = state.held[settlement.lease.batch], held.batch.epoch == settlement.lease.epoch else {
                 stale.append(settlement.lease)
                 continue
             }
@@ -22,30 +22,34 @@ enum Settle {
     ) throws {
         var held = before
         var news = BatchNews(at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries)
-        held.ledger.record(&news)
-        if !news.isEmpty {
-            try db.cachedStatement(sql: "INSERT INTO progress (key, body) VALUES (?, ?)").execute(arguments: [
-                ProgressKey.key(ofBatch: held.key, row: held.progressRows), ProgressCodec.encode(news),
-            ])
-            held.progressRows += 1
-        }
-        let isFinished = held.ledger.isFinished
-        state.change(held.place, batches: isFinished ? -1 : 0, pushes: held.ledger.unsettled - before.ledger.unsettled)
-        if isFinished {
-            try db.cachedStatement(sql: "DELETE FROM batches WHERE key = ?").execute(arguments: [held.key])
-            try db.cachedStatement(sql: "DELETE FROM bodies WHERE key = ?").execute(arguments: [held.key])
+        try held.batch.record(&news, db, &state)
+        if held.batch.ledger.isFinished {
             state.held[settlement.lease.batch] = nil
         } else if settlement.release == .release {
-            try db.cachedStatement(
-                sql: "UPDATE batches SET unsettled = ?, progress_rows = ?, due_at = ?, leased = 0 WHERE key = ?"
-            ).execute(arguments: [
-                held.ledger.unsettled, held.progressRows, held.ledger.nextDue.milliseconds, held.key,
-            ])
             state.held[settlement.lease.batch] = nil
+            try release(&held, db, &state, now: settlement.at)
         } else if !news.isEmpty {
-            try db.cachedStatement(sql: "UPDATE batches SET unsettled = ?, progress_rows = ? WHERE key = ?")
-                .execute(arguments: [held.ledger.unsettled, held.progressRows, held.key])
+            // 2: should the holder die now, its death is not held against the batch.
+            try db.cachedStatement(
+                sql: "UPDATE batches SET unsettled = ?, progress_rows = ?, marks = ?, leased = 2 WHERE key = ?"
+            ).execute(arguments: [
+                held.batch.ledger.unsettled, held.batch.progressRows, held.batch.marks.rawValue, held.batch.key,
+            ])
             state.held[settlement.lease.batch] = held
+        }
+    }
+
+    /// The batch waits from now on.
+    private static func release(
+        _ held: inout QueueState.Held, _ db: Database, _ state: inout QueueState, now: WallTime
+    ) throws {
+        if held.batch.marks.contains(.collapses) {
+            held.collapsible = try Collapses.entered(of: held.batch, db)
+        }
+        if held.collapsible.isEmpty {
+            try held.batch.updateWaiting(db)
+        } else {
+            try Collapses.enter(held.collapsible, of: &held.batch, db, &state, now: now)
         }
     }
 }
@@ -57,9 +61,9 @@ enum Renew {
     ) -> [Lease] {
         let deadline = clock.monotonic() + duration
         return leases.filter { lease in
-            guard var held = state.held[lease.batch], held.epoch == lease.epoch else { return true }
+            guard var held = state.held[lease.batch], held.batch.epoch == lease.epoch else { return true }
             held.deadline = deadline
-            state.hold(lease.batch, held)
+            state.hold(held)
             return false
         }
     }

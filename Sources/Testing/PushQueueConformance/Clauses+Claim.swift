@@ -39,11 +39,9 @@ extension QueueConformance {
             let claimed = try await harness.claim().map(\.batch.lane)
             try expect(claimed, is: [.urgent, .normal, .bulk], "the order of lanes")
         },
-        Clause("within a lane the oldest comes first, across apps") { harness in
+        Clause("within an app and lane the oldest comes first") { harness in
             let now = try await harness.now
-            let batches = (0..<40).map { index in
-                Samples.batch(at: now + .milliseconds(Int64(index)), app: AppID("app\(index % 3)"))
-            }
+            let batches = (0..<40).map { Samples.batch(at: now + .milliseconds(Int64($0))) }
             for batch in batches.shuffled() { try await harness.append(batch) }
             try await harness.advance(by: .milliseconds(100))
             let first = try await harness.claim(25).map(\.batch.id)

@@ -3,7 +3,7 @@ import PushQueue
 import PushStore
 
 /// One gateway instance's view of a store.
-package typealias QueueInstance = DurableQueue & OutcomeStore
+package typealias QueueInstance = DeadLetterStore & IdempotentQueue & OutcomeStore & QueueControl & StoreUpkeep
 
 /// A fresh store of one backend, and the means to try it: what a backend provides to be put through the clauses.
 package protocol QueueHarness: AnyObject {

@@ -6,14 +6,16 @@ import PushQueue
 enum Samples {
     static let app = AppID("sample")
 
-    /// A batch whose tokens and payloads all differ.
+    /// A batch whose tokens and payloads all differ; push i of any batch goes to the same device.
     static func batch(
         _ count: Int = 1, at now: WallTime, app: AppID = app, lane: Lane = .normal, notBefore: WallTime? = nil,
-        payloadBytes: Int = 40
+        payloadBytes: Int = 40, collapseID: String? = nil, requestID: String? = nil
     ) -> Batch {
         let id = BatchID.random(at: now)
         var pushes = NotificationBatch(firstID: id.value)
-        let headers = NotificationHeaders(topic: "org.example.\(app)", pushType: .alert, priority: .immediate)
+        let headers = NotificationHeaders(
+            topic: "org.example.\(app)", pushType: .alert, priority: .immediate, collapseID: collapseID
+        )
         for index in 0..<count {
             var token = [UInt8](repeating: UInt8(index & 255), count: 32)
             token[0] = UInt8(index >> 8)
@@ -25,11 +27,23 @@ enum Samples {
                 }
             }
         }
-        return Batch(id: id, app: app, lane: lane, acceptedAt: now, notBefore: notBefore, notifications: pushes)
+        return Batch(
+            id: id, app: app, lane: lane, acceptedAt: now, notBefore: notBefore, notifications: pushes,
+            requestID: requestID
+        )
     }
 
     static func delivered(_ indexes: some Sequence<Int>) -> [Outcome] {
         indexes.map { Outcome(index: UInt16($0), verdict: .delivered, code: .none, status: 200, attempts: 1) }
+    }
+
+    static func givenUp(_ indexes: some Sequence<Int>) -> [Outcome] {
+        indexes.map {
+            Outcome(
+                index: UInt16($0), verdict: .givenUp, code: .apnsUnavailable, status: 503, attempts: 50,
+                reason: .known(.serviceUnavailable)
+            )
+        }
     }
 
     static func retry(_ index: Int, attempts: UInt16 = 1, due: WallTime) -> Retry {
@@ -65,6 +79,25 @@ extension QueueHarness {
         let claimed = try await claim()
         try expect(claimed.count, is: 1, what)
         return claimed[0]
+    }
+
+    /// Claims and settles as delivered until nothing is due.
+    ///
+    /// - Returns: the pushes in the order of their claims.
+    func deliverAll() async throws -> [PushID] {
+        var delivered: [PushID] = []
+        while case let claims = try await claim(), !claims.isEmpty {
+            for claimed in claims {
+                let indexes = claimed.pending?.map { Int($0.index) } ?? Array(0..<claimed.batch.count)
+                delivered += indexes.map(claimed.batch.id.push)
+                _ = try await settle(claimed.lease, Samples.delivered(indexes), release: .release)
+            }
+        }
+        return delivered
+    }
+
+    func states(_ batch: Batch) async throws -> [PushStatus.State?] {
+        try await queue.find((0..<batch.count).map(batch.id.push)).map { $0?.state }
     }
 
     func settle(
