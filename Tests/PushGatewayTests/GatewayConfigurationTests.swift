@@ -122,7 +122,7 @@ import Testing
         #expect(
             problems == [
                 "line 1: listen.port must be a whole number", "apps[0].bundle_id is missing",
-                "line 5: delivery.retry_base must be a duration such as 500ms, 10s, 5m or 24h",
+                "line 5: delivery.retry_base must be a duration such as 500ms, 10s, 5m, 24h or 7d",
             ]
         )
     }

@@ -1,6 +1,7 @@
 import APNSWire
 
-/// How an `APNSClient` is doing: a copy, a few milliseconds old at most.
+/// How an `APNSClient` is doing: a copy, never older than the last batch that was answered whole, nor than 50 ms
+/// while pushes are in it.
 public struct APNSClientSnapshot: Sendable, Equatable {
     /// Whether pushes can go.
     public enum State: String, Sendable, CaseIterable {

@@ -159,8 +159,9 @@ final class ClientCore {
 
     /// Hands on the answers of batches that are complete and keeps watch over the others. Called at the end of each turn.
     func turnEnded() {
-        // First, so that who has the last answer in hand finds it counted.
-        publish()
+        // First, so that who has the last answer in hand finds it counted. In between, the tick is often enough: what is
+        // published costs a look at each connection.
+        if !finished.isEmpty || batches.isEmpty { publish() }
         if !finished.isEmpty {
             let complete = finished
             finished.removeAll(keepingCapacity: true)

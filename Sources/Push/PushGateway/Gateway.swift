@@ -22,6 +22,8 @@ package final class Gateway: Sendable {
     private let dispatcher: Dispatcher
     private let accept: AcceptService
     private let readiness: Readiness
+    private let upkeep: StoreUpkeeper
+    private let isHurried = Atomic<Bool>(false)
 
     /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
     ///
@@ -47,8 +49,12 @@ package final class Gateway: Sendable {
             queue: store, recorder: recorder, senders: clients, configuration: configuration.delivery,
             clock: .system, logger: logger
         )
+        upkeep = StoreUpkeeper(
+            queue: store, store: store, beat: {}, retention: configuration.retention,
+            wallClock: QueueClock.system.wall, observe: { _ in }, logger: logger
+        )
         let metrics = MetricsRegistry()
-        GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients)
+        GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, upkeep: upkeep)
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory, queue: store, outcomes: store,
             handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems },
@@ -60,26 +66,30 @@ package final class Gateway: Sendable {
 
     /// How long requests in progress may take to end after the gateway was asked to stop: a client that does not read
     /// its answer must not hold up the rest.
-    private static let requestsPatience: Duration = .seconds(8)
+    private static let requestsPatience: Duration = .seconds(5)
 
     private enum Part {
-        case accept, dispatcher, recorder, links
+        case accept, dispatcher, recorder, links, upkeep
     }
 
     private enum Ending {
-        case asked, outOfPatience
+        case asked(isGraceful: Bool)
+        case hurried, graceOver, outOfPatience
         case ended(Part, (any Error)?)
     }
 
-    /// Serves until `termination` returns, then drains: takes nothing new, waits for what is in flight, gives back what
-    /// was not sent, and records every outcome.
+    /// Serves until `termination` returns, then drains: is not ready any more but goes on serving for the grace period,
+    /// takes nothing new, waits for what is in flight, gives back what was not sent, and records every outcome.
     ///
     /// - Parameters:
     ///   - ready: called once with the base URL when pushes are taken.
-    ///   - termination: returns when the gateway is to stop, or when its task is cancelled.
+    ///   - termination: returns when the gateway is to stop, or when its task is cancelled; true when there is to be a
+    ///     grace period.
+    ///   - impatience: returns when the stop is to take no longer than recording the outcomes.
     /// - Throws: when a part of it failed; then nothing was lost, but the process must not go on.
     package func run(
-        ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Void
+        ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Bool,
+        hurry impatience: @escaping @Sendable () async -> Void
     ) async throws {
         let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
         let failure = await withTaskGroup(of: Ending.self) { group in
@@ -87,9 +97,12 @@ package final class Gateway: Sendable {
             start(.dispatcher, in: &group) { try await self.dispatcher.run() }
             start(.accept, in: &group) { try await server.run() }
             start(.links, in: &group) { await LinkWatch(self.clients, logger: self.logger).run() }
+            start(.upkeep, in: &group) { try await self.upkeep.run() }
+            group.addTask { .asked(isGraceful: await termination()) }
             group.addTask {
-                await termination()
-                return .asked
+                await impatience()
+                self.isHurried.store(true, ordering: .relaxed)
+                return .hurried
             }
             if let port = await accept.boundPort() {
                 readiness.set(.ready)
@@ -131,16 +144,20 @@ package final class Gateway: Sendable {
             }
             return ending
         }
-        _ = await next(&group)
+        let first = await next(&group)
         readiness.set(failure == nil ? .draining : .failed)
         logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
+        if case .asked(isGraceful: true) = first, isServing {
+            // Whoever spreads the traffic has not noticed yet that this instance is leaving.
+            Self.wait(configuration.shutdownGrace, then: .graceOver, in: &group)
+            while isServing, failure == nil, !isHurried.load(ordering: .relaxed), let ending = await next(&group) {
+                if case .graceOver = ending { break }
+            }
+        }
         if isServing {
             await server.triggerGracefulShutdown()
-            group.addTask {
-                try? await Task.sleep(for: Self.requestsPatience)
-                return .outOfPatience
-            }
-            while isServing, let ending = await next(&group) {
+            Self.wait(Self.requestsPatience, then: .outOfPatience, in: &group)
+            while isServing, !isHurried.load(ordering: .relaxed), let ending = await next(&group) {
                 if case .outOfPatience = ending { break }
             }
         }
@@ -154,11 +171,20 @@ package final class Gateway: Sendable {
         return failure
     }
 
+    private static func wait(_ duration: Duration, then ending: Ending, in group: inout TaskGroup<Ending>) {
+        group.addTask {
+            try? await Task.sleep(for: duration)
+            return ending
+        }
+    }
+
     /// What is in flight ends, what was not sent goes back to the queue, and every outcome is recorded.
     private func drain() async {
         dispatcher.beginDrain()
         let end = ContinuousClock.now + configuration.drainTimeout
-        while dispatcher.hasUnanswered, .now < end, clients.values.contains(where: \.isAtWork) {
+        while dispatcher.hasUnanswered, .now < end, !isHurried.load(ordering: .relaxed),
+            clients.values.contains(where: \.isAtWork)
+        {
             try? await Task.sleep(for: .milliseconds(20))
         }
         // Whatever is still unanswered is reported now, and goes back to the queue.

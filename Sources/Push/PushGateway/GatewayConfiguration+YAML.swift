@@ -8,14 +8,15 @@ extension GatewayConfiguration {
     /// Keys, all optional unless said otherwise:
     ///
     /// - `listen.host` (127.0.0.1), `listen.port` (8025; 0 takes a free one)
-    /// - `store.path` (godwit-data), relative to the file's folder
+    /// - `store.path` (godwit-data), relative to the file's folder; `store.retention` (7d)
     /// - `apps[]`: `bundle_id` (required), `name` (the bundle ID), `environment` (production)
     /// - `apps[].key`: `file`, `key_id`, `team_id`
     /// - `apps[].certificate` in its place: `p12_file`, or `file` and `key_file`; `password_file`
     /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
     /// - `apns`: `connections_max` (128), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
     /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
-    ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (15s)
+    ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (10s), `lease` (20s)
+    /// - `shutdown.grace` (5s)
     /// - `log.level` (info)
     ///
     /// - Throws: `ConfigurationError` with every problem found, each with its line.
@@ -62,6 +63,7 @@ extension GatewayConfiguration {
         }
         reader.section("store") { section in
             section.read("path") { storePath = $0 }
+            section.readDuration("retention") { retention = $0 }
         }
         storePath = resolved(storePath)
         reader.list("apps") { item in
@@ -106,9 +108,16 @@ extension GatewayConfiguration {
             section.readDuration("retry_cap") { delivery.policy.retryCap = $0 }
             section.read("attempts_max") { (count: Int) in delivery.policy.attemptsMax = UInt16(clamping: count) }
             section.readDuration("request_timeout") { delivery.requestTimeout = $0 }
+            section.readDuration("lease") {
+                delivery.lease = $0
+                delivery.renewEvery = $0 / 4
+            }
             section.readDuration("lifetime") { delivery.policy.lifetime = $0 }
             section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
             section.readDuration("drain_timeout") { drainTimeout = $0 }
+        }
+        reader.section("shutdown") { section in
+            section.readDuration("grace") { shutdownGrace = $0 }
         }
         reader.section("log") { section in
             section.read("level") { logLevel = $0 }

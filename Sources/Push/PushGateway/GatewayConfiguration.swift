@@ -14,8 +14,15 @@ package struct GatewayConfiguration: Sendable {
     /// Connections to APNs for each app; there are as many as are of use.
     package var connectionsMax = 128
     package var logLevel = "info"
-    /// How long SIGTERM waits for pushes in flight.
-    package var drainTimeout: Duration = .seconds(15)
+    /// How long a gateway that was asked to stop goes on serving while it says that it is not ready.
+    package var shutdownGrace: Duration = .seconds(5)
+    /// How long a stop waits for pushes in flight. With the grace period, the requests' patience and the last write it
+    /// stays below the 30 seconds that supervisors give a process by default.
+    package var drainTimeout: Duration = .seconds(10)
+    /// How long outcomes are kept.
+    package var retention: Duration = .seconds(7 * 24 * 3600)
+    /// Take the store from a process that holds it and has shown no life for three leases.
+    package var takesOver = false
 
     package init() {}
 
@@ -145,6 +152,9 @@ package struct GatewayConfiguration: Sendable {
         if !Self.logLevels.contains(logLevel) {
             problems.append("log.level must be one of \(Self.logLevels.joined(separator: ", "))")
         }
+        if shutdownGrace > .seconds(300) { problems.append("shutdown.grace must be at most 5m") }
+        if drainTimeout > .seconds(300) { problems.append("delivery.drain_timeout must be at most 5m") }
+        if retention < .seconds(3600) { problems.append("store.retention must be at least 1h") }
         return problems + delivery.problems().map { "delivery: \($0)" }
     }
 

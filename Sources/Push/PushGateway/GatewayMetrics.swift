@@ -5,7 +5,9 @@ import Telemetry
 
 /// The metrics of dispatch, APNs and outcome. Those of accept are its own.
 enum GatewayMetrics {
-    static func register(in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient]) {
+    static func register(
+        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], upkeep: StoreUpkeeper
+    ) {
         let counters = dispatcher.counters
         registry.counters(
             "godwit_outcomes_total", help: "Pushes settled, by verdict.", label: "verdict",
@@ -53,6 +55,25 @@ enum GatewayMetrics {
             [0.5, 0.99, 0.999].map { quantile in ("\(quantile)", { counters.pathSeconds(quantile) }) }
         )
         registerLinks(in: registry, clients)
+        registerStore(in: registry, upkeep, apps: clients.keys.sorted())
+    }
+
+    private static func registerStore(in registry: MetricsRegistry, _ upkeep: StoreUpkeeper, apps: [AppID]) {
+        registry.gauges(
+            "godwit_queue_pushes", help: "Pushes that are accepted and not settled, a second ago at most.", label: "app",
+            apps.map { app in
+                ("\(app)", { Double(upkeep.sample.depth.rows.reduce(0) { $0 + ($1.app == app ? $1.pushes : 0) }) })
+            }
+        )
+        registry.gauge("godwit_queue_oldest_seconds", help: "Age of the oldest batch that is due and waits.") {
+            upkeep.sample.oldestDueAge.map { $0 / .seconds(1) } ?? 0
+        }
+        registry.gauge("godwit_store_bytes", help: "Bytes that the store takes.") {
+            Double(upkeep.sample.usage?.bytesUsed ?? 0)
+        }
+        registry.gauge("godwit_store_free_bytes", help: "Bytes that the store's disk has left.") {
+            Double(upkeep.sample.usage?.bytesFree ?? 0)
+        }
     }
 
     /// One series for each app: whose way to APNs it is.

@@ -70,18 +70,18 @@ struct YAMLReader {
         store(number)
     }
 
-    /// A number with a unit: `500ms`, `10s`, `5m`, `24h`.
+    /// A number with a unit: `500ms`, `10s`, `5m`, `24h`, `7d`.
     mutating func readDuration(_ key: String, _ store: (Duration) -> Void) {
         guard let node = node(key) else { return }
         guard let text = node.string, let duration = Self.duration(text) else {
-            problems.append("\(Self.place(node))\(name(key)) must be a duration such as 500ms, 10s, 5m or 24h")
+            problems.append("\(Self.place(node))\(name(key)) must be a duration such as 500ms, 10s, 5m, 24h or 7d")
             return
         }
         store(duration)
     }
 
     static func duration(_ text: String) -> Duration? {
-        let units: [(String, Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
+        let units: [(String, Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
         for (unit, milliseconds) in units where text.hasSuffix(unit) {
             guard let number = Int64(text.dropLast(unit.count)), number >= 0 else { continue }
             let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)

@@ -5,8 +5,8 @@ struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure this machine: the APNs client, bulk accept, the whole path, the single-push route.",
         discussion: """
-            Without --only all but the last three run: those take minutes. Every part runs as a process of its own on loopback. Read the ratios and the CPU time per push: they hold \
-            from machine to machine and from day to day; the rates do not.
+            Without --only the first five run. Every part runs as a process of its own on loopback. Read the ratios and the CPU time per \
+            push: they hold from machine to machine and from day to day; the rates do not.
             """
     )
 

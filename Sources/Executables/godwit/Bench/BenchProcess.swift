@@ -80,9 +80,12 @@ final class BenchProcess: Sendable {
         return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    var peakResidentMiB: Double {
+    var peakResidentMiB: Double { mebibytes("VmHWM:") }
+    var residentMiB: Double { mebibytes("VmRSS:") }
+
+    private func mebibytes(_ name: String) -> Double {
         guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8),
-            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+            let line = status.split(separator: "\n").first(where: { $0.hasPrefix(name) }),
             let kib = line.split(whereSeparator: { !$0.isNumber }).first.flatMap({ Double($0) })
         else { return 0 }
         return kib / 1024

@@ -35,6 +35,17 @@ final class BenchSetup: Sendable {
             let key = try ProviderTokenKey(file: keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
             return try ProviderTokenSource(key: key).current().authorization
         }
+
+        /// Calls its control API.
+        func control(_ method: String, _ path: String, body: String?) async throws {
+            var request = HTTPClientRequest(url: "http://127.0.0.1:\(controlPort)\(path)")
+            request.method = .RAW(value: method)
+            if let body { request.body = .bytes(ByteBuffer(string: body)) }
+            let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
+            guard (200...299).contains(response.status.code) else {
+                throw BenchError("the simulator answered \(response.status.code) to \(path)")
+            }
+        }
     }
 
     /// - Parameter roundTripMilliseconds: nil: as fast as it can be. Else as APNs is, with its small windows and one stream
@@ -67,15 +78,25 @@ final class BenchSetup: Sendable {
         }
     }
 
-    func startGateway(simulator: SimulatorServer, name: String) async throws -> GatewayServer {
+    /// A gateway without limits on its callers.
+    func startGateway(
+        simulator: SimulatorServer, name: String, apps: [String] = ["com.example.app"]
+    ) async throws -> GatewayServer {
+        let lines = apps.map { app in
+            """
+              - bundle_id: \(app)
+                key: {file: \(simulator.keyFile), key_id: DEMOKEY000, team_id: DEMOTEAM00}
+                endpoint: {host: localhost, port: \(simulator.port), ca_file: \(simulator.caFile)}
+            """
+        }
         let configuration = """
             listen: {host: 127.0.0.1, port: 0}
             store: {path: \(folder)/store-\(name)}
             apps:
-              - bundle_id: com.example.app
-                key: {file: \(simulator.keyFile), key_id: DEMOKEY000, team_id: DEMOTEAM00}
-                endpoint: {host: localhost, port: \(simulator.port), ca_file: \(simulator.caFile)}
-            log: {level: warning}
+            \(lines.joined(separator: "\n"))
+            limits: {batch: {rate: 0}}
+            shutdown: {grace: 0s}
+            log: {level: error}
             """
         let file = try write(Array(configuration.utf8), to: "gateway-\(name).yaml")
         let process = try BenchProcess(BenchProcess.godwit, ["serve", "--config", file])

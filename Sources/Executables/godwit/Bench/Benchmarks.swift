@@ -11,7 +11,7 @@ struct Benchmarks {
     /// Those that run unless one is asked for by name.
     static let standard = ["client-simulator", "client-nghttpd", "bulk-accept", "whole-path-bulk", "single-route"]
     /// All of them. The others take minutes.
-    static let names = standard + ["far-50ms", "far-150ms", "soak"]
+    static let names = standard + ["fairness", "overload", "backlog", "far-50ms", "far-150ms", "soak"]
 
     func run(_ name: String) async throws -> [BenchResult] {
         switch name {
@@ -20,6 +20,9 @@ struct Benchmarks {
         case "bulk-accept": [try await bulkAccept()]
         case "whole-path-bulk": [try await wholePathBulk()]
         case "single-route": [try await singleRoute()]
+        case "fairness": try await fairness()
+        case "overload": [try await overload()]
+        case "backlog": [try await backlog()]
         case "far-50ms": [try await farAway(name, roundTripMilliseconds: 50)]
         case "far-150ms": [try await farAway(name, roundTripMilliseconds: 150)]
         case "soak": try await soak()
@@ -171,10 +174,10 @@ struct Benchmarks {
         return result
     }
 
-    private static let warmUpPushes = 20_000
+    static let warmUpPushes = 20_000
 
     /// Posts NDJSON bodies of 1,000 pushes over four connections.
-    private func bulk(
+    func bulk(
         _ gateway: BenchSetup.GatewayServer, pushes: Int, extra: String
     ) async throws -> (pushes: Int, load: H2Load.Measurement, cpuSeconds: Double) {
         let payload = BenchPayload.json(bytes: 95)

@@ -45,6 +45,7 @@ struct Demo: AsyncParsableCommand {
         configuration.listen.port = port
         configuration.storePath = "\(directory)/store"
         configuration.logLevel = "warning"
+        configuration.shutdownGrace = .zero
         configuration.apps = [
             GatewayConfiguration.App(
                 name: "com.example.app", bundleID: "com.example.app", environment: .sandbox,

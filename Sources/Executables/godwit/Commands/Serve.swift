@@ -8,7 +8,10 @@ import Telemetry
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the gateway.",
-        discussion: "Takes pushes over HTTP and sends them to APNs until SIGTERM or SIGINT, which drain it."
+        discussion: """
+            Takes pushes over HTTP and sends them to APNs until SIGTERM or SIGINT, which drain it; a second signal makes \
+            that short. SIGINT does without the grace period of shutdown.grace.
+            """
     )
 
     @Option(name: .shortAndLong, help: "The configuration file (YAML).")
@@ -20,10 +23,14 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Use this folder for the database instead of the configured one.")
     var store: String?
 
+    @Flag(help: "Take the database from another process that has shown no life for three leases.")
+    var takeOver = false
+
     mutating func run() async throws {
         var configuration = try GatewayConfiguration.read(path: config)
         if let port { configuration.listen.port = port }
         if let store { configuration.storePath = store }
+        configuration.takesOver = takeOver
         try await GatewayRun(configuration).run { url in Terminal.say("godwit: ready on \(url)") }
     }
 }
@@ -40,16 +47,18 @@ struct GatewayRun {
         gateway = try await started { try Gateway.open(configuration, logger: logger) }
     }
 
-    /// Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing either.
+    /// Serves until SIGTERM or SIGINT, and drains; a second signal hurries.
     func run(ready: @escaping @Sendable (String) -> Void) async throws {
-        let impatience = Task {
-            await Termination.wait(times: 2)
-            if !Task.isCancelled { Foundation.exit(1) }
-        }
-        defer { impatience.cancel() }
         try await started {
             do {
-                try await gateway.run(ready: ready, until: { await Termination.wait() })
+                try await gateway.run(
+                    ready: ready,
+                    until: {
+                        await Termination.wait()
+                        return !Termination.isInterrupt
+                    },
+                    hurry: { await Termination.wait(times: 2) }
+                )
             } catch let error as IOError where [EADDRINUSE, EADDRNOTAVAIL, EACCES].contains(error.errnoCode) {
                 let reason = String(cString: strerror(error.errnoCode)).lowercased()
                 throw CommandError("cannot listen on \(listen.host):\(listen.port): \(reason)")

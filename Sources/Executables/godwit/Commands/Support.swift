@@ -40,6 +40,7 @@ enum Terminal {
 enum Termination {
     private struct State {
         var signals = 0
+        var isInterrupt = false
         var waiters: [(id: Int, count: Int, continuation: CheckedContinuation<Void, Never>)] = []
         var lastID = 0
     }
@@ -49,13 +50,14 @@ enum Termination {
     nonisolated(unsafe) private static let sources: [any DispatchSourceSignal] = [SIGINT, SIGTERM].map { number in
         signal(number, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-        source.setEventHandler { arrived() }
+        source.setEventHandler { arrived(number) }
         source.resume()
         return source
     }
 
-    private static func arrived() {
+    private static func arrived(_ number: Int32) {
         let ready = state.withLock { state in
+            if state.signals == 0 { state.isInterrupt = number == SIGINT }
             state.signals += 1
             let ready = state.waiters.filter { $0.count <= state.signals }
             state.waiters.removeAll { $0.count <= state.signals }
@@ -63,6 +65,9 @@ enum Termination {
         }
         for waiter in ready { waiter.continuation.resume() }
     }
+
+    /// Whether the first signal was SIGINT: somebody sits at a terminal and waits.
+    static var isInterrupt: Bool { state.withLock { $0.isInterrupt } }
 
     /// Returns when the process was asked to end, or its task is cancelled; with `times: 2`, when somebody has lost
     /// patience.
