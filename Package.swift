@@ -78,6 +78,7 @@ let package = Package(
             name: "PushAccept",
             dependencies: [
                 "PushQueue", "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),

@@ -25,9 +25,15 @@ import Testing
             let wrongMethod = try await gateway.send("GET", "/push")
             expectProblem(wrongMethod, 405)
             #expect(wrongMethod.headers["allow"] == "POST")
-            let wrongMethod2 = try await gateway.send("DELETE", "/api/v1/messages/1")
-            expectProblem(wrongMethod2, 405)
-            #expect(wrongMethod2.headers["allow"] == "GET, HEAD")
+            for (method, path, allowed) in [
+                ("PUT", "/api/v1/messages/1", "GET, HEAD, DELETE"), ("GET", "/api/v1/messages/query", "POST"),
+                ("DELETE", "/api/v1/messages/cancel", "POST"), ("POST", "/api/v1/dead-letters", "GET, HEAD"),
+                ("GET", "/api/v1/apps/demo/pause", "POST"),
+            ] {
+                let answer = try await gateway.send(method, path)
+                expectProblem(answer, 405)
+                #expect(answer.headers["allow"] == allowed, "\(path)")
+            }
             expectProblem(try await gateway.send("POST", "/push", type: "text/html", body: "{}"), 415)
             expectProblem(try await gateway.send("POST", "/push", type: "application/x-ndjson", body: "{}"), 415)
             expectProblem(try await gateway.send("POST", "/push/batch", type: "text/csv", body: "{}"), 415)
@@ -116,6 +122,38 @@ import Testing
             }
             expectProblem(answer, 408, code: 2025)
             #expect(answer.headers["connection"] == "close")
+        }
+    }
+
+    @Test(arguments: [
+        ("/api/v1/messages/query", "Content-Type: application/json"),
+        ("/push/batch", "Content-Type: application/json\r\nIdempotency-Key: k"),
+    ])
+    func `a body that must be whole has its time limit on streaming routes too`(path: String, fields: String)
+        async throws
+    {
+        try await TestGateway.run(configuration: .with(\.bodyTimeout, .milliseconds(300))) { gateway in
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send("POST \(path) HTTP/1.1\r\nHost: x\r\n\(fields)\r\nContent-Length: 100\r\n\r\n{")
+                return try client.readResponse()
+            }
+            expectProblem(answer, 408, code: 2025)
+        }
+    }
+
+    @Test func `a compressed body is refused with a sentence`() async throws {
+        try await TestGateway.run { gateway in
+            for path in ["/push", "/push/batch", "/api/v1/messages/query", "/api/v1/messages/cancel"] {
+                let answer = try await gateway.post(path, "x", headers: ["Content-Encoding: gzip"])
+                expectProblem(answer, 415)
+                #expect((answer.json["detail"] as? String)?.contains("without Content-Encoding") == true)
+                #expect(answer.headers["accept-encoding"] == "identity")
+            }
+            #expect(
+                try await gateway.post("/push", pushLine(1), headers: ["Content-Encoding: identity"]).status == 200
+            )
         }
     }
 

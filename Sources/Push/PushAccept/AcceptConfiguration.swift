@@ -35,9 +35,19 @@ package struct AcceptConfiguration: Sendable {
     /// Ids that one JSON query may hold.
     package var queryIDsMax = 1000
 
+    /// Largest body of a bulk request with an `Idempotency-Key`, which is held whole, in bytes.
+    package var keyedBodyBytesMax = 8 * 1024 * 1024
+    /// What such bodies may take together, in bytes.
+    package var keyedBodiesBytesMax = 64 * 1024 * 1024
+
+    /// Requests that each caller may make.
+    package var rateLimits = RateLimits()
+    /// When new pushes are refused because something is short.
+    package var admission = AdmissionLimits()
+
     /// Bytes of pushes that may be on their way into the store, over all requests.
     package var appendBytesMax = 64 * 1024 * 1024
-    /// Pushes of single-push requests that may wait for a write.
+    /// Pushes of single-push requests that may wait for a write; past it further ones are refused unread.
     package var singlePushesMax = 20_000
     /// How long a batch that is handed to dispatch at once stays claimed.
     package var leaseDuration: Duration = .seconds(30)
@@ -65,6 +75,10 @@ package struct AcceptConfiguration: Sendable {
         check((1...64).contains(appendsPerRequestMax), "appendsPerRequestMax is not within 1...64")
         check(resultsWaitingMax >= 1000, "resultsWaitingMax must be at least 1000")
         check((1...10_000).contains(queryIDsMax), "queryIDsMax is not within 1...10000")
+        check((65_536...268_435_456).contains(keyedBodyBytesMax), "keyedBodyBytesMax is not within 65536...268435456")
+        check(keyedBodiesBytesMax >= keyedBodyBytesMax, "keyedBodiesBytesMax must be at least keyedBodyBytesMax")
+        problems += rateLimits.problems()
+        problems += admission.problems()
         check(appendBytesMax >= batchBytesMax, "appendBytesMax must be at least batchBytesMax")
         check(singlePushesMax >= 1, "singlePushesMax must be at least 1")
         check((1...3600).contains(retryAfterSeconds), "retryAfterSeconds is not within 1...3600")

@@ -5,17 +5,21 @@ import Telemetry
 package struct AcceptMetrics: Sendable {
     /// The routes as metrics know them.
     package enum Route: String, Sendable, CaseIterable {
-        case push, batch, status, query, codes, probe, metrics, index, other
+        case push, batch, status, query, cancel, apps, pause, codes, probe, metrics, index, other
+        case deadLetters = "dead_letters"
     }
 
     private static let codes = ErrorCode.allCases.filter { $0 != .none }
     private static let codeIndexes = Dictionary(uniqueKeysWithValues: codes.enumerated().map { ($1, $0) })
     private static let statusClasses = ["2xx", "4xx", "5xx"]
+    private static let sheds = AdmissionRefusal.allCases.map(\.label) + ["rate"]
 
     private let accepted: LabelledMetrics<Counter>
     private let refused: LabelledMetrics<Counter>
     private let unknown: Counter
     private let requests: LabelledMetrics<Counter>
+    private let shed: LabelledMetrics<Counter>
+    private let replayed: Counter
     private let appendSeconds: Histogram
     private let appendFailures: Counter
     private let batchPushes: Histogram
@@ -37,6 +41,14 @@ package struct AcceptMetrics: Sendable {
             labels: [
                 MetricLabel("route", Route.allCases.map(\.rawValue)), MetricLabel("status", Self.statusClasses),
             ]
+        )
+        shed = registry.counters(
+            "godwit_accept_shed_total",
+            help: "Requests refused before they were read: by what is short, or because their caller sent too many.",
+            labels: [MetricLabel("reason", Self.sheds)]
+        )
+        replayed = registry.counter(
+            "godwit_accept_replayed_total", help: "Requests whose Idempotency-Key was known, answered as before."
         )
         appendSeconds = registry.histogram(
             "godwit_accept_append_seconds", help: "Time to make one group of batches durable.",
@@ -64,6 +76,12 @@ package struct AcceptMetrics: Sendable {
     func refused(_ code: ErrorCode, pushes: Int = 1) {
         if let index = Self.codeIndexes[code] { refused[index].increment(by: pushes) }
     }
+
+    func shed(_ refusal: AdmissionRefusal) { shed[Self.sheds.firstIndex(of: refusal.label)!].increment() }
+
+    func rateLimited() { shed[Self.sheds.count - 1].increment() }
+
+    func answeredAgain() { replayed.increment() }
 
     func outcomeUnknown(pushes: Int) { unknown.increment(by: pushes) }
 

@@ -5,21 +5,23 @@ import PushModel
 
 /// Around the router: gives every answer an `X-Request-Id` and makes a problem document of whatever went wrong.
 package struct AcceptResponder: HTTPResponder {
-    package typealias Context = BasicRequestContext
+    package typealias Context = AcceptContext
 
-    private let router: RouterResponder<BasicRequestContext>
+    private let router: RouterResponder<AcceptContext>
     private let metrics: AcceptMetrics
     private let logger: Logger
 
-    init(router: Router<BasicRequestContext>, metrics: AcceptMetrics, logger: Logger) {
+    init(router: Router<AcceptContext>, metrics: AcceptMetrics, logger: Logger) {
         self.router = router.buildResponder()
         self.metrics = metrics
         self.logger = logger
     }
 
-    package func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    package func respond(to request: Request, context: AcceptContext) async throws -> Response {
+        var context = context
         // Not `context.id`: that one traps when the log handler keeps no metadata.
         let requestID = Self.requestID(of: request) ?? RequestID().description
+        context.requestID = requestID
         var response: Response
         do {
             response = try await router.respond(to: request, context: context)
@@ -35,7 +37,8 @@ package struct AcceptResponder: HTTPResponder {
                 .response(requestID: requestID)
         }
         response.headers[.requestID] = requestID
-        metrics.answered(RouteTable.metric(ofPath: context.endpointPath), status: response.status.code)
+        metrics.answered(
+            RouteTable.metric(of: request.method, path: context.endpointPath), status: response.status.code)
         return response
     }
 

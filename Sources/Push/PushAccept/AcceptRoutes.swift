@@ -9,31 +9,61 @@ struct AcceptRoutes: Sendable {
     let push: PushRoute
     let bulk: BulkRoute
     let status: StatusRoutes
+    let control: ControlRoutes
+    let deadLetters: DeadLetterRoutes
+    let doors: RouteDoors
     let readiness: @Sendable () -> [String]
     let stopFlag: StopFlag
     let registry: MetricsRegistry
 
-    func router() -> Router<BasicRequestContext> {
-        let router = Router(context: BasicRequestContext.self, options: .autoGenerateHeadEndpoints)
+    func router() -> Router<AcceptContext> {
+        let router = Router(context: AcceptContext.self, options: .autoGenerateHeadEndpoints)
         for route in RouteTable.all {
             router.on(RouterPath(route.path), method: route.method, responder: responder(for: route))
         }
         return router
     }
 
-    private func responder(for route: RouteTable.Route) -> CallbackResponder<BasicRequestContext> {
-        CallbackResponder { request, context in
-            switch route.metric {
-            case .push: return try await push.respond(to: request)
-            case .batch: return try await bulk.respond(to: request)
-            case .status: return try await status.one(context.parameters.get("msg_id"))
-            case .query: return try await status.many(request)
-            case .codes: return Self.response("application/json", Self.codes)
-            case .probe: return route.path == "/healthz" ? Self.response("text/plain", "ok\n") : try ready()
-            case .metrics: return Self.response(MetricsRegistry.contentType, registry.exposition())
-            case .index, .other: return Self.response("text/plain; charset=utf-8", RouteTable.index)
-            }
+    private typealias Serve = @Sendable (Request, AcceptContext) async throws -> Response
+
+    private func responder(for route: RouteTable.Route) -> CallbackResponder<AcceptContext> {
+        let serve = handler(for: route)
+        guard let door = doors.door(of: route.metric) else { return CallbackResponder { try await serve($0, $1) } }
+        return CallbackResponder { request, context in
+            try await door.pass(request, context) { try await serve(request, context) }
         }
+    }
+
+    private func handler(for route: RouteTable.Route) -> Serve {
+        switch route.metric {
+        case .push: { request, _ in try await push.respond(to: request) }
+        case .batch: { try await bulk.respond(to: $0, $1) }
+        case .status: { _, context in try await status.one(context.parameters.get("msg_id")) }
+        case .query: { request, _ in try await status.many(request) }
+        case .cancel where route.method == .delete:
+            { _, context in try await control.cancelOne(context.parameters.get("msg_id")) }
+        case .cancel: { request, _ in try await control.cancelMany(request) }
+        case .apps: { _, _ in try await control.list() }
+        case .pause:
+            { _, context in
+                try await control.setPaused(route.path.hasSuffix("/pause"), context.parameters.get("app"))
+            }
+        case .deadLetters: deadLetterHandler(for: route)
+        case .codes: { _, _ in Self.response("application/json", Self.codes) }
+        case .probe where route.path == "/healthz": { _, _ in Self.response("text/plain", "ok\n") }
+        case .probe: { _, _ in try ready() }
+        case .metrics: { _, _ in Self.response(MetricsRegistry.contentType, registry.exposition()) }
+        case .index, .other: { _, _ in Self.response("text/plain; charset=utf-8", RouteTable.index) }
+        }
+    }
+
+    private func deadLetterHandler(for route: RouteTable.Route) -> Serve {
+        if route.path.hasSuffix("/replay") { return { request, _ in try await deadLetters.replay(request) } }
+        if route.path.hasSuffix("/purge") { return { request, _ in try await deadLetters.purge(request) } }
+        if route.path.hasSuffix("}") {
+            return { _, context in try await deadLetters.show(context.parameters.get("msg_id")) }
+        }
+        return { request, _ in try await deadLetters.list(request) }
     }
 
     private static let codes = String(decoding: Answers.codes(), as: UTF8.self)

@@ -23,20 +23,28 @@ package final class AcceptService: Service {
 
     /// - Parameters:
     ///   - configuration: one without `problems()`.
+    ///   - admission: is told once a second how things stand.
     ///   - readiness: why the gateway is not ready; nothing when it is. Must not block.
-    ///   - wallClock: the present.
     package init(
-        configuration: AcceptConfiguration, apps: AppDirectory, queue: any DurableQueue, outcomes: any OutcomeStore,
-        handoff: any HotHandoff, metrics registry: MetricsRegistry,
-        readiness: @escaping @Sendable () -> [String], wallClock: @escaping @Sendable () -> WallTime, logger: Logger
+        configuration: AcceptConfiguration, apps: AppDirectory, stores: AcceptStores, dispatch: AcceptDispatch,
+        admission: AdmissionGate, metrics registry: MetricsRegistry, readiness: @escaping @Sendable () -> [String],
+        clock: QueueClock, logger: Logger
     ) {
         self.configuration = configuration
         self.logger = logger
         let metrics = AcceptMetrics(registry: registry)
+        let devices = configuration.rateLimits.device.map { DeviceLimiter(limit: $0, clock: clock.monotonic) }
         let committer = BatchCommitter(
-            queue: queue, handoff: handoff, leaseDuration: configuration.leaseDuration,
-            bytesMax: configuration.appendBytesMax, metrics: metrics, wallClock: wallClock, logger: logger
+            queue: stores.queue, remembering: stores.idempotent, handoff: dispatch.handoff,
+            leaseDuration: configuration.leaseDuration,
+            bytesMax: configuration.appendBytesMax, outlook: dispatch.outlook, devices: devices, metrics: metrics,
+            wallClock: clock.wall, logger: logger
         )
+        let idempotency = stores.idempotent.map {
+            Idempotency(
+                queue: $0, retryAfter: configuration.retryAfterSeconds, metrics: metrics, wallClock: clock.wall
+            )
+        }
         collector = SinglePushCollector(
             committer: committer, apps: apps, pushesMax: configuration.singlePushesMax,
             batchPushesMax: configuration.batchPushesMax
@@ -45,11 +53,27 @@ package final class AcceptService: Service {
             "godwit_accept_waiting_pushes", help: "Pushes of single-push requests that wait for the next write."
         ) { [collector] in Double(collector.waitingCount) }
         let routes = AcceptRoutes(
-            push: PushRoute(apps: apps, collector: collector, configuration: configuration, metrics: metrics),
-            bulk: BulkRoute(
-                apps: apps, committer: committer, configuration: configuration, metrics: metrics, stopFlag: stopFlag
+            push: PushRoute(
+                apps: apps, collector: collector, idempotency: idempotency, devices: devices,
+                configuration: configuration, metrics: metrics
             ),
-            status: StatusRoutes(outcomes: outcomes, configuration: configuration, stopFlag: stopFlag),
+            bulk: BulkRoute(
+                apps: apps, committer: committer, idempotency: idempotency,
+                keyedBodies: KeyedBodies(configuration: configuration), admission: admission, devices: devices,
+                configuration: configuration, metrics: metrics, stopFlag: stopFlag
+            ),
+            status: StatusRoutes(outcomes: stores.outcomes, configuration: configuration, stopFlag: stopFlag),
+            control: ControlRoutes(
+                queue: stores.queue, control: stores.control, dispatch: dispatch, apps: apps,
+                configuration: configuration, wallClock: clock.wall
+            ),
+            deadLetters: DeadLetterRoutes(
+                store: stores.deadLetters, handoff: dispatch.handoff, apps: apps, configuration: configuration,
+                wallClock: clock.wall
+            ),
+            doors: RouteDoors(
+                limits: configuration.rateLimits, admission: admission, metrics: metrics, clock: clock.monotonic
+            ),
             readiness: readiness, stopFlag: stopFlag, registry: registry
         )
         responder = AcceptResponder(router: routes.router(), metrics: metrics, logger: logger)

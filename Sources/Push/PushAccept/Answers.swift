@@ -8,20 +8,31 @@ import Telemetry
 /// Writes the JSON of every answer that is not a problem document.
 enum Answers {
     /// `{"msg_id":…,"status":"accepted","code":0,"timestamp":…}`
-    static func accepted(_ id: PushID, at: WallTime) -> [UInt8] {
+    static func accepted(_ id: PushID, at: WallTime, _ outlook: DeliveryOutlook?) -> [UInt8] {
         var json: [UInt8] = []
         json.reserveCapacity(128)
         JSONWriter.append(#"{"msg_id":""#, to: &json)
         id.value.append(to: &json)
-        appendAcceptedTail(at: at, to: &json)
+        appendAcceptedTail(at: at, outlook, to: &json)
         json.append(UInt8(ascii: "\n"))
         return json
     }
 
-    private static func appendAcceptedTail(at: WallTime, to json: inout [UInt8]) {
+    private static func appendAcceptedTail(at: WallTime, _ outlook: DeliveryOutlook?, to json: inout [UInt8]) {
         JSONWriter.append(#"","status":"accepted","code":0,"timestamp":"#, to: &json)
         JSONWriter.appendInteger(at.seconds, to: &json)
+        append(outlook, to: &json)
         json.append(UInt8(ascii: "}"))
+    }
+
+    /// Why pushes wait, and for about how many seconds; nothing when they do not.
+    static func append(_ outlook: DeliveryOutlook?, to json: inout [UInt8]) {
+        guard let outlook else { return }
+        JSONWriter.append(#","delayed":"#, to: &json)
+        JSONWriter.appendString(outlook.reason.label, to: &json)
+        guard let estimate = outlook.estimate else { return }
+        JSONWriter.append(#","estimate":"#, to: &json)
+        JSONWriter.appendInteger(max(0, estimate.secondsRoundedUp), to: &json)
     }
 
     // MARK: Items of a bulk request
@@ -29,10 +40,10 @@ enum Answers {
     /// Appends the results of `piece`, each followed by `separator`.
     static func append(_ piece: BulkResults.Piece, separator: UInt8, to json: inout [UInt8]) {
         switch piece {
-        case .accepted(let first, let count, let batch, let place, let at):
+        case .accepted(let first, let count, let batch, let place, let at, let outlook):
             // Made once for the run: it differs in the index and in the last digits of the id only.
             var tail: [UInt8] = []
-            appendAcceptedTail(at: at, to: &tail)
+            appendAcceptedTail(at: at, outlook, to: &tail)
             tail.append(separator)
             json.reserveCapacity(json.count + count * (tail.count + 64))
             for offset in 0..<count {
@@ -51,6 +62,9 @@ enum Answers {
                 )
                 json.append(separator)
             }
+        case .verbatim(let item):
+            json += item
+            json.append(separator)
         case .refused(let index, let refusal):
             appendRefused(
                 index: index, code: refusal.code, field: refusal.fieldName, detail: refusal.text, unknownID: nil,
@@ -138,7 +152,7 @@ enum Answers {
         JSONWriter.append("}\n", to: &json)
     }
 
-    private static func appendTime(_ name: String, _ time: WallTime?, to json: inout [UInt8]) {
+    static func appendTime(_ name: String, _ time: WallTime?, to json: inout [UInt8]) {
         guard let time else { return }
         json.append(UInt8(ascii: ","))
         JSONWriter.appendString(name, to: &json)

@@ -47,6 +47,8 @@ package struct AppDirectory: Sendable {
         return indexes[String(decoding: name, as: UTF8.self)]
     }
 
+    func app(named name: String) -> AcceptApp? { indexes[name].map { apps[$0] } }
+
     /// The headers of a push that names neither topic nor collapse id: without allocation.
     func sharedHeaders(app: Int, pushType: PushType, priority: Priority?) -> NotificationHeaders {
         let priorityIndex =

@@ -14,7 +14,10 @@ package final class BatchCommitter: Sendable {
     }
 
     private let queue: any DurableQueue
+    private let remembering: (any IdempotentQueue)?
     private let handoff: any HotHandoff
+    private let outlook: @Sendable (AppID) -> DeliveryOutlook?
+    private let devices: DeviceLimiter?
     private let leaseDuration: Duration
     private let bytesMax: Int
     private let budget: Mutex<Budget>
@@ -25,14 +28,22 @@ package final class BatchCommitter: Sendable {
     private let isFailing = Atomic<Bool>(false)
 
     /// - Parameters:
+    ///   - remembering: `queue` again, if it remembers answers.
     ///   - leaseDuration: how long a batch that is handed to dispatch at once stays claimed.
     ///   - bytesMax: what may be on its way into the store at any moment.
+    ///   - outlook: why pushes of an app that are stored now will wait; nil when they will not. Must not block.
+    ///   - devices: has counted the pushes that are to be committed.
     package init(
-        queue: any DurableQueue, handoff: any HotHandoff, leaseDuration: Duration, bytesMax: Int,
+        queue: any DurableQueue, remembering: (any IdempotentQueue)?, handoff: any HotHandoff,
+        leaseDuration: Duration, bytesMax: Int, outlook: @escaping @Sendable (AppID) -> DeliveryOutlook?,
+        devices: DeviceLimiter?,
         metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime, logger: Logger
     ) {
         self.queue = queue
+        self.remembering = remembering
         self.handoff = handoff
+        self.outlook = outlook
+        self.devices = devices
         self.leaseDuration = leaseDuration
         self.bytesMax = bytesMax
         self.metrics = metrics
@@ -45,10 +56,19 @@ package final class BatchCommitter: Sendable {
 
     package func newBatchID() -> BatchID { .random(at: wallClock()) }
 
+    /// Why pushes of `app` that are stored now will wait; nil when they will not.
+    package func outlook(of app: AppID) -> DeliveryOutlook? { outlook(app) }
+
+    /// A batch that was taken is not going to be stored.
+    package func forget(_ batch: Batch) { devices?.giveBack(batch) }
+
     /// Makes `batches` durable, all or none, and passes them on.
     ///
+    /// - Parameter answers: remembered by the same write.
     /// - Returns: nil once they are durable. An error says what is known, see `QueueError`.
-    package func commit(_ batches: [Batch]) async -> QueueError? {
+    package func commit(
+        _ batches: [Batch], remembering answers: [IdempotencyKey: IdempotentAnswer] = [:]
+    ) async -> QueueError? {
         let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, bytesMax)
         await takeRoom(bytes)
         defer { giveRoomBack(bytes) }
@@ -61,9 +81,14 @@ package final class BatchCommitter: Sendable {
         }
         let started = ContinuousClock.now
         do {
-            let leases = try await queue.append(
-                zip(batches, rooms).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
-            )
+            let new = zip(batches, rooms).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
+            let leases: [Lease?]
+            if answers.isEmpty {
+                leases = try await queue.append(new)
+            } else {
+                guard let remembering else { preconditionFailure("answers for a store that does not remember them") }
+                leases = try await remembering.append(new, remembering: answers)
+            }
             metrics.appended(batches, in: .now - started)
             if isFailing.exchange(false, ordering: .relaxed) { logger.info("the store takes pushes again") }
             for (index, batch) in batches.enumerated() {
@@ -83,8 +108,10 @@ package final class BatchCommitter: Sendable {
             for (index, batch) in batches.enumerated() {
                 if let room = rooms[index] { handoff.cancel(room) }
                 // It may be in the store for all we know, and then nobody else tells dispatch.
-                if case .unavailable(_, isOutcomeKnown: false) = error {
+                if error.isOutcomeUnknown {
                     handoff.batchesWait(of: batch.app, lane: batch.lane)
+                } else {
+                    forget(batch)
                 }
             }
             return error

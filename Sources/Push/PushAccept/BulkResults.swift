@@ -9,9 +9,11 @@ import PushQueue
 struct BulkResults {
     /// Some results that follow one another.
     enum Piece: Equatable {
-        case accepted(first: Int, count: Int, batch: BatchID, place: Int, at: WallTime)
+        case accepted(first: Int, count: Int, batch: BatchID, place: Int, at: WallTime, DeliveryOutlook?)
         case failed(first: Int, count: Int, batch: BatchID, place: Int, QueueError)
         case refused(index: Int, Refusal)
+        /// A refused item as it was written before.
+        case verbatim(json: [UInt8])
     }
 
     private struct Run {
@@ -24,7 +26,7 @@ struct BulkResults {
 
     private enum Slot {
         case pending(BatchID, pushes: Int)
-        case durable(BatchID, pushes: Int, at: WallTime)
+        case durable(BatchID, pushes: Int, at: WallTime, DeliveryOutlook?)
         case failed(BatchID, pushes: Int, QueueError)
     }
 
@@ -74,26 +76,31 @@ struct BulkResults {
     }
 
     /// The batch in `slot` holds `pushes` pushes and is durable, or has failed.
-    mutating func resolve(slot: Int, pushes: Int, error: QueueError?, at now: WallTime) {
+    ///
+    /// - Parameter outlook: why its pushes wait, if they do.
+    mutating func resolve(
+        slot: Int, pushes: Int, error: QueueError?, at now: WallTime, outlook: DeliveryOutlook? = nil
+    ) {
         guard case .pending(let batch, _) = slots[slot] else { preconditionFailure("a batch is committed once") }
-        slots[slot] = error.map { .failed(batch, pushes: pushes, $0) } ?? .durable(batch, pushes: pushes, at: now)
+        slots[slot] =
+            error.map { .failed(batch, pushes: pushes, $0) } ?? .durable(batch, pushes: pushes, at: now, outlook)
     }
 
     /// Takes results whose turn it is and that are known, of about `itemsMax` items.
     mutating func take(itemsMax: Int) -> [Piece] {
         var pieces: [Piece] = []
-        let end = takenCount + itemsMax
-        while takenCount < end, let run = runs.first {
+        let start = takenCount
+        while takenCount - start < itemsMax, let run = runs.first {
             if run.slot == Self.refusalSlot {
                 pieces.append(.refused(index: takenCount, refusals.removeFirst()))
             } else {
                 switch slots[run.slot]! {
                 case .pending: return pieces
-                case .durable(let batch, let pushes, let at):
+                case .durable(let batch, let pushes, let at, let outlook):
                     pieces.append(
-                        .accepted(first: takenCount, count: run.count, batch: batch, place: run.place, at: at)
+                        .accepted(first: takenCount, count: run.count, batch: batch, place: run.place, at: at, outlook)
                     )
-                    release(run, left: pushes - run.count) { .durable(batch, pushes: $0, at: at) }
+                    release(run, left: pushes - run.count) { .durable(batch, pushes: $0, at: at, outlook) }
                 case .failed(let batch, let pushes, let error):
                     pieces.append(.failed(first: takenCount, count: run.count, batch: batch, place: run.place, error))
                     release(run, left: pushes - run.count) { .failed(batch, pushes: $0, error) }

@@ -11,32 +11,53 @@ import PushQueue
 struct BulkRoute: Sendable {
     let apps: AppDirectory
     let committer: BatchCommitter
+    let idempotency: Idempotency?
+    let keyedBodies: KeyedBodies
+    let admission: AdmissionGate
+    let devices: DeviceLimiter?
     let configuration: AcceptConfiguration
     let metrics: AcceptMetrics
     let stopFlag: StopFlag
 
-    func respond(to request: Request) async throws -> Response {
+    func respond(to request: Request, _ context: AcceptContext) async throws -> Response {
         let format = try BodyFormat(of: request, linesAllowed: true)
         let machine = BulkStateMachine(
             apps: apps, format: format == .lines ? .lines : .array, configuration: configuration,
-            traceparent: Self.traceparent(of: request), newID: { [committer] in committer.newBatchID() }
+            traceparent: Self.traceparent(of: request), requestID: context.requestID, devices: devices,
+            newID: { [committer] in committer.newBatchID() }
         )
+        if let key = try IdempotencyKeyField.value(of: request) {
+            return try await respond(to: request, key: key, machine, format)
+        }
         let session = BulkSession(
             machine: machine, committer: committer, commitsMax: configuration.appendsPerRequestMax, metrics: metrics
         )
         let input = RequestInput(request)
         let isOver = await readUntilWork(input, session)
         if stopFlag.isSet {
-            throw Problem(
-                busy: .shuttingDown, "this instance is stopping; nothing was accepted",
-                retryAfter: configuration.retryAfterSeconds
-            )
+            throw Problem(stopping: configuration.retryAfterSeconds)
         }
-        if isOver { try refuseEmptyBody(session, format) }
+        if isOver, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
         if let first = session.startCommit(), let error = await session.commit(first), !error.isOutcomeUnknown {
             throw Problem(error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
         }
         return isOver ? await wholeResponse(session, format) : streamedResponse(session, input, format)
+    }
+
+    // MARK: With an Idempotency-Key
+
+    private func respond(
+        to request: Request, key: String, _ machine: BulkStateMachine, _ format: BodyFormat
+    ) async throws -> Response {
+        guard let idempotency else { throw Problem.cannotRemember }
+        let keyed = KeyedBulk(
+            machine: machine, format: format, committer: committer, configuration: configuration, metrics: metrics
+        )
+        return try await keyedBodies.withBody(of: RequestInput(request)) { body in
+            if stopFlag.isSet { throw Problem(stopping: configuration.retryAfterSeconds) }
+            let keyedRequest = KeyedRequest(key, route: .batch, request: request, body: body)
+            return try await idempotency.answer(keyedRequest) { try await keyed.serve(body, as: keyedRequest) }
+        }
     }
 
     // MARK: Until the first commit
@@ -74,9 +95,9 @@ struct BulkRoute: Sendable {
         }
     }
 
-    private func refuseEmptyBody(_ session: BulkSession, _ format: BodyFormat) throws {
-        guard session.itemCount == 0 else { return }
-        if session.ending == .notAnArray {
+    /// A body without items is fine when it is an empty array.
+    static func refuseEmptyBody(_ ending: ItemFramer.Ending, _ format: BodyFormat) throws(Problem) {
+        if ending == .notAnArray {
             throw Problem(
                 .badRequest, .invalidJSON,
                 "the body is not a JSON array; for one push a line say Content-Type: application/x-ndjson"
@@ -148,6 +169,10 @@ struct BulkRoute: Sendable {
                 }
                 guard isOpen else { break }
                 await session.waitForRoom()
+                // A stream may have begun long ago.
+                if let refusal = admission.refusal {
+                    session.stop(Refusal(.overloaded, .overloaded(refusal)))
+                }
             }
             session.end(isCutOff: false)
             while let submission = session.startCommit() {
@@ -214,10 +239,10 @@ struct BulkResponseWriter {
 
     private mutating func count(_ piece: BulkResults.Piece) {
         switch piece {
-        case .accepted(_, let count, _, _, _): accepted += count
+        case .accepted(_, let count, _, _, _, _): accepted += count
         case .failed(_, let count, _, _, let error):
             if error.isOutcomeUnknown { unknown += count } else { refused += count }
-        case .refused: refused += 1
+        case .refused, .verbatim: refused += 1
         }
     }
 }

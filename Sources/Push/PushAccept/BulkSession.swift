@@ -90,16 +90,19 @@ final class BulkSession: Sendable {
         var next: BulkStateMachine.Submission? = submission
         var error: QueueError?
         while let current = next {
+            let outlooks = current.batches.map { committer.outlook(of: $0.app) }
             error = await committer.commit(current.batches)
-            next = finish(current, error: error)
+            next = finish(current, error: error, outlooks: outlooks)
         }
         return error
     }
 
-    private func finish(_ submission: BulkStateMachine.Submission, error: QueueError?) -> BulkStateMachine.Submission? {
+    private func finish(
+        _ submission: BulkStateMachine.Submission, error: QueueError?, outlooks: [DeliveryOutlook?]
+    ) -> BulkStateMachine.Submission? {
         let now = committer.now
         let (next, reader, writer) = state.withLock { state in
-            state.machine.committed(submission, error: error, now: now)
+            state.machine.committed(submission, error: error, outlooks: outlooks)
             let next = state.machine.nextSubmission(isIdle: state.commitsInFlight == 1, now: now)
             if next == nil { state.commitsInFlight -= 1 }
             let waiters = (next, state.reader, state.writer)

@@ -20,6 +20,8 @@ struct BulkStateMachine {
     private let batchBytesMax: Int
     private let resultsWaitingMax: Int
     private let traceparent: String?
+    private let requestID: String
+    private let devices: DeviceLimiter?
     private let newID: @Sendable () -> BatchID
     private let apps: AppDirectory
 
@@ -39,13 +41,15 @@ struct BulkStateMachine {
 
     init(
         apps: AppDirectory, format: ItemFramer.Format, configuration: AcceptConfiguration, traceparent: String?,
-        newID: @escaping @Sendable () -> BatchID
+        requestID: String, devices: DeviceLimiter? = nil, newID: @escaping @Sendable () -> BatchID
     ) {
         self.apps = apps
         batchPushesMax = configuration.batchPushesMax
         batchBytesMax = configuration.batchBytesMax
         resultsWaitingMax = configuration.resultsWaitingMax
         self.traceparent = traceparent
+        self.requestID = requestID
+        self.devices = devices
         self.newID = newID
         framer = ItemFramer(format: format, itemBytesMax: configuration.itemBytesMax)
         parser = PushParser(apps: apps, defaultLane: .bulk)
@@ -119,6 +123,10 @@ struct BulkStateMachine {
     }
 
     private mutating func append(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer) {
+        if let devices, let refusal = parser.refusal(of: push, by: devices) {
+            refuse(refusal)
+            return
+        }
         let index = openBatch(for: BatchKey(push))
         let place = open[index].batch.append(push, from: bytes, by: parser)
         results.appendAccepted(slot: open[index].slot, place: place)
@@ -156,16 +164,23 @@ struct BulkStateMachine {
         var submission = Submission()
         while let next = full.popFirst() {
             submission.slots.append(next.slot)
-            submission.batches.append(next.batch.closed(apps: apps, acceptedAt: now, traceparent: traceparent))
+            submission.batches.append(
+                next.batch.closed(apps: apps, acceptedAt: now, traceparent: traceparent, requestID: requestID)
+            )
             if !isIdle { break }
         }
         return submission
     }
 
     /// A submission is durable, or has failed; then the rest of the request is not read.
-    mutating func committed(_ submission: Submission, error: QueueError?, now: WallTime) {
-        for (slot, batch) in zip(submission.slots, submission.batches) {
-            results.resolve(slot: slot, pushes: batch.count, error: error, at: batch.acceptedAt)
+    ///
+    /// - Parameter outlooks: parallel to the batches: why their pushes wait, if they do.
+    mutating func committed(_ submission: Submission, error: QueueError?, outlooks: [DeliveryOutlook?]) {
+        for (index, batch) in submission.batches.enumerated() {
+            results.resolve(
+                slot: submission.slots[index], pushes: batch.count, error: error, at: batch.acceptedAt,
+                outlook: outlooks[index]
+            )
         }
         if let error {
             if !error.isOutcomeUnknown {

@@ -61,7 +61,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             isBodyOpen = true
             isResponseStarted = false
             let path = (head.path ?? "").prefix { $0 != "?" }
-            deadline = RouteTable.isStreaming(path) ? nil : .now() + bodyTimeout
+            deadline = RouteTable.isStreaming(path, head.headerFields) ? nil : .now() + bodyTimeout
             if head.headerFields[.expect]?.lowercased() == "100-continue" {
                 // RFC 9110, 10.1.1: a client may wait for this before it sends the body.
                 context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)

@@ -9,11 +9,13 @@ struct BatchKey: Hashable, Sendable {
     var lane: Lane
     /// UNIX seconds; 0: at once.
     var notBefore: Int64
+    var ambiguity: AmbiguityPolicy
 
     init(_ push: ParsedPush) {
         app = push.app
         lane = push.lane
         notBefore = push.notBefore
+        ambiguity = push.ambiguity
     }
 }
 
@@ -43,11 +45,13 @@ struct OpenBatch: Sendable {
         return notifications.count - 1
     }
 
-    func closed(apps: AppDirectory, acceptedAt: WallTime, traceparent: String?) -> Batch {
+    func closed(
+        apps: AppDirectory, acceptedAt: WallTime, traceparent: String? = nil, requestID: String? = nil
+    ) -> Batch {
         Batch(
             id: id, app: apps.apps[key.app].id, lane: key.lane, acceptedAt: acceptedAt,
             notBefore: key.notBefore > 0 ? WallTime(seconds: key.notBefore) : nil, notifications: notifications,
-            traceparent: traceparent
+            traceparent: traceparent, requestID: requestID, ambiguity: key.ambiguity
         )
     }
 }

@@ -25,9 +25,15 @@ struct Problem: Error {
 
     /// One push that is refused.
     init(_ refusal: Refusal) {
-        let isTooLarge = refusal.code == .itemTooLarge || refusal.code == .payloadTooLarge
-        self.init(isTooLarge ? .contentTooLarge : .badRequest, refusal.code, refusal.text)
+        let status: HTTPResponse.Status =
+            switch refusal.code {
+            case .itemTooLarge, .payloadTooLarge: .contentTooLarge
+            case .rateLimited: .tooManyRequests
+            default: .badRequest
+            }
+        self.init(status, refusal.code, refusal.text)
         field = refusal.fieldName
+        if case .tooOften(_, _, let retryAfter) = refusal.detail { headers[.retryAfter] = String(retryAfter) }
     }
 
     /// The store has not taken the pushes, or not said so.
@@ -36,6 +42,50 @@ struct Problem: Error {
     init(_ error: QueueError, pushID: PushID?, retryAfter: Int) {
         self.init(busy: error.code, error.callerText, retryAfter: retryAfter)
         if error.isOutcomeUnknown { self.pushID = pushID }
+    }
+
+    /// The same for a request with an `Idempotency-Key`: sending it again tells what became of it.
+    init(keyed error: QueueError, pushID: PushID?, retryAfter: Int) {
+        self.init(error, pushID: pushID, retryAfter: retryAfter)
+        if error.isOutcomeUnknown {
+            detail =
+                "the store did not confirm the write; send the request again with the same Idempotency-Key to find out"
+        }
+    }
+
+    /// The store cannot do, or tell, what a control request asks for.
+    init(control error: QueueError, retryAfter: Int) {
+        let text =
+            switch error {
+            case .unavailable(_, isOutcomeKnown: true): "the store does not answer; nothing was changed"
+            case .unavailable(_, isOutcomeKnown: false): "the store did not confirm the change; send the request again"
+            case .full: "the store has no room; nothing was changed"
+            case .broken: "the store of this instance is damaged; nothing was changed"
+            case .closed: "this instance is stopping; nothing was changed"
+            }
+        self.init(busy: error.code, text, retryAfter: retryAfter)
+    }
+
+    init(stopping retryAfter: Int) {
+        self.init(busy: .shuttingDown, "this instance is stopping; nothing was accepted", retryAfter: retryAfter)
+    }
+
+    init(_ refusal: AdmissionRefusal) {
+        self.init(
+            busy: .overloaded, "\(refusal.text); nothing was accepted", retryAfter: refusal.retryAfterSeconds
+        )
+    }
+
+    /// This caller, not all of them.
+    init(tooMany detail: String, retryAfter: Int) {
+        self.init(.tooManyRequests, .rateLimited, detail)
+        headers[.retryAfter] = String(retryAfter)
+    }
+
+    /// A field of the body, or a part of the URL, is not what it must be.
+    init(_ code: ErrorCode, field: String, _ text: String) {
+        self.init(.badRequest, code, "\(field): \(text)")
+        self.field = field
     }
 
     /// Not now, but later.

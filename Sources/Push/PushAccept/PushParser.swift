@@ -23,6 +23,7 @@ package struct ParsedPush: Sendable, Equatable {
     package var lane: Lane
     package var topic: String?
     package var collapseID: String?
+    package var ambiguity = AmbiguityPolicy.resend
 }
 
 /// Reads one push from JSON bytes: one pass, and no allocation for a push without `topic` and `collapse_id`.
@@ -75,6 +76,13 @@ package struct PushParser {
         }
     }
 
+    /// Why the push that `parse` has just returned is not for its device now; counts it when it is.
+    func refusal(of push: ParsedPush, by devices: DeviceLimiter) -> Refusal? {
+        token.withUnsafeBytes { token in
+            devices.refusal(app: apps.apps[push.app].id, token: UnsafeRawBufferPointer(rebasing: token[..<tokenCount]))
+        }
+    }
+
     package func headers(of push: ParsedPush) -> NotificationHeaders {
         var headers = apps.sharedHeaders(app: push.app, pushType: push.pushType, priority: push.priority)
         if let topic = push.topic { headers.topic = topic }
@@ -101,6 +109,7 @@ package struct PushParser {
                 case .notBefore: 256
                 case .lane: 512
                 case .timestamp: 1024
+                case .onUnanswered: 2048
                 }
             defer { bits |= bit }
             return bits & bit == 0
@@ -193,7 +202,7 @@ package struct PushParser {
                 throw error
             }
             return apply(value, to: field, of: &push)
-        case .deviceToken, .deviceID, .app, .pushType, .topic, .collapseID, .lane:
+        case .deviceToken, .deviceID, .app, .pushType, .topic, .collapseID, .lane, .onUnanswered:
             guard kind == .string else { return .wrongType(field, "a string") }
             let string = try reader.readString()
             return apply(string, in: reader, to: field, of: &push)
@@ -268,6 +277,11 @@ package struct PushParser {
                 text.first != 0x20, text.last != 0x20
             else { return .badField(field, "1 to 64 printable ASCII characters, no space at either end") }
             push.collapseID = String(decoding: text, as: UTF8.self)
+        case .onUnanswered:
+            guard let policy = AmbiguityPolicy(label: String(decoding: text, as: UTF8.self)) else {
+                return .badField(field, AmbiguityPolicy.allCases.map(\.label).joined(separator: " or "))
+            }
+            push.ambiguity = policy
         default:
             guard let lane = Lane(label: String(decoding: text, as: UTF8.self)) else {
                 return .badField(field, "urgent, normal or bulk")
@@ -364,6 +378,7 @@ package struct PushParser {
             return reader.equals(range, "not_before") ? .notBefore : nil
         case 11: return reader.equals(range, "collapse_id") ? .collapseID : nil
         case 12: return reader.equals(range, "device_token") ? .deviceToken : nil
+        case 13: return reader.equals(range, "on_unanswered") ? .onUnanswered : nil
         default: return nil
         }
     }

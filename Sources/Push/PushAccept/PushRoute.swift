@@ -1,56 +1,91 @@
 import Hummingbird
 import NIOCore
 import PushModel
+import PushQueue
 
 /// `POST /push`: one push, answered once it is durable.
 struct PushRoute: Sendable {
     let apps: AppDirectory
     let collector: SinglePushCollector
+    let idempotency: Idempotency?
+    let devices: DeviceLimiter?
     let configuration: AcceptConfiguration
     let metrics: AcceptMetrics
 
     func respond(to request: Request) async throws -> Response {
         _ = try BodyFormat(of: request, linesAllowed: false)
+        let key = try IdempotencyKeyField.value(of: request)
+        // Before the body is read: under overload a refusal must cost next to nothing.
+        if collector.isFull { throw refused(.full) }
         let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
+        guard let key else {
+            let (id, at, outlook) = try await accept(body, nil)
+            return Response(
+                status: .ok, headers: [.contentType: "application/json"],
+                body: .init(byteBuffer: ByteBuffer(bytes: Answers.accepted(id, at: at, outlook)))
+            )
+        }
+        guard let idempotency else { throw Problem.cannotRemember }
+        let keyed = KeyedRequest(key, route: .push, request: request, body: body)
+        return try await idempotency.answer(keyed) {
+            let (id, at, outlook) = try await accept(body, keyed)
+            let piece = BulkResults.Piece.accepted(
+                first: 0, count: 1, batch: id.batch, place: id.index, at: at, outlook
+            )
+            return RememberedAnswer(form: .single, pieces: [piece])
+        }
+    }
+
+    private func accept(
+        _ body: ByteBuffer, _ keyed: KeyedRequest?
+    ) async throws(Problem) -> (PushID, at: WallTime, DeliveryOutlook?) {
         let ticket: SinglePushCollector.Ticket
-        do {
-            ticket = try add(body)
+        do throws(Refusal) {
+            ticket = try add(body, keyed)
         } catch {
             metrics.refused(error.code)
             throw Problem(error)
         }
         switch await collector.result(of: ticket) {
-        case .accepted(let id, let at):
-            let json = Answers.accepted(id, at: at)
-            return Response(
-                status: .ok, headers: [.contentType: "application/json"],
-                body: .init(byteBuffer: ByteBuffer(bytes: json))
-            )
+        case .accepted(let id, let at, let outlook): return (id, at, outlook)
         case .failed(let id, let error):
             if error.isOutcomeUnknown { metrics.outcomeUnknown(pushes: 1) } else { metrics.refused(error.code) }
-            throw Problem(error, pushID: id, retryAfter: configuration.retryAfterSeconds)
+            let retryAfter = configuration.retryAfterSeconds
+            throw keyed == nil
+                ? Problem(error, pushID: id, retryAfter: retryAfter)
+                : Problem(keyed: error, pushID: id, retryAfter: retryAfter)
+        case .full: throw refused(.full)
+        case .stopping: throw refused(.stopping)
+        }
+    }
+
+    private enum Busy {
+        case full, stopping
+    }
+
+    private func refused(_ busy: Busy) -> Problem {
+        switch busy {
         case .full:
             metrics.refused(.queueFull)
-            throw Problem(
+            return Problem(
                 busy: .queueFull, "too many pushes wait to be stored; nothing was accepted",
                 retryAfter: configuration.retryAfterSeconds
             )
         case .stopping:
             metrics.refused(.shuttingDown)
-            throw Problem(
-                busy: .shuttingDown, "this instance is stopping; nothing was accepted",
-                retryAfter: configuration.retryAfterSeconds
-            )
+            return Problem(stopping: configuration.retryAfterSeconds)
         }
     }
 
-    private func add(_ body: ByteBuffer) throws(Refusal) -> SinglePushCollector.Ticket {
+    private func add(_ body: ByteBuffer, _ keyed: KeyedRequest?) throws(Refusal) -> SinglePushCollector.Ticket {
         guard body.readableBytes > 0 else { throw Refusal(.invalidJSON, .text("the body is empty")) }
         var parser = PushParser(apps: apps, defaultLane: .normal)
         let result: Result<SinglePushCollector.Ticket, Refusal> = body.withUnsafeReadableBytes { bytes in
             switch parser.parse(bytes) {
-            case .push(let push): .success(collector.add(push, from: bytes, by: parser))
-            case .refused(let refusal): .failure(refusal)
+            case .push(let push):
+                if let devices, let refusal = parser.refusal(of: push, by: devices) { return .failure(refusal) }
+                return .success(collector.add(push, from: bytes, by: parser, request: keyed))
+            case .refused(let refusal): return .failure(refusal)
             }
         }
         return try result.get()

@@ -15,6 +15,7 @@ package enum PushField: String, Sendable, CaseIterable {
     case collapseID = "collapse_id"
     case notBefore = "not_before"
     case lane
+    case onUnanswered = "on_unanswered"
     case timestamp
 }
 
@@ -33,6 +34,9 @@ package struct Refusal: Error, Sendable, Equatable {
         case json(JSONError)
         /// `text`, followed by what was given and what is allowed.
         case size(String, given: Int, max: Int)
+        /// More than `pushes` to one device within `seconds`.
+        case tooOften(pushes: Int, seconds: Int, retryAfter: Int)
+        case overloaded(AdmissionRefusal)
     }
 
     package var code: ErrorCode
@@ -69,6 +73,10 @@ package struct Refusal: Error, Sendable, Equatable {
             case .text(let text): text
             case .json(let error): error.description
             case .size(let text, let given, let max): "\(text) has \(given) bytes, at most \(max) are allowed"
+            case .tooOften(let pushes, let seconds, let retryAfter):
+                "one device gets at most \(pushes) pushes within \(seconds) s; send it again in \(retryAfter) s"
+            case .overloaded(let refusal):
+                "\(refusal.text); no item from this one on was taken, send them again in \(refusal.retryAfterSeconds) s"
             }
         return fieldName.map { "\($0): \(what)" } ?? what
     }

@@ -39,17 +39,20 @@ final class RequestInput: @unchecked Sendable {
         )
         if let declaredBytes, declaredBytes > bytesMax { throw tooLarge }
         var whole: ByteBuffer?
+        while let chunk = try await nextOrProblem() {
+            guard receivedBytes <= bytesMax else { throw tooLarge }
+            if whole == nil { whole = chunk } else { whole?.writeImmutableBuffer(chunk) }
+        }
+        return whole ?? ByteBuffer()
+    }
+
+    /// The next piece of a body that is of use only when it is whole.
+    func nextOrProblem() async throws(Problem) -> ByteBuffer? {
         do {
-            while let chunk = try await next() {
-                guard receivedBytes <= bytesMax else { throw tooLarge }
-                if whole == nil { whole = chunk } else { whole?.writeImmutableBuffer(chunk) }
-            }
-        } catch let problem as Problem {
-            throw problem
+            return try await next()
         } catch {
             throw Problem(.badRequest, .truncatedStream, "the connection broke off in the middle of the body")
         }
-        return whole ?? ByteBuffer()
     }
 }
 
@@ -58,8 +61,31 @@ enum BodyFormat {
     case json
     case lines
 
-    /// - Throws: 415 for a type that the route does not take. None at all passes for JSON.
+    private static let linesTypes: Set = [
+        "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain",
+    ]
+
+    /// Without parameters, in lower case.
+    private static func mediaType(_ field: String) -> String {
+        field.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
+    }
+
+    /// Whether a `Content-Type` says that there is one item a line.
+    static func isLines(_ contentType: String?) -> Bool {
+        contentType.map { linesTypes.contains(mediaType($0)) } ?? false
+    }
+
+    /// - Throws: 415 for a type that the route does not take, and for a body that is compressed. No type at all passes
+    ///   for JSON.
     init(of request: Request, linesAllowed: Bool) throws(Problem) {
+        if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
+            var problem = Problem(
+                .unsupportedMediaType, nil, "bodies are taken uncompressed only; send it without Content-Encoding"
+            )
+            // RFC 9110, 15.5.16: which codings would have been taken.
+            problem.headers[.acceptEncoding] = "identity"
+            throw problem
+        }
         guard let value = request.headers[.contentType] else {
             self = .json
             return
@@ -69,12 +95,10 @@ enum BodyFormat {
             self = .json
             return
         }
-        let type = value.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
+        let type = Self.mediaType(value)
         switch type {
         case "application/json": self = .json
-        case "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain":
-            guard linesAllowed else { fallthrough }
-            self = .lines
+        case _ where linesAllowed && Self.linesTypes.contains(type): self = .lines
         default:
             if type.hasPrefix("application/"), type.hasSuffix("+json") {
                 self = .json

@@ -10,7 +10,7 @@ import Synchronization
 package final class SinglePushCollector: Sendable {
     /// What becomes of one push.
     package enum Result: Sendable, Equatable {
-        case accepted(PushID, at: WallTime)
+        case accepted(PushID, at: WallTime, DeliveryOutlook?)
         case failed(PushID, QueueError)
         /// Too much is waiting already; nothing was kept.
         case full
@@ -18,7 +18,7 @@ package final class SinglePushCollector: Sendable {
     }
 
     fileprivate enum Commit {
-        case durable(acceptedAt: WallTime)
+        case durable(acceptedAt: WallTime, DeliveryOutlook?)
         case failed(QueueError)
     }
 
@@ -62,6 +62,8 @@ package final class SinglePushCollector: Sendable {
     private struct Entry {
         var batch: OpenBatch
         var group: Group
+        /// Pushes of the batch, by index, whose answers are to be remembered.
+        var keyed: [(place: Int, request: KeyedRequest)] = []
     }
 
     private struct State {
@@ -75,6 +77,8 @@ package final class SinglePushCollector: Sendable {
     }
 
     private let state = Mutex(State())
+    /// `State.pushes`, for those who only ask.
+    private let waiting = Atomic<Int>(0)
     private let committer: BatchCommitter
     private let apps: AppDirectory
     private let pushesMax: Int
@@ -89,7 +93,10 @@ package final class SinglePushCollector: Sendable {
     }
 
     /// Pushes that wait for the next write.
-    package var waitingCount: Int { state.withLock { $0.pushes } }
+    package var waitingCount: Int { waiting.load(ordering: .relaxed) }
+
+    /// Another push would be refused, so that it need not even be read.
+    var isFull: Bool { waitingCount >= pushesMax }
 
     private enum Admission {
         case admitted(Group, PushID, flusher: CheckedContinuation<Void, Never>?)
@@ -104,8 +111,12 @@ package final class SinglePushCollector: Sendable {
     }
 
     /// Takes the push that `parser` has just read from `bytes`. Never waits.
-    package func add(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser) -> Ticket {
-        let admission = state.withLock { state in admit(push, from: bytes, by: parser, &state) }
+    ///
+    /// - Parameter request: its answer is remembered by the write that makes the push durable.
+    func add(
+        _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, request: KeyedRequest? = nil
+    ) -> Ticket {
+        let admission = state.withLock { state in admit(push, from: bytes, by: parser, request, &state) }
         switch admission {
         case .refused(let result): return Ticket(group: nil, id: nil, refusal: result)
         case .admitted(let group, let id, let flusher):
@@ -118,13 +129,14 @@ package final class SinglePushCollector: Sendable {
     package func result(of ticket: Ticket) async -> Result {
         guard let group = ticket.group, let id = ticket.id else { return ticket.refusal ?? .stopping }
         switch await group.wait() {
-        case .durable(let acceptedAt): return .accepted(id, at: acceptedAt)
+        case .durable(let acceptedAt, let outlook): return .accepted(id, at: acceptedAt, outlook)
         case .failed(let error): return .failed(id, error)
         }
     }
 
     private func admit(
-        _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, _ state: inout State
+        _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, _ request: KeyedRequest?,
+        _ state: inout State
     ) -> Admission {
         if state.isStopped { return .refused(.stopping) }
         guard state.pushes < pushesMax else { return .refused(.full) }
@@ -137,7 +149,9 @@ package final class SinglePushCollector: Sendable {
             index = state.entries.count - 1
         }
         let place = state.entries[index].batch.append(push, from: bytes, by: parser)
+        if let request { state.entries[index].keyed.append((place, request)) }
         state.pushes += 1
+        waiting.store(state.pushes, ordering: .relaxed)
         let entry = (group: state.entries[index].group, id: state.entries[index].batch.id.push(place))
         if state.entries[index].batch.count >= batchPushesMax {
             state.entries.swapAt(index, state.openStart)
@@ -156,6 +170,7 @@ package final class SinglePushCollector: Sendable {
                     state.entries = []
                     state.openStart = 0
                     state.pushes = 0
+                    waiting.store(0, ordering: .relaxed)
                 }
                 return (state.entries, state.isStopped)
             }
@@ -171,9 +186,21 @@ package final class SinglePushCollector: Sendable {
 
     private func commit(_ entries: [Entry]) async {
         let now = committer.now
-        let batches = entries.map { $0.batch.closed(apps: apps, acceptedAt: now, traceparent: nil) }
-        let error = await committer.commit(batches)
-        for entry in entries { entry.group.finish(error.map(Commit.failed) ?? .durable(acceptedAt: now)) }
+        let batches = entries.map { $0.batch.closed(apps: apps, acceptedAt: now) }
+        let outlooks = batches.map { committer.outlook(of: $0.app) }
+        var answers: [IdempotencyKey: IdempotentAnswer] = [:]
+        for (entry, outlook) in zip(entries, outlooks) {
+            for (place, request) in entry.keyed {
+                let piece = BulkResults.Piece.accepted(
+                    first: 0, count: 1, batch: entry.batch.id, place: place, at: now, outlook
+                )
+                answers[request.key] = request.remembering(RememberedAnswer(form: .single, pieces: [piece]), at: now)
+            }
+        }
+        let error = await committer.commit(batches, remembering: answers)
+        for (entry, outlook) in zip(entries, outlooks) {
+            entry.group.finish(error.map(Commit.failed) ?? .durable(acceptedAt: now, outlook))
+        }
     }
 
     private func waitForPushes() async {

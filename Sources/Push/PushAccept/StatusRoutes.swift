@@ -15,17 +15,13 @@ struct StatusRoutes: Sendable {
 
     /// `GET /api/v1/messages/{msg_id}`
     func one(_ text: String?) async throws -> Response {
-        guard let text, let id = PushID(text) else {
-            throw Problem(.badRequest, .badField, "a msg_id is a UUID such as 0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0007")
-        }
+        guard let text, let id = PushID(text) else { throw Problem.noID }
         guard let status = try await find([id]).first ?? nil else {
             throw Problem(.notFound, nil, "no push of this msg_id was accepted here, or its record has been removed")
         }
         var json: [UInt8] = []
         Answers.append(status, to: &json)
-        return Response(
-            status: .ok, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(bytes: json))
-        )
+        return .json(json)
     }
 
     /// `POST /api/v1/messages/query`
@@ -49,54 +45,18 @@ struct StatusRoutes: Sendable {
     // MARK: {"ids":[…]}
 
     private func list(_ request: Request) async throws -> Response {
-        let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
-        let ids = try body.withUnsafeReadableBytes { bytes throws(Problem) in try parse(bytes) }
+        let body = ControlBody(
+            apps: AppDirectory(apps: []), fields: [.ids], idsMax: configuration.queryIDsMax,
+            idsAdvice: "send more of them as lines"
+        )
+        guard case .ids(let ids) = try await body.read(request, configuration) else {
+            preconditionFailure("a field that this route does not take")
+        }
         var json: [UInt8] = []
         for (id, status) in zip(ids, try await find(ids)) { Self.append(id, status, to: &json) }
         return Response(
             status: .ok, headers: [.contentType: Self.linesType], body: .init(byteBuffer: ByteBuffer(bytes: json))
         )
-    }
-
-    private func parse(_ bytes: UnsafeRawBufferPointer) throws(Problem) -> [PushID] {
-        let result: Result<[PushID], Problem>
-        do throws(JSONError) {
-            result = try scan(bytes)
-        } catch {
-            throw Problem(.badRequest, .invalidJSON, error.description)
-        }
-        return try result.get()
-    }
-
-    private func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> Result<[PushID], Problem> {
-        func refused(_ code: ErrorCode, _ text: String) -> Result<[PushID], Problem> {
-            var problem = Problem(.badRequest, code, "ids: \(text)")
-            problem.field = "ids"
-            return .failure(problem)
-        }
-        var reader = JSONReader(bytes)
-        guard try reader.peekKind() == .object else { return refused(.wrongType, "expected {\"ids\":[…]}") }
-        try reader.enterObject()
-        guard let key = try reader.nextKey(isFirst: true) else { return refused(.missingField, "required") }
-        guard reader.text(key) == "ids" else { return refused(.unknownField, "is the only field") }
-        guard try reader.peekKind() == .array else { return refused(.wrongType, "an array of strings") }
-        var ids: [PushID] = []
-        try reader.enterArray()
-        var isFirst = true
-        while try reader.nextElement(isFirst: isFirst) {
-            isFirst = false
-            guard try reader.peekKind() == .string else { return refused(.wrongType, "an array of strings") }
-            guard let id = PushID(reader.text(try reader.readString())) else {
-                return refused(.badField, "number \(ids.count), counted from 0, is not a msg_id")
-            }
-            guard ids.count < configuration.queryIDsMax else {
-                return refused(.badField, "at most \(configuration.queryIDsMax); send more of them as lines")
-            }
-            ids.append(id)
-        }
-        guard try reader.nextKey(isFirst: false) == nil else { return refused(.unknownField, "is the only field") }
-        try reader.finish()
-        return .success(ids)
     }
 
     private static func append(_ id: PushID, _ status: PushStatus?, to json: inout [UInt8]) {

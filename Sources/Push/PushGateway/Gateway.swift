@@ -56,9 +56,10 @@ package final class Gateway: Sendable {
         let metrics = MetricsRegistry()
         GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, upkeep: upkeep)
         accept = AcceptService(
-            configuration: configuration.accept, apps: configuration.directory, queue: store, outcomes: store,
-            handoff: dispatcher, metrics: metrics, readiness: { [readiness] in readiness.problems },
-            wallClock: QueueClock.system.wall, logger: logger
+            configuration: configuration.accept, apps: configuration.directory,
+            stores: AcceptStores(queue: store, outcomes: store), dispatch: AcceptDispatch(handoff: dispatcher),
+            admission: AdmissionGate(limits: configuration.accept.admission), metrics: metrics,
+            readiness: { [readiness] in readiness.problems }, clock: .system, logger: logger
         )
     }
 

@@ -4,7 +4,7 @@ import PushStore
 import Synchronization
 
 /// A queue in memory that fails, hangs and counts on demand.
-final class FakeQueue: DurableQueue, OutcomeStore {
+final class FakeQueue: IdempotentQueue, OutcomeStore {
     /// What the next append does in place of its duty.
     enum Fault: Sendable {
         case before(QueueError)
@@ -12,7 +12,7 @@ final class FakeQueue: DurableQueue, OutcomeStore {
         case after(QueueError)
     }
 
-    private struct State {
+    struct State {
         var batches: [Batch] = []
         var appends = 0
         var faults: [Int: Fault] = [:]
@@ -21,9 +21,16 @@ final class FakeQueue: DurableQueue, OutcomeStore {
         var arrival: CheckedContinuation<Void, Never>?
         var statuses: [PushID: PushStatus] = [:]
         var isStoreDown = false
+        var answers: [IdempotencyKey: IdempotentAnswer] = [:]
+        var rememberedAppends = 0
+        var paused: [AppID: WallTime] = [:]
+        /// What cancelling an id answers, and asking for whom.
+        var cancelResults: [PushID: CancelResult] = [:]
+        var cancelCounts: [String: CancelCount] = [:]
+        var letters: [PushID: (DeadLetter, DeadPush)] = [:]
     }
 
-    private let state = Mutex(State())
+    let state = Mutex(State())
     private let claims: Bool
     private let settles: Bool
 
@@ -72,6 +79,12 @@ final class FakeQueue: DurableQueue, OutcomeStore {
     // MARK: DurableQueue
 
     func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
+        try await append(batches, remembering: [:])
+    }
+
+    func append(
+        _ batches: [NewBatch], remembering answers: [IdempotencyKey: IdempotentAnswer]
+    ) async throws(QueueError) -> [Lease?] {
         await withCheckedContinuation { continuation in
             let (isOpen, arrival) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
                 guard state.isClosed else { return (true, nil) }
@@ -87,7 +100,11 @@ final class FakeQueue: DurableQueue, OutcomeStore {
             return state.faults[state.appends]
         }
         if case .before(let error) = fault { throw error }
-        state.withLock { $0.batches += batches.map(\.batch) }
+        state.withLock { state in
+            state.batches += batches.map(\.batch)
+            if !answers.isEmpty { state.rememberedAppends += 1 }
+            state.answers.merge(answers) { _, _ in preconditionFailure("a key is remembered once") }
+        }
         if settles { for batch in batches { settle(batch.batch) } }
         if case .after(let error) = fault { throw error }
         return batches.map { claims && $0.claim != nil ? Lease(batch: $0.batch.id, epoch: 1) : nil }
@@ -105,10 +122,29 @@ final class FakeQueue: DurableQueue, OutcomeStore {
         }
     }
 
+    func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotentAnswer? {
+        let (answer, isDown) = state.withLock { ($0.answers[key], $0.isStoreDown) }
+        if isDown { throw .unavailable("down", isOutcomeKnown: true) }
+        return answer.flatMap { $0.at + IdempotencyKey.lifetime > now ? $0 : nil }
+    }
+
     func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] { [] }
     func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
     func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] { [] }
-    func depth() async throws(QueueError) -> QueueDepth { QueueDepth() }
+
+    /// All batches of an app and a lane in one row.
+    func depth() async throws(QueueError) -> QueueDepth {
+        if state.withLock({ $0.isStoreDown }) { throw .unavailable("down", isOutcomeKnown: true) }
+        let places = Dictionary(grouping: batches) { QueuePlace(app: $0.app, lane: $0.lane) }
+        return QueueDepth(
+            rows: places.map { place, batches in
+                QueueDepth.Row(
+                    app: place.app, lane: place.lane, batches: batches.count,
+                    pushes: batches.reduce(0) { $0 + $1.count }
+                )
+            }
+        )
+    }
 
     // MARK: OutcomeStore
 

@@ -4,6 +4,7 @@ import PushAccept
 import PushModel
 import PushQueue
 import ServiceLifecycle
+import Synchronization
 import Telemetry
 
 /// Accept on an ephemeral port of loopback, for as long as `body` runs.
@@ -12,6 +13,7 @@ struct TestGateway: Sendable {
     let queue: FakeQueue
     let handoff: FakeHandoff
     let metrics: MetricsRegistry
+    let admission: AdmissionGate
     let stop: @Sendable () async -> Void
 
     static let now = WallTime(milliseconds: 1_763_899_200_123)
@@ -23,17 +25,25 @@ struct TestGateway: Sendable {
 
     static func run(
         apps: AppDirectory = oneApp, queue: FakeQueue = FakeQueue(), handoff: FakeHandoff = FakeHandoff(),
-        reasons: [String] = [], configuration: AcceptConfiguration = AcceptConfiguration(),
+        dispatch: AcceptDispatch? = nil, stores: AcceptStores? = nil, reasons: [String] = [],
+        configuration: AcceptConfiguration = AcceptConfiguration(), clock: TestClock = TestClock(),
         _ body: @Sendable (TestGateway) async throws -> Void
     ) async throws {
         var configuration = configuration
         configuration.port = 0
         let metrics = MetricsRegistry()
+        let admission = AdmissionGate(limits: configuration.admission)
         var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .critical
         let service = AcceptService(
-            configuration: configuration, apps: apps, queue: queue, outcomes: queue, handoff: handoff, metrics: metrics,
-            readiness: { reasons }, wallClock: { now }, logger: logger
+            configuration: configuration, apps: apps,
+            stores: stores
+                ?? AcceptStores(
+                    queue: queue, outcomes: queue, idempotent: queue, control: queue, deadLetters: queue
+                ),
+            dispatch: dispatch ?? AcceptDispatch(handoff: handoff), admission: admission, metrics: metrics,
+            readiness: { reasons },
+            clock: QueueClock(wall: { now + clock.elapsed }, monotonic: { clock.elapsed }), logger: logger
         )
         let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -42,7 +52,9 @@ struct TestGateway: Sendable {
                 try await tasks.waitForAll()
                 return
             }
-            let gateway = TestGateway(port: port, queue: queue, handoff: handoff, metrics: metrics) {
+            let gateway = TestGateway(
+                port: port, queue: queue, handoff: handoff, metrics: metrics, admission: admission
+            ) {
                 await group.triggerGracefulShutdown()
             }
             do {
@@ -82,9 +94,19 @@ struct TestGateway: Sendable {
         }
     }
 
-    func post(_ path: String, _ body: String, type: String = "application/json") async throws -> WireResponse {
-        try await send("POST", path, type: type, body: body)
+    func post(
+        _ path: String, _ body: String, type: String = "application/json", headers: [String] = []
+    ) async throws -> WireResponse {
+        try await send("POST", path, type: type, body: body, headers: headers)
     }
+}
+
+/// Time that passes when it is told to.
+final class TestClock: Sendable {
+    private let time = Mutex(Duration.zero)
+
+    var elapsed: Duration { time.withLock { $0 } }
+    func advance(by duration: Duration) { time.withLock { $0 += duration } }
 }
 
 extension AcceptConfiguration {

@@ -1,0 +1,228 @@
+import Foundation
+import Hummingbird
+import JSONText
+import NIOCore
+import PushModel
+import PushQueue
+
+/// What dispatch is asked and told.
+package struct AcceptDispatch: Sendable {
+    package var handoff: any HotHandoff
+    /// nil: what is claimed cannot be taken back here.
+    package var inMemory: (any InMemoryCancel)?
+    /// Why pushes of an app that are stored now will wait, nil when they will not. Asked for each batch; must not block.
+    package var outlook: @Sendable (AppID) -> DeliveryOutlook?
+    /// An app was paused (true) or resumed.
+    package var pauseObserver: @Sendable (AppID, Bool) -> Void
+
+    package init(
+        handoff: any HotHandoff, inMemory: (any InMemoryCancel)? = nil,
+        outlook: @escaping @Sendable (AppID) -> DeliveryOutlook? = { _ in nil },
+        pauseObserver: @escaping @Sendable (AppID, Bool) -> Void = { _, _ in }
+    ) {
+        self.handoff = handoff
+        self.inMemory = inMemory
+        self.outlook = outlook
+        self.pauseObserver = pauseObserver
+    }
+}
+
+/// Cancels pushes that wait, and pauses and resumes apps.
+struct ControlRoutes: Sendable {
+    let queue: any DurableQueue
+    let control: (any QueueControl)?
+    let dispatch: AcceptDispatch
+    let apps: AppDirectory
+    let configuration: AcceptConfiguration
+    let wallClock: @Sendable () -> WallTime
+
+    // MARK: Cancel
+
+    /// `DELETE /api/v1/messages/{msg_id}`
+    func cancelOne(_ text: String?) async throws -> Response {
+        guard let text, let id = PushID(text) else { throw Problem.noID }
+        let result = try await cancel([id])[0]
+        var problem: Problem
+        switch result {
+        case .cancelled, .settled(.cancelled):
+            var json: [UInt8] = []
+            Self.append(id, result, to: &json)
+            json.append(UInt8(ascii: "\n"))
+            return .json(json)
+        case .unknown:
+            throw Problem(.notFound, nil, "no push of this msg_id was accepted here, or its record has been removed")
+        case .tooLate: problem = Problem(.conflict, nil, "too late: the push is being sent")
+        case .settled(let verdict): problem = Problem(.conflict, nil, "too late: the push is \(verdict.label)")
+        }
+        problem.pushID = id
+        throw problem
+    }
+
+    /// `POST /api/v1/messages/cancel`
+    func cancelMany(_ request: Request) async throws -> Response {
+        let body = ControlBody(apps: apps, fields: [.ids, .request, .app], idsMax: configuration.queryIDsMax)
+        var json: [UInt8] = []
+        switch try await body.read(request, configuration) {
+        case .ids(let ids):
+            let results = ids.isEmpty ? [] : try await cancel(ids)
+            JSONWriter.append("{\"results\":[\n", to: &json)
+            for (index, id) in ids.enumerated() {
+                if index > 0 { JSONWriter.append(",\n", to: &json) }
+                Self.append(id, results[index], to: &json)
+            }
+            JSONWriter.append("\n],", to: &json)
+            Self.append(
+                CancelCount(
+                    cancelled: results.count { $0 == .cancelled || $0 == .settled(.cancelled) },
+                    tooLate: results.count { $0 == .tooLate }
+                ),
+                to: &json
+            )
+        case .request(let id):
+            JSONWriter.append("{", to: &json)
+            Self.append(try await cancel(.request(id)) { await $0.cancel(request: id) }, to: &json)
+        case .app(let app):
+            JSONWriter.append("{", to: &json)
+            Self.append(try await cancel(.app(app)) { await $0.cancel(app: app) }, to: &json)
+        case .all: preconditionFailure("a field that this route does not take")
+        }
+        return .json(json)
+    }
+
+    /// First in the store, then among what is claimed by this instance.
+    private func cancel(_ ids: [PushID]) async throws(Problem) -> [CancelResult] {
+        let control = try existing()
+        var results: [CancelResult]
+        do {
+            results = try await control.cancel(ids, at: wallClock())
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        let late = ids.indices.filter { results[$0] == .tooLate }
+        guard !late.isEmpty, let inMemory = dispatch.inMemory else { return results }
+        let taken = await inMemory.cancel(ids: late.map { ids[$0] })
+        for index in late where taken.contains(ids[index]) { results[index] = .cancelled }
+        return results
+    }
+
+    private func cancel(
+        _ target: CancelTarget, inMemory cancel: (any InMemoryCancel) async -> Int
+    ) async throws(Problem) -> CancelCount {
+        let control = try existing()
+        var count: CancelCount
+        do {
+            count = try await control.cancel(target, at: wallClock())
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        guard count.tooLate > 0, let inMemory = dispatch.inMemory else { return count }
+        let taken = await cancel(inMemory)
+        count.cancelled += taken
+        count.tooLate = max(0, count.tooLate - taken)
+        return count
+    }
+
+    private func existing() throws(Problem) -> any QueueControl {
+        guard let control else { throw Problem(cannot: "cancel pushes or pause apps") }
+        return control
+    }
+
+    private static func append(_ id: PushID, _ result: CancelResult, to json: inout [UInt8]) {
+        JSONWriter.append(#"{"msg_id":""#, to: &json)
+        id.value.append(to: &json)
+        JSONWriter.append(#"","result":"#, to: &json)
+        switch result {
+        case .cancelled, .settled(.cancelled): JSONWriter.append(#""cancelled"}"#, to: &json)
+        case .tooLate: JSONWriter.append(#""too_late"}"#, to: &json)
+        case .unknown: JSONWriter.append(#""unknown"}"#, to: &json)
+        case .settled(let verdict):
+            JSONWriter.append(#""settled","state":"#, to: &json)
+            JSONWriter.appendString(verdict.label, to: &json)
+            json.append(UInt8(ascii: "}"))
+        }
+    }
+
+    private static func append(_ count: CancelCount, to json: inout [UInt8]) {
+        JSONWriter.append(#""cancelled":"#, to: &json)
+        JSONWriter.appendInteger(count.cancelled, to: &json)
+        JSONWriter.append(#","too_late":"#, to: &json)
+        JSONWriter.appendInteger(count.tooLate, to: &json)
+        JSONWriter.append("}\n", to: &json)
+    }
+
+    // MARK: Apps
+
+    /// `GET /api/v1/apps`
+    func list() async throws -> Response {
+        let depth: QueueDepth
+        let paused: [AppID: WallTime]
+        do throws(QueueError) {
+            depth = try await queue.depth()
+            paused = try await control?.pausedApps() ?? [:]
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        var queued: [QueuePlace: Int] = [:]
+        for row in depth.rows { queued[QueuePlace(app: row.app, lane: row.lane), default: 0] += row.pushes }
+        var json: [UInt8] = []
+        JSONWriter.append("{\"apps\":[", to: &json)
+        for (index, app) in apps.apps.enumerated() {
+            if index > 0 { json.append(UInt8(ascii: ",")) }
+            JSONWriter.append("\n{\"app\":", to: &json)
+            JSONWriter.appendString(app.id.name, to: &json)
+            JSONWriter.append(#","bundle_id":"#, to: &json)
+            JSONWriter.appendString(app.bundleID, to: &json)
+            JSONWriter.append(#","queued":{"#, to: &json)
+            for lane in Lane.allCases {
+                if lane != .urgent { json.append(UInt8(ascii: ",")) }
+                JSONWriter.appendString(lane.label, to: &json)
+                json.append(UInt8(ascii: ":"))
+                JSONWriter.appendInteger(queued[QueuePlace(app: app.id, lane: lane)] ?? 0, to: &json)
+            }
+            json.append(UInt8(ascii: "}"))
+            Answers.appendTime("paused_since", paused[app.id], to: &json)
+            Answers.append(dispatch.outlook(app.id), to: &json)
+            json.append(UInt8(ascii: "}"))
+        }
+        JSONWriter.append("\n]}\n", to: &json)
+        return .json(json)
+    }
+
+    /// `POST /api/v1/apps/{app}/pause`, and the same with `resume`. Doing it again changes nothing.
+    func setPaused(_ isPaused: Bool, _ name: String?) async throws -> Response {
+        guard let name = name?.removingPercentEncoding, let app = apps.app(named: name) else {
+            throw Problem.unknownApp
+        }
+        let control = try existing()
+        do {
+            try await control.setPaused(isPaused, app: app.id, at: wallClock())
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        dispatch.pauseObserver(app.id, isPaused)
+        var json: [UInt8] = []
+        JSONWriter.append(#"{"app":"#, to: &json)
+        JSONWriter.appendString(app.id.name, to: &json)
+        if isPaused {
+            JSONWriter.append(",\"paused\":true}\n", to: &json)
+        } else {
+            JSONWriter.append(",\"paused\":false}\n", to: &json)
+        }
+        return .json(json)
+    }
+}
+
+extension ControlBody {
+    func read(_ request: Request, _ configuration: AcceptConfiguration) async throws -> Selection {
+        _ = try BodyFormat(of: request, linesAllowed: false)
+        return try read(try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax))
+    }
+}
+
+extension Response {
+    static func json(_ bytes: [UInt8]) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(bytes: bytes))
+        )
+    }
+}

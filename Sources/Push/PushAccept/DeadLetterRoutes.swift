@@ -1,0 +1,197 @@
+import Hummingbird
+import JSONText
+import NIOCore
+import PushModel
+import PushQueue
+
+/// Pushes that were given up: lists and shows them, sends them again, forgets them.
+struct DeadLetterRoutes: Sendable {
+    /// Letters on a page, when the request does not say.
+    static let pageDefault = 100
+    static let pageMax = 1000
+
+    let store: (any DeadLetterStore)?
+    let handoff: any HotHandoff
+    let apps: AppDirectory
+    let configuration: AcceptConfiguration
+    let wallClock: @Sendable () -> WallTime
+
+    /// `GET /api/v1/dead-letters?app=&after=&limit=`
+    func list(_ request: Request) async throws -> Response {
+        let page = try Page(request, apps)
+        let letters = try letters()
+        let found: [DeadLetter]
+        do {
+            found = try await letters.deadLetters(of: page.app, after: page.after, limit: page.limit)
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        var json: [UInt8] = []
+        JSONWriter.append("{\"dead_letters\":[", to: &json)
+        for (index, letter) in found.enumerated() {
+            if index > 0 { json.append(UInt8(ascii: ",")) }
+            JSONWriter.append("\n{", to: &json)
+            Self.append(letter, to: &json)
+            json.append(UInt8(ascii: "}"))
+        }
+        JSONWriter.append("\n],\"next\":", to: &json)
+        if found.count == page.limit, let last = found.last {
+            JSONWriter.appendString(last.id.description, to: &json)
+        } else {
+            JSONWriter.append("null", to: &json)
+        }
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    /// `GET /api/v1/dead-letters/{msg_id}`
+    func show(_ text: String?) async throws -> Response {
+        guard let text, let id = PushID(text) else { throw Problem.noID }
+        let letters = try letters()
+        let found: (letter: DeadLetter, push: DeadPush)?
+        do {
+            found = try await letters.deadLetter(id)
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        guard let found else {
+            throw Problem(.notFound, nil, "there is no dead letter of this msg_id; it may have been replayed or purged")
+        }
+        var json: [UInt8] = [UInt8(ascii: "{")]
+        Self.append(found.letter, to: &json)
+        Self.append(found.push, to: &json)
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    /// `POST /api/v1/dead-letters/replay`
+    func replay(_ request: Request) async throws -> Response {
+        let letters = try letters()
+        let selection = try await selection(request)
+        let count: Int
+        do {
+            count = try await letters.replay(selection, at: wallClock())
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        // They are due at once, and nobody else tells dispatch.
+        if count > 0 {
+            var waiting = apps.apps.map(\.id)
+            if case .app(let app?) = selection { waiting = [app] }
+            for app in waiting { for lane in Lane.allCases { handoff.batchesWait(of: app, lane: lane) } }
+        }
+        var json: [UInt8] = []
+        JSONWriter.append(#"{"replayed":"#, to: &json)
+        JSONWriter.appendInteger(count, to: &json)
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    /// `POST /api/v1/dead-letters/purge`
+    func purge(_ request: Request) async throws -> Response {
+        let letters = try letters()
+        let selection = try await selection(request)
+        let count: Int
+        do {
+            count = try await letters.purge(selection)
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        var json: [UInt8] = []
+        JSONWriter.append(#"{"purged":"#, to: &json)
+        JSONWriter.appendInteger(count, to: &json)
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    private func letters() throws(Problem) -> any DeadLetterStore {
+        guard let store else { throw Problem(cannot: "keep dead letters") }
+        return store
+    }
+
+    private func selection(_ request: Request) async throws -> DeadLetterSelection {
+        let body = ControlBody(apps: apps, fields: [.ids, .app, .all], idsMax: configuration.queryIDsMax)
+        switch try await body.read(request, configuration) {
+        case .ids(let ids): return .ids(ids)
+        case .app(let app): return .app(app)
+        case .all: return .app(nil)
+        case .request: preconditionFailure("a field that this route does not take")
+        }
+    }
+
+    // MARK: JSON
+
+    private static func append(_ letter: DeadLetter, to json: inout [UInt8]) {
+        JSONWriter.append(#""msg_id":""#, to: &json)
+        letter.id.value.append(to: &json)
+        JSONWriter.append(#"","app":"#, to: &json)
+        JSONWriter.appendString(letter.app.name, to: &json)
+        JSONWriter.append(#","lane":"#, to: &json)
+        JSONWriter.appendString(letter.lane.label, to: &json)
+        JSONWriter.append(#","code":"#, to: &json)
+        JSONWriter.appendInteger(letter.code.rawValue, to: &json)
+        JSONWriter.append(#","error":"#, to: &json)
+        JSONWriter.appendString(letter.code.entry.name, to: &json)
+        if !letter.reason.text.isEmpty {
+            JSONWriter.append(#","reason":"#, to: &json)
+            JSONWriter.appendString(letter.reason.text, to: &json)
+        }
+        if letter.status != 0 {
+            JSONWriter.append(#","apns_status":"#, to: &json)
+            JSONWriter.appendInteger(letter.status, to: &json)
+        }
+        JSONWriter.append(#","attempts":"#, to: &json)
+        JSONWriter.appendInteger(letter.attempts, to: &json)
+        Answers.appendTime("accepted_at", letter.acceptedAt, to: &json)
+        Answers.appendTime("died_at", letter.diedAt, to: &json)
+    }
+
+    private static func append(_ push: DeadPush, to json: inout [UInt8]) {
+        JSONWriter.append(#","topic":"#, to: &json)
+        JSONWriter.appendString(push.topic, to: &json)
+        JSONWriter.append(#","push_type":"#, to: &json)
+        JSONWriter.appendString(push.pushType, to: &json)
+        JSONWriter.append(#","token_bytes":"#, to: &json)
+        JSONWriter.appendInteger(push.tokenBytes, to: &json)
+        JSONWriter.append(#","payload_bytes":"#, to: &json)
+        JSONWriter.appendInteger(push.payloadBytes, to: &json)
+        if let expiration = push.expiration {
+            JSONWriter.append(#","expiration":"#, to: &json)
+            JSONWriter.appendInteger(expiration, to: &json)
+        }
+        if let collapseID = push.collapseID {
+            JSONWriter.append(#","collapse_id":"#, to: &json)
+            JSONWriter.appendString(collapseID, to: &json)
+        }
+    }
+
+    // MARK: Pages
+
+    /// Which page is asked for.
+    private struct Page {
+        var app: AppID?
+        var after: PushID?
+        var limit = DeadLetterRoutes.pageDefault
+
+        init(_ request: Request, _ apps: AppDirectory) throws(Problem) {
+            for (name, value) in request.uri.queryParameters {
+                switch name {
+                case "app":
+                    guard let app = apps.app(named: String(value)) else { throw .unknownApp }
+                    self.app = app.id
+                case "after":
+                    guard let id = PushID(value) else { throw Problem(.badField, field: "after", "a msg_id") }
+                    after = id
+                case "limit":
+                    guard let limit = Int(value), (1...DeadLetterRoutes.pageMax).contains(limit) else {
+                        throw Problem(.badField, field: "limit", "1 to \(DeadLetterRoutes.pageMax)")
+                    }
+                    self.limit = limit
+                default:
+                    let name = String(decoding: name.utf8.prefix(64), as: UTF8.self)
+                    throw Problem(.unknownField, field: name, "this route takes app, after and limit")
+                }
+            }
+        }
+    }
+}

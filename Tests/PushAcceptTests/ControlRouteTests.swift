@@ -1,0 +1,228 @@
+import Foundation
+import PushAccept
+import PushModel
+import PushQueue
+import Synchronization
+import Testing
+
+@Suite struct `Cancelling and pausing` {
+    private static let batch = BatchID.random(at: TestGateway.now)
+
+    private func accepted(_ gateway: TestGateway) async throws -> String {
+        try #require(try await gateway.post("/push", pushLine(1)).json["msg_id"] as? String)
+    }
+
+    // MARK: One
+
+    @Test func `a push that waits is cancelled, as often as one asks`() async throws {
+        try await TestGateway.run { gateway async throws in
+            let id = try await accepted(gateway)
+            for _ in 0..<2 {
+                let answer = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
+                #expect(answer.status == 200)
+                #expect(answer.body == #"{"msg_id":"\#(id)","result":"cancelled"}"# + "\n")
+            }
+        }
+    }
+
+    @Test func `what cannot be cancelled says why`() async throws {
+        let queue = FakeQueue()
+        queue.set(.tooLate, for: Self.batch.push(1))
+        queue.set(.settled(.delivered), for: Self.batch.push(2))
+        try await TestGateway.run(queue: queue) { gateway async throws in
+            let answers: [(String, Int, String)] = [
+                ("\(Self.batch.push(1))", 409, "too late: the push is being sent"),
+                ("\(Self.batch.push(2))", 409, "too late: the push is delivered"),
+                (
+                    "\(Self.batch.push(3))", 404,
+                    "no push of this msg_id was accepted here, or its record has been removed"
+                ),
+            ]
+            for (id, status, detail) in answers {
+                let answer = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
+                #expect(answer.status == status)
+                #expect(answer.json["detail"] as? String == detail)
+                if status == 409 { #expect(answer.json["msg_id"] as? String == id) }
+            }
+            #expect(try await gateway.send("DELETE", "/api/v1/messages/nonsense").status == 400)
+            #expect(gateway.metrics.exposition().contains("{route=\"cancel\",status=\"4xx\"} 4"))
+        }
+    }
+
+    @Test func `what is claimed and not sent is taken back`() async throws {
+        let queue = FakeQueue()
+        for index in 1...3 { queue.set(.tooLate, for: Self.batch.push(index)) }
+        let memory = FakeInMemoryCancel(claimed: [Self.batch.push(1), Self.batch.push(3)])
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), inMemory: memory)
+        try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
+            #expect(try await gateway.send("DELETE", "/api/v1/messages/\(Self.batch.push(1))").status == 200)
+            #expect(try await gateway.send("DELETE", "/api/v1/messages/\(Self.batch.push(2))").status == 409)
+            let many = try await gateway.post(
+                "/api/v1/messages/cancel", #"{"ids":["\#(Self.batch.push(2))","\#(Self.batch.push(3))"]}"#
+            )
+            #expect(many.json["cancelled"] as? Int == 1)
+            #expect(many.json["too_late"] as? Int == 1)
+        }
+    }
+
+    // MARK: Many
+
+    @Test func `many are cancelled by their ids, each with its result`() async throws {
+        let queue = FakeQueue()
+        queue.set(.tooLate, for: Self.batch.push(1))
+        queue.set(.settled(.rejected), for: Self.batch.push(2))
+        try await TestGateway.run(queue: queue) { gateway async throws in
+            let id = try await accepted(gateway)
+            let ids = [id] + (1...3).map { Self.batch.push($0).description }
+            let answer = try await gateway.post(
+                "/api/v1/messages/cancel", #"{"ids":["\#(ids.joined(separator: "\",\""))"]}"#
+            )
+            #expect(answer.status == 200)
+            let results = try #require(answer.json["results"] as? [[String: Any]])
+            #expect(results.map { $0["msg_id"] as? String } == ids)
+            #expect(results.map { $0["result"] as? String } == ["cancelled", "too_late", "settled", "unknown"])
+            #expect(results[2]["state"] as? String == "rejected")
+            #expect(answer.json["cancelled"] as? Int == 1)
+            #expect(answer.json["too_late"] as? Int == 1)
+            let none = try await gateway.post("/api/v1/messages/cancel", #"{"ids":[]}"#)
+            #expect(none.json["cancelled"] as? Int == 0)
+        }
+    }
+
+    @Test func `a bulk request is cancelled by its id`() async throws {
+        try await TestGateway.run { gateway async throws in
+            _ = try await gateway.post(
+                "/push/batch", "[\(pushLine(1)),\(pushLine(2))]", headers: ["X-Request-Id: campaign-7"]
+            )
+            _ = try await gateway.post("/push/batch", "[\(pushLine(3))]", headers: ["X-Request-Id: campaign-8"])
+            let own = try await gateway.post("/push/batch", "[\(pushLine(4))]")
+            let requestIDs = gateway.queue.batches.map(\.requestID)
+            #expect(requestIDs == ["campaign-7", "campaign-8", own.headers["x-request-id"]])
+            let answer = try await gateway.post("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#)
+            #expect(answer.body == #"{"cancelled":2,"too_late":0}"# + "\n")
+            let app = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
+            #expect(app.body == #"{"cancelled":4,"too_late":0}"# + "\n")
+        }
+    }
+
+    @Test func `pushes of single requests belong to no bulk request`() async throws {
+        try await TestGateway.run { gateway async throws in
+            _ = try await gateway.post("/push", pushLine(1), headers: ["X-Request-Id: one"])
+            #expect(gateway.queue.batches.map(\.requestID) == [nil])
+        }
+    }
+
+    @Test func `what was claimed is counted by what could be taken back`() async throws {
+        let queue = FakeQueue()
+        queue.set(CancelCount(cancelled: 10, tooLate: 5), for: .app(AppID("demo")))
+        let memory = FakeInMemoryCancel(claimed: Set((0..<3).map { Self.batch.push($0) }))
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), inMemory: memory)
+        try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
+            let answer = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
+            #expect(answer.body == #"{"cancelled":13,"too_late":2}"# + "\n")
+        }
+    }
+
+    @Test(arguments: [
+        ("", 400, 2020), ("[]", 400, 2021), ("{}", 400, 2022), (#"{"all":true}"#, 400, 2023),
+        (#"{"ids":[],"app":"demo"}"#, 400, 2023), (#"{"ids":"x"}"#, 400, 2021), (#"{"ids":["x"]}"#, 400, 3018),
+        (#"{"app":1}"#, 400, 2021), (#"{"app":""}"#, 400, 3018), (#"{"app":"nobody"}"#, 404, 3017),
+        (#"{"request_id":"#, 400, 2020), (#"{"app":"demo"} x"#, 400, 2020),
+    ])
+    func `a wish that cannot be read is refused`(body: String, status: Int, code: Int) async throws {
+        try await TestGateway.run { gateway async throws in
+            let answer = try await gateway.post("/api/v1/messages/cancel", body)
+            #expect(answer.status == status)
+            #expect(answer.json["code"] as? Int == code)
+            #expect(answer.headers["content-type"] == "application/problem+json")
+        }
+    }
+
+    @Test func `a list of ids has a limit`() async throws {
+        try await TestGateway.run { gateway async throws in
+            let ids = (0...1000).map { "\"\(Self.batch.push($0))\"" }.joined(separator: ",")
+            let answer = try await gateway.post("/api/v1/messages/cancel", "{\"ids\":[\(ids)]}")
+            #expect(answer.status == 400)
+            #expect(answer.json["field"] as? String == "ids")
+        }
+    }
+
+    // MARK: Apps
+
+    @Test func `apps are listed with what waits for them`() async throws {
+        let dispatch = AcceptDispatch(handoff: FakeHandoff()) { app in
+            app == AppID("demo") ? DeliveryOutlook(reason: .backlog, estimate: .seconds(3)) : nil
+        }
+        try await TestGateway.run(apps: TestGateway.twoApps, dispatch: dispatch) { gateway async throws in
+            _ = try await gateway.post("/push", pushLine(1, #","app":"demo","lane":"urgent""#))
+            _ = try await gateway.post(
+                "/push/batch", "[\(pushLine(1, #","app":"demo""#)),\(pushLine(2, #","app":"demo""#))]")
+            _ = try await gateway.post("/api/v1/apps/other/pause", "")
+            let answer = try await gateway.send("GET", "/api/v1/apps")
+            #expect(
+                answer.body == """
+                    {"apps":[
+                    {"app":"demo","bundle_id":"com.example.app","queued":{"urgent":1,"normal":0,"bulk":2},"delayed":"backlog","estimate":3},
+                    {"app":"other","bundle_id":"com.example.other","queued":{"urgent":0,"normal":0,"bulk":0},"paused_since":"2025-11-23T12:00:00.123Z"}
+                    ]}
+
+                    """
+            )
+        }
+    }
+
+    @Test func `pausing and resuming is told to dispatch, and may be repeated`() async throws {
+        let told = Told()
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { told.append("\($0) \($1)") })
+        let clock = TestClock()
+        try await TestGateway.run(dispatch: dispatch, clock: clock) { gateway async throws in
+            let paused = try await gateway.send("POST", "/api/v1/apps/demo/pause")
+            #expect(paused.status == 200)
+            #expect(paused.body == #"{"app":"demo","paused":true}"# + "\n")
+            clock.advance(by: .seconds(60))
+            _ = try await gateway.send("POST", "/api/v1/apps/demo/pause")
+            let since = try await gateway.send("GET", "/api/v1/apps").body
+            #expect(since.contains("\"paused_since\":\"2025-11-23T12:00:00.123Z\""), "since the first time")
+            #expect(try await gateway.post("/push", pushLine(1)).status == 200, "pushes are taken all the while")
+            #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").json["paused"] as? Bool == false)
+            #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").status == 200)
+            #expect(try await gateway.send("GET", "/api/v1/apps").body.contains("paused_since") == false)
+            let unknown = try await gateway.send("POST", "/api/v1/apps/nobody/pause")
+            #expect(unknown.status == 404)
+            #expect(unknown.json["code"] as? Int == 3017)
+            #expect(told.all == ["demo true", "demo true", "demo false", "demo false"])
+            gateway.queue.takeStoreDown()
+            #expect(try await gateway.send("POST", "/api/v1/apps/demo/pause").status == 503)
+            #expect(try await gateway.send("GET", "/api/v1/apps").status == 503)
+            #expect(told.all.count == 4, "what is not durable is not told")
+        }
+    }
+
+    @Test func `a name in a path may be escaped`() async throws {
+        let apps = AppDirectory(apps: [AcceptApp(id: AppID("näh app"), bundleID: "com.example.app")])
+        try await TestGateway.run(apps: apps) { gateway async throws in
+            let answer = try await gateway.send("POST", "/api/v1/apps/n%C3%A4h%20app/pause")
+            #expect(answer.status == 200)
+            #expect(answer.json["app"] as? String == "näh app")
+        }
+    }
+
+    @Test func `a store that cannot do it says so`() async throws {
+        let queue = FakeQueue()
+        try await TestGateway.run(queue: queue, stores: AcceptStores(queue: queue, outcomes: queue)) {
+            gateway async throws in
+            let id = BatchID.random(at: TestGateway.now).push(0)
+            #expect(try await gateway.send("DELETE", "/api/v1/messages/\(id)").status == 501)
+            #expect(try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#).status == 501)
+            #expect(try await gateway.send("POST", "/api/v1/apps/demo/pause").status == 501)
+            #expect(try await gateway.send("GET", "/api/v1/dead-letters").status == 501)
+            #expect(try await gateway.send("GET", "/api/v1/apps").status == 200)
+        }
+    }
+
+    private final class Told: Sendable {
+        private let state = Mutex<[String]>([])
+        var all: [String] { state.withLock { $0 } }
+        func append(_ text: String) { state.withLock { $0.append(text) } }
+    }
+}

@@ -1,0 +1,126 @@
+import APNSWire
+import Foundation
+import PushAccept
+import PushModel
+import PushQueue
+import Testing
+
+@Suite struct `Dead letters` {
+    private static let batch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000")!)!
+
+    private static func letter(_ index: Int, app: String = "demo") -> DeadLetter {
+        DeadLetter(
+            id: batch.push(index), app: AppID(app), lane: .bulk, code: .givenUp, status: 503,
+            reason: .known(.serviceUnavailable), attempts: 50, acceptedAt: TestGateway.now,
+            diedAt: TestGateway.now + .seconds(60)
+        )
+    }
+    private static let push = DeadPush(
+        topic: "com.example.app", pushType: "alert", tokenBytes: 32, payloadBytes: 99, expiration: 1_900_000_000,
+        collapseID: "order"
+    )
+
+    private func run(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
+        let queue = FakeQueue()
+        for index in 0..<5 { queue.bury(Self.letter(index, app: index < 3 ? "demo" : "other"), Self.push) }
+        try await TestGateway.run(apps: TestGateway.twoApps, queue: queue, body)
+    }
+
+    @Test func `they are listed page by page`() async throws {
+        try await run { gateway async throws in
+            var ids: [String] = []
+            var next = ""
+            var pages = 0
+            repeat {
+                let page = try await gateway.send("GET", "/api/v1/dead-letters?limit=2\(next)")
+                #expect(page.status == 200)
+                let letters = try #require(page.json["dead_letters"] as? [[String: Any]])
+                ids += letters.compactMap { $0["msg_id"] as? String }
+                next = (page.json["next"] as? String).map { "&after=\($0)" } ?? ""
+                pages += 1
+            } while !next.isEmpty
+            #expect(ids == (0..<5).map { Self.batch.push($0).description })
+            #expect(pages == 3)
+            let other = try await gateway.send("GET", "/api/v1/dead-letters?app=other")
+            #expect((other.json["dead_letters"] as? [Any])?.count == 2)
+            #expect(other.json["next"] is NSNull)
+        }
+    }
+
+    @Test func `one is shown without its token and payload`() async throws {
+        try await run { gateway async throws in
+            let answer = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")
+            #expect(
+                answer.body == """
+                    {"msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0001","app":"demo","lane":"bulk","code":3016,\
+                    "error":"given_up","reason":"ServiceUnavailable","apns_status":503,"attempts":50,\
+                    "accepted_at":"2025-11-23T12:00:00.123Z","died_at":"2025-11-23T12:01:00.123Z",\
+                    "topic":"com.example.app","push_type":"alert","token_bytes":32,"payload_bytes":99,\
+                    "expiration":1900000000,"collapse_id":"order"}
+
+                    """
+            )
+            #expect(try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(9))").status == 404)
+            #expect(try await gateway.send("GET", "/api/v1/dead-letters/x").status == 400)
+        }
+    }
+
+    @Test func `they are sent again, and dispatch hears of it`() async throws {
+        try await run { gateway async throws in
+            let one = try await gateway.post(
+                "/api/v1/dead-letters/replay", #"{"ids":["\#(Self.batch.push(0))","\#(Self.batch.push(9))"]}"#
+            )
+            #expect(one.body == "{\"replayed\":1}\n")
+            #expect(gateway.handoff.log.waits == 6, "of which app it is is not known")
+            let app = try await gateway.post("/api/v1/dead-letters/replay", #"{"app":"demo"}"#)
+            #expect(app.json["replayed"] as? Int == 2)
+            #expect(gateway.handoff.log.waits == 9)
+            #expect(
+                try await gateway.post("/api/v1/dead-letters/replay", #"{"app":"demo"}"#).json["replayed"] as? Int == 0)
+            #expect(gateway.handoff.log.waits == 9, "nothing waits")
+        }
+    }
+
+    @Test func `they are forgotten`() async throws {
+        try await run { gateway async throws in
+            let some = try await gateway.post("/api/v1/dead-letters/purge", #"{"ids":["\#(Self.batch.push(4))"]}"#)
+            #expect(some.body == "{\"purged\":1}\n")
+            #expect(try await gateway.post("/api/v1/dead-letters/purge", #"{"all":true}"#).json["purged"] as? Int == 4)
+            let list = try await gateway.send("GET", "/api/v1/dead-letters")
+            #expect(list.body == "{\"dead_letters\":[\n],\"next\":null}\n")
+            #expect(gateway.handoff.log.waits == 0)
+        }
+    }
+
+    @Test(arguments: [
+        ("GET", "?limit=0", "", 400, 3018), ("GET", "?limit=1001", "", 400, 3018), ("GET", "?limit=x", "", 400, 3018),
+        ("GET", "?after=x", "", 400, 3018), ("GET", "?app=nobody", "", 404, 3017), ("GET", "?sort=x", "", 400, 2023),
+        ("POST", "/replay", "{}", 400, 2022), ("POST", "/purge", #"{"request_id":"x"}"#, 400, 2023),
+        ("POST", "/purge", #"{"all":false}"#, 400, 2021), ("POST", "/purge", #"{"all":1}"#, 400, 2021),
+        ("POST", "/replay", #"{"app":"nobody"}"#, 404, 3017),
+    ])
+    func `a bad question is refused`(
+        method: String, path: String, body: String, status: Int, code: Int
+    ) async throws {
+        try await run { gateway async throws in
+            let answer = try await gateway.send(
+                method, "/api/v1/dead-letters\(path)", body: body.isEmpty ? nil : body
+            )
+            #expect(answer.status == status, "\(answer.body)")
+            #expect(answer.json["code"] as? Int == code)
+        }
+    }
+
+    @Test func `a store that is down is said`() async throws {
+        try await run { gateway async throws in
+            gateway.queue.takeStoreDown()
+            #expect(try await gateway.send("GET", "/api/v1/dead-letters").status == 503)
+            #expect(try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))").status == 503)
+            for path in ["replay", "purge"] {
+                let answer = try await gateway.post("/api/v1/dead-letters/\(path)", #"{"all":true}"#)
+                #expect(answer.status == 503)
+                #expect(answer.json["detail"] as? String == "the store does not answer; nothing was changed")
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+import Foundation
+import PushAccept
+import PushModel
+import PushQueue
+import Testing
+
+/// Requests with an `Idempotency-Key`.
+@Suite struct `Idempotency` {
+    private static let key = ["Idempotency-Key: \"order-4711\""]
+
+    @Test(arguments: ["/push", "/push/batch"])
+    func `the same request again gets the same answer and stores nothing`(path: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            let body = path == "/push" ? pushLine(1) : "[\(pushLine(1)),{},\(pushLine(2))]"
+            let first = try await gateway.post(path, body, headers: Self.key)
+            let again = try await gateway.post("/api/v1" + path, body, headers: ["Idempotency-Key: order-4711"])
+            #expect(first.status == 200)
+            #expect(again.status == 200)
+            #expect(again.body == first.body)
+            #expect(again.headers["content-type"] == first.headers["content-type"])
+            #expect(first.headers["idempotency-replayed"] == nil)
+            #expect(again.headers["idempotency-replayed"] == "true")
+            #expect(gateway.queue.pushCount == (path == "/push" ? 1 : 2))
+            #expect(gateway.queue.appendCount == 1)
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_replayed_total 1\n"))
+        }
+    }
+
+    @Test(arguments: ["/push", "/push/batch"])
+    func `another body with the same key is refused`(path: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            func body(_ number: Int) -> String { path == "/push" ? pushLine(number) : "[\(pushLine(number))]" }
+            _ = try await gateway.post(path, body(1), headers: Self.key)
+            let other = try await gateway.post(path, body(2), headers: Self.key)
+            #expect(other.status == 422)
+            #expect(other.json["code"] as? Int == 3026)
+            #expect(other.json["error"] as? String == "idempotency_mismatch")
+            #expect(gateway.queue.pushCount == 1)
+        }
+    }
+
+    @Test(arguments: ["/push", "/push/batch"])
+    func `while a request runs another with its key is told to wait`(path: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
+            gateway.queue.close()
+            async let first = gateway.post(path, body, headers: Self.key)
+            await gateway.queue.waitForArrival()
+            let second = try await gateway.post(path, body, headers: Self.key)
+            #expect(second.status == 409)
+            #expect(second.json["code"] as? Int == 3027)
+            #expect(second.headers["retry-after"] == "1")
+            gateway.queue.open()
+            let answer = try await first
+            #expect(answer.status == 200)
+            let third = try await gateway.post(path, body, headers: Self.key)
+            #expect(third.body == answer.body)
+            #expect(gateway.queue.pushCount == 1)
+        }
+    }
+
+    @Test func `what is not valid is not remembered`() async throws {
+        try await TestGateway.run { gateway async throws in
+            for (path, bad, good) in [
+                ("/push", "{}", pushLine(1)), ("/push/batch", "{}", "[\(pushLine(2))]"),
+                ("/push/batch", "[{}]", "[\(pushLine(2))]"),
+            ] {
+                let key = ["Idempotency-Key: \(path)-\(bad.utf8.count)"]
+                let refused = try await gateway.post(path, bad, headers: key)
+                #expect(refused.status == (bad == "[{}]" ? 200 : 400))
+                let accepted = try await gateway.post(path, good, headers: key)
+                #expect(accepted.status == 200, "\(accepted.body)")
+                #expect(accepted.headers["idempotency-replayed"] == nil)
+            }
+            #expect(gateway.queue.pushCount == 3)
+        }
+    }
+
+    @Test(arguments: ["/push", "/push/batch"])
+    func `a refusal is not remembered, so that a retry can succeed`(path: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
+            gateway.queue.fail(append: 1, .before(.full("disk")))
+            #expect(try await gateway.post(path, body, headers: Self.key).status == 503)
+            let retried = try await gateway.post(path, body, headers: Self.key)
+            #expect(retried.status == 200)
+            #expect(retried.headers["idempotency-replayed"] == nil)
+            #expect(gateway.queue.pushCount == 1)
+        }
+    }
+
+    /// The worst moment: the write has happened, and nobody knows.
+    @Test(arguments: ["/push", "/push/batch"])
+    func `a client that was told nothing finds out with the same key`(path: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
+            gateway.queue.fail(append: 1, .after(.unavailable("timeout", isOutcomeKnown: false)))
+            let unknown = try await gateway.post(path, body, headers: Self.key)
+            #expect(unknown.status == 503)
+            #expect((unknown.json["detail"] as? String)?.contains("same Idempotency-Key") == true)
+            let retried = try await gateway.post(path, body, headers: Self.key)
+            #expect(retried.status == 200)
+            #expect(retried.headers["idempotency-replayed"] == "true")
+            let id = try #require(gateway.queue.batches.first).id.push(0).description
+            #expect(retried.body.contains(id))
+            #expect(gateway.queue.pushCount == 1)
+        }
+    }
+
+    @Test func `callers and routes have keys of their own`() async throws {
+        try await TestGateway.run { gateway async throws in
+            let requests: [(String, String, [String])] = [
+                ("/push", pushLine(1), []), ("/push", pushLine(1), ["Authorization: Bearer a"]),
+                ("/push", pushLine(1), ["Authorization: Bearer b"]), ("/push/batch", "[\(pushLine(1))]", []),
+            ]
+            for (path, body, headers) in requests {
+                let answer = try await gateway.post(path, body, headers: Self.key + headers)
+                #expect(answer.status == 200)
+                #expect(answer.headers["idempotency-replayed"] == nil)
+            }
+            #expect(gateway.queue.pushCount == 4)
+            let keys = gateway.queue.state.withLock { Array($0.answers.keys) }
+            #expect(keys.count == 4)
+        }
+    }
+
+    @Test func `after a day a key is new`() async throws {
+        let clock = TestClock()
+        try await TestGateway.run(clock: clock) { gateway async throws in
+            let first = try await gateway.post("/push", pushLine(1), headers: Self.key)
+            clock.advance(by: .seconds(24 * 3600 - 1))
+            #expect(try await gateway.post("/push", pushLine(1), headers: Self.key).body == first.body)
+            clock.advance(by: .seconds(1))
+            gateway.queue.state.withLock { $0.answers = [:] }  // as a store prunes them
+            let second = try await gateway.post("/push", pushLine(1), headers: Self.key)
+            #expect(second.headers["idempotency-replayed"] == nil)
+            #expect(second.json["msg_id"] as? String != first.json["msg_id"] as? String)
+        }
+    }
+
+    @Test func `pushes with keys share a write with those without`() async throws {
+        try await TestGateway.run { gateway async throws in
+            gateway.queue.close()
+            try await withThrowingTaskGroup(of: (Int, WireResponse).self) { group in
+                group.addTask { (0, try await gateway.post("/push", pushLine(0))) }
+                await gateway.queue.waitForArrival()
+                for number in 1...20 {
+                    group.addTask {
+                        let key = number % 2 == 0 ? ["Idempotency-Key: key-\(number)"] : []
+                        return (number, try await gateway.post("/push", pushLine(number), headers: key))
+                    }
+                }
+                await gateway.waitUntil("godwit_accept_waiting_pushes 20")
+                gateway.queue.open()
+                var answers: [Int: WireResponse] = [:]
+                for try await (number, answer) in group { answers[number] = answer }
+                for number in stride(from: 2, through: 20, by: 2) {
+                    let key = ["Idempotency-Key: key-\(number)"]
+                    let again = try await gateway.post("/push", pushLine(number), headers: key)
+                    #expect(again.body == answers[number]?.body)
+                    #expect(again.headers["idempotency-replayed"] == "true")
+                }
+            }
+            #expect(gateway.queue.appendCount == 2)
+            #expect(gateway.queue.state.withLock { $0.rememberedAppends } == 1)
+            #expect(gateway.queue.pushCount == 21)
+        }
+    }
+
+    @Test func `a keyed stream is stored by one write and answered the same`() async throws {
+        try await TestGateway.run(apps: TestGateway.twoApps) { gateway async throws in
+            let lines = (0..<2500).map { number in
+                switch number % 100 {
+                case 7: "nonsense"
+                case 8: "{\"device_token\":\"zz\",\"app\":\"demo\"}"
+                default: pushLine(number, number % 2 == 0 ? #","app":"demo""# : #","app":"other""#)
+                }
+            }.joined(separator: "\n")
+            let plain = try await gateway.post("/push/batch", lines, type: "application/x-ndjson")
+            let before = gateway.queue.appendCount
+            let first = try await gateway.post("/push/batch", lines, type: "application/x-ndjson", headers: Self.key)
+            #expect(gateway.queue.appendCount == before + 1)
+            let again = try await gateway.post("/push/batch", lines, type: "application/x-ndjson", headers: Self.key)
+            #expect(again.body == first.body)
+            #expect(again.headers["content-type"] == "application/x-ndjson")
+            #expect(again.headers["idempotency-replayed"] == "true")
+            #expect(gateway.queue.pushCount == 2450 * 2)
+            // But for the ids it is what a request without a key is told.
+            func normal(_ text: String) -> String { text.replacing(/[0-9a-f-]{36}/, with: "ID") }
+            #expect(normal(first.body) == normal(plain.body))
+            let stored = gateway.queue.state.withLock { Array($0.answers.values) }
+            #expect(stored.map(\.body.count).reduce(0, +) < 120_000, "neighbours are kept together")
+        }
+    }
+
+    @Test func `a keyed body has a limit, declared or not`() async throws {
+        try await TestGateway.run(configuration: .with(\.keyedBodyBytesMax, 65_536)) { gateway async throws in
+            let large = "[" + (0..<600).map { pushLine($0) }.joined(separator: ",") + "]"
+            let declared = try await gateway.post("/push/batch", large, headers: Self.key)
+            #expect(declared.status == 413)
+            #expect(declared.json["code"] as? Int == 2024)
+            #expect((declared.json["detail"] as? String)?.contains("leave the key out") == true)
+            let port = gateway.port
+            let chunked = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(
+                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                        + "Transfer-Encoding: chunked\r\nConnection: close\r\nIdempotency-Key: k\r\n\r\n"
+                )
+                try client.sendChunk(large)
+                try client.send("0\r\n\r\n")
+                return try client.readResponse()
+            }
+            #expect(chunked.status == 413)
+            #expect(gateway.queue.pushCount == 0)
+            #expect(try await gateway.post("/push/batch", large).status == 200, "without a key it is a stream")
+        }
+    }
+
+    @Test func `keyed bodies share a limit`() async throws {
+        var configuration = AcceptConfiguration()
+        configuration.keyedBodyBytesMax = 65_536
+        configuration.keyedBodiesBytesMax = 65_536
+        try await TestGateway.run(configuration: configuration) { gateway async throws in
+            gateway.queue.close()
+            let half = "[" + (0..<300).map { pushLine($0) }.joined(separator: ",") + "]"
+            async let first = gateway.post("/push/batch", half, headers: ["Idempotency-Key: a"])
+            await gateway.queue.waitForArrival()
+            let second = try await gateway.post("/push/batch", half, headers: ["Idempotency-Key: b"])
+            #expect(second.status == 503)
+            #expect(second.json["code"] as? Int == 3028)
+            gateway.queue.open()
+            #expect(try await first.status == 200)
+            #expect(try await gateway.post("/push/batch", half, headers: ["Idempotency-Key: b"]).status == 200)
+        }
+    }
+
+    @Test func `too many refused items are too much to remember`() async throws {
+        try await TestGateway.run(configuration: .with(\.resultsWaitingMax, 1000)) { gateway async throws in
+            let body = "[" + Array(repeating: "1", count: 70_000).joined(separator: ",") + ",\(pushLine(1))]"
+            let answer = try await gateway.post("/push/batch", body, headers: Self.key)
+            #expect(answer.status == 413)
+            #expect(gateway.queue.pushCount == 0)
+        }
+    }
+
+    @Test func `a store that cannot tell is no reason to send twice`() async throws {
+        try await TestGateway.run { gateway async throws in
+            gateway.queue.takeStoreDown()
+            let answer = try await gateway.post("/push", pushLine(1), headers: Self.key)
+            #expect(answer.status == 503)
+            #expect(answer.json["code"] as? Int == 3020)
+            #expect(gateway.queue.pushCount == 0)
+        }
+    }
+
+    @Test func `a store that remembers nothing says so`() async throws {
+        let queue = FakeQueue()
+        try await TestGateway.run(queue: queue, stores: AcceptStores(queue: queue, outcomes: queue)) {
+            gateway async throws in
+            for path in ["/push", "/push/batch"] {
+                #expect(try await gateway.post(path, "[\(pushLine(1))]", headers: Self.key).status == 501)
+            }
+            #expect(queue.pushCount == 0)
+        }
+    }
+
+    @Test(arguments: [
+        "\"\"", "", "\"a", "a b", "a,b", "\"a\", \"b\"", "\"a\";p=1", "\"a\\b\"", "\"é\"",
+        String(repeating: "k", count: 256),
+    ])
+    func `a key that is none is refused by name`(field: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            for path in ["/push", "/push/batch"] {
+                let answer = try await gateway.post(path, pushLine(1), headers: ["Idempotency-Key: \(field)"])
+                #expect(answer.status == 400)
+                #expect(answer.json["field"] as? String == "Idempotency-Key")
+                #expect(answer.json["code"] as? Int == 3018)
+            }
+            #expect(gateway.queue.pushCount == 0)
+        }
+    }
+
+    @Test func `a key may have 255 characters, quoted or bare`() async throws {
+        try await TestGateway.run { gateway async throws in
+            for (number, field) in [
+                String(repeating: "k", count: 255), "\"" + String(repeating: "\\\"", count: 255) + "\"",
+                "\"a b, c; d\"", "8e03978e-40d5-43dd-bc93-6894a57f9324",
+            ].enumerated() {
+                let answer = try await gateway.post("/push", pushLine(number), headers: ["Idempotency-Key: \(field)"])
+                #expect(answer.status == 200, "\(answer.body)")
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+import Foundation
+import PushAccept
+import PushModel
+import PushQueue
+import Testing
+
+@Suite struct `Rate limits` {
+    private static let batch = "[\(pushLine(1))]"
+
+    private static func limits(_ change: (inout RateLimits) -> Void) -> AcceptConfiguration {
+        var configuration = AcceptConfiguration()
+        change(&configuration.rateLimits)
+        return configuration
+    }
+
+    @Test func `the batch route tells its limit in every answer`() async throws {
+        try await TestGateway.run { gateway async throws in
+            let first = try await gateway.post("/push/batch", Self.batch)
+            #expect(first.headers["ratelimit-policy"] == "\"batch\";q=100;w=2")
+            #expect(first.headers["ratelimit"] == "\"batch\";r=99;t=1")
+            let bad = try await gateway.post("/api/v1/push/batch", "nonsense")
+            #expect(bad.status == 400)
+            #expect(bad.headers["ratelimit"] == "\"batch\";r=98;t=1", "both paths share one limit")
+            let single = try await gateway.post("/push", pushLine(1))
+            #expect(single.headers["ratelimit"] == nil, "no limit, no field")
+        }
+    }
+
+    @Test func `who asks too often is told when to come back`() async throws {
+        let clock = TestClock()
+        try await TestGateway.run(
+            configuration: Self.limits { $0.batch = RateLimit(perSecond: 0.5, burst: 2) }, clock: clock
+        ) { gateway async throws in
+            for _ in 0..<2 { #expect(try await gateway.post("/push/batch", Self.batch).status == 200) }
+            let refused = try await gateway.post("/push/batch", Self.batch)
+            #expect(refused.status == 429)
+            #expect(refused.headers["content-type"] == "application/problem+json")
+            #expect(refused.headers["retry-after"] == "2")
+            #expect(refused.headers["ratelimit"] == "\"batch\";r=0;t=2")
+            #expect(refused.headers["ratelimit-policy"] == "\"batch\";q=2;w=4")
+            #expect(refused.json["code"] as? Int == 3025)
+            #expect(refused.json["error"] as? String == "rate_limited")
+            #expect(gateway.queue.pushCount == 2)
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_shed_total{reason=\"rate\"} 1\n"))
+            clock.advance(by: .milliseconds(1999))
+            #expect(try await gateway.post("/push/batch", Self.batch).headers["retry-after"] == "1", "at least 1")
+            clock.advance(by: .milliseconds(1))
+            #expect(try await gateway.post("/push/batch", Self.batch).status == 200)
+        }
+    }
+
+    @Test func `a refusal comes before the body`() async throws {
+        try await TestGateway.run(configuration: Self.limits { $0.push = RateLimit(perSecond: 1, burst: 1) }) {
+            gateway in
+            #expect(try await gateway.post("/push", pushLine(1)).status == 200)
+            let port = gateway.port
+            let answer = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(
+                    "POST /push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 200\r\n\r\n"
+                )
+                return try client.read(until: "rate_limited")
+            }
+            #expect(answer.hasPrefix("HTTP/1.1 429 "))
+        }
+    }
+
+    @Test func `callers are told apart by their authorization`() async throws {
+        try await TestGateway.run(configuration: Self.limits { $0.batch = RateLimit(perSecond: 1, burst: 1) }) {
+            gateway in
+            var statuses: [Int] = []
+            for authorization in ["a", "a", "b", "b", ""] {
+                let headers = authorization.isEmpty ? [] : ["Authorization: Bearer \(authorization)"]
+                statuses.append(try await gateway.post("/push/batch", Self.batch, headers: headers).status)
+            }
+            #expect(statuses == [200, 429, 200, 429, 200])
+        }
+    }
+
+    @Test func `look-ups and control have limits of their own`() async throws {
+        let configuration = Self.limits {
+            $0.status = RateLimit(perSecond: 1, burst: 1)
+            $0.control = RateLimit(perSecond: 1, burst: 1)
+        }
+        try await TestGateway.run(configuration: configuration) { gateway async throws in
+            let id = BatchID.random(at: TestGateway.now).push(0)
+            #expect(try await gateway.send("GET", "/api/v1/messages/\(id)").status == 404)
+            #expect(try await gateway.post("/api/v1/messages/query", "{\"ids\":[]}").status == 429)
+            #expect(try await gateway.send("DELETE", "/api/v1/messages/\(id)").status == 404)
+            #expect(try await gateway.send("GET", "/api/v1/apps").status == 429)
+        }
+    }
+
+    // MARK: Devices
+
+    private static let perDevice = limits { $0.device = RateLimit(2, in: .seconds(60)) }
+
+    @Test func `one device gets so many pushes in a time`() async throws {
+        let clock = TestClock()
+        try await TestGateway.run(apps: TestGateway.twoApps, configuration: Self.perDevice, clock: clock) {
+            gateway async throws in
+            func push(_ number: Int, _ app: String = "demo") -> String { pushLine(number, #","app":"\#(app)""#) }
+            for _ in 0..<2 { #expect(try await gateway.post("/push", push(1)).status == 200) }
+            let refused = try await gateway.post("/push", push(1))
+            #expect(refused.status == 429)
+            #expect(refused.json["code"] as? Int == 3025)
+            #expect(refused.headers["retry-after"] == "30")
+            #expect(
+                refused.json["detail"] as? String
+                    == "one device gets at most 2 pushes within 60 s; send it again in 30 s"
+            )
+            #expect(try await gateway.post("/push", push(2)).status == 200, "another device")
+            #expect(try await gateway.post("/push", push(1, "other")).status == 200, "another app")
+            let bulk = try await gateway.post(
+                "/push/batch", [1, 3, 3, 3, 4].map { push($0) }.joined(separator: "\n"), type: "application/x-ndjson"
+            )
+            #expect(bulk.lines.map { $0["code"] as? Int } == [3025, 0, 0, 3025, 0])
+            clock.advance(by: .seconds(30))
+            #expect(try await gateway.post("/push", push(1)).status == 200)
+        }
+    }
+
+    @Test func `pushes that could not be stored do not count`() async throws {
+        try await TestGateway.run(configuration: Self.perDevice) { gateway async throws in
+            for append in 1...4 { gateway.queue.fail(append: append, .before(.full("disk"))) }
+            for _ in 0..<4 { #expect(try await gateway.post("/push", pushLine(1)).status == 503) }
+            for _ in 0..<2 { #expect(try await gateway.post("/push", pushLine(1)).status == 200) }
+            #expect(try await gateway.post("/push", pushLine(1)).status == 429)
+        }
+    }
+}
