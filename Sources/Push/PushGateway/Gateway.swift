@@ -57,7 +57,10 @@ package final class Gateway: Sendable {
         GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, upkeep: upkeep)
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory,
-            stores: AcceptStores(queue: store, outcomes: store), dispatch: AcceptDispatch(handoff: dispatcher),
+            stores: AcceptStores(
+                queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
+            ),
+            dispatch: AcceptDispatch(handoff: dispatcher),
             admission: AdmissionGate(limits: configuration.accept.admission), metrics: metrics,
             readiness: { [readiness] in readiness.problems }, clock: .system, logger: logger
         )
