@@ -93,7 +93,7 @@ import Testing
         let time = TestWallClock()
         let client = try Samples.client(port: server.port) { $0.clock = time.clock }
         let late = await client.send(Samples.batch(3, expiration: time.now))
-        #expect(late == [APNSAnswer](repeating: .failed(.deadlineExceeded, .neverWritten), count: 3))
+        #expect(late == [APNSAnswer](repeating: .failed(.expired, .neverWritten), count: 3))
         #expect(await client.send(Samples.batch(1, expiration: time.now + 1)) == [.accepted])
         #expect(await client.send(Samples.batch(1, expiration: 0)) == [.accepted])
         #expect(server.requests.count == 2)

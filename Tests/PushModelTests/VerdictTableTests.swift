@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test func `without an answer it is always retried, and only what may have arrived counts`() {
-        for failure in APNSAnswer.Failure.allCases {
+        for failure in APNSAnswer.Failure.allCases where failure != .expired {
             for outcome in [APNSAnswer.Outcome.neverWritten, .refused, .ambiguous] {
                 guard case .retry(let code, let retryClass) = VerdictTable.meaning(of: .failed(failure, outcome)) else {
                     Issue.record("\(failure) \(outcome)")
@@ -101,6 +101,38 @@ import Testing
                 case .ambiguous: #expect(retryClass == .ambiguous)
                 default: #expect(retryClass == (failure == .credential ? .credential : .free))
                 }
+            }
+        }
+    }
+
+    @Test func `a push that expired before it was sent has expired, and nothing was attempted`() {
+        let answer = APNSAnswer.failed(.expired, .neverWritten)
+        #expect(VerdictTable.meaning(of: answer) == .settle(.expired, .expired))
+        let now = WallTime(seconds: 1_790_000_000)
+        let action = DeliveryPolicy().action(
+            after: answer, attempts: 2, deadline: now + .seconds(60), now: now, draw: 0.5
+        )
+        #expect(action == .settle(.expired, .expired, attempts: 2))
+    }
+
+    @Test func `what is wrong with a push says nothing against APNs`() {
+        func health(_ answer: APNSAnswer) -> VerdictTable.CallHealth {
+            VerdictTable.health(of: answer, meaning: VerdictTable.meaning(of: answer))
+        }
+        for status in Self.statuses {
+            for reason in APNSReason.allCases where reason.status == status || reason == .unknown {
+                let isCredentials = status == 403 || reason == .tooManyProviderTokenUpdates
+                let wanted: VerdictTable.CallHealth = isCredentials ? .void : status >= 500 ? .failed : .fine
+                #expect(
+                    health(APNSAnswer(outcome: .answered, status: status, reason: reason)) == wanted,
+                    "\(status) \(reason)"
+                )
+            }
+        }
+        for failure in APNSAnswer.Failure.allCases {
+            for outcome in [APNSAnswer.Outcome.neverWritten, .refused, .ambiguous] {
+                let isOurs = [.clientClosed, .overloaded, .credential, .expired].contains(failure)
+                #expect(health(.failed(failure, outcome)) == (isOurs ? .void : .failed), "\(failure) \(outcome)")
             }
         }
     }

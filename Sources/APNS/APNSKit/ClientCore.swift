@@ -116,7 +116,7 @@ final class ClientCore {
             let expiration = batch.batch.entries[Int(index)].expiration
             if expiration > 0, expiration <= wallNow {
                 waiting.removeFirst()
-                settle(batch, index, .failed(.deadlineExceeded, .neverWritten))
+                settle(batch, index, .failed(.expired, .neverWritten))
                 continue
             }
             return (batch, index)

@@ -29,6 +29,8 @@ public struct APNSAnswer: Sendable, Equatable {
         case overloaded
         /// The proxy made no tunnel to APNs.
         case proxy
+        /// The push's own expiration passed before it was sent.
+        case expired
     }
 
     public var outcome: Outcome
@@ -133,6 +135,7 @@ extension APNSAnswer.Failure {
         case .clientClosed: "the client was closed"
         case .credential: "no provider token can be made with the signing key"
         case .overloaded: "the client's queue is full"
+        case .expired: "the push expired before it could be sent"
         case .proxy: "the proxy made no tunnel to APNs (does it ask for a password?)"
         }
     }

@@ -1,3 +1,4 @@
+import APNSWire
 import PushModel
 
 package struct DispatchConfiguration: Sendable {
@@ -12,6 +13,13 @@ package struct DispatchConfiguration: Sendable {
     /// How often the store is asked for batches that have become due, and `DispatchCore.tick` is called.
     package var pollEvery: Duration = .milliseconds(250)
 
+    package var breaker = Breaker.Settings()
+    package var retryBudget = RetryBudget.Settings()
+    /// A push probes a refused credential half of this to all of it after the last refusal.
+    package var credentialProbeEvery: Duration = .seconds(30)
+    /// Apps that are not named here share one environment and have no rate.
+    package var apps: [AppID: DispatchApp] = [:]
+
     package init() {}
 
     /// Every problem at once, so that an operator fixes the file in one go.
@@ -24,6 +32,24 @@ package struct DispatchConfiguration: Sendable {
         if policy.attemptsMax < 1 { problems.append("attempts_max must be at least 1") }
         if policy.retryBase <= .zero || policy.retryCap < policy.retryBase {
             problems.append("retry_base must be above zero and not above retry_cap")
+        }
+        if breaker.openBase <= .zero || breaker.openCap < breaker.openBase {
+            problems.append("breaker_open must be above zero and not above breaker_open_max")
+        }
+        if breaker.slowAfter <= .zero || breaker.probeTimeout <= .zero {
+            problems.append("breaker_slow_after and the time a probe has must be above zero")
+        }
+        if !(1...breaker.probes).contains(breaker.probesGood) {
+            problems.append("of \(breaker.probes) probes \(breaker.probesGood) cannot be good")
+        }
+        if retryBudget.perSecond < 1 || retryBudget.burst < 1 || retryBudget.share < 0 {
+            problems.append("the retry budget must let at least one push a second be sent again")
+        }
+        for (app, settings) in apps.sorted(by: { $0.key < $1.key }) where (settings.pushesPerSecond ?? 1) < 1 {
+            problems.append("app \"\(app)\": pushes_per_second must be at least 1, or be left out")
+        }
+        if Double(limits.pushesPerAppMin) * limits.roomShares.bulk < Double(NotificationBatch.countMax) {
+            problems.append("the room of an app must hold a whole batch of bulk pushes")
         }
         return problems
     }

@@ -13,6 +13,12 @@ package final class DispatchCounters: Sendable {
     /// Answers for batches that were no longer ours; they changed nothing.
     package let lateAnswers = Atomic<Int>(0)
     package let leasesLost = Atomic<Int>(0)
+    /// Pushes that had to wait because too many were sent again already.
+    package let budgetWaits = Atomic<Int>(0)
+    /// Times that an app came to the limit of what it may send in a second.
+    package let rateWaits = Atomic<Int>(0)
+    /// Pushes that were claimed and not sent yet when they were cancelled.
+    package let cancelledInMemory = Atomic<Int>(0)
     private let delivered = Atomic<Int>(0)
     private let rejected = Atomic<Int>(0)
     private let expired = Atomic<Int>(0)
@@ -48,6 +54,9 @@ package final class DispatchCounters: Sendable {
         case .late(let pushes): lateAnswers.add(pushes, ordering: .relaxed)
         case .ambiguous(let pushes): ambiguous.add(pushes, ordering: .relaxed)
         case .leasesLost(let batches): leasesLost.add(batches, ordering: .relaxed)
+        case .overBudget(let pushes): budgetWaits.add(pushes, ordering: .relaxed)
+        case .rateWait: rateWaits.add(1, ordering: .relaxed)
+        case .environment, .app, .credentialRefused, .credentialAccepted, .nothingDelivered: break
         }
     }
 

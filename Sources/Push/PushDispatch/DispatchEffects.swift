@@ -30,6 +30,18 @@ package struct DispatchEffects: Sendable {
         /// Attempts that were written and not answered.
         case ambiguous(pushes: Int)
         case leasesLost(batches: Int)
+        /// The breaker of an environment has changed; `closed` and `halfOpen` are the better news.
+        case environment(String, Breaker.State)
+        /// The breaker of an app alone has changed.
+        case app(AppID, Breaker.State)
+        case credentialRefused(AppID)
+        case credentialAccepted(AppID)
+        /// Pushes that wait because too many were sent again already.
+        case overBudget(pushes: Int)
+        /// A batch waits because its app sends as much as it may.
+        case rateWait
+        /// An app sent so many pushes in a minute, and none was delivered.
+        case nothingDelivered(AppID, pushes: Int)
     }
 
     package var news: [News] = []
@@ -37,6 +49,8 @@ package struct DispatchEffects: Sendable {
     package var events: [Event] = []
     /// It is worth asking the store for batches now.
     package var wantsClaim = false
+    /// The apps whose pushes will not be sent at once, when that has changed.
+    package var outlooks: [AppID: DeliveryOutlook]?
 
     package init() {}
 }

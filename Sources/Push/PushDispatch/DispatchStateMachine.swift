@@ -45,6 +45,14 @@ package struct DispatchStateMachine {
 
         package var app: AppID { claimed.batch.app }
         package var lane: Lane { claimed.batch.lane }
+
+        /// Its pushes that are still to be sent, with what is known of them.
+        package var pending: [PendingPush] {
+            claimed.pending
+                ?? (0..<UInt16(claimed.batch.count)).map {
+                    PendingPush(index: $0, attempts: 0, due: claimed.batch.acceptedAt)
+                }
+        }
     }
 
     private struct AppState {
@@ -101,7 +109,8 @@ package struct DispatchStateMachine {
         return apps.count - 1
     }
 
-    package var appCount: Int { apps.count }
+    /// The same for an app that may not have come up yet.
+    package func place(of app: AppID) -> Int? { indexes[app] }
     package func app(at index: Int) -> AppID { apps[index].id }
 
     // MARK: Room

@@ -17,6 +17,9 @@ package final class Dispatcher: Sendable {
     private let clock: QueueClock
     private let logger: Logger
     private let core: Mutex<DispatchCore>
+    private let outlooks = Mutex<[AppID: DeliveryOutlook]>([:])
+    private let hasOutlooks = Atomic<Bool>(false)
+    private let isHurried = Atomic<Bool>(false)
     private let wake = Signal()
     package let counters = DispatchCounters()
 
@@ -75,13 +78,35 @@ package final class Dispatcher: Sendable {
             counters.count(event)
             log(event)
         }
+        if let new = effects.outlooks {
+            outlooks.withLock { $0 = new }
+            hasOutlooks.store(!new.isEmpty, ordering: .relaxed)
+        }
         if effects.wantsClaim { wake.set() }
     }
 
     private func log(_ event: DispatchEffects.Event) {
         switch event {
-        case .late, .ambiguous: break
+        case .late, .ambiguous, .overBudget, .rateWait: break
         case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": "\(batches)"])
+        case .environment(let name, let state): log(state, of: ["environment": "\(name)"])
+        case .app(let app, let state): log(state, of: ["app": "\(app)"])
+        case .credentialRefused(let app):
+            logger.error("APNs refuses the credential: the app's pushes wait", metadata: ["app": "\(app)"])
+        case .credentialAccepted(let app):
+            logger.notice("APNs takes the credential again", metadata: ["app": "\(app)"])
+        case .nothingDelivered(let app, let pushes):
+            logger.warning(
+                "nothing was delivered for a minute", metadata: ["app": "\(app)", "pushes_sent": "\(pushes)"]
+            )
+        }
+    }
+
+    private func log(_ state: Breaker.State, of metadata: Logger.Metadata) {
+        switch state {
+        case .open: logger.warning("APNs fails: pushes wait until it is back", metadata: metadata)
+        case .halfOpen: logger.info("trying whether APNs is back", metadata: metadata)
+        case .closed: logger.notice("APNs is back", metadata: metadata)
         }
     }
 
@@ -152,6 +177,48 @@ package final class Dispatcher: Sendable {
         }
     }
 
+    // MARK: What can be told
+
+    /// Why pushes of `app` that are accepted now would not be sent at once; nil when they would. Cheap enough to be asked
+    /// for every batch.
+    package func outlook(of app: AppID) -> DeliveryOutlook? {
+        guard hasOutlooks.load(ordering: .relaxed) else { return nil }
+        return outlooks.withLock { $0[app] }
+    }
+
+    /// How it stands with the way to APNs of an app.
+    package func breakerState(of app: AppID) -> Breaker.State { core.withLock { $0.breakerState(of: app) } }
+
+    // MARK: Control
+
+    /// Stops or resumes the sends of an app; what was not sent goes back to the store.
+    package func setPaused(_ isPaused: Bool, app: AppID) {
+        tell { core, now, effects in core.setPaused(isPaused, app: app, now: now, &effects) }
+    }
+
+    /// The same for all apps, at the start.
+    package func setPausedApps(_ apps: some Sequence<AppID>) {
+        for app in apps { setPaused(true, app: app) }
+    }
+
+    private func cancel(_ cancelled: DispatchCore.Cancelled) async -> [Settlement] {
+        let settlements = tell { core, now, _ in core.cancel(cancelled, now: now) }
+        guard !settlements.isEmpty else { return [] }
+        do {
+            let stale = try await queue.settle(settlements)
+            let taken = settlements.filter { !stale.contains($0.lease) }
+            if !stale.isEmpty { refused(stale) }
+            settled(taken.filter { $0.release == .release }.map(\.lease))
+            counters.cancelledInMemory.add(taken.reduce(0) { $0 + $1.outcomes.count }, ordering: .relaxed)
+            return taken
+        } catch {
+            // Nobody knows whether the store has it. It will be recorded, but not in time to promise it.
+            logger.warning("cancelled pushes could not be recorded, trying again", metadata: ["error": "\(error)"])
+            for settlement in settlements { recorder.record(settlement) }
+            return []
+        }
+    }
+
     // MARK: Draining
 
     /// Stops claiming and gives back what was not sent.
@@ -159,8 +226,29 @@ package final class Dispatcher: Sendable {
         tell { core, now, effects in core.drain(now: now, &effects) }
     }
 
-    /// Whether pushes are still waiting for an answer.
-    package var hasUnanswered: Bool { core.withLock { $0.hasUnanswered } }
+    /// Whether pushes are still waiting for an answer that is worth waiting for.
+    package var hasUnanswered: Bool {
+        !isHurried.load(ordering: .relaxed) && core.withLock { $0.hasUnanswered }
+    }
+
+    /// Nobody waits for answers any more. What is unanswered when its client closes goes back to the queue.
+    package func hurry() { isHurried.store(true, ordering: .relaxed) }
+}
+
+extension Dispatcher: InMemoryCancel {
+    package func cancel(ids: [PushID]) async -> Set<PushID> {
+        let taken = await cancel(.ids(ids))
+        return Set(
+            taken.flatMap { settlement in settlement.outcomes.map { settlement.lease.batch.push(Int($0.index)) } })
+    }
+
+    package func cancel(request: String) async -> Int {
+        await cancel(.request(request)).reduce(0) { $0 + $1.outcomes.count }
+    }
+
+    package func cancel(app: AppID) async -> Int {
+        await cancel(.app(app)).reduce(0) { $0 + $1.outcomes.count }
+    }
 }
 
 extension Dispatcher: APNSAnswerReceiver {
@@ -170,7 +258,10 @@ extension Dispatcher: APNSAnswerReceiver {
             counters.lateAnswers.add(answers.answers.count, ordering: .relaxed)
             return
         }
-        let judgement = Judgement(answers, for: work, policy: configuration.policy, now: clock.wall())
+        let judgement = Judgement(
+            answers, for: work, policy: configuration.policy, slowAfter: configuration.breaker.slowAfter,
+            now: clock.wall()
+        )
         tell { core, now, effects in core.judged(judgement, now: now, &effects) }
     }
 }

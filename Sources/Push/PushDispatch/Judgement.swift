@@ -10,19 +10,38 @@ package struct Judgement: Sendable {
     package private(set) var retries: [Retry] = []
     /// Attempts that were written and not answered.
     package private(set) var ambiguous = 0
+    /// How the calls went, for the breakers; without those that say nothing about APNs.
+    package private(set) var tally = CallTally()
+    package private(set) var delivered = 0
+    /// Pushes about which APNs said its last word: it took their credential.
+    package private(set) var judged = 0
+    /// Pushes that were turned away because of the credential.
+    package private(set) var credentialRefused = 0
+    /// Pushes that had been sent before, and were answered well now.
+    package private(set) var recovered = 0
 
-    /// - Parameter work: the batch that the answers are for.
-    package init(_ answers: APNSAnswers, for work: DispatchStateMachine.Work, policy: DeliveryPolicy, now: WallTime) {
+    /// - Parameters:
+    ///   - work: the batch that the answers are for.
+    ///   - slowAfter: an answer that took longer is slow.
+    package init(
+        _ answers: APNSAnswers, for work: DispatchStateMachine.Work, policy: DeliveryPolicy, slowAfter: Duration,
+        now: WallTime
+    ) {
         ticket = answers.ticket
         let batch = work.claimed.batch
         let deadlines = Deadlines(of: batch, policy: policy)
         let attemptsBefore = AttemptTable(work.claimed)
+        let slowMilliseconds = UInt32(clamping: slowAfter.milliseconds)
         outcomes.reserveCapacity(answers.answers.count)
         for (position, answer) in answers.answers.enumerated() {
             let index = answers.indexes[position]
+            let meaning = VerdictTable.meaning(of: answer)
+            let before = attemptsBefore[index]
             let action = policy.action(
-                after: answer, attempts: attemptsBefore[index], deadline: deadlines[index], now: now, draw: work.draw
+                for: meaning, retryAfter: answer.retryAfter, attempts: before, ambiguity: batch.ambiguity,
+                deadline: deadlines[index], now: now, draw: work.draw
             )
+            note(answer, meaning, isSlow: answers.latencies[position] >= slowMilliseconds, wasSentBefore: before > 0)
             let reason = ReasonText(answer, at: index, in: answers)
             switch action {
             case .settle(let verdict, let code, let attempts):
@@ -37,7 +56,26 @@ package struct Judgement: Sendable {
                     Retry(index: index, code: code, status: answer.status, attempts: attempts, reason: reason, due: due)
                 )
             }
-            if answer.outcome == .ambiguous { ambiguous += 1 }
+        }
+    }
+
+    private mutating func note(
+        _ answer: APNSAnswer, _ meaning: VerdictTable.Meaning, isSlow: Bool, wasSentBefore: Bool
+    ) {
+        if answer.outcome == .ambiguous { ambiguous += 1 }
+        if answer.status == 200 { delivered += 1 }
+        switch meaning {
+        case .settle(.expired, _): break
+        case .settle:
+            judged += 1
+            if wasSentBefore { recovered += 1 }
+        case .retry(_, .credential): credentialRefused += 1
+        case .retry: break
+        }
+        switch VerdictTable.health(of: answer, meaning: meaning) {
+        case .void: break
+        case .failed: tally += CallTally(calls: 1, failed: 1)
+        case .fine: tally += CallTally(calls: 1, slow: isSlow ? 1 : 0)
         }
     }
 

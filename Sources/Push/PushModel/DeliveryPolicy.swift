@@ -37,16 +37,35 @@ package struct DeliveryPolicy: Sendable, Equatable {
     ///   - deadline: from `deadline(expiration:…)`.
     ///   - draw: 0..<1, uniformly random; pushes of one batch share it so that they stay together.
     package func action(
-        after answer: APNSAnswer, attempts: UInt16, deadline: WallTime, now: WallTime, draw: Double
+        after answer: APNSAnswer, attempts: UInt16, ambiguity: AmbiguityPolicy = .resend, deadline: WallTime,
+        now: WallTime, draw: Double
     ) -> Action {
-        switch VerdictTable.meaning(of: answer) {
+        action(
+            for: VerdictTable.meaning(of: answer), retryAfter: answer.retryAfter, attempts: attempts,
+            ambiguity: ambiguity, deadline: deadline, now: now, draw: draw
+        )
+    }
+
+    /// The same, for an answer whose meaning is known.
+    ///
+    /// - Parameter retryAfter: what the answer asks for, in seconds.
+    package func action(
+        for meaning: VerdictTable.Meaning, retryAfter: UInt32, attempts: UInt16, ambiguity: AmbiguityPolicy,
+        deadline: WallTime, now: WallTime, draw: Double
+    ) -> Action {
+        switch meaning {
+        case .settle(.expired, let code):
+            // It was not sent.
+            return .settle(.expired, code, attempts: attempts)
         case .settle(let verdict, let code):
             return .settle(verdict, code, attempts: attempts + 1)
+        case .retry(_, .ambiguous) where ambiguity == .drop:
+            return .settle(.givenUp, .droppedUnanswered, attempts: attempts + 1)
         case .retry(let code, let retryClass):
             let counts = retryClass == .ambiguous || retryClass == .later
             let attempts = counts ? attempts + 1 : attempts
             guard attempts < attemptsMax else { return .settle(.givenUp, code, attempts: attempts) }
-            let due = now + max(wait(retryClass, attempts: attempts, draw: draw), .seconds(Int64(answer.retryAfter)))
+            let due = now + max(wait(retryClass, attempts: attempts, draw: draw), .seconds(Int64(retryAfter)))
             guard due < deadline else { return .settle(.expired, code, attempts: attempts) }
             return .retry(code, attempts: attempts, due: due)
         }

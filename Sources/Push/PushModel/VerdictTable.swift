@@ -20,6 +20,26 @@ package enum VerdictTable {
         case credential
     }
 
+    /// How a call went, for the breakers.
+    package enum CallHealth: Sendable, Equatable {
+        /// APNs answered, whatever it said of the push: 400, 410, 413 and 429 are about the push, not about APNs.
+        case fine
+        /// APNs answered with an error of its own, did not answer, or could not be reached.
+        case failed
+        /// It says nothing about APNs: the fault is the credential's or our own.
+        case void
+    }
+
+    package static func health(of answer: APNSAnswer, meaning: Meaning) -> CallHealth {
+        if case .retry(_, .credential) = meaning { return .void }
+        switch answer.failure {
+        case .clientClosed, .overloaded, .credential, .expired: return .void
+        default: break
+        }
+        // A server that refuses every stream is of no more use than one that is silent.
+        return answer.outcome == .answered && answer.status < 500 ? .fine : .failed
+    }
+
     package static func meaning(of answer: APNSAnswer) -> Meaning {
         switch answer.outcome {
         case .answered: answered(answer)
@@ -30,6 +50,7 @@ package enum VerdictTable {
 
     /// APNs certainly has not got it; what stood in the way.
     private static func unprocessed(_ answer: APNSAnswer) -> Meaning {
+        if answer.failure == .expired { return .settle(.expired, .expired) }
         if answer.failure == .credential { return .retry(.credentialRefused, .credential) }
         // APNs ended the connection, or let none be made, because of the credential: as if it had answered so.
         if case .retry(let code, .credential) = answered(answer), answer.reason != .none {
@@ -40,6 +61,11 @@ package enum VerdictTable {
         return .retry(code(of: answer.failure), .free)
     }
 
+    /// `Forbidden` is the credential's fault: the key or certificate is not allowed to do this, so every push of the app
+    /// fares alike until somebody changes it at Apple's, and none should be burnt meanwhile.
+    ///
+    /// The refusals of a topic are not: a push may name a topic of its own, so one bad topic says nothing about the next
+    /// push, and APNs would refuse this one again for ever.
     private static func answered(_ answer: APNSAnswer) -> Meaning {
         if answer.status == 200 { return .settle(.delivered, .none) }
         switch answer.reason {
@@ -86,7 +112,7 @@ package enum VerdictTable {
 
     private static func code(of failure: APNSAnswer.Failure) -> ErrorCode {
         switch failure {
-        case .none, .deadlineExceeded: .unanswered
+        case .none, .deadlineExceeded, .expired: .unanswered
         case .connectTimeout: .connectionTimedOut
         case .connectRefused: .connectionRefused
         case .dns: .nameNotResolved

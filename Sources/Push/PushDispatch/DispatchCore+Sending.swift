@@ -1,0 +1,195 @@
+import PushModel
+import PushQueue
+
+extension DispatchCore {
+    /// Hands over what the app's gates and its window have room for. What may not go for some time goes back to the store,
+    /// without an attempt being counted.
+    mutating func sendNext(of index: Int, now: Moment, _ effects: inout DispatchEffects) {
+        while let work = machine.first(of: index) {
+            let probesMax: Int
+            switch admission(of: index, now: now.monotonic) {
+            case .open: probesMax = .max
+            case .probes(let count): probesMax = count
+            case .wait: return
+            case .shut: return giveBackWaiting(of: index, now: now, &effects)
+            }
+            guard gates[index].isKnown else {
+                retryAll(work, code: .unknownApp, after: configuration.policy.credentialPause, now: now, &effects)
+                continue
+            }
+            guard work.leaseUntil > now.monotonic + configuration.requestTimeout else {
+                // Too little of the lease is left to wait for an answer: somebody may own the batch by then.
+                giveBack(work.ticket, now: now, &effects)
+                continue
+            }
+            guard isAlive(work, now: now, &effects), fits(work.ticket, probesMax: probesMax, now: now, &effects) else {
+                continue
+            }
+            guard takeRate(work.ticket, of: index, now: now, &effects) else { return }
+            send(work.ticket, isProbe: probesMax < .max, now: now, &effects)
+        }
+    }
+
+    /// Settles the pushes whose time is over.
+    ///
+    /// - Returns: false when none is left.
+    private mutating func isAlive(
+        _ work: DispatchStateMachine.Work, now: Moment, _ effects: inout DispatchEffects
+    ) -> Bool {
+        let deadlines = Deadlines(of: work.claimed.batch, policy: configuration.policy)
+        let hasExpired: Bool
+        if let pending = work.claimed.pending {
+            hasExpired = pending.contains { deadlines[$0.index] <= now.wall }
+        } else {
+            hasExpired = (0..<UInt16(work.claimed.batch.count)).contains { deadlines[$0] <= now.wall }
+        }
+        // The common case costs one look at each push.
+        guard hasExpired else { return true }
+        return end(work, with: .expired, .expired, now: now, &effects) { deadlines[$0.index] <= now.wall }
+            < work.unanswered
+    }
+
+    /// Ends those pushes of a waiting batch that `isOver` picks.
+    ///
+    /// - Returns: how many.
+    @discardableResult
+    mutating func end(
+        _ work: DispatchStateMachine.Work, with verdict: Verdict, _ code: ErrorCode, now: Moment,
+        _ effects: inout DispatchEffects, where isOver: (PendingPush) -> Bool
+    ) -> Int {
+        var outcomes: [Outcome] = []
+        var left: [PendingPush] = []
+        for push in work.pending {
+            if isOver(push) {
+                outcomes.append(Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts))
+            } else {
+                left.append(push)
+            }
+        }
+        guard !outcomes.isEmpty else { return 0 }
+        if left.isEmpty {
+            _ = machine.release(work.ticket)
+        } else {
+            machine.narrow(work.ticket, to: left)
+        }
+        tell(work, outcomes: outcomes, retries: [], isDone: left.isEmpty, now: now, &effects)
+        return outcomes.count
+    }
+
+    /// Narrows a batch to the probes that may go, and to what the retry budget lets be sent again.
+    ///
+    /// - Returns: false when nothing of it may go now; it is given back then, to come again later.
+    private mutating func fits(
+        _ ticket: UInt64, probesMax: Int, now: Moment, _ effects: inout DispatchEffects
+    ) -> Bool {
+        guard let work = machine.work(ticket) else { return false }
+        // Never tried, the common case: there is nothing to send again.
+        guard let pending = work.claimed.pending else {
+            if work.unanswered > probesMax { machine.narrow(ticket, to: Array(work.pending.prefix(probesMax))) }
+            return true
+        }
+        let environment = gates[work.appIndex].environment
+        var again = 0
+        var allowed: [PendingPush] = []
+        let budget = environments[environment].budget.available(now: now.monotonic)
+        for push in pending where push.attempts == 0 || again < budget {
+            if allowed.count == probesMax { break }
+            if push.attempts > 0 { again += 1 }
+            allowed.append(push)
+        }
+        guard allowed.count < pending.count else { return true }
+        // Of what the probes leave behind, the budget says nothing.
+        if allowed.count < probesMax {
+            effects.events.append(.overBudget(pushes: pending.count - allowed.count))
+        }
+        guard !allowed.isEmpty else {
+            // Later, and not all of them at the same moment. They wait in the store and do not die of it.
+            retryAll(work, code: .none, after: .seconds(1 + 4 * generator.draw()), now: now, &effects)
+            return false
+        }
+        machine.narrow(ticket, to: allowed)
+        return true
+    }
+
+    private mutating func takeRate(
+        _ ticket: UInt64, of index: Int, now: Moment, _ effects: inout DispatchEffects
+    ) -> Bool {
+        guard gates[index].rate != nil, let work = machine.work(ticket) else { return true }
+        if gates[index].rate!.take(work.unanswered, now: now.monotonic) {
+            gates[index].waitsForRate = false
+            return true
+        }
+        if !gates[index].waitsForRate { effects.events.append(.rateWait) }
+        gates[index].waitsForRate = true
+        return false
+    }
+
+    private mutating func send(
+        _ ticket: UInt64, isProbe: Bool, now: Moment, _ effects: inout DispatchEffects
+    ) {
+        guard let work = machine.work(ticket) else { return }
+        machine.sent(ticket)
+        let pending = work.claimed.pending
+        let again = pending?.count { $0.attempts > 0 } ?? 0
+        let environment = gates[work.appIndex].environment
+        environments[environment].budget.sentAgain(again)
+        environments[environment].budget.sentFirst(work.unanswered - again, now: now.monotonic)
+        gates[work.appIndex].watch.sent(work.unanswered, now: now.monotonic)
+        if isProbe { probe(ticket, of: work.appIndex, count: work.unanswered, now: now.monotonic) }
+        effects.sends.append(
+            DispatchEffects.Send(
+                ticket: ticket, app: work.app, batch: work.claimed.batch.notifications,
+                indexes: work.unanswered == work.claimed.batch.count ? nil : pending?.map(\.index),
+                deadline: isProbe
+                    ? min(configuration.requestTimeout, configuration.breaker.probeTimeout)
+                    : configuration.requestTimeout
+            )
+        )
+    }
+
+    // MARK: Giving back
+
+    /// A batch that waits goes back to the store as it came.
+    mutating func giveBack(_ ticket: UInt64, now: Moment, _ effects: inout DispatchEffects) {
+        guard let work = machine.release(ticket) else { return }
+        tell(work, outcomes: [], retries: [], isDone: true, now: now, &effects)
+    }
+
+    mutating func giveBackWaiting(
+        now: Moment, _ effects: inout DispatchEffects, where isWanted: (DispatchStateMachine.Work) -> Bool
+    ) {
+        for ticket in machine.waiting(where: isWanted) { giveBack(ticket, now: now, &effects) }
+    }
+
+    mutating func giveBackWaiting(of index: Int, now: Moment, _ effects: inout DispatchEffects) {
+        guard machine.pushesWaiting(of: index) > 0 else { return }
+        giveBackWaiting(now: now, &effects) { $0.appIndex == index }
+        machine.backlogUnknown(of: index)
+    }
+
+    /// A batch that waits goes back to the store and is not due before `pause` is over.
+    private mutating func retryAll(
+        _ work: DispatchStateMachine.Work, code: ErrorCode, after pause: Duration, now: Moment,
+        _ effects: inout DispatchEffects
+    ) {
+        guard let work = machine.release(work.ticket) else { return }
+        let due = now.wall + pause
+        let retries = work.pending.map { Retry(index: $0.index, code: code, attempts: $0.attempts, due: due) }
+        tell(work, outcomes: [], retries: retries, isDone: true, now: now, &effects)
+    }
+
+    /// News of a batch for the store.
+    func tell(
+        _ work: DispatchStateMachine.Work, outcomes: [Outcome], retries: [Retry], isDone: Bool, now: Moment,
+        _ effects: inout DispatchEffects
+    ) {
+        effects.news.append(
+            DispatchEffects.News(
+                settlement: Settlement(
+                    lease: work.claimed.lease, outcomes: outcomes, retries: retries,
+                    release: isDone ? .release : .keep, at: now.wall
+                ), acceptedAt: work.claimed.batch.acceptedAt
+            )
+        )
+    }
+}

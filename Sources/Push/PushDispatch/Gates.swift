@@ -1,0 +1,83 @@
+import PushModel
+
+/// What an app of the gateway is to dispatch.
+package struct DispatchApp: Sendable, Equatable {
+    /// What the app shares with others: the APNs endpoint. Apps of one environment have one breaker and one retry budget.
+    package var environment: String
+    /// Pushes to APNs; nil: as many as it takes.
+    package var pushesPerSecond: Int?
+
+    package init(environment: String = "", pushesPerSecond: Int? = nil) {
+        self.environment = environment
+        self.pushesPerSecond = pushesPerSecond
+    }
+}
+
+/// What stands between an app's batches and its client.
+struct AppGate: Sendable {
+    /// Whether the app has a client.
+    var isKnown: Bool
+    /// Where its environment is kept.
+    var environment: Int
+    var isPaused = false
+    var credential: CredentialGate
+    var breaker: Breaker
+    var rate: SendRate?
+    var waitsForRate = false
+    var watch = SuccessWatch()
+    /// Since when batches wait in the store.
+    var backlogSince: Duration?
+    /// Pushes decided by answers since the last look, and in a second as a rule.
+    var answered = 0
+    var answersPerSecond = 0.0
+}
+
+/// What the apps with one APNs endpoint share.
+struct EnvironmentGate: Sendable {
+    let name: String
+    var apps: [Int] = []
+    var breaker: Breaker
+    var budget: RetryBudget
+
+    /// Whether other apps may have something to send.
+    var isShared: Bool { apps.count > 1 }
+}
+
+/// Whether the pushes of an app may go.
+enum Admission: Equatable {
+    case open
+    /// So many at most, to see whether the way is free again.
+    case probes(Int)
+    /// Probes are on their way: it will be known soon.
+    case wait
+    /// Not for some time: what is in memory goes back to the store.
+    case shut
+}
+
+/// Notices when an app sends and nothing at all is delivered: the sign of a fault that nobody has thought of.
+///
+/// A public incident of 2026-04-27 is the example: a relay kept a connection after its GOAWAY, and every push failed for
+/// six hours until a human restarted it.
+struct SuccessWatch: Sendable {
+    private static let patience: Duration = .seconds(60)
+
+    private var since: Duration?
+    private var sends = 0
+
+    mutating func sent(_ count: Int, now: Duration) {
+        if since == nil { since = now }
+        sends += count
+    }
+
+    mutating func delivered() {
+        since = nil
+        sends = 0
+    }
+
+    /// - Returns: how many pushes were sent without a single delivery in a minute, once a minute.
+    mutating func alarm(now: Duration) -> Int? {
+        guard let since, now - since >= Self.patience else { return nil }
+        defer { delivered() }
+        return sends
+    }
+}

@@ -1,0 +1,57 @@
+/// How some calls to APNs went.
+package struct CallTally: Sendable, Equatable {
+    package var calls = 0
+    /// Of them: answered with an error of the server's own, not answered, or not even sent for want of a connection.
+    package var failed = 0
+    /// Of them: answered, but late.
+    package var slow = 0
+
+    package init(calls: Int = 0, failed: Int = 0, slow: Int = 0) {
+        self.calls = calls
+        self.failed = failed
+        self.slow = slow
+    }
+
+    package var good: Int { calls - failed - slow }
+
+    package static func += (sum: inout CallTally, other: CallTally) {
+        sum.calls += other.calls
+        sum.failed += other.failed
+        sum.slow += other.slow
+    }
+}
+
+/// Calls of the last seconds, in ten buckets.
+package struct CallWindow: Sendable, Equatable {
+    private static let bucketCount = 10
+
+    private struct Bucket: Sendable, Equatable {
+        var number: Int64 = .min
+        var tally = CallTally()
+    }
+
+    private let bucketMilliseconds: Int64
+    private var buckets = [Bucket](repeating: Bucket(), count: bucketCount)
+
+    package init(length: Duration) {
+        bucketMilliseconds = max(1, length.milliseconds / Int64(Self.bucketCount))
+    }
+
+    package mutating func add(_ tally: CallTally, now: Duration) {
+        let number = now.milliseconds / bucketMilliseconds
+        let place = Int(number % Int64(Self.bucketCount))
+        if buckets[place].number != number { buckets[place] = Bucket(number: number) }
+        buckets[place].tally += tally
+    }
+
+    package func total(now: Duration) -> CallTally {
+        let oldest = now.milliseconds / bucketMilliseconds - Int64(Self.bucketCount)
+        var total = CallTally()
+        for bucket in buckets where bucket.number > oldest { total += bucket.tally }
+        return total
+    }
+
+    package mutating func clear() {
+        for place in buckets.indices { buckets[place] = Bucket() }
+    }
+}
