@@ -104,4 +104,25 @@ import Testing
         #expect(deadline(0, nil, .urgent) == now + policy.urgentLifetime)
         #expect(deadline(0, now + .seconds(60), .bulk) == now + .seconds(60) + policy.lifetime)
     }
+
+    @Test func `a push that rather stays away than comes twice is given up when it was not answered`() {
+        for failure in APNSAnswer.Failure.allCases {
+            for (outcome, isDropped) in [
+                (APNSAnswer.Outcome.ambiguous, true), (.neverWritten, false), (.refused, false),
+            ] {
+                let action = policy.action(
+                    after: .failed(failure, outcome), attempts: 0, ambiguity: .drop, deadline: .distantFuture, now: now,
+                    draw: 0.5
+                )
+                #expect(
+                    (action == .settle(.givenUp, .droppedUnanswered, attempts: 1)) == isDropped, "\(failure) \(outcome)"
+                )
+            }
+        }
+        let answered = APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+        let action = policy.action(
+            after: answered, attempts: 0, ambiguity: .drop, deadline: .distantFuture, now: now, draw: 0
+        )
+        #expect(action == .retry(.apnsUnavailable, attempts: 1, due: now), "APNs has answered that it has not taken it")
+    }
 }

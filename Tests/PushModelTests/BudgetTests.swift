@@ -1,0 +1,114 @@
+import PushModel
+import Testing
+
+@Suite struct `The retry budget` {
+    @Test func `never more is sent again than time, first sends and successes allow`() {
+        for seed in UInt64(0)..<200 {
+            var generator = SeededGenerator(seed: seed)
+            var budget = RetryBudget()
+            var now: Duration = .seconds(1_000)
+            // The bucket is full whatever the clock shows at the start.
+            _ = budget.available(now: now)
+            let start = now
+            var (again, firsts, successes) = (0, 0, 0)
+            for _ in 0..<400 {
+                now += .milliseconds(Int64.random(in: 0...200, using: &generator))
+                switch Int.random(in: 0..<4, using: &generator) {
+                case 0:
+                    let count = Int.random(in: 0...500, using: &generator)
+                    budget.sentFirst(count, now: now)
+                    firsts += count
+                case 1 where again > successes:
+                    let count = Int.random(in: 0...min(50, again - successes), using: &generator)
+                    budget.succeeded(count, now: now)
+                    successes += count
+                default:
+                    let available = budget.available(now: now)
+                    let count = Int.random(in: 0...max(0, available), using: &generator)
+                    budget.sentAgain(count)
+                    again += count
+                }
+                let seconds = Double((now - start).milliseconds) / 1000
+                let bound = 100 + 10 * seconds + 0.1 * Double(firsts) + 2 * Double(successes)
+                #expect(Double(again) <= bound + 0.001, "seed \(seed)")
+            }
+        }
+    }
+
+    @Test func `without any success ten a second may go, after a burst of a hundred`() {
+        var budget = RetryBudget()
+        var again = 0
+        for tenths in 0...600 {
+            let count = budget.available(now: .milliseconds(tenths * 100))
+            budget.sentAgain(count)
+            again += count
+        }
+        #expect((690...700).contains(again))
+    }
+
+    @Test func `a tenth of the first sends may go, too, and ten seconds later no more`() {
+        var budget = RetryBudget()
+        budget.sentAgain(budget.available(now: .zero))
+        budget.sentFirst(5_000, now: .zero)
+        var available = budget.available(now: .zero)
+        #expect(available == 500)
+        available = budget.available(now: .seconds(11))
+        #expect(available == 100)
+    }
+
+    @Test func `forty thousand that were left behind go in seconds once APNs is back`() {
+        var budget = RetryBudget()
+        var (left, rounds) = (40_000, 0)
+        // Ten round trips a second, and every push is answered well.
+        while left > 0 {
+            let now = Duration.milliseconds(rounds * 100)
+            let count = min(left, budget.available(now: now))
+            budget.sentAgain(count)
+            left -= count
+            budget.succeeded(count, now: now)
+            rounds += 1
+        }
+        #expect(rounds < 200)
+    }
+
+    @Test func `what success has earned is gone after a while`() {
+        var budget = RetryBudget()
+        budget.succeeded(10_000, now: .zero)
+        var available = budget.available(now: .seconds(9))
+        #expect(available == 4_000)
+        available = budget.available(now: .seconds(11))
+        #expect(available == 100)
+    }
+}
+
+@Suite struct `The rate of an app` {
+    @Test func `never more goes than a second's worth, the rate, and the last batch`() {
+        for seed in UInt64(0)..<200 {
+            var generator = SeededGenerator(seed: seed)
+            let perSecond = Int.random(in: 1...2_000, using: &generator)
+            var rate = SendRate(perSecond: Double(perSecond))
+            var now: Duration = .seconds(50)
+            let start = now
+            var sent = 0
+            for _ in 0..<300 {
+                now += .milliseconds(Int64.random(in: 0...300, using: &generator))
+                let count = Int.random(in: 1...1_000, using: &generator)
+                let allowed = Double(perSecond) * (1 + Double((now - start).milliseconds) / 1000)
+                if rate.take(count, now: now) {
+                    #expect(Double(sent) <= allowed + 0.001, "seed \(seed): in debt already")
+                    sent += count
+                }
+            }
+        }
+    }
+
+    @Test func `a batch larger than the bucket goes when it is full, and is paid for`() {
+        var rate = SendRate(perSecond: 100)
+        var went = rate.take(1_000, now: .zero)
+        #expect(went)
+        went = rate.take(1, now: .milliseconds(9_000))
+        #expect(!went)
+        went = rate.take(1, now: .milliseconds(9_010))
+        #expect(went)
+    }
+}
