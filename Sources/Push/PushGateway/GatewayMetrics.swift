@@ -60,7 +60,7 @@ enum GatewayMetrics {
 
     private static func registerStore(in registry: MetricsRegistry, _ upkeep: StoreUpkeeper, apps: [AppID]) {
         registry.gauges(
-            "godwit_queue_pushes", help: "Pushes that are accepted and not settled, a second ago at most.", label: "app",
+            "godwit_queue_pushes", help: "Pushes accepted and not settled, a second ago.", label: "app",
             apps.map { app in
                 ("\(app)", { Double(upkeep.sample.depth.rows.reduce(0) { $0 + ($1.app == app ? $1.pushes : 0) }) })
             }
