@@ -15,9 +15,10 @@ package struct RateLimits: Sendable, Equatable {
 
     package init() {}
 
-    func problems() -> [String] {
+    /// Every problem at once.
+    package func problems() -> [String] {
         [("push", push), ("batch", batch), ("status", status), ("control", control), ("device", device)]
             .filter { $0.1?.isSound == false }
-            .map { "rateLimits.\($0.0) must let at least one pass, and at least one a year" }
+            .map { "limits.\($0.0) must let at least one pass, and at least one a year" }
     }
 }

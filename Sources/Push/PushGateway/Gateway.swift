@@ -49,9 +49,10 @@ package final class Gateway: Sendable {
             queue: store, recorder: recorder, senders: clients, configuration: configuration.delivery,
             clock: .system, logger: logger
         )
+        let admission = AdmissionGate(limits: configuration.admission)
         upkeep = StoreUpkeeper(
             queue: store, store: store, beat: {}, retention: configuration.retention,
-            wallClock: QueueClock.system.wall, observe: { _ in }, logger: logger
+            wallClock: QueueClock.system.wall, observe: { admission.update($0, logger) }, logger: logger
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, upkeep: upkeep)
@@ -61,7 +62,7 @@ package final class Gateway: Sendable {
                 queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
             ),
             dispatch: AcceptDispatch(handoff: dispatcher),
-            admission: AdmissionGate(limits: configuration.accept.admission), metrics: metrics,
+            admission: admission, metrics: metrics,
             readiness: { [readiness] in readiness.problems }, clock: .system, logger: logger
         )
     }
@@ -199,6 +200,24 @@ package final class Gateway: Sendable {
     private func close() async {
         for client in clients.values { await client.shutdown(grace: .zero) }
         await store.close()
+    }
+}
+
+extension AdmissionGate {
+    /// Tells the log when new pushes are refused from now on, and when they are taken again.
+    fileprivate func update(_ sample: StoreUpkeeper.Sample, _ logger: Logger) {
+        let (refusal, isNews) = update(
+            AdmissionSample(
+                queuedPushes: sample.depth.pushes, bytesFree: sample.usage?.bytesFree,
+                oldestDue: sample.oldestDueAge ?? .zero, memoryBytes: ProcessUsage.residentBytes
+            )
+        )
+        guard isNews else { return }
+        if let refusal {
+            logger.error("new pushes are refused", metadata: ["short_of": "\(refusal.label)"])
+        } else {
+            logger.notice("new pushes are taken again")
+        }
     }
 }
 

@@ -11,6 +11,8 @@ extension GatewayConfiguration {
         accept.host = listen.host
         accept.port = listen.port
         accept.leaseDuration = delivery.lease
+        accept.rateLimits = limits
+        accept.admission = admission
         return accept
     }
 

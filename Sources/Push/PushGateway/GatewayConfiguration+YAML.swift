@@ -1,4 +1,5 @@
 import Foundation
+import PushAccept
 import PushModel
 import Yams
 
@@ -9,13 +10,16 @@ extension GatewayConfiguration {
     ///
     /// - `listen.host` (127.0.0.1), `listen.port` (8025; 0 takes a free one)
     /// - `store.path` (godwit-data), relative to the file's folder; `store.retention` (7d)
-    /// - `apps[]`: `bundle_id` (required), `name` (the bundle ID), `environment` (production)
+    /// - `apps[]`: `bundle_id` (required), `name` (the bundle ID), `environment` (production), `rate` (pushes a second)
     /// - `apps[].key`: `file`, `key_id`, `team_id`
     /// - `apps[].certificate` in its place: `p12_file`, or `file` and `key_file`; `password_file`
     /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
     /// - `apns`: `connections_max` (128), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
     /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
     ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (10s), `lease` (20s)
+    /// - `limits`: `push`, `batch` (50, 100), `status`, `control`: each `rate` (requests a second of a caller; 0: none) and
+    ///   `burst`; `limits.device`: `count`, `per` (pushes to one device)
+    /// - `admission`: `queued_pushes_max` (5000000), `disk_free_min_mib` (256), `oldest_due_max`, `memory_max_mib`; 0: none
     /// - `shutdown.grace` (5s)
     /// - `log.level` (info)
     ///
@@ -77,6 +81,7 @@ extension GatewayConfiguration {
             item.read("environment", oneOf: Environment.allCases.map(\.rawValue)) {
                 app.environment = Environment(rawValue: $0) ?? .production
             }
+            item.read("rate") { app.rate = $0 }
             item.requiredSection(oneOf: ["key", "certificate"]) { kind, section in
                 app.credential =
                     kind == "key"
@@ -116,6 +121,25 @@ extension GatewayConfiguration {
             section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
             section.readDuration("drain_timeout") { drainTimeout = $0 }
         }
+        reader.section("limits") { section in
+            Self.read("push", from: &section, into: &limits.push)
+            Self.read("batch", from: &section, into: &limits.batch)
+            Self.read("status", from: &section, into: &limits.status)
+            Self.read("control", from: &section, into: &limits.control)
+            section.section("device") { section in
+                var count = 10
+                var period = Duration.seconds(60)
+                section.read("count") { count = $0 }
+                section.readDuration("per") { period = $0 }
+                limits.device = count == 0 ? nil : RateLimit(count, in: period)
+            }
+        }
+        reader.section("admission") { section in
+            section.read("queued_pushes_max") { admission.queuedPushesMax = $0 == 0 ? nil : $0 }
+            section.read("disk_free_min_mib") { admission.bytesFreeMin = $0 == 0 ? nil : $0 << 20 }
+            section.readDuration("oldest_due_max") { admission.oldestDueMax = $0 == .zero ? nil : $0 }
+            section.read("memory_max_mib") { admission.memoryBytesMax = $0 == 0 ? nil : $0 << 20 }
+        }
         reader.section("shutdown") { section in
             section.readDuration("grace") { shutdownGrace = $0 }
         }
@@ -123,6 +147,17 @@ extension GatewayConfiguration {
             section.read("level") { logLevel = $0 }
         }
         reader.finish()
+    }
+
+    /// Requests a second of each caller, and how many at once; a rate of 0 takes the limit away.
+    private static func read(_ name: String, from reader: inout YAMLReader, into limit: inout RateLimit?) {
+        reader.section(name) { section in
+            var rate = limit.map { Int($0.perSecond) } ?? 0
+            var burst: Int?
+            section.read("rate") { rate = $0 }
+            section.read("burst") { burst = $0 }
+            limit = rate == 0 ? nil : RateLimit(perSecond: Double(rate), burst: burst ?? 2 * rate)
+        }
     }
 
     private static func key(from section: inout YAMLReader, _ resolved: (String) -> String) -> Key {

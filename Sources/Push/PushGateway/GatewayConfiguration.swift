@@ -1,4 +1,5 @@
 import APNSWire
+import PushAccept
 import PushDispatch
 import PushModel
 
@@ -21,6 +22,10 @@ package struct GatewayConfiguration: Sendable {
     package var drainTimeout: Duration = .seconds(10)
     /// How long outcomes are kept.
     package var retention: Duration = .seconds(7 * 24 * 3600)
+    /// How much each caller may ask for, and how often one device may be sent to.
+    package var limits = RateLimits()
+    /// When new pushes are refused because something is short.
+    package var admission = AdmissionLimits()
     /// Take the store from a process that holds it and has shown no life for three leases.
     package var takesOver = false
 
@@ -42,6 +47,8 @@ package struct GatewayConfiguration: Sendable {
         package var credential: Credential
         /// nil: Apple's host of the environment.
         package var endpoint: Endpoint?
+        /// Pushes a second to APNs at most; nil: as many as it takes.
+        package var rate: Int?
 
         package init(
             name: String, bundleID: String, environment: Environment, credential: Credential, endpoint: Endpoint? = nil
@@ -133,6 +140,9 @@ package struct GatewayConfiguration: Sendable {
             if !Self.isBundleID(app.bundleID) {
                 problems.append("\(place): bundle_id must be 1 to 155 letters, digits, hyphens and periods")
             }
+            if let rate = app.rate, !(1...1_000_000).contains(rate) {
+                problems.append("\(place): rate must be 1 to 1000000 pushes a second")
+            }
             problems += app.credential.problems().map { "\(place): \($0)" }
             if let endpoint = app.endpoint {
                 if endpoint.host.isEmpty { problems.append("\(place): endpoint.host must not be empty") }
@@ -155,6 +165,7 @@ package struct GatewayConfiguration: Sendable {
         if shutdownGrace > .seconds(300) { problems.append("shutdown.grace must be at most 5m") }
         if drainTimeout > .seconds(300) { problems.append("delivery.drain_timeout must be at most 5m") }
         if retention < .seconds(3600) { problems.append("store.retention must be at least 1h") }
+        problems += admission.problems() + limits.problems()
         return problems + delivery.problems().map { "delivery: \($0)" }
     }
 

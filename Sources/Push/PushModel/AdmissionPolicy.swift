@@ -14,13 +14,13 @@ package struct AdmissionLimits: Sendable, Equatable {
     /// Every problem at once.
     package func problems() -> [String] {
         var problems: [String] = []
-        if let queuedPushesMax, queuedPushesMax < 1 { problems.append("admission.queuedPushesMax must be at least 1") }
-        if let bytesFreeMin, bytesFreeMin < 0 { problems.append("admission.bytesFreeMin must not be negative") }
+        if let queuedPushesMax, queuedPushesMax < 1 { problems.append("admission.queued_pushes_max must be at least 1") }
+        if let bytesFreeMin, bytesFreeMin < 0 { problems.append("admission.disk_free_min_mib must not be negative") }
         if let oldestDueMax, oldestDueMax <= .zero {
-            problems.append("admission.oldestDueMax must be longer than nothing")
+            problems.append("admission.oldest_due_max must be longer than nothing")
         }
         if let memoryBytesMax, memoryBytesMax < 64 * 1024 * 1024 {
-            problems.append("admission.memoryBytesMax must be at least 67108864")
+            problems.append("admission.memory_max_mib must be at least 64")
         }
         return problems
     }
