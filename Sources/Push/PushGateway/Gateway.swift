@@ -46,7 +46,7 @@ package final class Gateway: Sendable {
         readiness = Readiness()
         recorder = OutcomeRecorder(queue: store, logger: logger)
         dispatcher = Dispatcher(
-            queue: store, recorder: recorder, senders: clients, configuration: configuration.delivery,
+            queue: store, recorder: recorder, senders: clients, configuration: configuration.dispatch,
             clock: .system, logger: logger
         )
         let admission = AdmissionGate(limits: configuration.admission)
@@ -61,7 +61,10 @@ package final class Gateway: Sendable {
             stores: AcceptStores(
                 queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
             ),
-            dispatch: AcceptDispatch(handoff: dispatcher),
+            dispatch: AcceptDispatch(
+                handoff: dispatcher, inMemory: dispatcher, outlook: { [dispatcher] in dispatcher.outlook(of: $0) },
+                pauseObserver: { [dispatcher] in dispatcher.setPaused($1, app: $0) }
+            ),
             admission: admission, metrics: metrics,
             readiness: { [readiness] in readiness.problems }, clock: .system, logger: logger
         )
@@ -96,6 +99,7 @@ package final class Gateway: Sendable {
         ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Bool,
         hurry impatience: @escaping @Sendable () async -> Void
     ) async throws {
+        dispatcher.setPausedApps(try await store.pausedApps().keys)
         let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
         let failure = await withTaskGroup(of: Ending.self) { group in
             start(.recorder, in: &group) { try await self.recorder.run(observer: self.dispatcher) }
@@ -107,6 +111,7 @@ package final class Gateway: Sendable {
             group.addTask {
                 await impatience()
                 self.isHurried.store(true, ordering: .relaxed)
+                self.dispatcher.hurry()
                 return .hurried
             }
             if let port = await accept.boundPort() {
@@ -187,9 +192,7 @@ package final class Gateway: Sendable {
     private func drain() async {
         dispatcher.beginDrain()
         let end = ContinuousClock.now + configuration.drainTimeout
-        while dispatcher.hasUnanswered, .now < end, !isHurried.load(ordering: .relaxed),
-            clients.values.contains(where: \.isAtWork)
-        {
+        while dispatcher.hasUnanswered, .now < end, clients.values.contains(where: \.isAtWork) {
             try? await Task.sleep(for: .milliseconds(20))
         }
         // Whatever is still unanswered is reported now, and goes back to the queue.

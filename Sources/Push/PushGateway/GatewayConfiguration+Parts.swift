@@ -16,6 +16,17 @@ extension GatewayConfiguration {
         return accept
     }
 
+    var dispatch: DispatchConfiguration {
+        var dispatch = delivery
+        for app in apps {
+            let endpoint = app.apnsEndpoint
+            dispatch.apps[AppID(app.name)] = DispatchApp(
+                environment: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: app.rate
+            )
+        }
+        return dispatch
+    }
+
     var directory: AppDirectory {
         AppDirectory(apps: apps.map { AcceptApp(id: AppID($0.name), bundleID: $0.bundleID) })
     }

@@ -16,7 +16,8 @@ extension GatewayConfiguration {
     /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
     /// - `apns`: `connections_max` (128), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
     /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
-    ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (10s), `lease` (20s)
+    ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (10s), `lease` (20s), `breaker_open` (5s),
+    ///   `breaker_open_max` (60s), `breaker_slow_after` (5s), `credential_probe` (30s), `retry_budget_per_second` (10)
     /// - `limits`: `push`, `batch` (50, 100), `status`, `control`: each `rate` (requests a second of a caller; 0: none) and
     ///   `burst`; `limits.device`: `count`, `per` (pushes to one device)
     /// - `admission`: `queued_pushes_max` (5000000), `disk_free_min_mib` (256), `oldest_due_max`, `memory_max_mib`; 0: none
@@ -117,6 +118,11 @@ extension GatewayConfiguration {
                 delivery.lease = $0
                 delivery.renewEvery = $0 / 4
             }
+            section.readDuration("breaker_open") { delivery.breaker.openBase = $0 }
+            section.readDuration("breaker_open_max") { delivery.breaker.openCap = $0 }
+            section.readDuration("breaker_slow_after") { delivery.breaker.slowAfter = $0 }
+            section.readDuration("credential_probe") { delivery.credentialProbeEvery = $0 }
+            section.read("retry_budget_per_second") { (rate: Int) in delivery.retryBudget.perSecond = Double(rate) }
             section.readDuration("lifetime") { delivery.policy.lifetime = $0 }
             section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
             section.readDuration("drain_timeout") { drainTimeout = $0 }
@@ -136,9 +142,9 @@ extension GatewayConfiguration {
         }
         reader.section("admission") { section in
             section.read("queued_pushes_max") { admission.queuedPushesMax = $0 == 0 ? nil : $0 }
-            section.read("disk_free_min_mib") { admission.bytesFreeMin = $0 == 0 ? nil : $0 << 20 }
+            section.read("disk_free_min_mib") { admission.bytesFreeMin = $0 == 0 ? nil : min($0, 1 << 40) << 20 }
             section.readDuration("oldest_due_max") { admission.oldestDueMax = $0 == .zero ? nil : $0 }
-            section.read("memory_max_mib") { admission.memoryBytesMax = $0 == 0 ? nil : $0 << 20 }
+            section.read("memory_max_mib") { admission.memoryBytesMax = $0 == 0 ? nil : min($0, 1 << 40) << 20 }
         }
         reader.section("shutdown") { section in
             section.readDuration("grace") { shutdownGrace = $0 }

@@ -39,6 +39,18 @@ enum GatewayMetrics {
                 "leases_lost", "Batches that another instance took over.",
                 { counters.leasesLost.load(ordering: .relaxed) }
             ),
+            (
+                "retry_budget_waits", "Pushes that had to wait because too many were sent again already.",
+                { counters.budgetWaits.load(ordering: .relaxed) }
+            ),
+            (
+                "rate_waits", "Times that an app came to the limit of what it may send in a second.",
+                { counters.rateWaits.load(ordering: .relaxed) }
+            ),
+            (
+                "cancelled_in_memory", "Pushes cancelled after they were claimed and before they were sent.",
+                { counters.cancelledInMemory.load(ordering: .relaxed) }
+            ),
         ]
         for (name, help, read) in totals {
             registry.counter("godwit_\(name)_total", help: help) { Double(read()) }
@@ -53,6 +65,12 @@ enum GatewayMetrics {
             "godwit_path_seconds", help: "From accepted to answered by APNs, quantiles since the start.",
             label: "quantile",
             [0.5, 0.99, 0.999].map { quantile in ("\(quantile)", { counters.pathSeconds(quantile) }) }
+        )
+        registry.gauges(
+            "godwit_breaker_state", help: "The way to APNs: 0 closed, 1 half open, 2 open.", label: "app",
+            clients.keys.sorted().map { app in
+                ("\(app)", { Double(dispatcher.breakerState(of: app).rawValue) })
+            }
         )
         registerLinks(in: registry, clients)
         registerStore(in: registry, upkeep, apps: clients.keys.sorted())

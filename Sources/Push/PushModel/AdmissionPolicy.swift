@@ -14,7 +14,9 @@ package struct AdmissionLimits: Sendable, Equatable {
     /// Every problem at once.
     package func problems() -> [String] {
         var problems: [String] = []
-        if let queuedPushesMax, queuedPushesMax < 1 { problems.append("admission.queued_pushes_max must be at least 1") }
+        if let queuedPushesMax, queuedPushesMax < 1 {
+            problems.append("admission.queued_pushes_max must be at least 1")
+        }
         if let bytesFreeMin, bytesFreeMin < 0 { problems.append("admission.disk_free_min_mib must not be negative") }
         if let oldestDueMax, oldestDueMax <= .zero {
             problems.append("admission.oldest_due_max must be longer than nothing")
