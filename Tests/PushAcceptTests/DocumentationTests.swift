@@ -43,7 +43,7 @@ import Testing
                 let command = example.command.replacing("127.0.0.1:8025", with: "127.0.0.1:\(gateway.port)")
                     .replacing("sleep 1\n", with: "")
                 let output = try await onThread { try Self.shell(command) }
-                #expect(Self.normal(output) == Self.normal(example.output), "\(example.command)")
+                #expect(Self.normal(output) == Self.normal(example.output), "\(example.command)\n\(output)")
             }
         }
     }

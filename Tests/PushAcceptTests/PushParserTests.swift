@@ -91,6 +91,8 @@ import Testing
         Bad(#"{"device_token":"TOKEN","payload":{},"topic":""}"#, .badField, "topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"topic":"a b"}"#, .badField, "topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"lane":"fast"}"#, .badField, "lane"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"on_unanswered":"retry"}"#, .badField, "on_unanswered"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"on_unanswered":1}"#, .wrongType, "on_unanswered"),
         Bad(
             #"{"device_token":"TOKEN","payload":{"a":"\#(String(repeating: "x", count: 4089))"}}"#, .payloadTooLarge,
             "payload"),
@@ -129,7 +131,7 @@ import Testing
         let json = """
              {"app" : "demo", "push_type":"liveactivity","topic":"com.example.x","priority":10,"expiration":0,
              "collapse_id":"score 7","not_before":1800000000,"lane":"urgent","timestamp":1712000000,
-             "device_id":"\(Self.token)","message": { "aps" : {} } }\r
+             "on_unanswered":"drop","device_id":"\(Self.token)","message": { "aps" : {} } }\r
             """
         guard case .push(let push) = Self.parse(json) else { return #expect(Bool(false)) }
         #expect(push.pushType == .liveactivity)
@@ -137,6 +139,7 @@ import Testing
         #expect(push.expiration == 0)
         #expect(push.notBefore == 1_800_000_000)
         #expect(push.lane == .urgent)
+        #expect(push.ambiguity == .drop)
         let columns = Self.columns(json)
         #expect(columns?.payload == #"{ "aps" : {} }"#)
         #expect(columns?.token == Array(repeating: [0x0A, 0xB1], count: 16).flatMap { $0 })
@@ -158,6 +161,7 @@ import Testing
         }
         #expect(parsed("alert")?.priority == nil)
         #expect(parsed("alert")?.lane == .normal)
+        #expect(parsed("alert")?.ambiguity == .resend)
         #expect(parsed("alert")?.expiration == NotificationBatch.noExpiration)
         #expect(parsed("background")?.priority == .conserving)
         #expect(parsed("voip")?.lane == .urgent)

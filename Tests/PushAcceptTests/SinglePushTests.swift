@@ -100,6 +100,18 @@ import Testing
         }
     }
 
+    @Test func `pushes that are to be sent once at most are kept apart`() async throws {
+        try await TestGateway.run { gateway in
+            let lines = [
+                pushLine(1), pushLine(2, #","on_unanswered":"drop""#), pushLine(3, #","on_unanswered":"resend""#),
+            ]
+            let answer = try await gateway.post("/push/batch", lines.joined(separator: "\n"), type: "text/plain")
+            #expect(answer.status == 200)
+            #expect(gateway.queue.batches.map(\.ambiguity) == [.resend, .drop])
+            #expect(gateway.queue.batches.map(\.count) == [2, 1])
+        }
+    }
+
     @Test func `a claim that the store does not give returns its room`() async throws {
         try await TestGateway.run(queue: FakeQueue(claims: false)) { gateway in
             _ = try await gateway.post("/push", pushLine(1))

@@ -8,9 +8,8 @@ struct Godwit: AsyncParsableCommand {
         abstract: "Sends Apple push notifications reliably.",
         version: GodwitVersion.current,
         subcommands: [
-            Serve.self, Demo.self, Simulate.self, Token.self, Send.self, Status.self, Bench.self, Torture.self,
-            ClientWorker.self,
-            EmptyRoute.self,
+            Serve.self, Demo.self, Simulate.self, Token.self, Send.self, Status.self, Cancel.self, Apps.self,
+            Pause.self, Resume.self, DeadLetters.self, Bench.self, Torture.self, ClientWorker.self, EmptyRoute.self,
         ]
     )
 

@@ -132,9 +132,10 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
     func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
     func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] { [] }
 
-    /// All batches of an app and a lane in one row.
+    /// All batches of an app and a lane in one row; none when they are settled at once.
     func depth() async throws(QueueError) -> QueueDepth {
         if state.withLock({ $0.isStoreDown }) { throw .unavailable("down", isOutcomeKnown: true) }
+        if settles { return QueueDepth() }
         let places = Dictionary(grouping: batches) { QueuePlace(app: $0.app, lane: $0.lane) }
         return QueueDepth(
             rows: places.map { place, batches in

@@ -24,12 +24,7 @@ struct Status: AsyncParsableCommand {
         guard let id = APNSID(id) else { return }
         let body = try await GatewayAPI.with(gateway.address) { try await $0.status(id) }
         guard let body else { throw GatewayFailure(description: "the gateway knows no push with the id \(id)") }
-        print(isJSON ? Self.trimmed(body) : Self.text(body))
-    }
-
-    private static func trimmed(_ body: [UInt8]) -> String {
-        let text = String(decoding: body, as: UTF8.self)
-        return text.hasSuffix("\n") ? String(text.dropLast()) : text
+        print(isJSON ? JSONAnswer.trimmed(body) : Self.text(body))
     }
 
     /// A line a field, in the gateway's order; fields without a value are left out.

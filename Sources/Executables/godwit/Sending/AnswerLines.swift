@@ -83,6 +83,15 @@ package struct AnswerLine: Equatable {
     }
 }
 
+/// JSON as the gateway sent it.
+enum JSONAnswer {
+    /// Without the line end that printing adds.
+    static func trimmed(_ body: [UInt8]) -> String {
+        let text = String(decoding: body, as: UTF8.self)
+        return text.hasSuffix("\n") ? String(text.dropLast()) : text
+    }
+}
+
 /// An error document (RFC 9457).
 package struct Problem {
     /// What it says, detail first; nil when it says nothing.

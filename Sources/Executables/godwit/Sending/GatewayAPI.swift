@@ -12,6 +12,8 @@ struct GatewayAPI {
     /// An error document is a few hundred bytes.
     private static let errorBytesMax = 64 * 1024
     private static let statusBytesMax = 64 * 1024
+    /// A page of 1,000 dead letters has about 300 KiB.
+    private static let controlBytesMax = 4 * 1024 * 1024
 
     /// Without a slash at the end.
     let url: String
@@ -72,6 +74,29 @@ struct GatewayAPI {
         guard response.status != .notFound else { return nil }
         try await checkStatus(of: response)
         return Array(buffer: try await response.body.collect(upTo: Self.statusBytesMax))
+    }
+
+    /// The JSON at `path`, which begins with a slash and is escaped.
+    func get(_ path: String) async throws -> [UInt8] {
+        try await control(HTTPClientRequest(url: url + path))
+    }
+
+    /// The JSON that is answered to the JSON `body`; nil: a request without a body.
+    func post(_ path: String, _ body: [UInt8]? = nil) async throws -> [UInt8] {
+        var request = HTTPClientRequest(url: url + path)
+        request.method = .POST
+        if let body {
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.body = .bytes(body)
+        }
+        return try await control(request)
+    }
+
+    private func control(_ request: HTTPClientRequest) async throws -> [UInt8] {
+        // Cancelling a million pushes takes its time.
+        let response = try await client.execute(request, timeout: .seconds(300))
+        try await checkStatus(of: response)
+        return Array(buffer: try await response.body.collect(upTo: Self.controlBytesMax))
     }
 
     private func lines(of response: HTTPClientResponse, _ onLine: (ArraySlice<UInt8>) throws -> Void) async throws {

@@ -38,8 +38,11 @@ struct PushFlags: ParsableArguments {
     @Option(help: "Lane: urgent, normal or bulk.")
     var lane: String?
 
+    @Option(help: "When APNs does not answer: resend, which may make it two, or drop, which may make it none.")
+    var onUnanswered: String?
+
     var isEmpty: Bool {
-        [token, alert, payload, app, pushType, collapseID, topic, lane].allSatisfy { $0 == nil }
+        [token, alert, payload, app, pushType, collapseID, topic, lane, onUnanswered].allSatisfy { $0 == nil }
             && [priority, expiration, notBefore].allSatisfy { $0 == nil }
     }
 
@@ -74,7 +77,7 @@ struct PushFlags: ParsableArguments {
         }
         for (name, value) in [
             ("device_token", token), ("app", app), ("push_type", pushType), ("collapse_id", collapseID),
-            ("topic", topic), ("lane", lane ?? "normal"),
+            ("topic", topic), ("lane", lane ?? "normal"), ("on_unanswered", onUnanswered),
         ] {
             guard let value else { continue }
             output += ",\"\(name)\":".utf8
