@@ -6,7 +6,6 @@ enum HouseExceptions {
             "keeps Hummingbird's run() going between start and stop",
         "Sources/Executables/godwit/Commands/Demo.swift":
             "sends the samples while the gateway runs; ends with the process",
-        "Sources/Executables/godwit/Commands/Serve.swift": "watches for the second signal, which ends the process",
     ]
 
     /// Where a clock is read.
