@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// A clock whose wall stops whoever asks it, the writer among them, until it is told to go on.
-private final class StoppingClock: Sendable {
+final class StoppingClock: Sendable {
     private let isStopped = Mutex(false)
     private let gate = DispatchSemaphore(value: 0)
 

@@ -1,5 +1,7 @@
 import Foundation
 import GRDB
+import GRDBSQLite
+import PushModel
 
 /// What SQLite says about its own settings: for the start-up log, and for the refusal to start with weaker ones.
 package struct SQLiteDurability: Sendable, Equatable {
@@ -64,7 +66,7 @@ struct Connections: Sendable {
                 return try SQLiteDurability.read(db)
             }
             try demand(durability, path: path)
-            let reader = try DatabaseQueue(path: path, configuration: reading())
+            let reader = try DatabaseQueue(path: path, configuration: reading(configuration))
             return Connections(writer: writer, reader: reader, durability: durability)
         } catch let error as SQLiteOpenError {
             throw error
@@ -107,24 +109,31 @@ struct Connections: Sendable {
     }
 
     private static func writing(_ configuration: SQLiteConfiguration) -> Configuration {
-        var settings = common()
+        var settings = plain(configuration)
         settings.label = "godwit.sqlite.writer"
         settings.journalMode = .wal
         return settings
     }
 
-    private static func reading() -> Configuration {
-        var settings = common()
+    static func reading(_ configuration: SQLiteConfiguration = SQLiteConfiguration()) -> Configuration {
+        var settings = plain(configuration)
         settings.label = "godwit.sqlite.reader"
         settings.readonly = true
         return settings
     }
 
-    private static func common() -> Configuration {
+    /// What all connections have in common.
+    static func plain(_ configuration: SQLiteConfiguration) -> Configuration {
         var settings = Configuration()
         settings.foreignKeysEnabled = false
         // The lock on the folder keeps other processes out, so a lock inside the file is held for moments only.
-        settings.busyMode = .timeout(5)
+        settings.busyMode = .timeout(Double(configuration.busyTimeout.milliseconds) / 1000)
+        settings.prepareDatabase { db in
+            // The last connection to a file deletes its log, by name. A process that was taken over would delete the
+            // log of its successor.
+            var isKept: CInt = 1
+            sqlite3_file_control(db.sqliteConnection, nil, SQLITE_FCNTL_PERSIST_WAL, &isKept)
+        }
         return settings
     }
 }

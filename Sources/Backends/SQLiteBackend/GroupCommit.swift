@@ -14,13 +14,15 @@ final class GroupCommit: Sendable {
 
     private let writer: DatabaseQueue
     private let checkpointer: Checkpointer
+    private let fence: Fence
     private let inbox: Mutex<Inbox>
     /// Taken by `drain` only, which never runs twice at a time: the lock is what lets the compiler check that.
     private let state: Mutex<QueueState>
     private let counters = Mutex(SQLiteStatistics())
 
-    init(writer: DatabaseQueue, state: QueueState, configuration: SQLiteConfiguration) {
+    init(writer: DatabaseQueue, state: QueueState, fence: Fence, configuration: SQLiteConfiguration) {
         self.writer = writer
+        self.fence = fence
         self.state = Mutex(state)
         inbox = Mutex(Inbox(bytesMax: configuration.waitingBytesMax, callsMax: configuration.waitingCallsMax))
         checkpointer = Checkpointer(path: writer.path, configuration: configuration)
@@ -62,6 +64,11 @@ final class GroupCommit: Sendable {
         try await perform(isLast: true, last)
     }
 
+    /// Refuses all writing from now on if the database is no longer ours or no longer there.
+    func examine() {
+        if let error = fence.check() { inbox.withLock { $0.broken = $0.broken ?? error } }
+    }
+
     private func submit(_ call: Call, isLast: Bool) {
         switch inbox.withLock({ $0.offer(call, isLast: isLast) }) {
         case .wait: break
@@ -78,7 +85,8 @@ final class GroupCommit: Sendable {
                 counters.withLock { $0.startedCalls += calls.count }
                 commit(calls, db, &state)
                 checkpointer.wrote(bytes: calls.reduce(0) { $0 + $1.bytes }, calls: calls.count)
-                if let error = checkpointer.checkpoint(db, isIdle: inbox.withLock { $0.isEmpty }) {
+                guard inbox.withLock({ $0.broken }) == nil else { continue }
+                if let error = fence.check() ?? checkpointer.checkpoint(db, isIdle: inbox.withLock { $0.isEmpty }) {
                     inbox.withLock { $0.broken = error }
                 }
             }
@@ -154,9 +162,12 @@ final class GroupCommit: Sendable {
         var isCommitting = false
         do {
             try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
+            if let error = fence.check() { throw error }
             let deliveries = try body(db, &state)
             isCommitting = true
             try db.cachedStatement(sql: "COMMIT").execute()
+            // Nobody may be told of a commit that the owner of the database does not see.
+            if let error = fence.check() { throw error }
             state.commit()
             counters.withLock {
                 $0.commits += 1

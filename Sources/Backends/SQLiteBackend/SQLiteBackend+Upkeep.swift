@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import GRDBSQLite
 import PushModel
 import PushQueue
 
@@ -26,6 +27,34 @@ extension SQLiteBackend: StoreUpkeep {
 }
 
 extension SQLiteBackend {
+    /// Shows that this process works, and looks whether the database is still there and still ours; if not, all later
+    /// writes are refused as `broken`. To be called about once a second, from anywhere: it touches one file and does
+    /// not wait for the writer. More often is harmless.
+    package func beat() {
+        let now = clock.monotonic()
+        let isDue = lastBeat.withLock { last in
+            if let last, now - last < .milliseconds(900) { return false }
+            last = now
+            return true
+        }
+        guard isDue else { return }
+        lock.beat()
+        commits.examine()
+    }
+
+    /// Pages that the writing connection has looked at since it was opened, in memory or on the disk: what calls cost,
+    /// however fast the machine.
+    package func pagesLookedAt() async throws(QueueError) -> Int {
+        try await commits.perform { db, _ in
+            [SQLITE_DBSTATUS_CACHE_HIT, SQLITE_DBSTATUS_CACHE_MISS].reduce(0) { sum, counter in
+                var current: CInt = 0
+                var highest: CInt = 0
+                sqlite3_db_status(db.sqliteConnection, counter, &current, &highest, 0)
+                return sum + Int(current)
+            }
+        }
+    }
+
     /// Reads on the reading connection: what is committed, without a place in the writer's queue.
     func look<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value

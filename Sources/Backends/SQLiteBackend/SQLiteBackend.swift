@@ -4,6 +4,7 @@ import Logging
 import PushModel
 import PushQueue
 import PushStore
+import Synchronization
 
 /// The queue and the outcomes in one SQLite file: the default backend.
 ///
@@ -17,21 +18,39 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let commits: GroupCommit
     let clock: QueueClock
     let logger: Logger
-    private let lock: FolderLock
+    let lock: FolderLock
+    let lastBeat = Mutex<Duration?>(nil)
+    private let fence: Fence
     private let configuration: SQLiteConfiguration
 
     /// Opens the database in `folder`, creating both if need be.
     ///
     /// Leases that another process held are returned, however it ended.
     ///
+    /// - Parameter takeOverAfter: a process that has the database and gave no `beat` for so long is taken over: it hangs
+    ///   or is stopped, and whatever it writes from now on is refused. nil: a database in use is never opened.
     /// - Throws: the reason in one sentence; nothing is left open or locked then.
     package static func open(
-        folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), clock: QueueClock = .system,
-        logger: Logger = Logger(label: "godwit.sqlite")
+        folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), takeOverAfter: Duration? = nil,
+        clock: QueueClock = .system, logger: Logger = Logger(label: "godwit.sqlite")
     ) throws(SQLiteOpenError) -> SQLiteBackend {
         try DatabaseFolder.prepare(folder)
-        let lock = try FolderLock(folder: folder)
+        let lock = try FolderLock(
+            folder: folder,
+            takeOver: takeOverAfter.map {
+                FolderLock.TakeOver(silence: $0, watch: configuration.takeOverWatch, now: clock.wall())
+            }
+        )
         let path = folder + "/" + fileName
+        do {
+            try Replacement.finish(path)
+        } catch {
+            throw .failed(path, reason: "\(error)")
+        }
+        if lock.isTakenOver {
+            logger.warning("the process that had the database gives no sign of life and is taken over")
+            try Succession.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
+        }
         let connections = try Connections.open(path: path, configuration: configuration)
         do {
             let state = try connections.writer.inDatabase(QueueState.recover)
@@ -54,7 +73,10 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         self.configuration = configuration
         self.logger = logger
         durability = connections.durability
-        commits = GroupCommit(writer: connections.writer, state: state, configuration: configuration)
+        fence = Fence(lock, path: connections.writer.path)
+        commits = GroupCommit(
+            writer: connections.writer, state: state, fence: fence, configuration: configuration
+        )
     }
 
     package var statistics: SQLiteStatistics { commits.statistics }
@@ -154,8 +176,14 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             try db.execute(sql: "UPDATE batches SET leased = 0 WHERE leased <> 0")
             for batch in Array(state.held.current.keys) { state.held[batch] = nil }
         }
-        // A store that is broken or full keeps its leases; opening it again returns them as well.
-        try? await commits.close(after: release)
+        do {
+            try await commits.close(after: release)
+            // Then the file alone holds everything.
+            _ = try await connections.writer.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+        } catch {
+            // A store that is broken, full or lost keeps its leases and its log: opening it again returns the ones and
+            // reads the other. After a former close there is nothing to do.
+        }
         try? connections.reader.close()
         try? connections.writer.close()
         lock.unlock()

@@ -13,5 +13,10 @@ package struct SQLiteConfiguration: Sendable {
     /// KiB of pages that the writing connection keeps in memory.
     package var cacheKiB = 16 << 10
 
+    /// How long a connection waits for a lock inside the file.
+    package var busyTimeout: Duration = .seconds(5)
+    /// How long a silent owner is watched before it is taken over; more than two of its beats.
+    package var takeOverWatch: Duration = .seconds(3)
+
     package init() {}
 }

@@ -1,0 +1,46 @@
+import Foundation
+import GRDB
+
+/// A whole copy of a database that may be in use, by this or another process.
+enum DatabaseCopy {
+    /// Copies what is committed at this moment; complete, checked and synced when it returns. Writers are not held up,
+    /// but the log cannot be cut back meanwhile.
+    ///
+    /// - Parameter target: does not exist. After an error it does not either.
+    static func make(of path: String, at target: String) throws {
+        try Disk.create(target)
+        do {
+            let source = try DatabaseQueue(path: path, configuration: Connections.reading())
+            defer { try? source.close() }
+            try source.inDatabase { db in
+                try db.execute(sql: "VACUUM INTO ?", arguments: [target])
+            }
+            try Disk.sync(target)
+            try check(target)
+        } catch {
+            unlink(target)
+            throw error
+        }
+    }
+
+    /// - Throws: it is damaged, of another program, or of a newer version.
+    static func check(_ path: String) throws {
+        let connection = try DatabaseQueue(path: path, configuration: Connections.reading())
+        defer { try? connection.close() }
+        try connection.inDatabase { db in
+            let (application, tables) = try (
+                Int.fetchOne(db, sql: "PRAGMA application_id"),
+                Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema")
+            )
+            // An empty file is a good database, but not one of ours.
+            guard application == Schema.applicationID, tables != 0 else { throw SQLiteOpenError.foreignDatabase(path) }
+            try Schema.check(db, path: path)
+            let problems = try String.fetchAll(db, sql: "PRAGMA integrity_check(3)")
+            guard problems == ["ok"] else {
+                throw DatabaseError(
+                    resultCode: .SQLITE_CORRUPT, message: "it is damaged: \(problems.joined(separator: "; "))"
+                )
+            }
+        }
+    }
+}
