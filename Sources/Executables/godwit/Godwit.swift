@@ -9,7 +9,8 @@ struct Godwit: AsyncParsableCommand {
         version: GodwitVersion.current,
         subcommands: [
             Serve.self, Demo.self, Simulate.self, Token.self, Send.self, Status.self, Cancel.self, Apps.self,
-            Pause.self, Resume.self, DeadLetters.self, Bench.self, Torture.self, ClientWorker.self, EmptyRoute.self,
+            Pause.self, Resume.self, DeadLetters.self, Backup.self, Restore.self, Bench.self, Torture.self,
+            ClientWorker.self, EmptyRoute.self,
         ]
     )
 

@@ -32,7 +32,10 @@ package final class Gateway: Sendable {
         let problems = configuration.problems()
         guard problems.isEmpty else { throw ConfigurationError(file: "the configuration", problems: problems) }
         let clients = try GatewayClients.make(configuration, logger: logger)
-        let store = try SQLiteBackend.open(folder: configuration.storePath, logger: logger)
+        let store = try SQLiteBackend.open(
+            folder: configuration.storePath,
+            takeOverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil, logger: logger
+        )
         return Gateway(configuration, store: store, clients: clients, logger: logger)
     }
 
@@ -51,7 +54,7 @@ package final class Gateway: Sendable {
         )
         let admission = AdmissionGate(limits: configuration.admission)
         upkeep = StoreUpkeeper(
-            queue: store, store: store, beat: {}, retention: configuration.retention,
+            queue: store, store: store, beat: { store.beat() }, retention: configuration.retention,
             wallClock: QueueClock.system.wall, observe: { admission.update($0, logger) }, logger: logger
         )
         let metrics = MetricsRegistry()

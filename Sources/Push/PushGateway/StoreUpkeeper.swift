@@ -27,7 +27,7 @@ package final class StoreUpkeeper: Sendable {
 
     private let queue: any DurableQueue
     private let store: any StoreUpkeep
-    private let beat: @Sendable () async throws -> Void
+    private let beat: @Sendable () -> Void
     private let retention: Duration
     private let wallClock: @Sendable () -> WallTime
     private let observe: @Sendable (Sample) -> Void
@@ -35,10 +35,11 @@ package final class StoreUpkeeper: Sendable {
     private let latest = Mutex(Sample())
 
     /// - Parameters:
-    ///   - beat: says that the owner of the store lives; throws when the store is not its own any more.
+    ///   - beat: says that the owner of the store lives, and looks whether the store is still its own: if it is not, the
+    ///     store refuses what comes next.
     ///   - observe: told of each look.
     package init(
-        queue: any DurableQueue, store: any StoreUpkeep, beat: @escaping @Sendable () async throws -> Void,
+        queue: any DurableQueue, store: any StoreUpkeep, beat: @escaping @Sendable () -> Void,
         retention: Duration, wallClock: @escaping @Sendable () -> WallTime,
         observe: @escaping @Sendable (Sample) -> Void, logger: Logger
     ) {
@@ -60,7 +61,7 @@ package final class StoreUpkeeper: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 while !Task.isCancelled {
-                    try await self.beat()
+                    self.beat()
                     try await self.look()
                     try? await Task.sleep(for: Self.interval)
                 }
