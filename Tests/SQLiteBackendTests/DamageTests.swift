@@ -79,6 +79,24 @@ import Testing
         await second.close()
     }
 
+    /// The table of tables lies in the first page, behind the header of 100 bytes.
+    /// Source: SQLite, "Database File Format", 1.3 and 2.6.
+    @Test func `a database whose tables cannot be read is refused at the start and left as it is`() async throws {
+        let folder = try TemporaryFolder()
+        await (try open(folder.path)).close()
+        let path = folder.path + "/" + SQLiteBackend.fileName
+        try damage(folder.path, at: "CREATE TABLE batches") { bytes, offset in
+            bytes.replaceSubrange(offset..<offset + 12, with: Data("KREATE DABLE".utf8))
+        }
+        let damaged = try Data(contentsOf: URL(fileURLWithPath: path))
+        let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path) }
+        guard case .failed(path, _) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == damaged)
+    }
+
     #if os(Linux)
     @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
     func `a full disk refuses what is new, keeps what is old, and recovers by itself`() async throws {

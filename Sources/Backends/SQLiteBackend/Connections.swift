@@ -1,6 +1,5 @@
 import Foundation
 import GRDB
-import GRDBSQLite
 import PushModel
 
 /// What SQLite says about its own settings: for the start-up log, and for the refusal to start with weaker ones.
@@ -128,12 +127,6 @@ struct Connections: Sendable {
         settings.foreignKeysEnabled = false
         // The lock on the folder keeps other processes out, so a lock inside the file is held for moments only.
         settings.busyMode = .timeout(Double(configuration.busyTimeout.milliseconds) / 1000)
-        settings.prepareDatabase { db in
-            // The last connection to a file deletes its log, by name. A process that was taken over would delete the
-            // log of its successor.
-            var isKept: CInt = 1
-            sqlite3_file_control(db.sqliteConnection, nil, SQLITE_FCNTL_PERSIST_WAL, &isKept)
-        }
         return settings
     }
 }

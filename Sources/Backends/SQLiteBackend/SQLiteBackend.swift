@@ -176,14 +176,8 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             try db.execute(sql: "UPDATE batches SET leased = 0 WHERE leased <> 0")
             for batch in Array(state.held.current.keys) { state.held[batch] = nil }
         }
-        do {
-            try await commits.close(after: release)
-            // Then the file alone holds everything.
-            _ = try await connections.writer.writeWithoutTransaction { try $0.checkpoint(.truncate) }
-        } catch {
-            // A store that is broken, full or lost keeps its leases and its log: opening it again returns the ones and
-            // reads the other. After a former close there is nothing to do.
-        }
+        // A store that is broken, full or lost keeps its leases; opening it again returns them as well.
+        try? await commits.close(after: release)
         try? connections.reader.close()
         try? connections.writer.close()
         lock.unlock()
