@@ -301,7 +301,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PushGatewayTests",
-            dependencies: ["PushGateway", "PushDispatch", "PushModel", "APNSKit"],
+            dependencies: ["PushGateway", "PushAccept", "PushDispatch", "PushModel", "APNSKit"],
             swiftSettings: settings
         ),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),

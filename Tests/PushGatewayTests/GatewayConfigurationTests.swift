@@ -1,3 +1,4 @@
+import PushAccept
 import PushDispatch
 import PushGateway
 import PushModel
@@ -55,6 +56,38 @@ import Testing
         #expect(configuration.delivery.policy.lifetime == .seconds(48 * 3600))
         #expect(configuration.delivery.requestTimeout == .seconds(5))
         #expect(configuration.logLevel == "debug")
+    }
+
+    @Test func `what bounds a gateway is read, and 0 takes a limit away`() throws {
+        let configuration = try Self.parse(
+            Self.complete.replacing("lifetime: 48h}", with: "lifetime: 48h, lease: 40s, breaker_open: 2s}") + """
+
+                limits:
+                  push: {rate: 10}
+                  batch: {rate: 0}
+                  device: {count: 3, per: 60s}
+                admission: {queued_pushes_max: 0, disk_free_min_mib: 1, oldest_due_max: 10m, memory_max_mib: 512}
+                shutdown: {grace: 0s}
+                """
+        )
+        #expect(configuration.limits.push == RateLimit(perSecond: 10, burst: 20))
+        #expect(configuration.limits.batch == nil && configuration.limits.status == nil)
+        #expect(configuration.limits.device == RateLimit(3, in: .seconds(60)))
+        #expect(configuration.admission.queuedPushesMax == nil && configuration.admission.bytesFreeMin == 1 << 20)
+        #expect(configuration.admission.oldestDueMax == .seconds(600))
+        #expect(configuration.admission.memoryBytesMax == 512 << 20)
+        #expect(configuration.shutdownGrace == .zero)
+        #expect(configuration.delivery.lease == .seconds(40) && configuration.delivery.renewEvery == .seconds(10))
+        #expect(configuration.delivery.breaker.openBase == .seconds(2))
+    }
+
+    @Test func `limits that nobody named have their defaults`() throws {
+        let configuration = try Self.parse(Self.complete)
+        #expect(configuration.limits.batch == RateLimit(perSecond: 50, burst: 100) && configuration.limits.push == nil)
+        #expect(
+            configuration.admission.queuedPushesMax == 5_000_000 && configuration.admission.bytesFreeMin == 256 << 20)
+        #expect(configuration.retention == .seconds(7 * 86_400) && configuration.shutdownGrace == .seconds(5))
+        #expect(configuration.drainTimeout == .seconds(10))
     }
 
     @Test func `an app may have a certificate in place of a key, and the way may lead through a proxy`() throws {

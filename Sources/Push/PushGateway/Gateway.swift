@@ -23,6 +23,7 @@ package final class Gateway: Sendable {
     private let accept: AcceptService
     private let readiness: Readiness
     private let upkeep: StoreUpkeeper
+    private let links: LinkWatch
     private let isHurried = Atomic<Bool>(false)
 
     /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
@@ -52,6 +53,7 @@ package final class Gateway: Sendable {
             queue: store, recorder: recorder, senders: clients, configuration: configuration.dispatch,
             clock: .system, logger: logger
         )
+        links = LinkWatch(clients, logger: logger)
         let admission = AdmissionGate(limits: configuration.admission)
         upkeep = StoreUpkeeper(
             queue: store, store: store, beat: { store.beat() }, retention: configuration.retention,
@@ -65,7 +67,12 @@ package final class Gateway: Sendable {
                 queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
             ),
             dispatch: AcceptDispatch(
-                handoff: dispatcher, inMemory: dispatcher, outlook: { [dispatcher] in dispatcher.outlook(of: $0) },
+                handoff: dispatcher, inMemory: dispatcher,
+                outlook: { [dispatcher, links] app in
+                    // A breaker needs some calls before it knows; the client knows after one.
+                    dispatcher.outlook(of: app)
+                        ?? (links.isCut(app) ? DeliveryOutlook(reason: .apnsUnreachable, estimate: nil) : nil)
+                },
                 pauseObserver: { [dispatcher] in dispatcher.setPaused($1, app: $0) }
             ),
             admission: admission, metrics: metrics,
@@ -108,7 +115,7 @@ package final class Gateway: Sendable {
             start(.recorder, in: &group) { try await self.recorder.run(observer: self.dispatcher) }
             start(.dispatcher, in: &group) { try await self.dispatcher.run() }
             start(.accept, in: &group) { try await server.run() }
-            start(.links, in: &group) { await LinkWatch(self.clients, logger: self.logger).run() }
+            start(.links, in: &group) { await self.links.run() }
             start(.upkeep, in: &group) { try await self.upkeep.run() }
             group.addTask { .asked(isGraceful: await termination()) }
             group.addTask {

@@ -2,9 +2,11 @@ import APNSKit
 import APNSWire
 import Logging
 import PushModel
+import Synchronization
 
-/// Tells the log when an app's way to APNs is cut or its credential refused, and when it is well again: once each.
-package struct LinkWatch {
+/// Tells the log when an app's way to APNs is cut or its credential refused, and when it is well again: once each. Knows in
+/// between which way is cut.
+package final class LinkWatch: Sendable {
     /// What is known of one app's link. Pure.
     package struct Link: Equatable {
         package enum Change: Equatable {
@@ -39,6 +41,8 @@ package struct LinkWatch {
     private static let interval: Duration = .milliseconds(500)
     private let clients: [AppID: APNSClient]
     private let logger: Logger
+    private let cut = Mutex<Set<AppID>>([])
+    private let isAnyCut = Atomic<Bool>(false)
 
     init(_ clients: [AppID: APNSClient], logger: Logger) {
         self.clients = clients
@@ -56,7 +60,17 @@ package struct LinkWatch {
         }
     }
 
+    /// Whether the last that was heard of the app's way to APNs is that there is none. Cheap enough to be asked for each
+    /// batch.
+    func isCut(_ app: AppID) -> Bool {
+        isAnyCut.load(ordering: .relaxed) && cut.withLock { $0.contains(app) }
+    }
+
     private func tell(_ change: Link.Change, of app: AppID) {
+        cut.withLock { cut in
+            if case .cut = change { cut.insert(app) } else { cut.remove(app) }
+            isAnyCut.store(!cut.isEmpty, ordering: .relaxed)
+        }
         switch change {
         case .cut(let failure):
             logger.warning("APNs cannot be reached", metadata: ["app": "\(app)", "failure": "\(failure)"])
