@@ -100,6 +100,28 @@ import Testing
         await client.shutdown()
     }
 
+    @Test func `what expires while it waits in the client for a stream is not sent either`() async throws {
+        let time = TestWallClock()
+        let expiration = time.now + 30
+        // Both batches wait for the connection, which has one stream; its answer takes half a minute of the wall's clock.
+        let server = try await ScriptedServer(settings(1)) { peer, request in
+            time.advance(by: 30)
+            peer.respond(request, 200)
+        }
+        let client = try Samples.client(port: server.port) { $0.clock = time.clock }
+        let (first, waiting) = (Pieces(), Pieces())
+        client.send(Samples.batch(1), indexes: nil, ticket: 1, deadline: .seconds(60), to: first)
+        client.send(
+            Samples.batch(3, from: 10, expiration: expiration), indexes: nil, ticket: 2, deadline: .seconds(60),
+            to: waiting
+        )
+        #expect(await first.all().flatMap(\.answers) == [.accepted])
+        let answers = await waiting.all().flatMap(\.answers)
+        #expect(answers == [APNSAnswer](repeating: .failed(.expired, .neverWritten), count: 3))
+        #expect(server.requests.count == 1)
+        await client.shutdown()
+    }
+
     // MARK: What is answered
 
     @Test(

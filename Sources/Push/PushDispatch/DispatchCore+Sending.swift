@@ -5,13 +5,14 @@ extension DispatchCore {
     /// Hands over what the app's gates and its window have room for. What may not go for some time goes back to the store,
     /// without an attempt being counted.
     mutating func sendNext(of index: Int, now: Moment, _ effects: inout DispatchEffects) {
+        // Asked before the window is looked at: what waits for it must go back, too.
+        if admission(of: index, now: now.monotonic) == .shut { return giveBackWaiting(of: index, now: now, &effects) }
         while let work = machine.first(of: index) {
             let probesMax: Int
             switch admission(of: index, now: now.monotonic) {
             case .open: probesMax = .max
             case .probes(let count): probesMax = count
-            case .wait: return
-            case .shut: return giveBackWaiting(of: index, now: now, &effects)
+            case .wait, .shut: return
             }
             guard gates[index].isKnown else {
                 retryAll(work, code: .unknownApp, after: configuration.policy.credentialPause, now: now, &effects)
