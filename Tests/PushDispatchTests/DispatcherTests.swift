@@ -4,6 +4,7 @@ import PushDispatch
 import PushModel
 import PushOutcome
 import PushQueue
+import PushTesting
 import Synchronization
 import Testing
 
@@ -122,5 +123,38 @@ final class ScriptedSender: APNSSender {
             clock: QueueClock(wall: { WallTime(milliseconds: 0) }, monotonic: { .zero }), logger: Logger(label: "test")
         )
         await #expect(throws: QueueError.broken("sync failed")) { try await dispatcher.run() }
+    }
+
+    @Test(arguments: [false, true])
+    func `what is cancelled in memory is durable before it is told`(isStoreDown: Bool) async throws {
+        let sink = SettlementSink()
+        let (sent, waiting) = (claimed(5), claimed(7))
+        sink.state.withLock { $0.claimable = [sent, waiting] }
+        let recorder = OutcomeRecorder(queue: sink, logger: Logger(label: "test"))
+        var configuration = DispatchConfiguration()
+        configuration.limits.windowPerApp = 5
+        let silent = ScriptedSender { _ in nil }
+        let dispatcher = Dispatcher(
+            queue: sink, recorder: recorder, senders: [AppID("a"): silent], configuration: configuration,
+            clock: QueueClock(wall: { WallTime(milliseconds: 1_000_000) }, monotonic: { .zero }),
+            logger: Logger(label: "test")
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await dispatcher.run() }
+            try await waitUntil("the batches") { dispatcher.snapshot().pushesInMemory == 12 }
+            if isStoreDown { sink.state.withLock { $0.failures = [.unavailable("down", isOutcomeKnown: false)] } }
+            let ids = [sent, waiting].flatMap { claimed in (0..<5).map { claimed.batch.id.push($0) } }
+            let taken = await dispatcher.cancel(ids: ids)
+            #expect(taken == (isStoreDown ? [] : Set((0..<5).map { waiting.batch.id.push($0) })))
+            #expect(sink.state.withLock { $0.writes.map { $0.map(\.lease) } } == (isStoreDown ? [] : [[waiting.lease]]))
+            #expect(dispatcher.counters.cancelledInMemory.load(ordering: .relaxed) == taken.count)
+            #expect(recorder.isIdle == !isStoreDown, "what could not be promised is recorded all the same")
+            let rest = await dispatcher.cancel(app: AppID("a"))
+            #expect(rest == 2)
+            group.cancelAll()
+            while let result = await group.nextResult() {
+                if case .failure(let error) = result, !(error is CancellationError) { throw error }
+            }
+        }
     }
 }

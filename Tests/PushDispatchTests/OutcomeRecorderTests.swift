@@ -121,6 +121,26 @@ final class ObserverLog: OutcomeObserver {
         #expect(observer.refusedLeases.withLock { $0 } == [lost])
     }
 
+    @Test func `news that come while a write is under way wait for the next one`() {
+        var buffer = OutcomeBuffer()
+        let (a, b) = (claimed(4).lease, claimed(4).lease)
+        buffer.record(Self.settlement(a, [0]))
+        var written = buffer.beginWrite()
+        #expect(written.map(\.lease) == [a])
+        buffer.record(Self.settlement(b, [0], .release))
+        buffer.record(Self.settlement(a, [1], .release))
+        written = buffer.beginWrite()
+        #expect(written == [Self.settlement(a, [0])], "it failed: the same again")
+        var settled = buffer.wrote(stale: [])
+        #expect(settled.isEmpty, "its end was not in that write")
+        written = buffer.beginWrite()
+        #expect(written.map(\.lease) == [b, a])
+        buffer.finish()
+        #expect(!buffer.isDone)
+        settled = buffer.wrote(stale: [b])
+        #expect(settled == [a] && buffer.isDone)
+    }
+
     @Test func `a signal set before the wait is not missed`() async {
         let signal = Signal()
         signal.set()

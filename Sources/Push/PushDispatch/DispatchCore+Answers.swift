@@ -20,6 +20,7 @@ extension DispatchCore {
 
     /// The same, when what the answers mean was found out before.
     package mutating func judged(_ judgement: Judgement, now: Moment, _ effects: inout DispatchEffects) {
+        guard judgement.count > 0 else { return }
         guard let (work, isDone) = machine.decided(judgement.count, of: judgement.ticket) else {
             effects.events.append(.late(pushes: judgement.count))
             return

@@ -1,0 +1,56 @@
+import PushModel
+import PushQueue
+
+extension DispatchStateMachine {
+    package struct Limits: Sendable, Equatable {
+        /// Pushes in memory, all apps together.
+        package var pushesMax = 40_000
+        /// Pushes in memory of one app.
+        package var pushesPerAppMax = 20_000
+        /// What each app may have in memory however many have work.
+        package var pushesPerAppMin = 2_000
+        /// Pushes of one app handed to its APNs client and not yet answered.
+        package var windowPerApp = 4_000
+        /// How an app's room is shared by its lanes.
+        package var roomShares = LaneShares(bulk: 0.6, normal: 0.85)
+        /// The same for its window.
+        package var windowShares = LaneShares(bulk: 0.75, normal: 0.9)
+        /// The same for the room of all apps.
+        package var totalShares = LaneShares(bulk: 0.85, normal: 0.95)
+
+        package init() {}
+    }
+
+    /// A batch that this instance works on.
+    package struct Work: Sendable {
+        package let ticket: UInt64
+        package internal(set) var claimed: ClaimedBatch
+        /// Pushes not yet answered; the batch is done with when none is left.
+        package internal(set) var unanswered: Int
+        package internal(set) var isSent = false
+        /// The lease holds until then, by the monotonic clock.
+        package internal(set) var leaseUntil: Duration
+        /// Shared by all retries of the batch, so that they stay together.
+        package let draw: Double
+        /// Where the app is kept.
+        package let appIndex: Int
+
+        package var app: AppID { claimed.batch.app }
+        package var lane: Lane { claimed.batch.lane }
+
+        /// Its pushes that are still to be sent, with what is known of them.
+        package var pending: [PendingPush] {
+            claimed.pending
+                ?? (0..<UInt16(claimed.batch.count)).map {
+                    PendingPush(index: $0, attempts: 0, due: claimed.batch.acceptedAt)
+                }
+        }
+    }
+
+    package struct ClaimPlan: Equatable, Sendable {
+        package var batchesMax: Int
+        package var excludedApps: Set<AppID>
+        package var excludedPlaces: Set<QueuePlace>
+        package var isAloneAllowed: Bool
+    }
+}
