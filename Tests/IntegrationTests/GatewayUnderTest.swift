@@ -8,13 +8,16 @@ import Synchronization
 final class GatewayUnderTest: Sendable {
     let folder: TemporaryFolder
     let simulator: Simulator
-    private let current: Mutex<ChildProcess>
+    private let current = Mutex<ChildProcess?>(nil)
     let url: String
     private let configFile: String
 
     var storeFolder: String { "\(folder.path)/store" }
 
-    init(_ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "") async throws {
+    /// - Parameter isStarted: false leaves the first start to `restart` or `startUnder`.
+    init(
+        _ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "", isStarted: Bool = true
+    ) async throws {
         let folder = try TemporaryFolder()
         let credentials = SimulatorCredentials()
         let simulator = try await Simulator.start(
@@ -38,24 +41,47 @@ final class GatewayUnderTest: Sendable {
         self.folder = folder
         self.simulator = simulator
         url = "http://127.0.0.1:\(port)"
-        current = Mutex(try await Self.start(configFile))
+        if isStarted { try await restart() }
     }
 
-    var process: ChildProcess { current.withLock { $0 } }
+    /// The one that was started last; there must have been one.
+    var process: ChildProcess { current.withLock { $0! } }
 
-    private static func start(_ configFile: String, under tracer: [String] = []) async throws -> ChildProcess {
-        let words = tracer + [Repository.godwit, "serve", "--config", configFile]
+    private static let readyLine = "godwit: ready on"
+
+    private func launch(under tracer: [String], _ arguments: [String]) throws -> ChildProcess {
+        let words = tracer + [Repository.godwit, "serve", "--config", configFile] + arguments
         let process = try ChildProcess(words[0], Array(words.dropFirst()))
-        try await process.waitForLine(containing: "godwit: ready on")
+        current.withLock { $0 = process }
         return process
     }
 
     func kill() async throws { try await process.kill() }
 
     /// - Parameter tracer: a program, with its arguments, that runs the gateway.
-    func restart(under tracer: [String] = []) async throws {
-        let process = try await Self.start(configFile, under: tracer)
-        current.withLock { $0 = process }
+    /// - Parameter arguments: for `godwit serve`, besides its configuration.
+    func restart(under tracer: [String] = [], _ arguments: [String] = []) async throws {
+        try await launch(under: tracer, arguments).waitForLine(containing: Self.readyLine)
+    }
+
+    /// Starts it under a tracer that may end it before it is ready.
+    ///
+    /// - Returns: whether it became ready.
+    func startUnder(_ tracer: [String]) async throws -> Bool {
+        let process = try launch(under: tracer, [])
+        do {
+            try await process.waitForLine(containing: Self.readyLine)
+            return true
+        } catch {
+            guard process.exit != nil else { throw error }
+            return false
+        }
+    }
+
+    /// The gateway's own process, also when a tracer runs it.
+    var gatewayID: Int32? {
+        let text = try? String(contentsOfFile: "\(storeFolder)/godwit.lock", encoding: .utf8)
+        return text.flatMap { Int32($0.prefix { $0.isNumber }) }
     }
 
     /// Asks it to stop and returns how it ended.
@@ -65,7 +91,7 @@ final class GatewayUnderTest: Sendable {
     }
 
     func close() async throws {
-        process.signal(SIGKILL)
+        current.withLock { $0 }?.signal(SIGKILL)
         try await simulator.shutdown()
     }
 
