@@ -63,7 +63,7 @@ struct CrashPoints {
     /// From CRASH_POINTS (`1-200`), or a sample.
     static func points(_ moment: `A crash at a disk call`.Moment) throws -> [Int] {
         guard let text = ProcessInfo.processInfo.environment["CRASH_POINTS"] else {
-            return moment == .first ? [2, 13, 29] : [9, 40, 85, 121, 160]
+            return moment == .first ? [4, 13, 29] : [9, 40, 85, 121, 160]
         }
         let ends = text.split(separator: "-").compactMap { Int($0) }
         guard ends.count == 2, ends[0] >= 1, ends[0] <= ends[1] else {

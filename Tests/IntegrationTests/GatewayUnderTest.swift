@@ -14,9 +14,12 @@ final class GatewayUnderTest: Sendable {
 
     var storeFolder: String { "\(folder.path)/store" }
 
-    /// - Parameter isStarted: false leaves the first start to `restart` or `startUnder`.
+    /// - Parameters:
+    ///   - isStarted: false leaves the first start to `restart` or `startUnder`.
+    ///   - grace: how long it serves after SIGTERM.
     init(
-        _ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "", isStarted: Bool = true
+        _ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "", isStarted: Bool = true,
+        grace: String = "0s"
     ) async throws {
         let folder = try TemporaryFolder()
         let credentials = SimulatorCredentials()
@@ -33,6 +36,7 @@ final class GatewayUnderTest: Sendable {
               - bundle_id: com.example.app
                 key: {file: key.p8, key_id: \(credentials.keyID), team_id: \(credentials.teamID)}
                 endpoint: {host: localhost, port: \(simulator.port), ca_file: ca.pem}
+            shutdown: {grace: \(grace)}
             log: {level: notice}
             \(extra)
             """

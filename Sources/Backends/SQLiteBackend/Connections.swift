@@ -82,7 +82,17 @@ struct Connections: Sendable {
     private static func inspect(_ path: String) throws {
         var status = stat()
         guard stat(path, &status) == 0, status.st_size > 0 else { return }
-        let connection = try DatabaseQueue(path: path, configuration: reading())
+        do {
+            try check(path, reading())
+        } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_READONLY_ROLLBACK {
+            // A crash while the file was being made, before it had a write-ahead log, has left a rollback journal; nobody
+            // can read the file until a connection that may write has undone what is in it.
+            try check(path, common())
+        }
+    }
+
+    private static func check(_ path: String, _ configuration: Configuration) throws {
+        let connection = try DatabaseQueue(path: path, configuration: configuration)
         try connection.inDatabase { try Schema.check($0, path: path) }
         try connection.close()
     }

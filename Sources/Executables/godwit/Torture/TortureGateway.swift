@@ -29,6 +29,7 @@ final class TortureGateway: Sendable {
             apps:
             \(apps.joined(separator: "\n"))
             delivery: {retry_base: 100ms, retry_cap: 2s, request_timeout: 3s}
+            shutdown: {grace: 500ms}
             log: {level: warning}
 
             """, to: "godwit.yaml"

@@ -1,0 +1,184 @@
+"""The cuts of power-cut.sh, which explains them. Arguments: the godwit executable, and how many cuts of each kind."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+SHIM = """
+/* A disk that answers before it has written. */
+int fdatasync(int fd) { (void)fd; return 0; }
+int fsync(int fd) { (void)fd; return 0; }
+"""
+
+
+def run(*words):
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Disk:
+    """An ext4 file system in an image, with nothing of it in this machine's page cache but what is dirty."""
+
+    def __init__(self, image, folder):
+        self.image, self.folder = image, folder
+        os.makedirs(folder, exist_ok=True)
+        self.loop = run("losetup", "--find", "--show", "--direct-io=on", image)
+        try:
+            if run("losetup", "--noheadings", "--output", "DIO", self.loop) != "1":
+                print("power-cut.py: skipped: this file system has no direct I/O for loop devices", file=sys.stderr)
+                sys.exit(77)
+            run("mount", self.loop, folder)
+        except BaseException:
+            run("losetup", "--detach", self.loop)
+            raise
+
+    def close(self):
+        run("umount", self.folder)
+        run("losetup", "--detach", self.loop)
+
+
+class Gateway:
+    """`godwit serve` on a store of its own; its APNs refuses connections, so that every push waits in the store."""
+
+    def __init__(self, godwit, folder, store, environment):
+        configuration = f"{folder}/godwit.yaml"
+        with open(configuration, "w") as file:
+            file.write(
+                "listen: {port: 0}\n"
+                f"store: {{path: {store}}}\n"
+                "apps:\n"
+                "  - bundle_id: com.example.app\n"
+                f"    key: {{file: {folder}/key.p8, key_id: ABCDE12345, team_id: TEAM123456}}\n"
+                "    endpoint: {host: localhost, port: 1}\n"
+                "log: {level: critical}\n"
+            )
+        self.process = subprocess.Popen(
+            [godwit, "serve", "--config", configuration], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **environment},
+        )
+        line = self.process.stdout.readline()
+        if "ready on" not in line:
+            raise RuntimeError("the gateway did not start")
+        self.url = line.split()[-1]
+
+    def ask(self, path, body, kind):
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": kind})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return [json.loads(line) for line in answer.read().splitlines() if line]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Client(threading.Thread):
+    """Posts pushes one request after the other, and keeps the ids whose acceptance it has read."""
+
+    def __init__(self, gateway, count):
+        super().__init__(daemon=True)
+        self.gateway, self.count = gateway, count
+        self.accepted, self.is_over = [], False
+
+    def run(self):
+        while not self.is_over:
+            pushes = "".join(
+                json.dumps({"device_token": random.randbytes(32).hex(), "payload": {"aps": {"alert": "x" * 500}}}) + "\n"
+                for _ in range(self.count)
+            ).encode()
+            try:
+                if self.count == 1:
+                    answers = self.gateway.ask("/push", pushes, "application/json")
+                else:
+                    answers = self.gateway.ask("/push/batch", pushes, "application/x-ndjson")
+            except (OSError, http.client.HTTPException):
+                return
+            self.accepted += [answer["msg_id"] for answer in answers if answer["status"] == "accepted"]
+
+
+def unknown(gateway, ids):
+    count = 0
+    for start in range(0, len(ids), 1000):
+        body = "".join(f'"{id}"\n' for id in ids[start : start + 1000]).encode()
+        answers = gateway.ask("/api/v1/messages/query", body, "application/x-ndjson")
+        count += sum(answer["state"] == "unknown" for answer in answers)
+    return count
+
+
+def cut(godwit, folder, environment):
+    """One cut; returns how many pushes were acknowledged, how many of them are gone, and what became of the store."""
+    image, copy = f"{folder}/disk.img", f"{folder}/after.img"
+    for file in (image, copy):
+        if os.path.exists(file):
+            os.remove(file)
+    with open(image, "wb") as file:
+        file.truncate(256 << 20)
+    run("mkfs.ext4", "-q", "-F", image)
+    disk = Disk(image, f"{folder}/before")
+    gateway = None
+    try:
+        gateway = Gateway(godwit, folder, f"{folder}/before/store", environment)
+        # The file system itself is not under test: its folder is on the disk before the load begins.
+        os.sync()
+        clients = [Client(gateway, count) for count in (1, 1, 1, 50)]
+        for client in clients:
+            client.start()
+        time.sleep(random.uniform(0.5, 4))
+        gateway.process.send_signal(signal.SIGSTOP)
+        # What was read before this moment was promised before the cut.
+        accepted = [id for client in clients for id in list(client.accepted)]
+        run("cp", "--sparse=always", image, copy)
+        for client in clients:
+            client.is_over = True
+    finally:
+        if gateway:
+            gateway.kill()
+        disk.close()
+    after = Disk(copy, f"{folder}/after")
+    gateway = None
+    try:
+        gateway = Gateway(godwit, folder, f"{folder}/after/store", {})
+        return len(accepted), unknown(gateway, accepted), "opens"
+    except RuntimeError:
+        return len(accepted), len(accepted), "does not open"
+    finally:
+        if gateway:
+            gateway.kill()
+        after.close()
+
+
+def main():
+    godwit, cuts = sys.argv[1], int(sys.argv[2])
+    lost = {}
+    with tempfile.TemporaryDirectory(prefix="godwit-power-cut-") as folder:
+        run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{folder}/key.p8")
+        with open(f"{folder}/shim.c", "w") as file:
+            file.write(SHIM)
+        run("cc", "-shared", "-fPIC", "-o", f"{folder}/shim.so", f"{folder}/shim.c")
+        print(f"{'setting':<14}{'cut':>4}{'acknowledged':>14}{'missing':>9}  store after the cut")
+        for setting, environment in (("as shipped", {}), ("without sync", {"LD_PRELOAD": f"{folder}/shim.so"})):
+            lost[setting] = []
+            for number in range(1, cuts + 1):
+                accepted, missing, state = cut(godwit, folder, environment)
+                if not accepted:
+                    print("power-cut.py: nothing was acknowledged, so nothing is proved", file=sys.stderr)
+                    return 1
+                lost[setting].append(missing)
+                print(f"{setting:<14}{number:>4}{accepted:>14,}{missing:>9,}  {state}", flush=True)
+    if any(lost["as shipped"]):
+        print("Acknowledged pushes are gone after a power cut.")
+        return 1
+    if not any(lost["without sync"]):
+        print("The control lost nothing: these cuts prove nothing.")
+        return 1
+    print("Every acknowledged push survived; the control lost some, so the cuts can be seen.")
+    return 0
+
+
+sys.exit(main())
