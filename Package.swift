@@ -308,7 +308,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "godwit", "PushTesting", "PushGateway", "SQLiteBackend", "PushStore", "PushModel", "APNSSimulator",
+                "godwit", "PushTesting", "PushGateway", "SQLiteBackend", "PushQueue", "PushStore", "PushModel",
+                "APNSSimulator",
                 "APNSKit", "APNSWire",
                 .product(name: "Logging", package: "swift-log"),
             ],

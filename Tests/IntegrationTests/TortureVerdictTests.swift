@@ -94,10 +94,18 @@ import godwit
     }
 
     @Test func `what arrives after it was cancelled was sent after its cancellation`() {
-        let cancelled = ClientLine(at: 2_000_150, cancelled: CancelledPush(id: "b"))
-        #expect(Self.violation { $0.client.append(cancelled) } == "after cancel")
-        let later = ClientLine(at: 2_000_300, cancelled: CancelledPush(id: "b"))
-        #expect(Self.violation { $0.client.append(later) } == "none")
+        let cancelled = ClientLine(at: 2_000_150, cancelled: CancelledPush(id: "b", isConfirmed: true))
+        #expect(
+            Self.violation {
+                $0.client.append(cancelled)
+                $0.store[1].state = "cancelled"
+            } == "after cancel")
+        let later = ClientLine(at: 2_000_300, cancelled: CancelledPush(id: "b", isConfirmed: true))
+        #expect(
+            Self.violation {
+                $0.client.append(later)
+                $0.store[1].state = "cancelled"
+            } == "none")
     }
 
     // MARK: Verdicts
@@ -107,6 +115,24 @@ import godwit
         #expect(Self.violation { $0.store.insert(look, at: 0) } == "changed")
         let early = StoreLine(at: 3_000_000, id: "b", state: "sending", code: 0)
         #expect(Self.violation { $0.store.insert(early, at: 0) } == "none")
+    }
+
+    @Test func `a confirmed cancellation is a verdict too`() {
+        let cancelled = ClientLine(at: 9_000_000, cancelled: CancelledPush(id: "b", isConfirmed: true))
+        #expect(Self.violation { $0.client.append(cancelled) } == "changed")
+        let wish = ClientLine(at: 9_000_000, cancelled: CancelledPush(id: "b", isConfirmed: false))
+        #expect(Self.violation { $0.client.append(wish) } == "none")
+    }
+
+    @Test func `poison needs five deaths`() {
+        func violation(kills: Int) -> String {
+            Self.violation {
+                $0.store[1] = StoreLine(at: 9_000_000, id: "b", state: "given_up", code: 3023)
+                $0.events += (0..<kills).map { EventLine(at: 3_000_000 + Int64($0), kind: .killed) }
+            }
+        }
+        #expect(violation(kills: 4) == "unfounded")
+        #expect(violation(kills: 5) == "none")
     }
 
     @Test(arguments: ["rejected", "expired", "cancelled", "given_up", "suppressed"])
@@ -125,7 +151,9 @@ import godwit
         }
         none("rejected") { $0.apns.append(Self.arrival("b", 11, status: 410, isTaken: false)) }
         none("expired") { $0.client[0] = Self.sent { $0.expiration = 2001 } }
-        none("cancelled") { $0.client.append(ClientLine(at: 2_000_150, cancelled: CancelledPush(id: "b"))) }
+        none("cancelled") {
+            $0.client.append(ClientLine(at: 2_000_150, cancelled: CancelledPush(id: "b", isConfirmed: true)))
+        }
         none("given_up") { $0.client[0] = Self.sent { $0.dropsUnanswered = true } }
     }
 

@@ -41,6 +41,7 @@ struct GatewayRun {
     private let listen: GatewayConfiguration.Listen
 
     init(_ configuration: GatewayConfiguration) async throws {
+        Termination.listen()
         listen = configuration.listen
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, logLevel: level) }

@@ -1,5 +1,4 @@
 import ArgumentParser
-@preconcurrency import Dispatch
 import Foundation
 import Synchronization
 
@@ -36,6 +35,10 @@ enum Terminal {
     static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
 }
 
+/// The end of a pipe that the signal handler writes to.
+// SAFETY: set once, before the handler that reads it is installed.
+nonisolated(unsafe) private var signalPipe: Int32 = -1
+
 /// SIGINT and SIGTERM as something to wait for.
 enum Termination {
     private struct State {
@@ -46,14 +49,36 @@ enum Termination {
     }
 
     private static let state = Mutex(State())
-    // SAFETY: made once, never changed; it only keeps the sources alive.
-    nonisolated(unsafe) private static let sources: [any DispatchSourceSignal] = [SIGINT, SIGTERM].map { number in
-        signal(number, SIG_IGN)
-        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-        source.setEventHandler { arrived(number) }
-        source.resume()
-        return source
-    }
+    private static let listening: Void = {
+        var ends: [Int32] = [0, 0]
+        guard pipe(&ends) == 0 else { preconditionFailure("no pipe for signals: errno \(errno)") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        signalPipe = ends[1]
+        let reading = ends[0]
+        Thread.detachNewThread {
+            var number: UInt8 = 0
+            while true {
+                switch read(reading, &number, 1) {
+                case 1: arrived(Int32(number))
+                case -1 where errno == EINTR: continue
+                default: return
+                }
+            }
+        }
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { number in
+                // Only what is safe in a handler: one write of one byte.
+                let saved = errno
+                var byte = UInt8(truncatingIfNeeded: number)
+                _ = write(signalPipe, &byte, 1)
+                errno = saved
+            }
+        }
+    }()
+
+    /// From here on SIGINT and SIGTERM are noted, each of them, whether anybody waits or not; before, they end the
+    /// process. To be called before anybody is told that the process is ready.
+    static func listen() { _ = listening }
 
     private static func arrived(_ number: Int32) {
         let ready = state.withLock { state in
@@ -72,7 +97,7 @@ enum Termination {
     /// Returns when the process was asked to end, or its task is cancelled; with `times: 2`, when somebody has lost
     /// patience.
     static func wait(times count: Int = 1) async {
-        _ = sources
+        listen()
         let id = state.withLock { state in
             state.lastID += 1
             return state.lastID

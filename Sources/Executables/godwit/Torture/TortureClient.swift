@@ -28,10 +28,11 @@ struct TortureClient: Sendable {
     }
 
     /// Sends an order once.
-    func send(_ order: TortureLoad.Order, body: String) async -> Reply {
+    func send(_ order: TortureLoad.Order, body: String, key: String) async -> Reply {
         var request = HTTPClientRequest(url: order.isBulk ? "\(url)/push/batch" : "\(url)/push")
         request.method = .POST
         request.headers.add(name: "Content-Type", value: order.isBulk ? "application/x-ndjson" : "application/json")
+        request.headers.add(name: "Idempotency-Key", value: key)
         request.body = .bytes(ByteBuffer(string: body))
         guard let response = try? await http.execute(request, timeout: .seconds(30)) else {
             return Reply(status: 0, items: [], isComplete: false)
@@ -90,6 +91,31 @@ struct TortureClient: Sendable {
         var lines: [AnswerLine] = []
         guard await read(response, { lines.append($0) }), lines.count == ids.count else { return nil }
         return zip(ids, lines).map { ($0, $1.state, $1.code) }
+    }
+
+    /// Asks for the cancellation of at most 1,000 pushes.
+    ///
+    /// - Returns: the ids of which the gateway has confirmed it.
+    func cancel(_ ids: [String]) async -> [String] {
+        var request = HTTPClientRequest(url: "\(url)/api/v1/messages/cancel")
+        request.method = .POST
+        request.headers.add(name: "Content-Type", value: "application/json")
+        let list = ids.map { "\"\($0)\"" }.joined(separator: ",")
+        request.body = .bytes(ByteBuffer(string: "{\"ids\":[\(list)]}"))
+        guard let response = try? await http.execute(request, timeout: .seconds(30)), response.status == .ok,
+            let body = try? await response.body.collect(upTo: 1 << 20),
+            let answer = try? JSONDecoder().decode(CancelAnswer.self, from: Data(buffer: body))
+        else { return [] }
+        return answer.results.filter { $0.result == "cancelled" }.map(\.msg_id)
+    }
+
+    private struct CancelAnswer: Decodable {
+        struct Result: Decodable {
+            var msg_id: String
+            var result: String
+        }
+
+        var results: [Result]
     }
 
     /// Whether the gateway takes pushes.

@@ -73,6 +73,7 @@ struct TortureLoad: Sendable {
         var fields = #""app":"\#(sent.app)","lane":"\#(sent.lane)""#
         if let expiration = sent.expiration { fields += #","expiration":\#(expiration)"# }
         if let notBefore = sent.notBefore { fields += #","not_before":\#(notBefore)"# }
+        if sent.dropsUnanswered == true { fields += #","on_unanswered":"drop""# }
         var body = ""
         for device in sent.first..<sent.first + sent.count {
             body += #"{"device_token":"\#(token(of: device))","payload":\#(payload(of: device)),\#(fields)}"# + "\n"

@@ -79,12 +79,14 @@ package struct AnsweredRequest: Codable, Equatable, Sendable {
     }
 }
 
-/// The gateway confirmed that this push is cancelled.
+/// The cancellation of a push, written down before it is asked for, and again when the gateway has confirmed it.
 package struct CancelledPush: Codable, Equatable, Sendable {
     package var id: String
+    package var isConfirmed: Bool
 
-    package init(id: String) {
+    package init(id: String, isConfirmed: Bool) {
         self.id = id
+        self.isConfirmed = isConfirmed
     }
 }
 

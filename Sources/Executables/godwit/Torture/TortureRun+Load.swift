@@ -1,6 +1,6 @@
 import Foundation
 
-/// One of the run's clients: sends request after request, and each again until it is no longer refused for now.
+/// One of the run's clients: sends request after request, and each again under its key until it is answered.
 extension TortureRun {
     /// Pushes of bulk requests in every hundred.
     private static let bulkPercent = 80
@@ -39,12 +39,15 @@ extension TortureRun {
 
     private func send(_ order: TortureLoad.Order) async throws {
         let body = load.body(of: order.sent)
+        let key = "torture-\(options.seed)-\(order.sent.request)"
         var giveUpAt: ContinuousClock.Instant?
         while true {
-            let reply = await client.send(order, body: body)
+            let reply = await client.send(order, body: body, key: key)
             try note(reply, of: order)
-            // What may have been accepted is not sent again: it would be another push.
-            if reply.isComplete || reply.status == 0 || reply.status == 200 { return }
+            if reply.isComplete {
+                if order.isCancelled { try await cancel(reply.items.compactMap(\.id)) }
+                return
+            }
             if giveUpAt == nil, state.withLock({ $0.isOver }) { giveUpAt = ContinuousClock.now + Self.repeatMax }
             if let giveUpAt, ContinuousClock.now > giveUpAt { return }
             try await Task.sleep(for: max(reply.retryAfter ?? .zero, .milliseconds(50)))
@@ -53,6 +56,18 @@ extension TortureRun {
                 try await Task.sleep(for: .milliseconds(50))
             }
         }
+    }
+
+    private func cancel(_ ids: [String]) async throws {
+        guard !ids.isEmpty else { return }
+        func lines(_ ids: [String], isConfirmed: Bool) -> [ClientLine] {
+            ids.map {
+                ClientLine(at: TortureTime.now, cancelled: CancelledPush(id: $0, isConfirmed: isConfirmed))
+            }
+        }
+        try clientLog.append(lines(ids, isConfirmed: false))
+        let confirmed = await client.cancel(ids)
+        try clientLog.append(lines(confirmed, isConfirmed: true))
     }
 
     private func note(_ reply: TortureClient.Reply, of order: TortureLoad.Order) throws {

@@ -159,6 +159,9 @@ package struct TortureVerdict: Equatable, Sendable {
             lost.append(Finding(id: id, what: "accepted, and still \(last.state) at the end"))
             return
         }
+        if client.cancelled[id] != nil, last.state != "cancelled" {
+            changed.append(Finding(id: id, what: "confirmed as cancelled, later \(last.state)"))
+        }
         switch last.state {
         case "delivered":
             if !arrivals.contains(where: \.isTaken) {
@@ -171,9 +174,11 @@ package struct TortureVerdict: Equatable, Sendable {
         case "expired":
             if request.expiration == nil { unfounded.append(Finding(id: id, what: "expired, and it could not")) }
         case "cancelled":
-            if client.cancelled[id] == nil { unfounded.append(Finding(id: id, what: "cancelled by nobody")) }
+            if !client.cancelling.contains(id) { unfounded.append(Finding(id: id, what: "cancelled by nobody")) }
         case "given_up":
-            if request.dropsUnanswered != true {
+            // Five deaths at least: three with its batch, two alone (PoisonLimits).
+            let isPoison = last.code == Self.poisonCode && kills >= 5
+            if request.dropsUnanswered != true, !isPoison {
                 unfounded.append(Finding(id: id, what: "given up with code \(last.code)"))
             }
         default: unfounded.append(Finding(id: id, what: last.state))
@@ -217,6 +222,9 @@ package struct TortureVerdict: Equatable, Sendable {
             }
         }
     }
+
+    /// A push that was under way each time the gateway died.
+    private static let poisonCode = 3023
 
     static func isFinal(_ state: String) -> Bool {
         !["queued", "scheduled", "sending", "retrying", "unavailable"].contains(state)

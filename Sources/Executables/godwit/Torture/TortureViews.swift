@@ -27,7 +27,9 @@ struct ClientView {
     private(set) var refused: Set<Int> = []
     /// Devices whose push was never answered for certain.
     private(set) var unknown: Set<Int> = []
-    /// By id: when the client was told so.
+    /// Ids whose cancellation was asked for.
+    private(set) var cancelling: Set<String> = []
+    /// By id: when the client was told that it is cancelled.
     private(set) var cancelled: [String: Int64] = [:]
 
     init(_ lines: [ClientLine]) {
@@ -37,7 +39,10 @@ struct ClientView {
             for device in sent.first..<sent.first + sent.count { requests[device] = sent }
         }
         for line in lines {
-            if let push = line.cancelled, cancelled[push.id] == nil { cancelled[push.id] = line.at }
+            if let push = line.cancelled {
+                cancelling.insert(push.id)
+                if push.isConfirmed, cancelled[push.id] == nil { cancelled[push.id] = line.at }
+            }
             guard let answer = line.answered, let sent = byRequest[answer.request] else { continue }
             for (index, item) in answer.items.enumerated() { take(item, device: sent.first + index) }
         }
