@@ -9,7 +9,7 @@ final class GatewayUnderTest: Sendable {
     let folder: TemporaryFolder
     let simulator: Simulator
     private let current = Mutex<ChildProcess?>(nil)
-    let url: String
+    private let address: Mutex<String>
     private let configFile: String
 
     var storeFolder: String { "\(folder.path)/store" }
@@ -44,9 +44,11 @@ final class GatewayUnderTest: Sendable {
         try configuration.write(toFile: configFile, atomically: true, encoding: .utf8)
         self.folder = folder
         self.simulator = simulator
-        url = "http://127.0.0.1:\(port)"
+        address = Mutex("http://127.0.0.1:\(port)")
         if isStarted { try await restart() }
     }
+
+    var url: String { address.withLock { $0 } }
 
     /// The one that was started last; there must have been one.
     var process: ChildProcess { current.withLock { $0! } }
@@ -79,6 +81,23 @@ final class GatewayUnderTest: Sendable {
         } catch {
             guard process.exit != nil else { throw error }
             return false
+        }
+    }
+
+    /// Starts another one on the same store, which takes it from the one that runs, and talks to that from now on.
+    ///
+    /// - Returns: nil when the store was refused to it.
+    func takeOver() async throws -> ChildProcess? {
+        let former = process
+        let heir = try launch(under: [], ["--take-over", "--port", "0"])
+        do {
+            let line = try await heir.waitForLine(containing: Self.readyLine)
+            address.withLock { $0 = String(line.split(separator: " ").last ?? "") }
+            return former
+        } catch {
+            guard heir.exit != nil else { throw error }
+            current.withLock { $0 = former }
+            return nil
         }
     }
 

@@ -87,7 +87,7 @@ struct Connections: Sendable {
         } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_READONLY_ROLLBACK {
             // A crash while the file was being made, before it had a write-ahead log, has left a rollback journal; nobody
             // can read the file until a connection that may write has undone what is in it.
-            try check(path, common())
+            try check(path, plain(SQLiteConfiguration()))
         }
     }
 
