@@ -98,9 +98,15 @@ public final class APNSClient: APNSSender, Sendable {
         eventLoop.execute { [core] in core.value.replace(credential, tls: tls) }
     }
 
+    /// Takes no new pushes and writes none that waits: those are reported as never written. What is on its way is
+    /// still answered, and then the client closes; `shutdown(grace:)` says how long that may take.
+    public func stopSending() {
+        eventLoop.execute { [core] in core.value.stopSending() }
+    }
+
     /// Takes no new pushes, waits up to `grace` for the answers to those it has, reports the rest and closes.
     ///
-    /// May be called more than once; each call returns when the client is closed.
+    /// May be called more than once; each call returns when the client is closed, and the shortest grace counts.
     public func shutdown(grace: Duration = .seconds(10)) async {
         let promise = eventLoop.makePromise(of: Void.self)
         let grace = TimeAmount(min(max(grace, .zero), .seconds(86_400)))

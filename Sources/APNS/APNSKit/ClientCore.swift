@@ -359,13 +359,18 @@ final class ClientCore {
     /// Takes no new pushes, waits up to `grace` for those it has, reports the rest and closes.
     func close(grace: TimeAmount, promise: EventLoopPromise<Void>?) {
         if let promise { closed.append(promise) }
-        guard !isClosing else { return finishClosing() }
         isClosing = true
         eventLoop.assumeIsolated().scheduleTask(in: grace) { [self] in
             refuseWaiting(.clientClosed)
             for connection in pool.all { connection.finish(.clientClosed) }
             turnEnded()
         }
+        schedulePump()
+    }
+
+    func stopSending() {
+        isClosing = true
+        refuseWaiting(.clientClosed)
         schedulePump()
     }
 

@@ -201,6 +201,8 @@ package final class Gateway: Sendable {
     /// What is in flight ends, what was not sent goes back to the queue, and every outcome is recorded.
     private func drain() async {
         dispatcher.beginDrain()
+        // With a long line in a client the answers would never be all there: what is not on its way goes back untouched.
+        for client in clients.values { client.stopSending() }
         let end = ContinuousClock.now + configuration.drainTimeout
         while dispatcher.hasUnanswered, .now < end, clients.values.contains(where: \.isAtWork) {
             try? await Task.sleep(for: .milliseconds(20))
