@@ -106,13 +106,18 @@ struct TortureClient: Sendable {
             let body = try? await response.body.collect(upTo: 1 << 20),
             let answer = try? JSONDecoder().decode(CancelAnswer.self, from: Data(buffer: body))
         else { return [] }
-        return answer.results.filter { $0.result == "cancelled" }.map(\.msg_id)
+        return answer.results.filter { $0.result == "cancelled" }.map(\.id)
     }
 
     private struct CancelAnswer: Decodable {
         struct Result: Decodable {
-            var msg_id: String
+            var id: String
             var result: String
+
+            private enum CodingKeys: String, CodingKey {
+                case id = "msg_id"
+                case result
+            }
         }
 
         var results: [Result]
