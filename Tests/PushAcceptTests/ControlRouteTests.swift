@@ -198,6 +198,23 @@ import Testing
         }
     }
 
+    /// The pause is written first and told last; in between it was lifted.
+    @Test func `dispatch hears what the store says in the end`() async throws {
+        let told = Told()
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { told.append("\($0) \($1)") })
+        let queue = FakeQueue()
+        let slow = SlowPause(queue)
+        let stores = AcceptStores(queue: queue, outcomes: queue, control: slow)
+        try await TestGateway.run(queue: queue, dispatch: dispatch, stores: stores) { gateway async throws in
+            async let paused = gateway.send("POST", "/api/v1/apps/demo/pause")
+            await slow.waitForPause()
+            #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").status == 200)
+            slow.letGo()
+            #expect(try await paused.status == 200)
+            #expect(told.all.last == "demo false")
+        }
+    }
+
     @Test func `a name in a path may be escaped`() async throws {
         let apps = AppDirectory(apps: [AcceptApp(id: AppID("näh app"), bundleID: "com.example.app")])
         try await TestGateway.run(apps: apps) { gateway async throws in

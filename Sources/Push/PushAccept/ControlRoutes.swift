@@ -5,28 +5,6 @@ import NIOCore
 import PushModel
 import PushQueue
 
-/// What dispatch is asked and told.
-package struct AcceptDispatch: Sendable {
-    package var handoff: any HotHandoff
-    /// nil: what is claimed cannot be taken back here.
-    package var inMemory: (any InMemoryCancel)?
-    /// Why pushes of an app that are stored now will wait, nil when they will not. Asked for each batch; must not block.
-    package var outlook: @Sendable (AppID) -> DeliveryOutlook?
-    /// An app was paused (true) or resumed.
-    package var pauseObserver: @Sendable (AppID, Bool) -> Void
-
-    package init(
-        handoff: any HotHandoff, inMemory: (any InMemoryCancel)? = nil,
-        outlook: @escaping @Sendable (AppID) -> DeliveryOutlook? = { _ in nil },
-        pauseObserver: @escaping @Sendable (AppID, Bool) -> Void = { _, _ in }
-    ) {
-        self.handoff = handoff
-        self.inMemory = inMemory
-        self.outlook = outlook
-        self.pauseObserver = pauseObserver
-    }
-}
-
 /// Cancels pushes that wait, and pauses and resumes apps.
 struct ControlRoutes: Sendable {
     let queue: any DurableQueue
@@ -35,6 +13,19 @@ struct ControlRoutes: Sendable {
     let apps: AppDirectory
     let configuration: AcceptConfiguration
     let wallClock: @Sendable () -> WallTime
+    private let pauseNews = PauseNews()
+
+    init(
+        queue: any DurableQueue, control: (any QueueControl)?, dispatch: AcceptDispatch, apps: AppDirectory,
+        configuration: AcceptConfiguration, wallClock: @escaping @Sendable () -> WallTime
+    ) {
+        self.queue = queue
+        self.control = control
+        self.dispatch = dispatch
+        self.apps = apps
+        self.configuration = configuration
+        self.wallClock = wallClock
+    }
 
     // MARK: Cancel
 
@@ -199,7 +190,10 @@ struct ControlRoutes: Sendable {
         } catch {
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        dispatch.pauseObserver(app.id, isPaused)
+        // Asked again, because another request may have said the opposite meanwhile.
+        let number = pauseNews.next()
+        let isPausedNow = (try? await control.pausedApps()).map { $0[app.id] != nil } ?? isPaused
+        pauseNews.tell(number, of: app.id) { dispatch.pauseObserver(app.id, isPausedNow) }
         var json: [UInt8] = []
         JSONWriter.append(#"{"app":"#, to: &json)
         JSONWriter.appendString(app.id.name, to: &json)

@@ -112,3 +112,60 @@ final class FakeInMemoryCancel: InMemoryCancel {
         }
     }
 }
+
+/// A store that pauses an app and is slow to say so.
+final class SlowPause: QueueControl {
+    private enum State {
+        case idle
+        case awaited(CheckedContinuation<Void, Never>)
+        case held(CheckedContinuation<Void, Never>)
+    }
+
+    private let queue: FakeQueue
+    private let state = Mutex(State.idle)
+
+    init(_ queue: FakeQueue) {
+        self.queue = queue
+    }
+
+    /// Returns once an app is paused and nobody was told.
+    func waitForPause() async {
+        await withCheckedContinuation { continuation in
+            let isHeld = state.withLock { state in
+                if case .held = state { return true }
+                state = .awaited(continuation)
+                return false
+            }
+            if isHeld { continuation.resume() }
+        }
+    }
+
+    func letGo() {
+        let held: CheckedContinuation<Void, Never>? = state.withLock { state in
+            guard case .held(let continuation) = state else { return nil }
+            state = .idle
+            return continuation
+        }
+        held?.resume()
+    }
+
+    func setPaused(_ isPaused: Bool, app: AppID, at now: WallTime) async throws(QueueError) {
+        try await queue.setPaused(isPaused, app: app, at: now)
+        guard isPaused else { return }
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let before = state.withLock { state in
+                defer { state = .held(continuation) }
+                return state
+            }
+            if case .awaited(let waiting) = before { waiting.resume() }
+        }
+    }
+
+    func pausedApps() async throws(QueueError) -> [AppID: WallTime] { try await queue.pausedApps() }
+    func cancel(_ ids: [PushID], at now: WallTime) async throws(QueueError) -> [CancelResult] {
+        try await queue.cancel(ids, at: now)
+    }
+    func cancel(_ target: CancelTarget, at now: WallTime) async throws(QueueError) -> CancelCount {
+        try await queue.cancel(target, at: now)
+    }
+}
