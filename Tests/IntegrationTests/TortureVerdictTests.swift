@@ -195,6 +195,20 @@ import godwit
         #expect(verdict.twiceWithoutCause.count == 1)
     }
 
+    @Test func `what arrives after the death of its sender is the dead one's`() {
+        func verdict(opened: Int64) -> TortureVerdict {
+            Self.verdict {
+                $0.events.append(EventLine(at: 2_000_000, kind: .killed))
+                $0.apns[0].at = opened
+                $0.apns[1].at = 2_000_900
+                $0.apns[2].at = 2_000_900
+                $0.apns.append(Self.arrival("b", 11, at: 2_001_500))
+            }
+        }
+        #expect(verdict(opened: 1_990_000).twice == [.death: 1])
+        #expect(verdict(opened: 2_000_800).twiceWithoutCause.count == 1)
+    }
+
     @Test func `a cut connection is a cause for what was on it`() {
         func verdict(breaks: Bool, connection: UInt64) -> TortureVerdict {
             Self.verdict {

@@ -214,7 +214,7 @@ package struct TortureVerdict: Equatable, Sendable {
                 twice[.unanswered, default: 0] += 1
             } else if events.isCut(first, before: second.at) {
                 twice[.cut, default: 0] += 1
-            } else if events.hasDeath(after: first.at, within: rules.recordingMax, before: second.at) {
+            } else if events.hasDeath(after: first, within: rules.recordingMax, before: second.at) {
                 twice[.death, default: 0] += 1
             } else {
                 twiceWithoutCause.append(

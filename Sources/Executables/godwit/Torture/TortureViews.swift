@@ -77,10 +77,13 @@ struct EventView {
     private var deaths: [Int64] = []
     /// By connection: when a fault that ends connections left a push on it without an answer. Ascending.
     private var breaks: [UInt64: [Int64]] = [:]
+    /// By connection: when its first push came.
+    private var opened: [UInt64: Int64] = [:]
 
     init(_ events: [EventLine], _ arrivals: [APNSLine]) {
         deaths = events.filter { $0.kind == .killed || $0.kind == .died }.map(\.at).sorted()
         let faults = events.filter { $0.kind == .fault || $0.kind == .healed }.sorted { $0.at < $1.at }
+        for line in arrivals where opened[line.connection] == nil { opened[line.connection] = line.at }
         for line in arrivals where line.status == 0 {
             // The fault that was on when it came; connections that it has made sick may die a little later.
             guard faults.last(where: { $0.at <= line.at })?.breaksConnections == true else { continue }
@@ -88,11 +91,19 @@ struct EventView {
         }
     }
 
-    /// Whether the gateway died after `moment`, at most `limit` later, and not after `end`.
-    func hasDeath(after moment: Int64, within limit: Int64, before end: Int64) -> Bool {
-        // What a process has written is received a moment later, so its death may even come first.
-        deaths.contains { $0 >= moment - 250 && $0 <= moment + limit && $0 <= end }
+    /// Whether the gateway that had sent `push` died at most `limit` after it came, and not after `end`.
+    ///
+    /// Its death may even come first: what a process has written is received for a while after its end. Then the
+    /// connection is older than the death.
+    func hasDeath(after push: APNSLine, within limit: Int64, before end: Int64) -> Bool {
+        deaths.contains { death in
+            guard death <= end, death <= push.at + limit else { return false }
+            return death >= push.at || opened[push.connection, default: push.at] <= death + Self.underWay
+        }
     }
+
+    /// Milliseconds from the writing of a push to its arrival.
+    private static let underWay: Int64 = 250
 
     /// Whether a fault cut the connection on which `push` came before its answer was certain to have arrived.
     func isCut(_ push: APNSLine, before end: Int64) -> Bool {
