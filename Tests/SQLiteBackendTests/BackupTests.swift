@@ -122,6 +122,14 @@ final class Load: Sendable {
         expectUnusable()
         try Data().write(to: URL(fileURLWithPath: bad))
         expectUnusable()
+        // A newer schema, another program's id: the header of an SQLite file has them at bytes 60 and 68.
+        let good = try Data(contentsOf: URL(fileURLWithPath: store + "/" + SQLiteBackend.fileName))
+        for offset in [60, 68] {
+            var bytes = good
+            bytes.replaceSubrange(offset..<offset + 4, with: [0, 0, 0x03, 0xE7])
+            try bytes.write(to: URL(fileURLWithPath: bad))
+            expectUnusable()
+        }
         // A page of the body points to nowhere; only the check of the whole finds it.
         _ = try SQLiteBackend.backup(folder: store, to: target)
         var bytes = try Data(contentsOf: URL(fileURLWithPath: target))

@@ -33,8 +33,16 @@ enum DatabaseCopy {
                 Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema")
             )
             // An empty file is a good database, but not one of ours.
-            guard application == Schema.applicationID, tables != 0 else { throw SQLiteOpenError.foreignDatabase(path) }
-            try Schema.check(db, path: path)
+            guard application == Schema.applicationID, tables != 0 else {
+                throw DiskFailure(description: "it is no database of Godwit.")
+            }
+            let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+            guard version <= Schema.version else {
+                throw DiskFailure(
+                    description: "it was written by a newer version of Godwit (schema \(version), this version knows "
+                        + "\(Schema.version))."
+                )
+            }
             let problems = try String.fetchAll(db, sql: "PRAGMA integrity_check(3)")
             guard problems == ["ok"] else {
                 throw DatabaseError(

@@ -108,7 +108,7 @@ extension QueueConformance {
             let older = Samples.batch(2, at: now, collapseID: "score")
             try await harness.append(older)
             try await harness.append(Samples.batch(2, at: now, collapseID: "goals"))
-            try await harness.append(Samples.batch(2, at: now, app: AppID("other"), collapseID: "score"))
+            try await harness.append(Samples.batch(2, at: now, app: AppID("simple"), collapseID: "score"))
             try await harness.append(Samples.batch(2, at: now))
             try expect(try await harness.queue.depth().pushes, is: 8, "all wait")
             try await harness.append(Samples.batch(1, at: now, collapseID: "score"))
