@@ -48,7 +48,8 @@ let package = Package(
         .executableTarget(
             name: "godwit",
             dependencies: [
-                "PushGateway", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText", "Telemetry",
+                "PushGateway", "PathSimulation", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
+                "Telemetry",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -162,6 +163,12 @@ let package = Package(
             name: "PushQueueConformance",
             dependencies: ["PushQueue", "PushStore", "PushModel", "APNSWire"],
             path: "Sources/Testing/PushQueueConformance",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PathSimulation",
+            dependencies: ["PushDispatch", "PushOutcome", "PushQueue", "PushModel", "APNSWire"],
+            path: "Sources/Testing/PathSimulation",
             swiftSettings: settings
         ),
         .target(
@@ -304,6 +311,7 @@ let package = Package(
             dependencies: ["PushGateway", "PushAccept", "PushDispatch", "PushModel", "APNSKit"],
             swiftSettings: settings
         ),
+        .testTarget(name: "PathSimulationTests", dependencies: ["PathSimulation"], swiftSettings: settings),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
         .testTarget(
             name: "IntegrationTests",

@@ -8,7 +8,8 @@ struct Godwit: AsyncParsableCommand {
         abstract: "Sends Apple push notifications reliably.",
         version: GodwitVersion.current,
         subcommands: [
-            Serve.self, Demo.self, Simulate.self, Token.self, Send.self, Status.self, Cancel.self, Apps.self,
+            Serve.self, Demo.self, Simulate.self, SimulatePath.self,
+            Token.self, Send.self, Status.self, Cancel.self, Apps.self,
             Pause.self, Resume.self, DeadLetters.self, Backup.self, Restore.self, Bench.self, Torture.self,
             ClientWorker.self, EmptyRoute.self,
         ]
