@@ -24,7 +24,9 @@ extension PlantedBug {
         case .resendBelowGoAway, .dropResent: [.boundedDoubles]
         case .wallClockLease, .expiryIgnored, .notBeforeIgnored, .cancelForgotten, .pauseIgnored, .retryAfterIgnored:
             [.noLateSend]
-        case .renewalForgotten, .outcomeForgotten, .claimedTwice, .epochReused: [.oneOwner]
+        case .renewalForgotten: [.noLateSend, .oneOwner]
+        case .claimedTwice, .epochReused: [.oneOwner]
+        case .outcomeForgotten: [.oneOwner, .progress]
         case .freeRetriesCounted: [.freeRetries]
         case .reservationLost: [.boundedMemory]
         case .verdictChanges: [.oneEnd]

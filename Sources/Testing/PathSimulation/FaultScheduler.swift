@@ -34,6 +34,12 @@ final class FaultScheduler {
         func onSomeGateway(_ action: @escaping (ModelGateway) -> Void) -> () -> Void {
             { action(world.random.pick(world.gateways)) }
         }
+        func onBusyGateway(_ action: @escaping (ModelGateway) -> Void) -> () -> Void {
+            {
+                let busy = world.gateways.filter { $0.pushesInMemory > 0 }
+                action(world.random.pick(busy.isEmpty ? world.gateways : busy))
+            }
+        }
         switch fault {
         case .storeSlow: return window(1_000...8_000)
         case .storeOutage: return window(300...25_000)
@@ -45,7 +51,7 @@ final class FaultScheduler {
         case .tokenExpiry: return window(200...5_000)
         case .streamLimit: return window(1_000...10_000)
         case .gatewayCrash: return onSomeGateway { $0.crash() }
-        case .gatewayPause: return onSomeGateway { $0.pause(for: world.random.within(200...60_000) * .millisecond) }
+        case .gatewayPause: return onBusyGateway { $0.pause(for: world.random.within(200...60_000) * .millisecond) }
         case .gatewayRestart: return onSomeGateway { $0.drain() }
         case .clockStep: return stepClock
         case .storePowerCut: return { world.store.crash(down: world.random.within(200...2_000) * .millisecond) }

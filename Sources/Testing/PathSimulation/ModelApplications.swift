@@ -116,13 +116,10 @@ final class ModelApplications {
             guard gateway.takesRequests else { return }
             let indexes = truth.pushes.indices.filter { $0 % 2 == 0 }
             for index in indexes { truth.pushes[index].isCancelWanted = true }
-            world.store.cancel(indexes.map(truth.id.push)) { [world] result in
-                gateway.deliver(after: 0) {
-                    guard case .success(let results) = result else { return }
-                    for (index, result) in zip(indexes, results) where result == .cancelled {
-                        truth.pushes[index].isCancelAcknowledged = true
-                        world.trace(.cancelled, gateway.number, truth.number, index)
-                    }
+            gateway.cancel(truth, indexes) { [world] cancelled in
+                for index in cancelled {
+                    truth.pushes[index].isCancelAcknowledged = true
+                    world.trace(.cancelled, gateway.number, truth.number, index)
                 }
             }
         }
@@ -139,6 +136,7 @@ final class ModelApplications {
             if case .success = result, world.store.paused.contains(world.apps[index]) {
                 world.checker.pausedSince[index] = world.now
                 world.trace(.paused, 0, index, 1)
+                for gateway in world.gateways { gateway.setPaused(true, app: world.apps[index]) }
             }
             world.after(world.random.within(1_000...8_000) * .millisecond) { [self] in resume(index) }
         }
@@ -152,6 +150,7 @@ final class ModelApplications {
                 return
             }
             world.trace(.paused, 0, index, 0)
+            for gateway in world.gateways { gateway.setPaused(false, app: world.apps[index]) }
             pausing.remove(index)
             actionsLeft -= 1
         }

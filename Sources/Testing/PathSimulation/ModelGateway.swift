@@ -108,12 +108,19 @@ final class ModelGateway {
         return true
     }
 
+    /// At a step where standing still hurts: the answer comes to somebody whose lease is over.
+    private func standsStillHere() {
+        guard world.draws(.gatewayPause, 0.02) else { return }
+        pause(for: world.random.within(15...60) * .second)
+    }
+
     // MARK: Life
 
     func start() {
         processLife.life += 1
         condition = .running
         isDraining = false
+        if world.isHealed { wallOffset = .zero }
         (isClaiming, wantsClaim, isWriting, isGathering, requestsUnderWay) = (false, false, false, false, 0)
         core = DispatchCore(configuration: configuration, apps: world.apps, seed: world.random.next())
         buffer = OutcomeBuffer()
@@ -170,10 +177,13 @@ final class ModelGateway {
         for action in waiting where processLife == life { action() }
     }
 
-    /// The faults are over.
+    /// The faults are over: its clock is set right. If it stands still, it comes back in its time, and learns of it then.
     func heal() {
-        wallOffset = .zero
-        resume()
+        guard condition != .down else {
+            wallOffset = .zero
+            return
+        }
+        deliver(after: 10 * .millisecond) { [self] in wallOffset = .zero }
     }
 
     var takesRequests: Bool { condition == .running && !isDraining }
@@ -201,6 +211,7 @@ final class ModelGateway {
             claims, by: processLife,
             answer: awaiting { [self] result in appended(truths, rooms, result, answer) }
         )
+        standsStillHere()
     }
 
     private func appended(
@@ -238,6 +249,46 @@ final class ModelGateway {
             if world.bug == .ackBeforeCommit { return }
             answer(isUnknown && world.bug != .unknownAnsweredRefused ? .unknown : .refused)
         }
+    }
+
+    // MARK: Cancelling and pausing
+
+    /// Takes back those of `indexes` that were not sent: in the store, and what is claimed here in memory.
+    ///
+    /// - Parameter acknowledge: told which are cancelled.
+    func cancel(_ truth: BatchTruth, _ indexes: [Int], acknowledge: @escaping ([Int]) -> Void) {
+        world.store.cancel(
+            indexes.map(truth.id.push),
+            answer: awaiting { [self] result in
+                guard case .success(let results) = result else { return }
+                acknowledge(zip(indexes, results).filter { $1 == .cancelled }.map { $0.0 })
+                let late = zip(indexes, results).filter { $1 == .tooLate }.map { truth.id.push($0.0) }
+                cancelInMemory(late, acknowledge: acknowledge)
+            }
+        )
+    }
+
+    private func cancelInMemory(_ ids: [PushID], acknowledge: @escaping ([Int]) -> Void) {
+        let settlements = core.cancel(.ids(ids), now: moment)
+        guard !settlements.isEmpty else { return }
+        world.store.settle(
+            settlements,
+            answer: awaiting { [self] result in
+                guard case .success(let stale) = result else {
+                    for settlement in settlements { record(settlement) }
+                    return
+                }
+                let taken = settlements.filter { !stale.contains($0.lease) }
+                if !stale.isEmpty { tell { $0.refused(stale, &$2) } }
+                tell { $0.settled(taken.filter { $0.release == .release }.map(\.lease), &$2) }
+                acknowledge(taken.flatMap { $0.outcomes.map { Int($0.index) } })
+            }
+        )
+    }
+
+    /// The app was paused or resumed in the store; what waits in memory follows.
+    func setPaused(_ isPaused: Bool, app: AppID) {
+        deliver(after: 0) { [self] in tell { $0.setPaused(isPaused, app: app, now: $1, &$2) } }
     }
 
     // MARK: Dispatch
@@ -304,6 +355,7 @@ final class ModelGateway {
                 claimed(batches, plan, askedAt: askedAt)
             }
         )
+        standsStillHere()
     }
 
     private func claimed(_ batches: [ClaimedBatch], _ plan: DispatchStateMachine.ClaimPlan, askedAt: Duration) {
@@ -328,8 +380,12 @@ final class ModelGateway {
         after(configuration.renewEvery.ticks) { [self] in
             renewContinually()
             let leases = core.leases
-            guard !leases.isEmpty, world.bug != .renewalForgotten else { return }
+            guard !leases.isEmpty else { return }
             let askedAt = monotonic
+            if world.bug == .renewalForgotten {
+                tell { $0.renewed(leases, lost: [], askedAt: askedAt, &$2) }
+                return
+            }
             world.store.renew(
                 leases, for: configuration.lease,
                 answer: awaiting { [self] result in

@@ -8,7 +8,7 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case resendBelowGoAway = "resend-below-goaway"
     /// The gateway measures its leases by the wall clock.
     case wallClockLease = "wall-clock-lease"
-    /// The gateway never renews a lease.
+    /// The gateway counts its leases as renewed and never asks the store to do so.
     case renewalForgotten = "renewal-forgotten"
     /// A settlement under an overtaken epoch replaces verdicts.
     case staleOutcomeOverwrites = "stale-outcome-overwrites"
