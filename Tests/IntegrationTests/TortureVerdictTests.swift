@@ -224,6 +224,21 @@ import godwit
         #expect(verdict(breaks: false, connection: 1).twiceWithoutCause.count == 1)
     }
 
+    @Test func `a connection that is given up for its errors is cut, one that is used on is not`() {
+        func verdict(status: Int, usedAt: Int64) -> TortureVerdict {
+            Self.verdict {
+                $0.apns.insert(Self.arrival("c", 12, at: 2_000_100, status: status, isTaken: false), at: 0)
+                var again = Self.arrival("b", 11, at: 2_001_500)
+                again.connection = 2
+                $0.apns.append(again)
+                $0.apns.append(Self.arrival("a", 10, at: usedAt, status: 410, isTaken: false))
+            }
+        }
+        #expect(verdict(status: 503, usedAt: 2_000_900).twice == [.cut: 1])
+        #expect(verdict(status: 503, usedAt: 2_001_600).twiceWithoutCause.count == 1)
+        #expect(verdict(status: 429, usedAt: 2_000_900).twiceWithoutCause.count == 1)
+    }
+
     @Test func `one push under two ids is split`() {
         let again = Self.answered(["a", "x", "c"])
         #expect(

@@ -204,7 +204,7 @@ package final class Gateway: Sendable {
         // With a long line in a client the answers would never be all there: what is not on its way goes back untouched.
         for client in clients.values { client.stopSending() }
         let end = ContinuousClock.now + configuration.drainTimeout
-        while dispatcher.hasUnanswered, .now < end, clients.values.contains(where: \.isAtWork) {
+        while dispatcher.hasUnanswered, .now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
         // Whatever is still unanswered is reported now, and goes back to the queue.
@@ -233,14 +233,6 @@ extension AdmissionGate {
         } else {
             logger.notice("new pushes are taken again")
         }
-    }
-}
-
-extension APNSClient {
-    /// Whether waiting for it makes sense: something is on the wire, or can get there.
-    fileprivate var isAtWork: Bool {
-        let snapshot = snapshot()
-        return snapshot.streamsOpen > 0 || snapshot.state == .ready && snapshot.waiting > 0
     }
 }
 

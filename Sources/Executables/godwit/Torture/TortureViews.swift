@@ -77,13 +77,20 @@ struct EventView {
     private var deaths: [Int64] = []
     /// By connection: when a fault that ends connections left a push on it without an answer. Ascending.
     private var breaks: [UInt64: [Int64]] = [:]
-    /// By connection: when its first push came.
+    /// By connection: when its first push came, and its last.
     private var opened: [UInt64: Int64] = [:]
+    private var lastUsed: [UInt64: Int64] = [:]
+    /// Connections on which APNs answered 5xx: a client may take one for sick and give it up with all that is on it.
+    private var sick: Set<UInt64> = []
 
     init(_ events: [EventLine], _ arrivals: [APNSLine]) {
         deaths = events.filter { $0.kind == .killed || $0.kind == .died }.map(\.at).sorted()
         let faults = events.filter { $0.kind == .fault || $0.kind == .healed }.sorted { $0.at < $1.at }
-        for line in arrivals where opened[line.connection] == nil { opened[line.connection] = line.at }
+        for line in arrivals {
+            if opened[line.connection] == nil { opened[line.connection] = line.at }
+            lastUsed[line.connection] = line.at
+            if line.status >= 500 { sick.insert(line.connection) }
+        }
         for line in arrivals where line.status == 0 {
             // The fault that was on when it came; connections that it has made sick may die a little later.
             guard faults.last(where: { $0.at <= line.at })?.breaksConnections == true else { continue }
@@ -105,9 +112,11 @@ struct EventView {
     /// Milliseconds from the writing of a push to its arrival.
     private static let underWay: Int64 = 250
 
-    /// Whether a fault cut the connection on which `push` came before its answer was certain to have arrived.
+    /// Whether a fault cut the connection on which `push` came before its answer was certain to have arrived, or the
+    /// gateway gave it up for its errors and never used it again.
     func isCut(_ push: APNSLine, before end: Int64) -> Bool {
+        if sick.contains(push.connection), lastUsed[push.connection, default: end] <= end { return true }
         // On a connection that has gone dead, what comes later is answered in the log and nowhere else.
-        breaks[push.connection]?.contains { $0 >= push.at - 10_000 && $0 <= end } ?? false
+        return breaks[push.connection]?.contains { $0 >= push.at - 10_000 && $0 <= end } ?? false
     }
 }
