@@ -7,7 +7,7 @@ import Testing
     private static let push = #"{"device_token":"00ff","payload":{"aps":{"alert":"late"}}}"#
 
     @Test func `says that it is not ready and still serves, until the grace period is over`() async throws {
-        let gateway = try await GatewayUnderTest(extra: "shutdown: {grace: 4s}")
+        let gateway = try await GatewayUnderTest(grace: "4s")
         gateway.process.signal(SIGTERM)
         try await waitUntil("it is not ready any more") {
             try await curl(["\(gateway.url)/readyz"]).status == 503
@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test func `stops at once when it is asked a second time, with status 0`() async throws {
-        let gateway = try await GatewayUnderTest(extra: "shutdown: {grace: 5m}")
+        let gateway = try await GatewayUnderTest(grace: "5m")
         gateway.process.signal(SIGTERM)
         try await waitUntil("it is not ready any more") {
             try await curl(["\(gateway.url)/readyz"]).status == 503
