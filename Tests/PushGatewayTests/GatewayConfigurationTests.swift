@@ -188,7 +188,7 @@ import Testing
         ),
         (
             "request_timeout: 5s", "request_timeout: 1h",
-            "delivery: request_timeout (3600.0 seconds) must be below 15.0 seconds"
+            "delivery: request_timeout (3600.0 seconds) must be below 15.0 seconds, three quarters of lease (20.0 seconds)"
         ),
         ("attempts_max: 7", "attempts_max: 0", "delivery: attempts_max must be at least 1"),
     ])

@@ -29,7 +29,7 @@ package enum BackupError: Error, Equatable, CustomStringConvertible {
         case .targetExists(let path): "\(path) exists; a backup overwrites nothing, choose another name."
         case .unusable(let path, let reason): "\(path) cannot be restored: \(reason)"
         case .wouldReplace(let folder):
-            "There is a database in \(folder); restore with the leave to replace it, and it is kept under another name."
+            "There is a database in \(folder); with --replace it is kept under another name beside the new one."
         case .folder(let error): error.description
         case .failed(let path, let reason): "\(path): \(reason)"
         }

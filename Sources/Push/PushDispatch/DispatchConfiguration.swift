@@ -27,7 +27,9 @@ package struct DispatchConfiguration: Sendable {
         var problems: [String] = []
         if requestTimeout <= .zero { problems.append("request_timeout must be above zero") }
         if requestTimeout + renewEvery >= lease {
-            problems.append("request_timeout (\(requestTimeout)) must be below \(lease - renewEvery)")
+            problems.append(
+                "request_timeout (\(requestTimeout)) must be below \(lease - renewEvery), three quarters of lease (\(lease))"
+            )
         }
         if policy.attemptsMax < 1 { problems.append("attempts_max must be at least 1") }
         if policy.retryBase <= .zero || policy.retryCap < policy.retryBase {

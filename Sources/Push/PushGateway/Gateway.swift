@@ -60,7 +60,7 @@ package final class Gateway: Sendable {
             wallClock: QueueClock.system.wall, observe: { admission.update($0, logger) }, logger: logger
         )
         let metrics = MetricsRegistry()
-        GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, upkeep: upkeep)
+        GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep)
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory,
             stores: AcceptStores(
@@ -110,6 +110,7 @@ package final class Gateway: Sendable {
         hurry impatience: @escaping @Sendable () async -> Void
     ) async throws {
         dispatcher.setPausedApps(try await store.pausedApps().keys)
+        tellWhatWaits(try await store.depth())
         let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
         let failure = await withTaskGroup(of: Ending.self) { group in
             start(.recorder, in: &group) { try await self.recorder.run(observer: self.dispatcher) }
@@ -133,6 +134,18 @@ package final class Gateway: Sendable {
         await close()
         if let failure { throw failure }
         logger.notice("stopped")
+    }
+
+    /// What an earlier run has left, and what of it nobody will send.
+    private func tellWhatWaits(_ depth: QueueDepth) {
+        guard depth.pushes > 0 else { return }
+        logger.notice("pushes of an earlier run wait", metadata: ["pushes": "\(depth.pushes)"])
+        for row in depth.rows where clients[row.app] == nil {
+            logger.error(
+                "pushes of an app that is not configured wait until it is, or until they expire",
+                metadata: ["app": "\(row.app)", "lane": "\(row.lane)", "pushes": "\(row.pushes)"]
+            )
+        }
     }
 
     /// A part that fails ends by telling so: cancelling the others at once would tear connections apart.

@@ -6,7 +6,8 @@ import Telemetry
 /// The metrics of dispatch, APNs and outcome. Those of accept are its own.
 enum GatewayMetrics {
     static func register(
-        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], upkeep: StoreUpkeeper
+        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], links: LinkWatch,
+        upkeep: StoreUpkeeper
     ) {
         let counters = dispatcher.counters
         registry.counters(
@@ -71,6 +72,10 @@ enum GatewayMetrics {
             clients.keys.sorted().map { app in
                 ("\(app)", { Double(dispatcher.breakerState(of: app).rawValue) })
             }
+        )
+        registry.gauges(
+            "godwit_apns_unreachable", help: "1 while no connection to APNs can be made.", label: "app",
+            clients.keys.sorted().map { app in ("\(app)", { links.isCut(app) ? 1 : 0 }) }
         )
         registerLinks(in: registry, clients)
         registerStore(in: registry, upkeep, apps: clients.keys.sorted())

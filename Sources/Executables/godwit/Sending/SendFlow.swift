@@ -18,6 +18,7 @@ struct SendFlow {
     /// The last push that got an id and the last that did not: what there is to tell of a single push.
     private(set) var lastID: APNSID?
     private(set) var lastRefusal: AnswerLine?
+    private var lastAnswer: AnswerLine?
 
     init(
         gateway: GatewayAPI, source: PushSource, waitLimit: Duration?, results: ResultFile?, isQuiet: Bool
@@ -34,13 +35,29 @@ struct SendFlow {
     mutating func run() async throws {
         do {
             try await accept()
+            let stop = stopNotice
             if waitLimit != nil { try await settle() }
+            // What was not even read matters more than what is not settled yet.
+            if let stop { summary.failure = stop }
         } catch {
             summary.failure = GatewayFailure(error, url: gateway.url).description
         }
         summary.count(pending.count, state: "unsettled")
         bar.clear()
         try results?.close()
+    }
+
+    /// Codes with which a gateway ends its reading in the middle of a request: no room, store down, stopping, overloaded.
+    private static let stopCodes: Set<Int> = [3019, 3020, 3021, 3028]
+
+    /// What to say when the gateway has not read to the end.
+    private var stopNotice: String? {
+        guard summary.answered > 1, let last = lastAnswer, last.state == "refused", Self.stopCodes.contains(last.code)
+        else { return nil }
+        return """
+            the gateway took nothing from push \(summary.answered.grouped) on, counted from 1: \(last.detail); \
+            send the rest of the file again
+            """
     }
 
     private mutating func accept() async throws {
@@ -52,6 +69,7 @@ struct SendFlow {
             let line = try AnswerLine(bytes)
             // A push that may have been accepted is asked for like the others.
             let isAskedFor = line.id != nil && isWaiting
+            lastAnswer = line
             summary.countAnswer(line, isAskedFor: isAskedFor)
             if let id = line.id {
                 if isAskedFor { pending.append(id) }
