@@ -103,6 +103,8 @@ import Testing
         #expect(deadline(NotificationBatch.noExpiration, nil, .normal) == now + policy.lifetime)
         #expect(deadline(0, nil, .urgent) == now + policy.urgentLifetime)
         #expect(deadline(0, now + .seconds(60), .bulk) == now + .seconds(60) + policy.lifetime)
+        // Late for its own moment: sent at once, and with its whole lifetime.
+        #expect(deadline(0, now + .seconds(-7200), .urgent) == now + policy.urgentLifetime)
     }
 
     @Test func `a push that rather stays away than comes twice is given up when it was not answered`() {

@@ -27,7 +27,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
     /// lane applies.
     package func deadline(expiration: Int64, acceptedAt: WallTime, notBefore: WallTime?, lane: Lane) -> WallTime {
         if expiration > 0 { return WallTime(seconds: expiration) }
-        return (notBefore ?? acceptedAt) + (lane == .urgent ? urgentLifetime : lifetime)
+        // A `notBefore` that was over when the push came is "at once", and takes nothing from its lifetime.
+        return max(notBefore ?? acceptedAt, acceptedAt) + (lane == .urgent ? urgentLifetime : lifetime)
     }
 
     /// What follows from `answer`.

@@ -174,7 +174,7 @@ package struct QueueDepth: Sendable, Equatable {
     }
 
     package var rows: [Row]
-    /// When the oldest batch that is due and unclaimed was accepted; batches of paused apps, and those that are
+    /// Since when the batch that is due and unclaimed for the longest has been due; batches of paused apps, and those that are
     /// suspected of killing their holders, are left out: their age tells nothing of the load.
     package var oldestDue: WallTime?
 

@@ -96,17 +96,25 @@ extension QueueConformance {
             ]
             let before = try await harness.queue.depth()
             try expect(before.rows, is: full, "before")
-            try expect(before.oldestDue, is: now, "the oldest was accepted")
+            try expect(before.oldestDue, is: now, "the oldest became due")
             let claimed = try await harness.claim(1)[0]
             let during = try await harness.queue.depth()
             try expect(during.rows, is: full, "claimed batches count")
-            try expect(during.oldestDue, is: second.acceptedAt, "the oldest that is unclaimed was accepted")
+            try expect(during.oldestDue, is: second.acceptedAt, "the oldest that is unclaimed became due")
             _ = try await harness.settle(claimed.lease, Samples.delivered([0]))
             try expect(try await harness.queue.depth().rows.first?.pushes, is: 2, "after one outcome")
             _ = try await harness.settle(claimed.lease, Samples.delivered([1, 2]))
             try expect(try await harness.queue.depth().rows, is: [full[1]], "after the last outcome")
             try await harness.crash()
             try expect(try await harness.queue.depth().rows, is: [full[1]], "after a crash")
+        },
+        Clause("the age of what waits counts from when it is due, not from when it was accepted") { harness in
+            let now = try await harness.now
+            let due = now + .seconds(3600)
+            try await harness.append(Samples.batch(2, at: now, notBefore: due))
+            try expect(try await harness.queue.depth().oldestDue, is: nil, "nothing is due yet")
+            try await harness.advance(by: .seconds(3601))
+            try expect(try await harness.queue.depth().oldestDue, is: due, "it is due for a second")
         },
     ]
 }

@@ -145,8 +145,9 @@ final class TortureRun: Sendable {
         var end = begin
         for spell in spells where !state.withLock({ $0.isOver }) {
             if let fault = spell.fault {
-                simulator.setFaults(try FaultPlan(document: Array(fault.plan.utf8)))
+                // Noted before it begins, and its end after it: what it does must not look like nobody's doing.
                 try note(.fault, fault.name, breaksConnections: fault.breaksConnections)
+                simulator.setFaults(try FaultPlan(document: Array(fault.plan.utf8)))
             }
             end += spell.length
             try await Task.sleep(until: end)
