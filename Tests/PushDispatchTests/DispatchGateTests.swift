@@ -173,6 +173,20 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.store.pushes == 0)
     }
 
+    @Test func `an urgent push does not wait until a bulk batch over the rate is paid for`() {
+        var configuration = DispatchConfiguration()
+        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 10)
+        let bench = CoreBench(configuration, apps: ["a"])
+        bench.add(1, of: 1_000, app: "a", lane: .bulk)
+        bench.run(.seconds(3))
+        let before = bench.sent("a")
+        #expect(before <= 40)
+        bench.add(1, of: 1, app: "a", lane: .urgent)
+        bench.run(.seconds(2))
+        #expect(!bench.store.entries.contains { $0.batch.lane == .urgent && !$0.open.isEmpty })
+        #expect(bench.store.pushes > 900, "the bulk pushes still wait")
+    }
+
     @Test func `an app that sends and delivers nothing is told of once a minute`() {
         let bench = CoreBench()
         bench.answer = { _ in APNSAnswer(outcome: .answered, status: 410, reason: .unregistered) }

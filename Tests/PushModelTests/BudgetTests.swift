@@ -82,7 +82,7 @@ import Testing
 }
 
 @Suite struct `The rate of an app` {
-    @Test func `never more goes than a second's worth, the rate, and the last batch`() {
+    @Test func `never more goes than a second's worth and the rate`() {
         for seed in UInt64(0)..<200 {
             var generator = SeededGenerator(seed: seed)
             let perSecond = Int.random(in: 1...2_000, using: &generator)
@@ -94,21 +94,27 @@ import Testing
                 now += .milliseconds(Int64.random(in: 0...300, using: &generator))
                 let count = Int.random(in: 1...1_000, using: &generator)
                 let allowed = Double(perSecond) * (1 + Double((now - start).milliseconds) / 1000)
-                if rate.take(count, now: now) {
-                    #expect(Double(sent) <= allowed + 0.001, "seed \(seed): in debt already")
-                    sent += count
-                }
+                let room = rate.room(for: count, now: now)
+                #expect(room <= count)
+                rate.sent(room)
+                sent += room
+                #expect(Double(sent) <= allowed + 0.001, "seed \(seed): in debt")
             }
         }
     }
 
-    @Test func `a batch larger than the bucket goes when it is full, and is paid for`() {
+    @Test func `a batch larger than the bucket goes in pieces, and one push soon finds room beside it`() {
         var rate = SendRate(perSecond: 100)
-        var went = rate.take(1_000, now: .zero)
-        #expect(went)
-        went = rate.take(1, now: .milliseconds(9_000))
-        #expect(!went)
-        went = rate.take(1, now: .milliseconds(9_010))
-        #expect(went)
+        func room(_ wanted: Int, at milliseconds: Int64) -> Int {
+            let room = rate.room(for: wanted, now: .milliseconds(milliseconds))
+            rate.sent(room)
+            return room
+        }
+        #expect(room(1_000, at: 0) == 100)
+        // A quarter of a second's worth makes a piece.
+        #expect(room(900, at: 240) == 0)
+        #expect(room(1, at: 240) == 1)
+        #expect(room(900, at: 270) == 26)
+        #expect(room(1, at: 290) == 1)
     }
 }

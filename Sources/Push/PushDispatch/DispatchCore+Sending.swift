@@ -23,10 +23,10 @@ extension DispatchCore {
                 giveBack(work.ticket, now: now, &effects)
                 continue
             }
-            guard isAlive(work, now: now, &effects), fits(work.ticket, probesMax: probesMax, now: now, &effects) else {
-                continue
-            }
-            guard takeRate(work.ticket, of: index, now: now, &effects) else { return }
+            guard isAlive(work, now: now, &effects) else { continue }
+            let room = rateRoom(for: work.ticket, of: index, now: now, &effects)
+            guard room > 0 else { return }
+            guard fits(work.ticket, countMax: min(probesMax, room), now: now, &effects) else { continue }
             send(work.ticket, isProbe: probesMax < .max, now: now, &effects)
         }
     }
@@ -77,16 +77,16 @@ extension DispatchCore {
         return outcomes.count
     }
 
-    /// Narrows a batch to the probes that may go, and to what the retry budget lets be sent again.
+    /// Narrows a batch to what probes and the app's rate let go, and to what the retry budget lets be sent again.
     ///
     /// - Returns: false when nothing of it may go now; it is given back then, to come again later.
     private mutating func fits(
-        _ ticket: UInt64, probesMax: Int, now: Moment, _ effects: inout DispatchEffects
+        _ ticket: UInt64, countMax: Int, now: Moment, _ effects: inout DispatchEffects
     ) -> Bool {
         guard let work = machine.work(ticket) else { return false }
         // Never tried, the common case: there is nothing to send again.
         guard let pending = work.claimed.pending else {
-            if work.unanswered > probesMax { machine.narrow(ticket, to: Array(work.pending.prefix(probesMax))) }
+            if work.unanswered > countMax { machine.narrow(ticket, to: Array(work.pending.prefix(countMax))) }
             return true
         }
         let environment = gates[work.appIndex].environment
@@ -94,13 +94,13 @@ extension DispatchCore {
         var allowed: [PendingPush] = []
         let budget = environments[environment].budget.available(now: now.monotonic)
         for push in pending where push.attempts == 0 || again < budget {
-            if allowed.count == probesMax { break }
+            if allowed.count == countMax { break }
             if push.attempts > 0 { again += 1 }
             allowed.append(push)
         }
         guard allowed.count < pending.count else { return true }
-        // Of what the probes leave behind, the budget says nothing.
-        if allowed.count < probesMax {
+        // Of what probes and rate leave behind, the budget says nothing.
+        if allowed.count < countMax {
             effects.events.append(.overBudget(pushes: pending.count - allowed.count))
         }
         guard !allowed.isEmpty else {
@@ -112,17 +112,15 @@ extension DispatchCore {
         return true
     }
 
-    private mutating func takeRate(
-        _ ticket: UInt64, of index: Int, now: Moment, _ effects: inout DispatchEffects
-    ) -> Bool {
-        guard gates[index].rate != nil, let work = machine.work(ticket) else { return true }
-        if gates[index].rate!.take(work.unanswered, now: now.monotonic) {
-            gates[index].waitsForRate = false
-            return true
-        }
-        if !gates[index].waitsForRate { effects.events.append(.rateWait) }
-        gates[index].waitsForRate = true
-        return false
+    /// How many pushes of a waiting batch the app's rate lets go now; 0: none yet.
+    private mutating func rateRoom(
+        for ticket: UInt64, of index: Int, now: Moment, _ effects: inout DispatchEffects
+    ) -> Int {
+        guard gates[index].rate != nil, let work = machine.work(ticket) else { return .max }
+        let room = gates[index].rate!.room(for: work.unanswered, now: now.monotonic)
+        if room == 0, !gates[index].waitsForRate { effects.events.append(.rateWait) }
+        gates[index].waitsForRate = room < work.unanswered
+        return room
     }
 
     private mutating func send(
@@ -130,6 +128,7 @@ extension DispatchCore {
     ) {
         guard let work = machine.work(ticket) else { return }
         machine.sent(ticket)
+        gates[work.appIndex].rate?.sent(work.unanswered)
         let pending = work.claimed.pending
         let again = pending?.count { $0.attempts > 0 } ?? 0
         let environment = gates[work.appIndex].environment

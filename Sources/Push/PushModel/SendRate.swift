@@ -1,8 +1,7 @@
 /// How many pushes an app may send to APNs in a second: a bucket that holds a second's worth. Pure: it is told the moment,
 /// by the monotonic clock.
 ///
-/// Batches go as a whole: one that is larger than the bucket goes when the bucket is full, and what follows waits until the
-/// debt is paid.
+/// What is larger than what the bucket holds goes in pieces, so that nothing more urgent waits for the rest of it.
 package struct SendRate: Sendable, Equatable {
     package let perSecond: Double
     private var tokens: Double
@@ -17,13 +16,18 @@ package struct SendRate: Sendable, Equatable {
 
     private var size: Double { max(1, perSecond) }
 
-    /// - Returns: whether `count` pushes may be sent now; they are counted then.
-    package mutating func take(_ count: Int, now: Duration) -> Bool {
+    /// How many of `wanted` pushes may be sent now, 0: wait. A piece is a quarter of a second's worth at least, because each
+    /// costs a write.
+    package mutating func room(for wanted: Int, now: Duration) -> Int {
         let (seconds, attoseconds) = max(.zero, now - at).components
         tokens = min(size, tokens + perSecond * (Double(seconds) + Double(attoseconds) * 1e-18))
         at = max(at, now)
-        guard tokens >= min(Double(count), size) else { return false }
+        guard tokens >= min(Double(wanted), max(1, size / 4)) else { return 0 }
+        return min(wanted, Int(tokens))
+    }
+
+    /// `count` of them are sent.
+    package mutating func sent(_ count: Int) {
         tokens -= Double(count)
-        return true
     }
 }
