@@ -118,8 +118,9 @@ extension DispatchCore {
     ) -> Int {
         guard gates[index].rate != nil, let work = machine.work(ticket) else { return .max }
         let room = gates[index].rate!.room(for: work.unanswered, now: now.monotonic)
-        if room == 0, !gates[index].waitsForRate { effects.events.append(.rateWait) }
-        gates[index].waitsForRate = room < work.unanswered
+        let waits = room < work.unanswered
+        if waits, !gates[index].waitsForRate { effects.events.append(.rateWait) }
+        gates[index].waitsForRate = waits
         return room
     }
 
