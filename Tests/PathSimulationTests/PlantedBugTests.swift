@@ -32,7 +32,7 @@ extension PlantedBug {
         case .verdictChanges: [.oneEnd]
         case .unknownAnsweredRefused: [.admission]
         case .drainForgetsUnsent: [.progress]
-        case .poisonTakesNeighbours: [.poisonAlone]
+        case .poisonTakesNeighbours, .suspectsBesideSuspects: [.poisonAlone]
         }
     }
 }

@@ -43,6 +43,37 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.store.attempts == bench.sent() - bench.inFlight.reduce(0) { $0 + $1.count })
     }
 
+    @Test func `an app whose suspects are not answered lets those of others go first`() throws {
+        let bench = CoreBench(apps: ["a", "b"])
+        bench.add(2, of: 1, app: "a")
+        func plan() -> DispatchStateMachine.ClaimPlan? { bench.tell { core, now, _ in core.claimPlan(now: now) } }
+        func trySuspect() throws {
+            var plan = try #require(plan())
+            plan.batchesMax = 1
+            var batches = bench.store.claim(plan, now: bench.now.wall)
+            batches[0].isSuspect = true
+            _ = bench.tell { core, now, effects in
+                core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
+            }
+            #expect(bench.inFlight.map(\.deadline) == [.seconds(5)], "nobody holds up the line for long")
+            bench.answerAll()
+        }
+        bench.answer = { _ in .failed(.deadlineExceeded, .ambiguous) }
+        try trySuspect()
+        #expect(plan()?.excludedSuspects == [AppID("a")])
+        bench.now.monotonic += .seconds(29)
+        #expect(plan()?.excludedSuspects == [AppID("a")])
+        bench.now.monotonic += .seconds(1)
+        #expect(plan()?.excludedSuspects == [])
+        try trySuspect()
+        #expect(plan()?.excludedSuspects == [AppID("a")])
+        bench.answer = { _ in .accepted }
+        bench.add(1, of: 1, app: "a")
+        bench.claim()
+        bench.answerAll()
+        #expect(plan()?.excludedSuspects == [], "APNs answers it again")
+    }
+
     @Test func `slow answers open it as failures do`() {
         let bench = CoreBench()
         bench.add(4, of: 500)

@@ -207,21 +207,28 @@ final class Bench {
         #expect(bench.next().map(\.unanswered) == [10, 15], "90 of the window are for normal and bulk")
     }
 
-    @Test func `one batch at most is in memory that is suspected of killing its holder`() throws {
+    @Test func `no suspects are asked for while any are in memory, and twice as many each time`() throws {
         let bench = Bench()
-        var suspect = claimed(1)
-        suspect.isAlone = true
-        #expect(bench.plan()?.isAloneAllowed == true)
+        var (suspect, second) = (claimed(1), claimed(1))
+        (suspect.isSuspect, second.isSuspect) = (true, true)
+        #expect(bench.plan()?.suspectsMax == 1)
         try bench.claim([suspect])
-        #expect(bench.plan()?.isAloneAllowed == false)
+        #expect(bench.plan()?.suspectsMax == 0)
         let work = try #require(bench.next().first)
         _ = bench.isDone(1, work.ticket)
-        #expect(bench.plan()?.isAloneAllowed == false, "its end is not durable yet")
+        #expect(bench.plan()?.suspectsMax == 0, "its end is not durable yet")
         bench.machine.settled([suspect.lease])
-        #expect(bench.plan()?.isAloneAllowed == true)
-        try bench.claim([suspect])
+        #expect(bench.plan()?.suspectsMax == 2)
+        try bench.claim([suspect, second])
         bench.machine.lost([suspect.lease])
-        #expect(bench.plan()?.isAloneAllowed == true)
+        #expect(bench.plan()?.suspectsMax == 0, "the other is still here")
+        bench.machine.lost([second.lease])
+        #expect(bench.plan()?.suspectsMax == 4)
+        for _ in 0..<20 {
+            try bench.claim([suspect])
+            bench.machine.lost([suspect.lease])
+        }
+        #expect(bench.plan()?.suspectsMax == 1_000)
     }
 
     @Test func `room is free only when the store has confirmed the end`() throws {

@@ -53,7 +53,7 @@ import Testing
                 _ = try await backend.append([NewBatch(batch: sampleBatch(2, at: clock.now))])
             }
             let claimed = try await backend.claim(ClaimRequest(batchesMax: 1, lease: .seconds(60)))
-            #expect(claimed.map(\.isAlone) == [false])
+            #expect(claimed.map(\.isSuspect) == [false])
             await backend.close()
         }
     }

@@ -10,7 +10,7 @@ struct RawClaim: Sendable {
     /// nil: all pushes, never tried.
     var pending: [PendingPush]?
     var notBefore: WallTime?
-    var isAlone = false
+    var isSuspect = false
     /// What ends the batch if it cannot be read.
     var unreadable: [Outcome]
     /// Some news of the batch cannot be read, so nobody knows which of its pushes were settled.
@@ -23,7 +23,7 @@ struct RawClaim: Sendable {
         }
         // The row knows better than the body: a replay moves the moment from which the lifetime counts.
         let batch = stored.notBefore == notBefore ? stored : stored.moved(to: notBefore)
-        return ClaimedBatch(lease: lease, batch: batch, pending: pending, isAlone: isAlone)
+        return ClaimedBatch(lease: lease, batch: batch, pending: pending, isSuspect: isSuspect)
     }
 }
 
@@ -53,8 +53,8 @@ struct Claim {
     func run(_ state: inout QueueState) throws -> Result {
         try releaseExpired(&state)
         var result = Result()
-        let alone = request.isAloneAllowed ? try claimAlone(&result, &state) : nil
-        let batchesMax = request.batchesMax - (alone == nil ? 0 : 1)
+        let suspects = try claimSuspects(&result, &state)
+        let batchesMax = request.batchesMax - suspects.count
         var bytes = 0
         for lane in Lane.allCases where result.claims.count < batchesMax {
             let apps = state.claimableApps(in: lane, request)
@@ -70,7 +70,7 @@ struct Claim {
                 result.claims.append(claim)
             }
         }
-        if let alone { result.claims.append(alone) }
+        result.claims += suspects
         return result
     }
 

@@ -3,10 +3,12 @@ import GRDB
 import PushModel
 import PushQueue
 
-/// The batches of one app and lane that are due and unclaimed, oldest first, read in small pieces.
+/// The batches of one app and lane that are due and unclaimed, oldest first, read in small pieces: those that are suspected
+/// of killing their holders, or the others.
 struct DueBatches {
     private let place: QueuePlace
     private let until: WallTime
+    private let query: String
     /// Grows with each piece: where apps take turns a claim takes little from each, else it takes all from one.
     private var pieceMax = 2
     /// Read and not yet taken, the oldest last.
@@ -15,9 +17,10 @@ struct DueBatches {
     private var lastDue = Int64.min
     private var lastKey = Int64.min
 
-    init(place: QueuePlace, until: WallTime) {
+    init(place: QueuePlace, until: WallTime, suspected: Bool = false) {
         self.place = place
         self.until = until
+        query = suspected ? Self.suspectedQuery : Self.query
     }
 
     mutating func first(_ db: Database) throws -> BatchRow? {
@@ -30,7 +33,7 @@ struct DueBatches {
     private mutating func read(_ db: Database) throws {
         guard !isExhausted else { return }
         let rows = try Row.fetchAll(
-            db.cachedStatement(sql: Self.query),
+            db.cachedStatement(sql: query),
             arguments: [Int(place.lane.rawValue), place.app.name, until.milliseconds, lastDue, lastKey, pieceMax]
         )
         isExhausted = rows.count < pieceMax
@@ -40,29 +43,21 @@ struct DueBatches {
     }
 
     /// Served by the index `batches_claimable`.
-    static let query = """
+    static let query = query(where: "crashes < \(PoisonLimits.crashDeliveriesMax)")
+    /// Served by the index `batches_suspected`.
+    static let suspectedQuery = query(where: "crashes >= \(PoisonLimits.crashDeliveriesMax)")
+
+    private static func query(where crashes: String) -> String {
+        """
         SELECT \(BatchRow.columns) FROM batches
-        WHERE leased = 0 AND crashes < \(PoisonLimits.crashDeliveriesMax) AND lane = ? AND app = ? AND due_at <= ?
-            AND (due_at, key) > (?, ?)
+        WHERE leased = 0 AND \(crashes) AND lane = ? AND app = ? AND due_at <= ? AND (due_at, key) > (?, ?)
         ORDER BY due_at, key LIMIT ?
         """
+    }
 }
 
-/// The oldest batch of a place that is due and suspected of killing its holders.
 enum SuspectedBatches {
-    static func first(in place: QueuePlace, until: WallTime, _ db: Database) throws -> BatchRow? {
-        let statement = try db.cachedStatement(
-            sql: """
-                SELECT \(BatchRow.columns) FROM batches
-                WHERE leased = 0 AND crashes >= \(PoisonLimits.crashDeliveriesMax) AND lane = ? AND app = ?
-                    AND due_at <= ? ORDER BY due_at, key LIMIT 1
-                """
-        )
-        return try Row.fetchOne(
-            statement, arguments: [Int(place.lane.rawValue), place.app.name, until.milliseconds]
-        ).map { try BatchRow($0, place) }
-    }
-
+    /// Whether any batch that waits is suspected of killing its holders.
     static func exist(_ db: Database) throws -> Bool {
         let statement = try db.cachedStatement(
             sql: """
@@ -85,9 +80,12 @@ struct BatchRow {
     var unsettled: Int
     /// The push that was last handed out alone, and how often its holder died over it.
     var alone: (index: Int, crashes: Int)?
+    /// Whether it saw its holder die when it was suspected already.
+    var isTriedAlone: Bool
 
     static let columns = """
-        key, id, count, due_at, not_before, accepted_at, epoch, progress_rows, marks, unsettled, alone_index, alone_crashes
+        key, id, count, due_at, not_before, accepted_at, epoch, progress_rows, marks, unsettled, alone_index, alone_crashes,
+            crashes
         """
 
     init(_ row: Row, _ place: QueuePlace) throws {
@@ -96,6 +94,7 @@ struct BatchRow {
         let acceptedAt = WallTime(milliseconds: row[5])
         unsettled = row[9]
         alone = (row[10] as Int?).map { ($0, row[11]) }
+        isTriedAlone = row[12] > PoisonLimits.crashDeliveriesMax
         batch = QueuedBatch(
             key: row[0], id: try BatchID(stored: row[1]), place: place, acceptedAt: acceptedAt,
             epoch: UInt64(bitPattern: row[6]),

@@ -29,9 +29,12 @@ enum Settle {
             state.held[settlement.lease.batch] = nil
             try release(&held, db, &state, now: settlement.at)
         } else if !news.isEmpty {
-            // 2: should the holder die now, its death is not held against the batch.
+            // 2: should the holder die now, its death is not held against the batch; but against suspects it is.
             try db.cachedStatement(
-                sql: "UPDATE batches SET unsettled = ?, progress_rows = ?, marks = ?, leased = 2 WHERE key = ?"
+                sql: """
+                    UPDATE batches SET unsettled = ?, progress_rows = ?, marks = ?,
+                        leased = iif(crashes < \(PoisonLimits.crashDeliveriesMax), 2, 1) WHERE key = ?
+                    """
             ).execute(arguments: [
                 held.batch.ledger.unsettled, held.batch.progressRows, held.batch.marks.rawValue, held.batch.key,
             ])

@@ -33,6 +33,11 @@ extension DispatchCore {
         gates[index].answered += judgement.count
         if judgement.delivered > 0 { gates[index].watch.delivered() }
         environments[gates[index].environment].budget.succeeded(judgement.recovered, now: now.monotonic)
+        if judgement.judged > 0 {
+            gates[index].suspectsWaitUntil = nil
+        } else if work.claimed.isSuspect, judgement.ambiguous == judgement.count {
+            gates[index].suspectsWaitUntil = now.monotonic + AppGate.suspectsPause
+        }
         judgeCredential(judgement, of: index, now: now, &effects)
         judgeCalls(judgement, of: index, now: now, &effects)
         sendNext(of: index, now: now, &effects)

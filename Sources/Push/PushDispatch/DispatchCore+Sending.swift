@@ -141,7 +141,8 @@ extension DispatchCore {
             DispatchEffects.Send(
                 ticket: ticket, app: work.app, batch: work.claimed.batch.notifications,
                 indexes: work.unanswered == work.claimed.batch.count ? nil : pending?.map(\.index),
-                deadline: isProbe
+                // Suspects of all apps stand in one line: nobody may hold it up for long.
+                deadline: isProbe || work.claimed.isSuspect
                     ? min(configuration.requestTimeout, configuration.breaker.probeTimeout)
                     : configuration.requestTimeout
             )

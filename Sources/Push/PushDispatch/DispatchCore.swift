@@ -64,7 +64,11 @@ package struct DispatchCore: Sendable {
     /// asked again.
     package mutating func claimPlan(now: Moment) -> DispatchStateMachine.ClaimPlan? {
         let barred = gates.indices.map { isBarred($0, now: now.monotonic) }
-        return machine.claimPlan { barred[$0] }
+        guard var plan = machine.claimPlan(isBarred: { barred[$0] }) else { return nil }
+        for index in gates.indices where gates[index].leavesSuspects(now: now.monotonic) {
+            plan.excludedSuspects.insert(machine.app(at: index))
+        }
+        return plan
     }
 
     /// Whether batches of the app are better left in the store.
@@ -132,6 +136,8 @@ package struct DispatchCore: Sendable {
     // MARK: Leases
 
     package var leases: [Lease] { machine.leases }
+    /// Batches in memory that are suspected of killing their holder.
+    package var suspects: Set<Lease> { machine.suspects }
 
     /// The store has renewed `leases`, but for those that are `lost`.
     ///

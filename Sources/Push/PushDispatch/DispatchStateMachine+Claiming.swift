@@ -54,7 +54,9 @@ extension DispatchStateMachine {
     package mutating func claimPlan(isBarred: (Int) -> Bool = { _ in false }) -> ClaimPlan? {
         var batches = min((limits.pushesMax - pushes.total) / NotificationBatch.countMax, 16)
         guard !isDraining, batches > 0 else { return nil }
-        var plan = ClaimPlan(batchesMax: 0, excludedApps: [], excludedPlaces: [], isAloneAllowed: alone == nil)
+        var plan = ClaimPlan(
+            batchesMax: 0, excludedApps: [], excludedPlaces: [], suspectsMax: suspects.isEmpty ? suspectsMax : 0
+        )
         for index in apps.indices {
             apps[index].backlogSincePlan = []
             let lanes = isBarred(index) ? [] : Lane.allCases.filter { room(of: index, for: $0) >= Self.countMax }
@@ -130,7 +132,7 @@ extension DispatchStateMachine {
             appIndex: index
         )
         tickets[batch.lease] = ticket
-        if batch.isAlone { alone = batch.lease }
+        if batch.isSuspect { suspected(batch.lease) }
         apps[index].waiting[Int(batch.batch.lane.rawValue)].append(ticket)
         apps[index].waitingPushes += batch.pendingCount
     }

@@ -51,6 +51,9 @@ extension DispatchStateMachine {
         package var batchesMax: Int
         package var excludedApps: Set<AppID>
         package var excludedPlaces: Set<QueuePlace>
-        package var isAloneAllowed: Bool
+        /// Pushes of suspected batches that may be claimed; none while any is in memory.
+        package var suspectsMax: Int
+        /// Apps whose suspects are not tried now.
+        package var excludedSuspects: Set<AppID> = []
     }
 }

@@ -46,8 +46,11 @@ package struct DispatchStateMachine {
     var pushes = LaneCounts()
     /// Apps that have room taken.
     var activeApps = 0
-    /// The one batch in memory that is suspected of killing its holder.
-    var alone: Lease?
+    /// The batches in memory that are suspected of killing their holder.
+    private(set) var suspects: Set<Lease> = []
+    /// How many of their pushes are tried at once. What we survived proves that we may dare more; who is born anew, perhaps
+    /// after a death, begins with one.
+    private(set) var suspectsMax = 1
     package internal(set) var isDraining = false
 
     package init(limits: Limits = Limits()) {
@@ -152,7 +155,7 @@ package struct DispatchStateMachine {
     package mutating func settled(_ leases: [Lease]) {
         for lease in leases {
             guard let room = settling.removeValue(forKey: lease) else { continue }
-            if alone == lease { alone = nil }
+            cleared(lease)
             give(back: room.pushes, of: room.appIndex, room.lane)
         }
     }
@@ -187,11 +190,21 @@ package struct DispatchStateMachine {
             }
             tickets[lease] = nil
             works[ticket] = nil
-            if alone == lease { alone = nil }
+            cleared(lease)
             give(back: work.claimed.pendingCount, of: work.appIndex, work.lane)
             unfinished += 1
         }
         return unfinished
+    }
+
+    // MARK: Suspects
+
+    mutating func suspected(_ lease: Lease) { suspects.insert(lease) }
+
+    /// A batch is out of our hands, and we live.
+    private mutating func cleared(_ lease: Lease) {
+        guard suspects.remove(lease) != nil, suspects.isEmpty else { return }
+        suspectsMax = min(2 * suspectsMax, NotificationBatch.countMax)
     }
 
     // MARK: The end

@@ -145,7 +145,8 @@ package final class Dispatcher: Sendable {
         let askedAt = clock.monotonic()
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
-            excludedPlaces: plan.excludedPlaces, isAloneAllowed: plan.isAloneAllowed
+            excludedPlaces: plan.excludedPlaces, suspectsMax: plan.suspectsMax,
+            excludedSuspects: plan.excludedSuspects
         )
         let batches: [ClaimedBatch]
         do {

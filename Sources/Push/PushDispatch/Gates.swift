@@ -25,11 +25,19 @@ struct AppGate: Sendable {
     var rate: SendRate?
     var waitsForRate = false
     var watch = SuccessWatch()
+    /// Suspects of the app were tried and not answered: those of others are tried first.
+    var suspectsWaitUntil: Duration?
     /// Since when batches wait in the store.
     var backlogSince: Duration?
     /// Pushes decided by answers since the last look, and in a second as a rule.
     var answered = 0
     var answersPerSecond = 0.0
+
+    /// How long the suspects of an app wait after a piece of them that was not answered. Several times the deadline of a
+    /// piece, so that an app whose APNs side is silent takes little of what all suspects share.
+    static let suspectsPause: Duration = .seconds(30)
+
+    func leavesSuspects(now: Duration) -> Bool { suspectsWaitUntil.map { now < $0 } ?? false }
 }
 
 /// What the apps with one APNs endpoint share.

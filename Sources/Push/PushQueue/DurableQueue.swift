@@ -16,8 +16,10 @@ package protocol DurableQueue: Sendable {
     /// pushes, from one claim to the next; within an app the oldest first.
     ///
     /// A batch whose leases ended `crashDeliveriesMax` times without news, because their holders died, is suspected of
-    /// killing them: its pushes are handed out one at a time, `isAlone`, and one that kills its holder alone
-    /// `aloneDeliveriesMax` times is given up as poison, and kept as a dead letter.
+    /// killing them. Its pushes are handed out apart from others, `isSuspect`: as many as the request allows, the apps taking
+    /// turns. When a holder dies over such a piece, its batches are tried one push at a time from then on, with no other
+    /// suspect beside it; a push that kills its holder alone `aloneDeliveriesMax` times is given up as poison, and kept
+    /// as a dead letter.
     ///
     /// Each is ours for `lease`, measured by the store's own clock; nobody else gets it before then. What comes back
     /// holds only the pushes that are unsettled *and* due; if none of a batch's pushes is due, it is not claimed.
@@ -76,24 +78,29 @@ package struct ClaimRequest: Sendable {
     package var excludedApps: Set<AppID>
     /// The same for single lanes of an app: there is no room for them now.
     package var excludedPlaces: Set<QueuePlace>
-    /// Whether a push of a suspected batch may be among them. At most one is; its holder has no second one at a time.
-    package var isAloneAllowed: Bool
+    /// How many pushes of suspected batches may be among them, `isSuspect`. Its holder asks for more only when it has none,
+    /// so that a death tells who is under suspicion; 1: if the holder dies, it counts as a death over that push alone.
+    package var suspectsMax: Int
+    /// Apps whose suspects are not tried now.
+    package var excludedSuspects: Set<AppID>
 
     package init(
         batchesMax: Int, lease: Duration, excludedApps: Set<AppID> = [], excludedPlaces: Set<QueuePlace> = [],
-        isAloneAllowed: Bool = true
+        suspectsMax: Int = 1, excludedSuspects: Set<AppID> = []
     ) {
         self.batchesMax = batchesMax
         self.lease = lease
         self.excludedApps = excludedApps
         self.excludedPlaces = excludedPlaces
-        self.isAloneAllowed = isAloneAllowed
+        self.suspectsMax = suspectsMax
+        self.excludedSuspects = excludedSuspects
     }
 }
 
 /// How often a batch, and a push alone, may see its holder die.
 package enum PoisonLimits {
-    /// Leases of a whole batch that ended without news because their holder died, before its pushes are tried alone.
+    /// Leases of a whole batch that ended without news because their holder died, before its pushes are tried apart. A batch
+    /// with more has seen its holder die then, too: its pushes are tried alone.
     package static let crashDeliveriesMax = 3
     /// The same for a push that is tried alone, before it is given up. Not 1: a kill by chance is no proof.
     package static let aloneDeliveriesMax = 2
@@ -115,14 +122,14 @@ package struct ClaimedBatch: Sendable {
     package var batch: Batch
     /// The pushes that are due, by index, ascending; nil: all of them, never tried.
     package var pending: [PendingPush]?
-    /// One push of a batch that is suspected of killing its holder.
-    package var isAlone: Bool
+    /// Pushes of a batch that is suspected of killing its holder.
+    package var isSuspect: Bool
 
-    package init(lease: Lease, batch: Batch, pending: [PendingPush]? = nil, isAlone: Bool = false) {
+    package init(lease: Lease, batch: Batch, pending: [PendingPush]? = nil, isSuspect: Bool = false) {
         self.lease = lease
         self.batch = batch
         self.pending = pending
-        self.isAlone = isAlone
+        self.isSuspect = isSuspect
     }
 
     package var pendingCount: Int { pending?.count ?? batch.count }

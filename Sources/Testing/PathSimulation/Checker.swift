@@ -178,6 +178,15 @@ final class Checker {
         }
     }
 
+    /// Suspects are handed to a process that holds others.
+    func suspects(beside held: Set<Lease>, arrive batches: [ClaimedBatch]) {
+        if !held.isEmpty, !batches.isEmpty {
+            fail(
+                .poisonAlone,
+                "a suspect comes to a process that holds \(held.count) others: whom would its death accuse?")
+        }
+    }
+
     /// A call that settles was answered as done.
     func settlementAcknowledged(_ settlement: Settlement, isRecorded: (Int) -> Bool) {
         guard let truth = truths[settlement.lease.batch] else { return }

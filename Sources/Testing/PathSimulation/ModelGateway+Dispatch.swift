@@ -57,7 +57,9 @@ extension ModelGateway {
         let askedAt = monotonic
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
-            excludedPlaces: plan.excludedPlaces, isAloneAllowed: plan.isAloneAllowed
+            excludedPlaces: plan.excludedPlaces,
+            suspectsMax: world.bug == .suspectsBesideSuspects ? max(1, plan.suspectsMax) : plan.suspectsMax,
+            excludedSuspects: plan.excludedSuspects
         )
         world.store.claim(
             request, by: processLife,
@@ -76,6 +78,7 @@ extension ModelGateway {
     func claimed(_ batches: [ClaimedBatch], _ plan: DispatchStateMachine.ClaimPlan, askedAt: Duration) {
         if diesHere() { return }
         for batch in batches { knownLeases.insert(batch.lease) }
+        world.checker.suspects(beside: core.suspects, arrive: batches.filter(\.isSuspect))
         let batches = world.bug == .dropResent ? batches.map(Self.resending) : batches
         var mayHoldMore = false
         let lives = tell { mayHoldMore = $0.claimed(batches, plan: plan, askedAt: askedAt, now: $1, &$2) }

@@ -13,7 +13,7 @@ extension ModelStore {
     private func claimed(_ request: ClaimRequest, by life: ProcessLife) -> [ClaimedBatch] {
         releaseExpired()
         var claims: [ClaimedBatch] = []
-        var isAloneAllowed = request.isAloneAllowed
+        var suspectsLeft = request.suspectsMax
         for lane in Lane.allCases {
             var queues = world.apps.indices.map { candidates(request, lane, world.apps[$0]) }
             // The apps take turns, and who is first in the next claim is who would have been next in this one.
@@ -22,13 +22,18 @@ extension ModelStore {
                 turns[Int(lane.rawValue)] = (turn + 1) % queues.count
                 guard !queues[turn].isEmpty else { continue }
                 let row = queues[turn].removeFirst()
-                if row.isSuspected, !isAloneAllowed { continue }
-                guard let claim = claim(row, request, by: life) else { continue }
-                if claim.isAlone { isAloneAllowed = false }
+                guard !row.isSuspected || mayTry(row, request, left: suspectsLeft) else { continue }
+                guard let claim = claim(row, request, suspectsMax: suspectsLeft, by: life) else { continue }
+                if claim.isSuspect { suspectsLeft = row.isTriedAlone ? 0 : suspectsLeft - claim.pendingCount }
                 claims.append(claim)
             }
         }
         return claims
+    }
+
+    private func mayTry(_ row: Row, _ request: ClaimRequest, left: Int) -> Bool {
+        left > 0 && !request.excludedSuspects.contains(row.truth.batch.app)
+            && (!row.isTriedAlone || left == request.suspectsMax)
     }
 
     private func candidates(_ request: ClaimRequest, _ lane: Lane, _ app: AppID) -> ArraySlice<Row> {
@@ -44,7 +49,9 @@ extension ModelStore {
         }[...]
     }
 
-    private func claim(_ row: Row, _ request: ClaimRequest, by life: ProcessLife) -> ClaimedBatch? {
+    private func claim(
+        _ row: Row, _ request: ClaimRequest, suspectsMax: Int, by life: ProcessLife
+    ) -> ClaimedBatch? {
         var pending = row.ledger.pending(at: world.bug == .notBeforeIgnored ? .distantFuture : wall)
         guard !pending.isEmpty else {
             row.due = row.ledger.nextDue
@@ -53,11 +60,12 @@ extension ModelStore {
         guard let batch = try? BatchCodec.decode(row.bytes) else {
             preconditionFailure("batch \(row.truth.number) cannot be read back")
         }
-        if row.isSuspected { pending = [pending[0]] }
-        let alone = row.isSuspected ? pending[0].index : nil
+        let isAlone = row.isTriedAlone || row.isSuspected && request.suspectsMax == 1
+        if row.isSuspected { pending = Array(pending.prefix(isAlone ? 1 : suspectsMax)) }
+        let alone = isAlone ? pending[0].index : nil
         let isFresh = pending.count == batch.count && pending.allSatisfy { $0.attempts == 0 }
         let lease = take(row, for: request.lease.ticks, by: life, alone: alone, pending: pending)
-        return ClaimedBatch(lease: lease, batch: batch, pending: isFresh ? nil : pending, isAlone: alone != nil)
+        return ClaimedBatch(lease: lease, batch: batch, pending: isFresh ? nil : pending, isSuspect: row.isSuspected)
     }
 
     // MARK: Renew
@@ -133,8 +141,8 @@ extension ModelStore {
         let applied = isUnfiltered ? all : news
         if !applied.isEmpty {
             world.checker.applied(applied, to: row.truth, epoch: settlement.lease.epoch, isOwner: isOwner)
-            row.lease?.hasNews = true
-            if row.lease?.alone == nil { row.crashDeliveries = 0 }
+            row.lease?.hasNews = !row.isSuspected
+            if !row.isSuspected { row.crashDeliveries = 0 }
         }
         world.trace(
             .settled, row.lease?.holder.gateway ?? 0, row.truth.number,

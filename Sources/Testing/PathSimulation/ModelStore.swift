@@ -37,6 +37,7 @@ final class ModelStore {
         /// The last lease that was given out.
         var lastLease: Lease { Lease(batch: truth.id, epoch: epoch) }
         var isSuspected: Bool { crashDeliveries >= PoisonLimits.crashDeliveriesMax }
+        var isTriedAlone: Bool { crashDeliveries > PoisonLimits.crashDeliveriesMax }
     }
 
     unowned let world: World
@@ -195,14 +196,12 @@ final class ModelStore {
         row.lease = nil
         world.trace(.leaseEnded, lease.holder.gateway, row.truth.number, Int(row.epoch))
         guard !lease.hasNews else { return }
+        row.crashDeliveries += 1
         if let alone = lease.alone {
             row.truth.pushes[Int(alone)].deathsAlone += 1
             if row.truth.pushes[Int(alone)].deathsAlone >= PoisonLimits.aloneDeliveriesMax { giveUp([alone], of: row) }
-        } else {
-            row.crashDeliveries += 1
-            if world.bug == .poisonTakesNeighbours, row.isSuspected {
-                giveUp((0..<UInt16(row.ledger.count)).filter { !row.ledger.isSettled(Int($0)) }, of: row)
-            }
+        } else if world.bug == .poisonTakesNeighbours, row.isSuspected {
+            giveUp((0..<UInt16(row.ledger.count)).filter { !row.ledger.isSettled(Int($0)) }, of: row)
         }
     }
 

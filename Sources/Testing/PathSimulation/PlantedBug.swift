@@ -36,6 +36,8 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case retryAfterIgnored = "retry-after-ignored"
     /// A batch that killed its holder three times is given up as a whole.
     case poisonTakesNeighbours = "poison-takes-neighbours"
+    /// Suspects are asked for while others are tried.
+    case suspectsBesideSuspects = "suspects-beside-suspects"
     /// The store hands out a batch that is claimed.
     case claimedTwice = "claimed-twice"
     /// A claim does not raise the epoch.

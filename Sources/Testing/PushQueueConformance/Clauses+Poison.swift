@@ -41,15 +41,15 @@ extension QueueConformance {
             let batch = Samples.batch(4, at: try await harness.now)
             try await harness.append(batch)
             for _ in 0..<PoisonLimits.crashDeliveriesMax {
-                try expect(try await harness.claimOne().isAlone, is: false, "whole, while it is not suspected")
+                try expect(try await harness.claimOne().isSuspect, is: false, "whole, while it is not suspected")
                 try await harness.crash()
             }
-            let withoutAlone = ClaimRequest(batchesMax: 9, lease: .seconds(20), isAloneAllowed: false)
+            let withoutAlone = ClaimRequest(batchesMax: 9, lease: .seconds(20), suspectsMax: 0)
             try expect(try await harness.queue.claim(withoutAlone).count, is: 0, "no push alone unless it is allowed")
             var order: [Int] = []
             for _ in 0..<4 {
                 let claimed = try await harness.claimOne()
-                try expect(claimed.isAlone, "alone")
+                try expect(claimed.isSuspect, "alone")
                 let pending = try require(claimed.pending, "its push")
                 try expect(pending.count, is: 1, "one push at a time")
                 order += pending.map { Int($0.index) }
@@ -60,12 +60,98 @@ extension QueueConformance {
             try expect(try await harness.queue.depth(), is: QueueDepth(), "finished")
             try expect(try await harness.states(batch).allSatisfy { $0 == .settled(.delivered) }, "delivered")
         },
+        Clause("suspects come in pieces as large as asked for, and the apps take turns") { harness in
+            let now = try await harness.now
+            let (a, b) = (AppID("a"), AppID("b"))
+            let batches = [
+                Samples.batch(3, at: now, app: a), Samples.batch(2, at: now + .milliseconds(1), app: a),
+                Samples.batch(2, at: now + .milliseconds(2), app: b),
+            ]
+            for batch in batches { try await harness.append(batch) }
+            try await harness.advance(by: .seconds(1))
+            for _ in 0..<PoisonLimits.crashDeliveriesMax {
+                try expect(try await harness.claim().count, is: 3, "whole")
+                try await harness.crash()
+            }
+            func piece(_ suspectsMax: Int, without: Set<AppID> = []) async throws -> [String] {
+                let request = ClaimRequest(
+                    batchesMax: 9, lease: .seconds(20), suspectsMax: suspectsMax, excludedSuspects: without
+                )
+                let claims = try await harness.queue.claim(request)
+                try expect(claims.allSatisfy(\.isSuspect), "suspects")
+                for claimed in claims {
+                    let indexes = try require(claimed.pending, "its pushes").map { Int($0.index) }
+                    _ = try await harness.settle(claimed.lease, Samples.delivered(indexes), release: .release)
+                }
+                return claims.map { "\($0.batch.app) \($0.pendingCount)" }
+            }
+            try expect(try await piece(0), is: [], "none unless they are allowed")
+            try expect(try await piece(1, without: [b]), is: ["a 1"], "none of an app whose suspects are to wait")
+            try expect(try await piece(1), is: ["b 1"], "the other app's turn")
+            try expect(try await piece(3), is: ["a 2", "a 1"], "a piece goes over batches, and not over apps")
+            try expect(try await piece(3), is: ["b 1"], "the other app's turn")
+            try expect(try await piece(3), is: ["a 1"], "the rest")
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "finished")
+        },
+        Clause("what kills its holder in a piece of suspects is found push by push") { harness in
+            let now = try await harness.now
+            let (poisoned, innocent) = (Samples.batch(6, at: now), Samples.batch(3, at: now + .milliseconds(1)))
+            try await harness.append(poisoned, innocent)
+            try await harness.advance(by: .seconds(1))
+            var (crashes, suspectsMax, sizes) = (0, 1, [[Int]]())
+            while true {
+                let claims = try await harness.queue.claim(
+                    ClaimRequest(batchesMax: 9, lease: .seconds(20), suspectsMax: suspectsMax)
+                )
+                guard !claims.isEmpty else { break }
+                if claims[0].isSuspect { sizes.append(claims.map(\.pendingCount)) }
+                let kills = claims.contains { claimed in
+                    claimed.batch.id == poisoned.id && claimed.pending?.contains { $0.index == 4 } ?? true
+                }
+                if kills {
+                    (crashes, suspectsMax) = (crashes + 1, 1)
+                    try expect(crashes <= 9, "it kills its holder for ever")
+                    try await harness.crash()
+                } else {
+                    suspectsMax *= 2
+                    for claimed in claims {
+                        let indexes = claimed.pending?.map { Int($0.index) } ?? Array(0..<claimed.batch.count)
+                        _ = try await harness.settle(claimed.lease, Samples.delivered(indexes), release: .release)
+                    }
+                }
+            }
+            try expect(crashes, is: 6, "three whole, one in a piece, two alone")
+            // A batch that came beside the poison is tried alone, too.
+            let alone = Array(repeating: [1], count: 7)
+            try expect(sizes, is: [[1], [2], [3, 1]] + alone, "pushes of each batch, piece by piece")
+            let ends: [PushStatus.State?] = (0..<6).map { .settled($0 == 4 ? .givenUp : .delivered) }
+            try expect(try await harness.states(poisoned), is: ends, "the batch with the poison")
+            try expect(
+                try await harness.states(innocent), is: Array(repeating: .settled(.delivered), count: 3),
+                "its neighbour"
+            )
+        },
+        Clause("news of some suspects do not excuse the death over the others") { harness in
+            let batch = Samples.batch(4, at: try await harness.now)
+            try await harness.append(batch)
+            for _ in 0..<PoisonLimits.crashDeliveriesMax {
+                _ = try await harness.claimOne()
+                try await harness.crash()
+            }
+            let request = ClaimRequest(batchesMax: 9, lease: .seconds(20), suspectsMax: 3)
+            let claimed = try require(try await harness.queue.claim(request).first, "a piece")
+            try expect(claimed.pendingCount, is: 3, "the piece")
+            _ = try await harness.settle(claimed.lease, Samples.delivered([0]))
+            try await harness.crash()
+            let next = try require(try await harness.queue.claim(request).first, "the next piece")
+            try expect(next.pending?.map(\.index), is: [1], "alone")
+        },
         Clause("a holder that died after it recorded news is not held against the batch") { harness in
             let batch = Samples.batch(9, at: try await harness.now)
             try await harness.append(batch)
             for index in 0..<5 {
                 let claimed = try await harness.claimOne()
-                try expect(claimed.isAlone, is: false, "not suspected")
+                try expect(claimed.isSuspect, is: false, "not suspected")
                 _ = try await harness.settle(claimed.lease, Samples.delivered([index]))
                 try await harness.crash()
             }
@@ -74,7 +160,7 @@ extension QueueConformance {
             try await harness.append(Samples.batch(2, at: try await harness.now))
             for _ in 0..<5 {
                 let claimed = try await harness.claimOne()
-                try expect(claimed.isAlone, is: false, "not suspected")
+                try expect(claimed.isSuspect, is: false, "not suspected")
                 _ = try await harness.settle(claimed.lease, release: .release)
             }
         },
@@ -83,7 +169,7 @@ extension QueueConformance {
             for _ in 0..<PoisonLimits.crashDeliveriesMax {
                 try expect(try await harness.claim().isEmpty, "it is leased")
                 try await harness.advance(by: .seconds(21))
-                if try await harness.claimOne().isAlone { return }
+                if try await harness.claimOne().isSuspect { return }
             }
             throw BrokenClause(description: "the batch is not suspected")
         },

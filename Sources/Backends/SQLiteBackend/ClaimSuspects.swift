@@ -1,0 +1,114 @@
+import GRDB
+import PushModel
+import PushQueue
+
+extension Claim {
+    /// Pushes of batches whose leases ended too often because their holders died, of one app: the apps take turns. A batch
+    /// that saw its holder die over such a piece as well comes by itself and push by push; what kills its holder then is
+    /// poison and given up here, and its neighbours go on.
+    ///
+    /// The batch stays in this mode until it is finished, so a second poisonous push in it harms nobody either.
+    func claimSuspects(_ result: inout Result, _ state: inout QueueState) throws -> [RawClaim] {
+        guard request.suspectsMax > 0, try SuspectedBatches.exist(db) else { return [] }
+        for lane in Lane.allCases {
+            let apps = state.claimableApps(in: lane, request).filter { !request.excludedSuspects.contains($0) }
+            for app in inTurn(apps, after: state.lastSuspect[Int(lane.rawValue)]) {
+                let claims = try claimSuspects(of: QueuePlace(app: app, lane: lane), &result, &state)
+                guard !claims.isEmpty else { continue }
+                state.lastSuspect[Int(lane.rawValue)] = app
+                return claims
+            }
+        }
+        return []
+    }
+
+    /// - Parameter apps: ascending.
+    private func inTurn(_ apps: [AppID], after last: AppID?) -> [AppID] {
+        guard let last, let next = apps.firstIndex(where: { $0 > last }) else { return apps }
+        return Array(apps[next...] + apps[..<next])
+    }
+
+    private func claimSuspects(
+        of place: QueuePlace, _ result: inout Result, _ state: inout QueueState
+    ) throws -> [RawClaim] {
+        // The others must not wait for them either.
+        let batchesMax = max(1, request.batchesMax / 2)
+        var claims: [RawClaim] = []
+        var due = DueBatches(place: place, until: wall, suspected: true)
+        var left = request.suspectsMax
+        while left > 0, claims.count < batchesMax, let row = try due.first(db) {
+            guard claims.isEmpty || !row.isTriedAlone else { break }
+            _ = due.popFirst()
+            guard let claim = try claimSuspect(row, pushesMax: left, &result, &state) else { continue }
+            claims.append(claim)
+            left = row.isTriedAlone ? 0 : left - (claim.pending?.count ?? 0)
+        }
+        return claims
+    }
+
+    /// - Returns: nil when nothing of it is due; it then waits, or is finished.
+    private func claimSuspect(
+        _ row: BatchRow, pushesMax: Int, _ result: inout Result, _ state: inout QueueState
+    ) throws -> RawClaim? {
+        var batch = row.batch
+        let isReadable = try batch.progressRows == 0 || batch.foldProgress(db)
+        var alone = row.alone
+        if isReadable, let tried = alone, tried.crashes >= PoisonLimits.aloneDeliveriesMax {
+            try giveUp(tried.index, of: &batch, &result, &state)
+            alone = nil
+        }
+        let due = batch.ledger.pending(at: wall)
+        guard !due.isEmpty else {
+            guard isReadable else { return try end(batch, row, &state) }
+            try batch.updateWaiting(db)
+            return nil
+        }
+        let pending: [PendingPush]
+        if row.isTriedAlone || request.suspectsMax == 1 {
+            let push = due.first { Int($0.index) == alone?.index } ?? due[0]
+            if Int(push.index) != alone?.index { alone = (Int(push.index), 0) }
+            pending = [push]
+        } else {
+            // Nobody could tell which of them it was.
+            alone = nil
+            pending = Array(due.prefix(pushesMax))
+        }
+        batch.epoch += 1
+        try db.cachedStatement(
+            sql: """
+                UPDATE batches SET leased = 1, epoch = ?, alone_index = ?, alone_crashes = ?, unsettled = ?,
+                    progress_rows = ?, marks = ? WHERE key = ?
+                """
+        ).execute(arguments: [
+            Int64(batch.epoch), alone?.index, alone?.crashes ?? 0, batch.ledger.unsettled, batch.progressRows,
+            batch.marks.rawValue, batch.key,
+        ])
+        var claim = try hold(batch, row, pending, isReadable: isReadable, &state)
+        claim.isSuspect = true
+        return claim
+    }
+
+    /// What is left of a batch whose news cannot be read is nobody's to send, whenever it is due.
+    private func end(_ batch: QueuedBatch, _ row: BatchRow, _ state: inout QueueState) throws -> RawClaim {
+        var batch = batch
+        batch.epoch += 1
+        try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
+            .execute(arguments: [Int64(batch.epoch), batch.key])
+        return try hold(batch, row, [], isReadable: false, &state)
+    }
+
+    private func giveUp(
+        _ index: Int, of batch: inout QueuedBatch, _ result: inout Result, _ state: inout QueueState
+    ) throws {
+        var news = BatchNews(
+            at: wall,
+            outcomes: [
+                Outcome(
+                    index: UInt16(index), verdict: .givenUp, code: .poison, attempts: batch.ledger.attempts(of: index)
+                )
+            ]
+        )
+        try batch.record(&news, db, &state)
+        if !news.isEmpty { result.poison.append(batch.id.push(index)) }
+    }
+}
