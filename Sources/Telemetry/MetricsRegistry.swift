@@ -2,8 +2,8 @@ import Synchronization
 
 /// All metrics of one process, and their Prometheus text.
 ///
-/// Metrics are registered once, at start, with every label value they will ever have: labels come from closed lists,
-/// so the number of series is known and no input can add one. Changing a metric takes no lock of the registry.
+/// Metrics are registered once, at start, with every label value they will ever have, or with a reading that gives the
+/// few of a large table that came up: labels come from closed lists, so no input can add series without end. Changing a metric takes no lock of the registry.
 package final class MetricsRegistry: Sendable {
     private let families = Mutex<[any MetricFamily]>([])
 
@@ -49,6 +49,24 @@ package final class MetricsRegistry: Sendable {
     /// A counter for each value of a label.
     package func counters(_ name: String, help: String, label: String, _ readings: [(String, Reading)]) {
         add(ComputedFamily(name: name, help: help, type: "counter", label: label, readings))
+    }
+
+    /// A counter of many series, of which only those are written that have come up. What bounds their number is the
+    /// caller's: the values must come from closed lists all the same.
+    ///
+    /// - Parameter read: the values, each parallel to `labels`, and the figure of each series; no series twice.
+    package func counters(
+        _ name: String, help: String, labels: [String], read: @escaping @Sendable () -> [(values: [String], Double)]
+    ) {
+        precondition(name.hasSuffix("_total"), "\(name): the name of a counter ends in _total")
+        add(SparseFamily(name: name, help: help, type: "counter", labels: labels, read: read))
+    }
+
+    /// The same for a figure that goes up and down.
+    package func gauges(
+        _ name: String, help: String, labels: [String], read: @escaping @Sendable () -> [(values: [String], Double)]
+    ) {
+        add(SparseFamily(name: name, help: help, type: "gauge", labels: labels, read: read))
     }
 
     /// Observations counted in buckets.
@@ -146,7 +164,7 @@ package struct LabelledMetrics<Metric: Sendable>: Sendable {
         var rest = index
         var pairs: [String] = []
         for label in labels.reversed() {
-            pairs.append("\(label.name)=\"\(escaped(label.values[rest % label.values.count], quotes: true))\"")
+            pairs.append(pair(label.name, label.values[rest % label.values.count]))
             rest /= label.values.count
         }
         return pairs.reversed().joined(separator: ",")
@@ -192,10 +210,29 @@ private struct ComputedFamily: MetricFamily {
 
 extension ComputedFamily {
     init(name: String, help: String, type: String, label: String, _ readings: [(String, MetricsRegistry.Reading)]) {
-        let samples = readings.map { value, read in ("\(label)=\"\(escaped(value, quotes: true))\"", read) }
+        let samples = readings.map { value, read in (pair(label, value), read) }
         self.init(name: name, help: help, type: type, samples: samples)
     }
 }
+
+private struct SparseFamily: MetricFamily {
+    let name: String
+    let help: String
+    let type: String
+    let labels: [String]
+    let read: @Sendable () -> [(values: [String], Double)]
+
+    func write(to text: inout String) {
+        writeHead(name: name, help: help, type: type, to: &text)
+        for (values, value) in read() {
+            let pairs = zip(labels, values).map { pair($0, $1) }
+            writeSample(name: name, labels: pairs.joined(separator: ","), value: value, to: &text)
+        }
+    }
+}
+
+/// `name="value"`
+private func pair(_ name: String, _ value: String) -> String { "\(name)=\"\(escaped(value, quotes: true))\"" }
 
 private func writeHead(name: String, help: String, type: String, to text: inout String) {
     text += "# HELP \(name) \(escaped(help, quotes: false))\n# TYPE \(name) \(type)\n"

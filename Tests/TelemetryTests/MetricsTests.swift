@@ -13,6 +13,8 @@ import Testing
         pairs[1, 2].increment()
         registry.gauge("demo_level", help: "Level.").set(-7)
         registry.gauge("demo_asked", help: "Asked.") { 0.25 }
+        registry.counters("demo_few_total", help: "Few.", labels: ["a", "b"]) { [(["x", "\""], 2), (["y", "z"], 3)] }
+        registry.gauges("demo_waits", help: "Waits.", labels: ["a"]) { [(["x"], 4)] }
         let times = registry.histogram("demo_seconds", help: "Times.", bounds: [0.1, 1])
         for value in [0.05, 0.1, 0.5, 7] { times.observe(value) }
         registry.registerProcessMetrics(startedAt: 1_763_899_200)
@@ -41,6 +43,13 @@ import Testing
                 # HELP demo_asked Asked.
                 # TYPE demo_asked gauge
                 demo_asked 0.25
+                # HELP demo_few_total Few.
+                # TYPE demo_few_total counter
+                demo_few_total{a="x",b="\""} 2
+                demo_few_total{a="y",b="z"} 3
+                # HELP demo_waits Waits.
+                # TYPE demo_waits gauge
+                demo_waits{a="x"} 4
                 # HELP demo_seconds Times.
                 # TYPE demo_seconds histogram
                 demo_seconds_bucket{le="0.1"} 2

@@ -37,6 +37,8 @@ struct QueueState: Sendable {
     var lastSuspect: [AppID?] = Lane.allCases.map { _ in nil }
     /// Whether anything may be in `collapses`; never taken back while the process lives.
     var mayCollapse = false
+    /// What was settled since the start, and by writes that are not committed yet.
+    var outcomes = SettledCounts()
     /// The last record that pruning has looked at; nil: it begins anew.
     var pruneCursor: Data?
 
@@ -48,14 +50,16 @@ struct QueueState: Sendable {
         fileprivate var held: Int
         fileprivate var counts: Int
         fileprivate var paused: Int
+        fileprivate var outcomes: Int
     }
 
-    var mark: Mark { Mark(held: held.mark, counts: counts.mark, paused: paused.mark) }
+    var mark: Mark { Mark(held: held.mark, counts: counts.mark, paused: paused.mark, outcomes: outcomes.mark) }
 
     mutating func rollBack(to mark: Mark) {
         held.rollBack(to: mark.held)
         counts.rollBack(to: mark.counts)
         paused.rollBack(to: mark.paused)
+        outcomes.rollBack(to: mark.outcomes)
         // A lease that the roll-back brought back may run out earlier than what is noted.
         earliestDeadline = .zero
     }
@@ -64,6 +68,7 @@ struct QueueState: Sendable {
         held.commit()
         counts.commit()
         paused.commit()
+        outcomes.commit()
     }
 
     mutating func hold(_ held: Held) {

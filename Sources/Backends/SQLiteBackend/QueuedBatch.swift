@@ -38,6 +38,7 @@ struct QueuedBatch: Sendable {
         try DeadLetters.keep(news, of: &self, db)
         if marks.contains(.collapses) { try Collapses.forget(news, of: key, db) }
         state.change(place, batches: ledger.isFinished ? -1 : 0, pushes: ledger.unsettled - unsettledBefore)
+        state.outcomes.add(news.outcomes, of: place.app)
         if ledger.isFinished { try leave(db) }
     }
 

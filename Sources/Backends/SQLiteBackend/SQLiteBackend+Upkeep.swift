@@ -24,6 +24,8 @@ extension SQLiteBackend: StoreUpkeep {
         if stat(path + "-wal", &file) == 0 { bytesUsed += Int(file.st_size) }
         return StoreUsage(bytesFree: Int(disk.f_bavail) * Int(disk.f_frsize), bytesUsed: bytesUsed)
     }
+
+    package func settled() -> OutcomeTally { outcomes.tally }
 }
 
 extension SQLiteBackend {

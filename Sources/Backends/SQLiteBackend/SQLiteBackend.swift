@@ -20,6 +20,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let logger: Logger
     let lock: FolderLock
     let lastBeat = Mutex<Duration?>(nil)
+    let outcomes: SettledCounts.Committed
     private let fence: Fence
     private let configuration: SQLiteConfiguration
 
@@ -73,6 +74,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         self.configuration = configuration
         self.logger = logger
         durability = connections.durability
+        outcomes = state.outcomes.committed
         fence = Fence(lock, path: connections.writer.path)
         commits = GroupCommit(
             writer: connections.writer, state: state, fence: fence, configuration: configuration

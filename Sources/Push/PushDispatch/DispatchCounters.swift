@@ -19,13 +19,6 @@ package final class DispatchCounters: Sendable {
     package let rateWaits = Atomic<Int>(0)
     /// Pushes that were claimed and not sent yet when they were cancelled.
     package let cancelledInMemory = Atomic<Int>(0)
-    private let delivered = Atomic<Int>(0)
-    private let rejected = Atomic<Int>(0)
-    private let expired = Atomic<Int>(0)
-    private let cancelled = Atomic<Int>(0)
-    private let suppressed = Atomic<Int>(0)
-    private let givenUp = Atomic<Int>(0)
-
     private let path = Mutex(LatencyHistogram())
 
     /// Seconds from accepted to settled that the fraction `quantile` of all pushes did not exceed.
@@ -39,14 +32,6 @@ package final class DispatchCounters: Sendable {
         guard !outcomes.isEmpty else { return }
         let age = max(0, news.settlement.at.milliseconds - news.acceptedAt.milliseconds)
         path.withLock { $0.record(nanoseconds: UInt64(age) * 1_000_000, times: UInt64(outcomes.count)) }
-        var index = outcomes.startIndex
-        // Runs of the same verdict are the rule, so this adds once for each run.
-        while index < outcomes.endIndex {
-            let verdict = outcomes[index].verdict
-            let end = outcomes[index...].firstIndex { $0.verdict != verdict } ?? outcomes.endIndex
-            add(end - index, to: verdict)
-            index = end
-        }
     }
 
     func count(_ event: DispatchEffects.Event) {
@@ -57,28 +42,6 @@ package final class DispatchCounters: Sendable {
         case .overBudget(let pushes): budgetWaits.add(pushes, ordering: .relaxed)
         case .rateWait: rateWaits.add(1, ordering: .relaxed)
         case .environment, .app, .credentialRefused, .credentialAccepted, .nothingDelivered: break
-        }
-    }
-
-    private func add(_ count: Int, to verdict: Verdict) {
-        switch verdict {
-        case .delivered: delivered.add(count, ordering: .relaxed)
-        case .rejected: rejected.add(count, ordering: .relaxed)
-        case .expired: expired.add(count, ordering: .relaxed)
-        case .cancelled: cancelled.add(count, ordering: .relaxed)
-        case .suppressed: suppressed.add(count, ordering: .relaxed)
-        case .givenUp: givenUp.add(count, ordering: .relaxed)
-        }
-    }
-
-    package func outcomes(_ verdict: Verdict) -> Int {
-        switch verdict {
-        case .delivered: delivered.load(ordering: .relaxed)
-        case .rejected: rejected.load(ordering: .relaxed)
-        case .expired: expired.load(ordering: .relaxed)
-        case .cancelled: cancelled.load(ordering: .relaxed)
-        case .suppressed: suppressed.load(ordering: .relaxed)
-        case .givenUp: givenUp.load(ordering: .relaxed)
         }
     }
 }

@@ -24,6 +24,7 @@ package final class Gateway: Sendable {
     private let readiness: Readiness
     private let upkeep: StoreUpkeeper
     private let links: LinkWatch
+    private let outcomeLog: OutcomeLog
     private let isHurried = Atomic<Bool>(false)
 
     /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
@@ -54,13 +55,20 @@ package final class Gateway: Sendable {
             clock: .system, logger: logger
         )
         links = LinkWatch(clients, logger: logger)
+        outcomeLog = OutcomeLog(logger: logger)
         let admission = AdmissionGate(limits: configuration.admission)
         upkeep = StoreUpkeeper(
             queue: store, store: store, beat: { store.beat() }, retention: configuration.retention,
-            wallClock: QueueClock.system.wall, observe: { admission.update($0, logger) }, logger: logger
+            wallClock: QueueClock.system.wall,
+            observe: { [store, outcomeLog] sample in
+                admission.update(sample, logger)
+                outcomeLog.look(store.settled(), now: QueueClock.system.monotonic())
+            }, logger: logger
         )
         let metrics = MetricsRegistry()
-        GatewayMetrics.register(in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep)
+        GatewayMetrics.register(
+            in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep, store: store
+        )
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory,
             stores: AcceptStores(
@@ -227,6 +235,7 @@ package final class Gateway: Sendable {
 
     private func close() async {
         for client in clients.values { await client.shutdown(grace: .zero) }
+        outcomeLog.look(store.settled(), isLast: true, now: QueueClock.system.monotonic())
         await store.close()
     }
 }

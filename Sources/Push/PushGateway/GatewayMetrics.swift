@@ -1,19 +1,20 @@
 import APNSKit
 import PushDispatch
 import PushModel
+import PushQueue
 import Telemetry
 
 /// The metrics of dispatch, APNs and outcome. Those of accept are its own.
 enum GatewayMetrics {
     static func register(
         in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], links: LinkWatch,
-        upkeep: StoreUpkeeper
+        upkeep: StoreUpkeeper, store: any StoreUpkeep
     ) {
         let counters = dispatcher.counters
+        let apps = clients.keys.sorted()
         registry.counters(
-            "godwit_outcomes_total", help: "Pushes settled, by verdict.", label: "verdict",
-            Verdict.allCases.map { verdict in (verdict.label, { Double(counters.outcomes(verdict)) }) }
-        )
+            "godwit_outcomes_total", help: "Pushes settled.", labels: ["app", "verdict", "code"]
+        ) { outcomes(store.settled(), apps: apps) }
         let totals: [(String, String, @Sendable () -> Int)] = [
             (
                 "batches_claimed", "Batches claimed from the store.",
@@ -69,25 +70,44 @@ enum GatewayMetrics {
         )
         registry.gauges(
             "godwit_breaker_state", help: "The way to APNs: 0 closed, 1 half open, 2 open.", label: "app",
-            clients.keys.sorted().map { app in
+            apps.map { app in
                 ("\(app)", { Double(dispatcher.breakerState(of: app).rawValue) })
             }
         )
         registry.gauges(
             "godwit_apns_unreachable", help: "1 while no connection to APNs can be made.", label: "app",
-            clients.keys.sorted().map { app in ("\(app)", { links.isCut(app) ? 1 : 0 }) }
+            apps.map { app in ("\(app)", { links.isCut(app) ? 1 : 0 }) }
         )
         registerLinks(in: registry, clients)
-        registerStore(in: registry, upkeep, apps: clients.keys.sorted())
+        registerStore(in: registry, upkeep, apps: apps)
+    }
+
+    /// Reasons are for the log: with them there would be ten times the series.
+    private static func outcomes(_ tally: OutcomeTally, apps: [AppID]) -> [(values: [String], Double)] {
+        var counts: [OutcomeTally.Key: Int] = [:]
+        // From the start, so that the first delivery is seen as a step.
+        for app in apps { counts[OutcomeTally.Key(app: app, verdict: .delivered, code: .none)] = 0 }
+        for (key, pushes) in tally.counts {
+            counts[OutcomeTally.Key(app: key.app, verdict: key.verdict, code: key.code), default: 0] += pushes
+        }
+        return counts.map { key, pushes in
+            (["\(key.app)", key.verdict.label, "\(key.code.rawValue)"], Double(pushes))
+        }.sorted { $0.0.lexicographicallyPrecedes($1.0) }
     }
 
     private static func registerStore(in registry: MetricsRegistry, _ upkeep: StoreUpkeeper, apps: [AppID]) {
         registry.gauges(
-            "godwit_queue_pushes", help: "Pushes accepted and not settled, a second ago.", label: "app",
-            apps.map { app in
-                ("\(app)", { Double(upkeep.sample.depth.rows.reduce(0) { $0 + ($1.app == app ? $1.pushes : 0) }) })
-            }
-        )
+            "godwit_queue_pushes", help: "Pushes accepted and not settled, a second ago.", labels: ["app"]
+        ) {
+            var waiting = Dictionary(uniqueKeysWithValues: apps.map { ($0, 0) })
+            for row in upkeep.sample.depth.rows { waiting[row.app, default: 0] += row.pushes }
+            return waiting.sorted { $0.key < $1.key }.map { (["\($0.key)"], Double($0.value)) }
+        }
+        registry.gauge(
+            "godwit_queue_unconfigured_pushes", help: "Those of them whose app is not configured: nobody sends them."
+        ) {
+            Double(upkeep.sample.depth.rows.reduce(0) { $0 + (apps.contains($1.app) ? 0 : $1.pushes) })
+        }
         registry.gauge("godwit_queue_oldest_seconds", help: "Age of the oldest batch that is due and waits.") {
             upkeep.sample.oldestDueAge.map { $0 / .seconds(1) } ?? 0
         }

@@ -1,6 +1,6 @@
 import PushModel
 
-/// What a store needs so that it neither grows for ever nor fills its disk unseen.
+/// What a store needs so that it neither grows for ever nor fills its disk unseen, and what it can tell.
 package protocol StoreUpkeep: Sendable {
     /// Forgets, in one short write, records and outcomes of finished batches accepted before `moment`, dead letters of
     /// such batches, and remembered answers past their lifetime. Batches that still wait stay, however old.
@@ -11,6 +11,11 @@ package protocol StoreUpkeep: Sendable {
 
     /// nil when it cannot be told.
     func usage() -> StoreUsage?
+
+    /// Pushes whose verdict this instance has made durable since it was opened, whoever reached it: dispatch, or the
+    /// store itself for what was cancelled, superseded or poison. A dead letter that was replayed counts again. Does not
+    /// wait for writes that are under way.
+    func settled() -> OutcomeTally
 }
 
 package struct StoreUsage: Sendable, Equatable {

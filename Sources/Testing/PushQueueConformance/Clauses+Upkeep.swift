@@ -11,6 +11,36 @@ extension QueueConformance {
         IdempotencyKey(digest: Data(repeating: byte, count: 32))
     }
 
+    static let counting: [Clause] = [
+        Clause("what is settled is counted once, by app, verdict, code and reason, whoever reached the verdict") {
+            harness in
+            let now = try await harness.now
+            let sent = Samples.batch(4, at: now)
+            let lease = try await harness.appendClaimed(sent)
+            let rejected = Outcome(
+                index: 2, verdict: .rejected, code: .badDeviceToken, status: 400, attempts: 1,
+                reason: .known(.badDeviceToken)
+            )
+            _ = try await harness.settle(lease, Samples.delivered([0, 1]) + [rejected])
+            // Neither what is settled already nor news under a lease that is not ours.
+            _ = try await harness.settle(lease, [rejected])
+            _ = try await harness.settle(Lease(batch: sent.id, epoch: lease.epoch + 1), Samples.delivered([3]))
+            let cancelled = Samples.batch(3, at: now, app: AppID("other"))
+            try await harness.append(cancelled)
+            _ = try await harness.queue.cancel(.app(AppID("other")), at: now)
+            try await harness.append(Samples.batch(2, at: now, collapseID: "score"))
+            try await harness.append(Samples.batch(1, at: now + .milliseconds(1), collapseID: "score"))
+            var wanted = OutcomeTally()
+            wanted.add(2, to: .init(app: Samples.app, verdict: .delivered, code: .none))
+            wanted.add(
+                1, to: .init(app: Samples.app, verdict: .rejected, code: .badDeviceToken, reason: .badDeviceToken)
+            )
+            wanted.add(3, to: .init(app: AppID("other"), verdict: .cancelled, code: .cancelled))
+            wanted.add(1, to: .init(app: Samples.app, verdict: .suppressed, code: .superseded))
+            try expect(harness.queue.settled(), is: wanted, "the counts")
+        }
+    ]
+
     static let idempotency: [Clause] = [
         Clause("an answer is remembered with the pushes, for 24 hours, also over a crash") { harness in
             let now = try await harness.now

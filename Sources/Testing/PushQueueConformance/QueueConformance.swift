@@ -2,5 +2,5 @@
 package enum QueueConformance {
     package static let clauses: [Clause] =
         append + claims + fairness + leases + settling + retries + lookups + poison + deadLetters + replays + control
-        + collapsing + idempotency + upkeep
+        + collapsing + counting + idempotency + upkeep
 }

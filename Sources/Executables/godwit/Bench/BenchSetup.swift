@@ -68,11 +68,13 @@ final class BenchSetup: Sendable {
         var url: String
 
         /// The value of a metric, summed over its labels.
-        func metric(_ name: String) async throws -> Double {
+        func metric(_ name: String, _ label: String = "") async throws -> Double {
             let request = HTTPClientRequest(url: url + "/metrics")
             let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
             return String(buffer: try await response.body.collect(upTo: 1 << 20)).split(separator: "\n")
-                .filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
+                .filter {
+                    ($0.hasPrefix(name + " ") || $0.hasPrefix(name + "{")) && (label.isEmpty || $0.contains(label))
+                }
                 .compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }
                 .reduce(0, +)
         }

@@ -156,7 +156,7 @@ struct Benchmarks {
         while try await gateway.metric("godwit_outcomes_total") < total { try await Task.sleep(for: .milliseconds(10)) }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let cpu = gateway.process.cpuSeconds - cpuBefore
-        let delivered = try await gateway.metric("godwit_outcomes_total{verdict=\"delivered\"}")
+        let delivered = try await gateway.metric("godwit_outcomes_total", "verdict=\"delivered\"")
         guard delivered == total else {
             throw BenchError("only \(Int(delivered)) of \(Int(total)) pushes were delivered")
         }

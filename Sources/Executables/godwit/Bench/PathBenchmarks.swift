@@ -143,7 +143,7 @@ extension Benchmarks {
             try await Task.sleep(for: .milliseconds(20))
         }
         let seconds = (ContinuousClock.now - (first ?? .now)) / .seconds(1)
-        let delivered = try await gateway.metric("godwit_outcomes_total{verdict=\"delivered\"}")
+        let delivered = try await gateway.metric("godwit_outcomes_total", "verdict=\"delivered\"")
         guard delivered == total else {
             throw BenchError("only \(Int(delivered)) of \(Int(total)) pushes were delivered")
         }

@@ -1,0 +1,47 @@
+import APNSSimulator
+import APNSWire
+import Foundation
+import PushTesting
+import Testing
+
+@Suite struct `What operators see` {
+    private static func samples(_ gateway: GatewayUnderTest, _ name: String) async throws -> [String] {
+        let text = try await curl(["\(gateway.url)/metrics"]).body
+        return text.split(separator: "\n").filter { $0.hasPrefix(name) }.map(String.init)
+    }
+
+    @Test func `outcomes are counted by app and code, and what came to nothing is in the log`() async throws {
+        let gateway = try await GatewayUnderTest(extra: "")
+        defer { gateway.process.signal(SIGKILL) }
+        for number in 0..<3 {
+            let digits = String(repeating: "0", count: 63) + "\(number)"
+            gateway.simulator.setTokenState(.bad, of: try #require(DeviceToken(hex: digits)))
+        }
+        let sent = try await gateway.post(ndjson: gateway.pushFile("five", count: 5, from: 0))
+        #expect(sent.accepted.count == 5)
+        #expect(try await gateway.settledStates(of: sent.accepted) == ["rejected": 3, "delivered": 2])
+        // Cancelled where it waits, so dispatch never sees it.
+        let later = try await curl([
+            "-H", "Content-Type: application/json", "-d",
+            #"{"device_token":"\#(String(repeating: "ab", count: 32))","not_before":1900000000,"payload":{"aps":{}}}"#,
+            "\(gateway.url)/push",
+        ])
+        let id = try #require(GatewayUnderTest.value(of: "msg_id", in: later.body))
+        #expect(try await curl(["-X", "DELETE", "\(gateway.url)/api/v1/messages/\(id)"]).status == 200)
+        let found = try await Self.samples(gateway, "godwit_outcomes_total")
+        #expect(
+            found == [
+                #"godwit_outcomes_total{app="com.example.app",verdict="cancelled",code="3013"} 1"#,
+                #"godwit_outcomes_total{app="com.example.app",verdict="delivered",code="0"} 2"#,
+                #"godwit_outcomes_total{app="com.example.app",verdict="rejected",code="3003"} 3"#,
+            ])
+        #expect(try await gateway.stop() == .status(0))
+        let log = gateway.process.text(.error).split(separator: "\n").filter { $0.contains("APNs rejected pushes") }
+        #expect(log.count == 1, "\(log)")
+        let line = try #require(try objects(log.joined(separator: "\n")).first)
+        let text = try #require(log.first)
+        #expect(text.contains("BadDeviceToken") && text.contains("com.example.app") && text.contains("3003"), "\(line)")
+        #expect(!gateway.process.text(.error).contains("0000000000"))
+        try await gateway.close()
+    }
+}
