@@ -12,6 +12,7 @@ struct ModelStore {
         var epoch: UInt64 = 0
         var isClaimed = false
         var isFresh = true
+        var notBefore = WallTime(milliseconds: 0)
     }
 
     var entries: [Entry] = []
@@ -36,7 +37,7 @@ struct ModelStore {
                 let isExcluded =
                     plan.excludedApps.contains(batch.app)
                     || plan.excludedPlaces.contains(QueuePlace(app: batch.app, lane: lane))
-                guard !entries[place].isClaimed, !isExcluded else { continue }
+                guard !entries[place].isClaimed, !isExcluded, entries[place].notBefore <= now else { continue }
                 let due = entries[place].open.filter { $0.value.due <= now }.sorted { $0.key < $1.key }
                 guard !due.isEmpty else { continue }
                 entries[place].isClaimed = true
@@ -71,7 +72,8 @@ struct ModelStore {
             entries[place].open[retry.index] = (retry.attempts, retry.due)
             entries[place].isFresh = false
         }
-        if settlement.release == .release { entries[place].isClaimed = false }
+        if settlement.release.isEnd { entries[place].isClaimed = false }
+        if case .postpone(let until) = settlement.release { entries[place].notBefore = until }
         if entries[place].open.isEmpty { entries.remove(at: place) }
         return true
     }
@@ -96,6 +98,7 @@ final class CoreBench {
     var answer: (DispatchEffects.Send) -> APNSAnswer? = { _ in .accepted }
     /// What the store was told, to compare runs.
     var trace: [String] = []
+    var settlements: [Settlement] = []
 
     init(_ configuration: DispatchConfiguration = DispatchConfiguration(), apps: [String] = ["a"], seed: UInt64 = 1) {
         core = DispatchCore(configuration: configuration, apps: apps.map { AppID($0) }, seed: seed)
@@ -116,11 +119,12 @@ final class CoreBench {
     }
 
     func settle(_ settlement: Settlement) {
+        settlements.append(settlement)
         trace.append(
             "\(now.monotonic) settle \(settlement.outcomes.count) \(settlement.retries.map(\.due.milliseconds))"
         )
         let isGood = store.settle(settlement)
-        guard !isGood || settlement.release == .release else { return }
+        guard !isGood || settlement.release.isEnd else { return }
         tell { core, _, effects in
             if isGood { core.settled([settlement.lease], &effects) } else { core.refused([settlement.lease], &effects) }
         }

@@ -189,6 +189,41 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.store.pushes == 0)
     }
 
+    @Test func `an app that fails now and then takes nothing from the retries of another`() {
+        let bench = CoreBench(apps: ["a", "b"])
+        var isFirst = true
+        bench.answer = { send in
+            if send.app == AppID("b") {
+                defer { isFirst = false }
+                return isFirst ? .failed(.connectionReset, .ambiguous) : .accepted
+            }
+            return send.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted
+        }
+        for _ in 0..<50 {
+            bench.add(1, of: 49)
+            bench.add(1, of: 300)
+            bench.run(.seconds(2))
+        }
+        #expect(bench.events.contains { if case .overBudget = $0 { true } else { false } }, "a has used up its part")
+        bench.add(1, of: 60, app: "b")
+        bench.run(.seconds(20))
+        #expect(bench.sent("b") == 120)
+    }
+
+    @Test func `over budget a batch waits as it is, without anything being written of its pushes`() throws {
+        let bench = CoreBench()
+        bench.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }
+        for _ in 0..<50 {
+            bench.add(1, of: 49)
+            bench.add(1, of: 300)
+            bench.run(.seconds(2))
+        }
+        var settlements = bench.settlements.filter { !$0.retries.isEmpty }
+        #expect(settlements.allSatisfy { $0.retries.allSatisfy { $0.code != .none } })
+        settlements = bench.settlements.filter { if case .postpone = $0.release { true } else { false } }
+        #expect(!settlements.isEmpty && settlements.allSatisfy { $0.retries.isEmpty && $0.outcomes.isEmpty })
+    }
+
     @Test func `an app with a rate keeps to it, and delays nobody else`() {
         var configuration = DispatchConfiguration()
         configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 100)

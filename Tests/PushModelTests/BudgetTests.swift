@@ -46,6 +46,25 @@ import Testing
         #expect((690...700).contains(again))
     }
 
+    @Test func `shared, what comes with time is divided, and nobody is left without`() {
+        for (sharers, expected) in [(1, 690...700), (2, 345...350), (100, 69...70)] {
+            var budget = RetryBudget()
+            budget.share(among: sharers, now: .zero)
+            var again = 0
+            for tenths in 0...600 {
+                let count = budget.available(now: .milliseconds(tenths * 100))
+                budget.sentAgain(count)
+                again += count
+            }
+            #expect(expected.contains(again), "\(again) among \(sharers)")
+        }
+        var budget = RetryBudget()
+        budget.share(among: 50, now: .zero)
+        budget.sentFirst(5_000, now: .zero)
+        let available = budget.available(now: .zero)
+        #expect(available == 510, "its own first sends are its own")
+    }
+
     @Test func `a tenth of the first sends may go, too, and ten seconds later no more`() {
         var budget = RetryBudget()
         budget.sentAgain(budget.available(now: .zero))

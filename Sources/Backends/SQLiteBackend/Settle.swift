@@ -25,9 +25,13 @@ enum Settle {
         try held.batch.record(&news, db, &state)
         if held.batch.ledger.isFinished {
             state.held[settlement.lease.batch] = nil
-        } else if settlement.release == .release {
+        } else if settlement.release.isEnd {
             state.held[settlement.lease.batch] = nil
             try release(&held, db, &state, now: settlement.at)
+            if case .postpone(let until) = settlement.release {
+                try db.cachedStatement(sql: "UPDATE batches SET due_at = max(due_at, ?) WHERE key = ?")
+                    .execute(arguments: [until.milliseconds, held.batch.key])
+            }
         } else if !news.isEmpty {
             // 2: should the holder die now, its death is not held against the batch; but against suspects it is.
             try db.cachedStatement(

@@ -32,7 +32,7 @@ extension DispatchCore {
         let index = work.appIndex
         gates[index].answered += judgement.count
         if judgement.delivered > 0 { gates[index].watch.delivered() }
-        environments[gates[index].environment].budget.succeeded(judgement.recovered, now: now.monotonic)
+        gates[index].budget.succeeded(judgement.recovered, now: now.monotonic)
         if judgement.judged > 0 {
             gates[index].suspectsWaitUntil = nil
         } else if work.claimed.isSuspect, judgement.ambiguous == judgement.count {

@@ -83,6 +83,7 @@ extension DispatchCore {
     /// Lets time pass; to be called at least every `pollEvery`.
     package mutating func tick(now: Moment, _ effects: inout DispatchEffects) {
         for place in environments.indices {
+            shareBudget(of: place, now: now.monotonic)
             let change = environments[place].breaker.advance(now: now.monotonic, draw: generator.draw())
             environmentChanged(place, change, now: now, &effects)
         }
@@ -101,6 +102,16 @@ extension DispatchCore {
         tellOutlooks(now: now.monotonic, &effects)
         // Retries and scheduled pushes become due without anybody telling us.
         effects.wantsClaim = true
+    }
+
+    /// How long an app that has sent something again is counted among those that share the budget.
+    private static let retryMemory: Duration = .seconds(10)
+
+    private mutating func shareBudget(of place: Int, now: Duration) {
+        let sharers = environments[place].apps.count { index in
+            gates[index].retriedAt.map { now - $0 < Self.retryMemory } ?? false
+        }
+        for index in environments[place].apps { gates[index].budget.share(among: sharers, now: now) }
     }
 
     private mutating func measure(_ index: Int, now: Duration) {

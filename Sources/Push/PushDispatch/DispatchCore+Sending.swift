@@ -89,23 +89,25 @@ extension DispatchCore {
             if work.unanswered > countMax { machine.narrow(ticket, to: Array(work.pending.prefix(countMax))) }
             return true
         }
-        let environment = gates[work.appIndex].environment
         var again = 0
         var allowed: [PendingPush] = []
-        let budget = environments[environment].budget.available(now: now.monotonic)
+        let budget = gates[work.appIndex].budget.available(now: now.monotonic)
         for push in pending where push.attempts == 0 || again < budget {
             if allowed.count == countMax { break }
             if push.attempts > 0 { again += 1 }
             allowed.append(push)
         }
+        if pending.contains(where: { $0.attempts > 0 }) { gates[work.appIndex].retriedAt = now.monotonic }
         guard allowed.count < pending.count else { return true }
         // Of what probes and rate leave behind, the budget says nothing.
         if allowed.count < countMax {
             effects.events.append(.overBudget(pushes: pending.count - allowed.count))
         }
         guard !allowed.isEmpty else {
-            // Later, and not all of them at the same moment. They wait in the store and do not die of it.
-            retryAll(work, code: .none, after: .seconds(1 + 4 * generator.draw()), now: now, &effects)
+            // Later, and not all of them at the same moment. They wait in the store as they are and do not die of it.
+            _ = machine.release(ticket)
+            let due = now.wall + .seconds(1 + 4 * generator.draw())
+            tell(work, outcomes: [], retries: [], release: .postpone(until: due), now: now, &effects)
             return false
         }
         machine.narrow(ticket, to: allowed)
@@ -132,9 +134,8 @@ extension DispatchCore {
         gates[work.appIndex].rate?.sent(work.unanswered)
         let pending = work.claimed.pending
         let again = pending?.count { $0.attempts > 0 } ?? 0
-        let environment = gates[work.appIndex].environment
-        environments[environment].budget.sentAgain(again)
-        environments[environment].budget.sentFirst(work.unanswered - again, now: now.monotonic)
+        gates[work.appIndex].budget.sentAgain(again)
+        gates[work.appIndex].budget.sentFirst(work.unanswered - again, now: now.monotonic)
         gates[work.appIndex].watch.sent(work.unanswered, now: now.monotonic)
         if isProbe { probe(ticket, of: work.appIndex, count: work.unanswered, now: now.monotonic) }
         effects.sends.append(
@@ -185,11 +186,20 @@ extension DispatchCore {
         _ work: DispatchStateMachine.Work, outcomes: [Outcome], retries: [Retry], isDone: Bool, now: Moment,
         _ effects: inout DispatchEffects
     ) {
+        tell(
+            work, outcomes: outcomes, retries: retries, release: isDone ? .release : .keep, now: now, &effects
+        )
+    }
+
+    private func tell(
+        _ work: DispatchStateMachine.Work, outcomes: [Outcome], retries: [Retry], release: Settlement.Release,
+        now: Moment, _ effects: inout DispatchEffects
+    ) {
         effects.news.append(
             DispatchEffects.News(
                 settlement: Settlement(
                     lease: work.claimed.lease, outcomes: outcomes, retries: retries,
-                    release: isDone ? .release : .keep, at: now.wall
+                    release: release, at: now.wall
                 ), acceptedAt: work.claimed.batch.acceptedAt
             )
         )

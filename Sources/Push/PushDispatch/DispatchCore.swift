@@ -39,8 +39,7 @@ package struct DispatchCore: Sendable {
         if place == environments.count {
             environments.append(
                 EnvironmentGate(
-                    name: settings.environment, breaker: Breaker(settings: configuration.breaker),
-                    budget: RetryBudget(settings: configuration.retryBudget)
+                    name: settings.environment, breaker: Breaker(settings: configuration.breaker)
                 )
             )
             place = environments.count - 1
@@ -53,6 +52,7 @@ package struct DispatchCore: Sendable {
                     probeEvery: configuration.credentialProbeEvery, probeTimeout: configuration.breaker.probeTimeout
                 ),
                 breaker: Breaker(settings: configuration.breaker),
+                budget: RetryBudget(settings: configuration.retryBudget),
                 rate: settings.pushesPerSecond.map { SendRate(perSecond: Double($0)) }
             )
         )

@@ -22,6 +22,10 @@ struct AppGate: Sendable {
     var isPaused = false
     var credential: CredentialGate
     var breaker: Breaker
+    /// Its part of that of the environment.
+    var budget: RetryBudget
+    /// When it last had something to send again.
+    var retriedAt: Duration?
     var rate: SendRate?
     var waitsForRate = false
     var watch = SuccessWatch()
@@ -45,7 +49,6 @@ struct EnvironmentGate: Sendable {
     let name: String
     var apps: [Int] = []
     var breaker: Breaker
-    var budget: RetryBudget
 
     /// Whether other apps may have something to send.
     var isShared: Bool { apps.count > 1 }

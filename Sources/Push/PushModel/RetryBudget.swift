@@ -3,6 +3,9 @@
 ///
 /// A token is one such push. Tokens come with time, with first sends, and with success: a push that was sent again and
 /// answered well proves recovery and earns two, so that what an outage left behind does not take minutes.
+///
+/// An APNs host has one budget, and each of its apps a part of it: its own first sends and successes, and an equal share of
+/// what comes with time among those that have something to send again. So no app can use up what another has earned.
 package struct RetryBudget: Sendable, Equatable {
     package struct Settings: Sendable, Equatable {
         /// Of the first sends.
@@ -23,6 +26,8 @@ package struct RetryBudget: Sendable, Equatable {
     private var at: Duration = .zero
     private var firsts: CallWindow
     private var lastSuccess: Duration?
+    /// Among how many what comes with time is divided.
+    private var sharers = 1.0
 
     package init(settings: Settings = Settings()) {
         self.settings = settings
@@ -32,18 +37,27 @@ package struct RetryBudget: Sendable, Equatable {
 
     /// What time and first sends can add up to.
     private func limit(now: Duration) -> Double {
-        settings.burst + settings.share * Double(firsts.total(now: now).calls)
+        part(settings.burst, least: 10) + settings.share * Double(firsts.total(now: now).calls)
     }
+
+    /// - Parameter least: however many share it, unless the whole is less.
+    private func part(_ whole: Double, least: Double) -> Double { max(whole / sharers, min(whole, least)) }
 
     private mutating func refill(now: Duration) {
         let limit = limit(now: now)
         let seconds = Double(max(0, (now - at).milliseconds)) / 1000
         if tokens < limit {
-            tokens = min(limit, tokens + settings.perSecond * seconds)
+            tokens = min(limit, tokens + part(settings.perSecond, least: 1) * seconds)
         } else if lastSuccess.map({ now - $0 > settings.window }) ?? true {
             tokens = limit
         }
         at = max(at, now)
+    }
+
+    /// From now on the budget is one of so many.
+    package mutating func share(among count: Int, now: Duration) {
+        refill(now: now)
+        sharers = Double(max(1, count))
     }
 
     /// Pushes were sent for the first time.

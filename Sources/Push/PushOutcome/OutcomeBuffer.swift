@@ -41,7 +41,7 @@ package struct OutcomeBuffer: Sendable {
     package mutating func wrote(stale: [Lease]) -> [Lease] {
         let refused = Set(stale)
         defer { writing.removeAll() }
-        return writing.filter { $0.release == .release && !refused.contains($0.lease) }.map(\.lease)
+        return writing.filter { $0.release.isEnd && !refused.contains($0.lease) }.map(\.lease)
     }
 
     /// Nothing more comes.
@@ -61,7 +61,7 @@ extension Settlement {
         precondition(lease == later.lease, "settlements of different batches")
         outcomes.append(contentsOf: later.outcomes)
         retries.append(contentsOf: later.retries)
-        if later.release == .release { release = .release }
+        if later.release.isEnd { release = later.release }
         at = max(at, later.at)
     }
 }

@@ -143,6 +143,11 @@ package struct Settlement: Sendable, Equatable {
         /// The batch becomes claimable again when the first of its unsettled pushes is due. A push without a
         /// recorded retry is due at once.
         case release
+        /// The same, but not before a moment: nothing has become of the pushes, and it is not their turn yet.
+        case postpone(until: WallTime)
+
+        /// Whether the lease ends.
+        package var isEnd: Bool { self != .keep }
     }
 
     package var lease: Lease

@@ -93,7 +93,7 @@ extension ModelGateway {
                 }
                 let taken = settlements.filter { !stale.contains($0.lease) }
                 if !stale.isEmpty { tell { $0.refused(stale, &$2) } }
-                tell { $0.settled(taken.filter { $0.release == .release }.map(\.lease), &$2) }
+                tell { $0.settled(taken.filter { $0.release.isEnd }.map(\.lease), &$2) }
                 acknowledge(taken.flatMap { $0.outcomes.map { Int($0.index) } })
             }
         )

@@ -146,10 +146,11 @@ extension ModelStore {
         }
         world.trace(
             .settled, row.lease?.holder.gateway ?? 0, row.truth.number,
-            news.outcomes.count << 16 | news.retries.count << 1 | (settlement.release == .release ? 1 : 0)
+            news.outcomes.count << 16 | news.retries.count << 1 | (settlement.release.isEnd ? 1 : 0)
         )
         row.due = row.ledger.nextDue
-        if settlement.release == .release || row.ledger.isFinished { row.lease = nil }
+        if case .postpone(let until) = settlement.release { row.due = max(row.due, until) }
+        if settlement.release.isEnd || row.ledger.isFinished { row.lease = nil }
     }
 
     // MARK: Control

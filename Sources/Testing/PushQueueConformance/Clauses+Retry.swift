@@ -35,6 +35,26 @@ extension QueueConformance {
             let claimed = try await harness.claimOne()
             try expect(claimed.pending?.map(\.index), is: [2], "the push without a retry")
         },
+        Clause("a batch that is postponed comes as it was, and not before its time") { harness in
+            let batch = Samples.batch(3, at: try await harness.now)
+            try await harness.append(batch)
+            var claimed = try await harness.claimOne()
+            let now = try await harness.now
+            let retry = Samples.retry(1, attempts: 4, due: now)
+            _ = try await harness.settle(claimed.lease, Samples.delivered([0]), retries: [retry], release: .release)
+            claimed = try await harness.claimOne()
+            _ = try await harness.settle(claimed.lease, release: .postpone(until: now + .seconds(5)))
+            try expect(try await harness.claim().isEmpty, "it is postponed")
+            try expect(try await harness.status(batch, 1).code, is: retry.code, "what was known of it")
+            try await harness.advance(by: .seconds(6))
+            claimed = try await harness.claimOne("its time has come")
+            try expect(claimed.pending?.map(\.attempts), is: [4, 0], "the attempts")
+            let finished = try await harness.now
+            _ = try await harness.settle(
+                claimed.lease, Samples.delivered([1, 2]), release: .postpone(until: finished + .seconds(5))
+            )
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "what is finished waits for nothing")
+        },
         Clause("a later retry replaces an earlier one") { harness in
             let now = try await harness.now
             let lease = try await harness.appendClaimed(Samples.batch(at: now))
