@@ -282,6 +282,7 @@ let package = Package(
             name: "SQLiteBackendTests",
             dependencies: [
                 "SQLiteBackend", "PushQueueConformance", "PushTesting", "PushQueue", "PushModel", "APNSWire",
+                .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings
         ),

@@ -32,6 +32,14 @@ import Testing
         }
     }
 
+    @Test(arguments: [(8, 7, 10), (100, 99, 125), (1024, 1023, 1088)])
+    func `the margin of a small limit is small, so that a small disk opens again`(limit: Int, short: Int, open: Int) {
+        var policy = Self.policy { $0.bytesFreeMin = limit << 20 }
+        #expect(policy.update(AdmissionSample(bytesFree: short << 20)) == .disk)
+        #expect(policy.update(AdmissionSample(bytesFree: (open << 20) - 1)) == .disk)
+        #expect(policy.update(AdmissionSample(bytesFree: open << 20)) == nil)
+    }
+
     @Test func `age and memory count when they have a limit`() {
         var policy = Self.policy()
         let sample = AdmissionSample(oldestDue: .seconds(86_400), memoryBytes: 1 << 40)

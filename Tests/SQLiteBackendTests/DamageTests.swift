@@ -131,6 +131,89 @@ import Testing
         #expect(try await backend.find([kept.id.push(499)])[0]?.state == .settled(.delivered))
         await backend.close()
     }
+
+    /// What an application may not have: the room that the next start needs.
+    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"), arguments: [true, false])
+    func `a store on a full disk can be opened, drained and closed, and takes what is new when there is room`(
+        isFilledByItself: Bool
+    ) async throws {
+        let folder = try TemporaryFolder()
+        let disk = try SmallDisk(at: folder.path, megabytes: 32)
+        defer { disk.unmount() }
+        let first = try open(folder.path + "/db")
+        var waiting: [Batch] = []
+        let claimed = sampleBatch(500, at: now)
+        _ = try await first.append([NewBatch(batch: claimed, claim: .seconds(600))])
+        func fill(_ backend: SQLiteBackend) async throws {
+            for _ in 0..<2000 {
+                let batch = sampleBatch(500, at: now)
+                do {
+                    _ = try await backend.append([NewBatch(batch: batch)])
+                    waiting.append(batch)
+                } catch {
+                    guard case .full = error else { throw error }
+                    return
+                }
+            }
+            Issue.record("the disk is not full")
+        }
+        if isFilledByItself { try await fill(first) }
+        await first.close()
+        let filler = folder.path + "/filler"
+        try disk.fill(filler)
+
+        let second = try open(folder.path + "/db")
+        #expect(try await second.find([claimed.id.push(0)])[0]?.state == .queued)
+        try await fill(second)
+        var delivered: Set<BatchID> = []
+        while let held = try await patiently({
+            try await second.claim(ClaimRequest(batchesMax: 1, lease: .seconds(600))).first
+        }) {
+            let all = SQLiteBackendTests.delivered(held.batch.count)
+            _ = try await patiently {
+                try await second.settle([Settlement(lease: held.lease, outcomes: all, at: now)])
+            }
+            delivered.insert(held.batch.id)
+        }
+        #expect(delivered == Set(([claimed] + waiting).map(\.id)))
+        await second.close()
+        try FileManager.default.removeItem(atPath: filler)
+        let third = try open(folder.path + "/db")
+        _ = try await third.append([NewBatch(batch: sampleBatch(500, at: now))])
+        await third.close()
+        #expect(FileManager.default.fileExists(atPath: folder.path + "/db/godwit.reserve"))
+    }
+
+    /// As the gateway does: a full disk is tried again.
+    private func patiently<Value>(_ call: () async throws -> Value) async throws -> Value {
+        for _ in 0..<20 {
+            do { return try await call() } catch QueueError.full {}
+        }
+        return try await call()
+    }
+
+    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
+    func `a start without any room says what to do, and the next one with room finds everything`() async throws {
+        let folder = try TemporaryFolder()
+        let disk = try SmallDisk(at: folder.path, megabytes: 32)
+        defer { disk.unmount() }
+        let first = try open(folder.path + "/db")
+        let batch = sampleBatch(500, at: now)
+        _ = try await first.append([NewBatch(batch: batch)])
+        await first.close()
+        try FileManager.default.removeItem(atPath: folder.path + "/db/godwit.reserve")
+        let filler = folder.path + "/filler"
+        try disk.fill(filler)
+        let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path + "/db") }
+        guard case .noRoom = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        try FileManager.default.removeItem(atPath: filler)
+        let second = try open(folder.path + "/db")
+        #expect(try await second.find([batch.id.push(0)])[0]?.state == .queued)
+        await second.close()
+    }
     #endif
 }
 

@@ -22,9 +22,11 @@ final class TemporaryFolder: Sendable {
 /// Clocks that move when they are told to.
 final class ManualClock: Sendable {
     private let elapsed = Mutex(Duration.zero)
+    /// How far the wall clock was set forward.
+    private let step = Mutex(Duration.zero)
     private let start = WallTime(milliseconds: 1_790_000_000_000)
 
-    var now: WallTime { start + elapsed.withLock { $0 } }
+    var now: WallTime { start + elapsed.withLock { $0 } + step.withLock { $0 } }
     var queueClock: QueueClock {
         QueueClock(wall: { self.now }, monotonic: { self.elapsed.withLock { $0 } })
     }
@@ -32,12 +34,19 @@ final class ManualClock: Sendable {
     func advance(by duration: Duration) {
         elapsed.withLock { $0 += duration }
     }
+
+    /// Sets the wall clock forward, or back.
+    func set(by duration: Duration) {
+        step.withLock { $0 += duration }
+    }
 }
 
 let silence = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
 /// A batch of `count` pushes whose payloads hold `text`.
-func sampleBatch(_ count: Int = 1, at now: WallTime, text: String = "hello") -> Batch {
+func sampleBatch(
+    _ count: Int = 1, at now: WallTime, notBefore: WallTime? = nil, text: String = "hello"
+) -> Batch {
     let id = BatchID.random(at: now)
     var pushes = NotificationBatch(firstID: id.value)
     let headers = NotificationHeaders(topic: "org.example.app", pushType: .alert)
@@ -48,7 +57,7 @@ func sampleBatch(_ count: Int = 1, at now: WallTime, text: String = "hello") -> 
             }
         }
     }
-    return Batch(id: id, app: AppID("app"), lane: .normal, acceptedAt: now, notifications: pushes)
+    return Batch(id: id, app: AppID("app"), lane: .normal, acceptedAt: now, notBefore: notBefore, notifications: pushes)
 }
 
 func delivered(_ count: Int) -> [Outcome] {

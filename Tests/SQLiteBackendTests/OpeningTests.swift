@@ -102,7 +102,7 @@ import Testing
         bytes.replaceSubrange(offset..<offset + 4, with: [0, 0, 0x03, 0xE7])
         try bytes.write(to: URL(fileURLWithPath: path))
         let wanted: SQLiteOpenError =
-            isNewer ? .newerSchema(path, found: 999, supported: 2) : .foreignDatabase(path)
+            isNewer ? .newerSchema(path, found: 999, supported: 3) : .foreignDatabase(path)
         #expect(throws: wanted) { try open(folder.path) }
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == bytes)
     }
@@ -114,6 +114,7 @@ import Testing
             .inUse("/p", processID: nil), .notADatabase("/p"), .foreignDatabase("/p"),
             .newerSchema("/p", found: 2, supported: 1),
             .notDurable("/p", setting: "synchronous", found: "1", wanted: "2 (FULL)"), .failed("/p", reason: "r"),
+            .noRoom("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete", reason: "r"),
         ]
         for error in errors {
             #expect(error.description.hasSuffix("."))

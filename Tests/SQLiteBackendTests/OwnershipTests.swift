@@ -153,7 +153,9 @@ import Testing
         await owner.close()
     }
 
-    @Test(arguments: [SQLiteBackend.fileName, "godwit.lock", ""])
+    @Test(arguments: [
+        SQLiteBackend.fileName, SQLiteBackend.fileName + "-wal", SQLiteBackend.fileName + "-shm", "godwit.lock", "",
+    ])
     func `refuses to write when its files are gone, and notices it by itself`(name: String) async throws {
         let folder = try TemporaryFolder()
         let backend = try open(folder.path)
@@ -166,6 +168,34 @@ import Testing
         // It stays so, even if they come back: nobody knows what happened to them.
         try FileManager.default.moveItem(atPath: path + ".moved", toPath: path)
         await expectRefused { _ = try await backend.depth() }
+        await backend.close()
+    }
+
+    @Test(arguments: ["-wal", "-shm"])
+    func `keeps what it acknowledged when its log is deleted, and puts it into the database at its end`(
+        suffix: String
+    ) async throws {
+        let folder = try TemporaryFolder()
+        let backend = try open(folder.path)
+        let batch = sampleBatch(2, at: now)
+        _ = try await backend.append([NewBatch(batch: batch)])
+        try FileManager.default.removeItem(atPath: folder.path + "/" + SQLiteBackend.fileName + suffix)
+        backend.beat()
+        await expectRefused { _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))]) }
+        await backend.close()
+        let next = try open(folder.path)
+        #expect(try await next.find([batch.id.push(1)])[0]?.state == .queued)
+        await next.close()
+    }
+
+    @Test func `goes on when another connection copies its database and is closed`() async throws {
+        let folder = try TemporaryFolder()
+        let backend = try open(folder.path)
+        _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])
+        _ = try SQLiteBackend.backup(folder: folder.path, to: folder.path + "/copy")
+        backend.beat()
+        _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])
+        #expect(try await backend.depth().pushes == 2)
         await backend.close()
     }
 }

@@ -24,7 +24,7 @@ import Testing
         }
         clock.advance(by: .seconds(6 * 3600))
         let moment = clock.now + .seconds(-12 * 3600)
-        while try await backend.prune(acceptedBefore: moment, batchesMax: 7, now: clock.now) {}
+        while try await backend.prune(endedBefore: moment, batchesMax: 7, now: clock.now) {}
     }
 
     @Test func `the file stays as large as what it keeps`() async throws {

@@ -21,7 +21,8 @@ struct Appendix: Sendable {
         place = QueuePlace(app: new.batch.app, lane: new.batch.lane)
         count = new.batch.count
         acceptedAt = new.batch.acceptedAt
-        notBefore = new.batch.notBefore
+        // One that was over when the push came is "at once": it must not overtake what waits.
+        notBefore = new.batch.notBefore.map { max($0, new.batch.acceptedAt) }
         requestID = new.batch.requestID
         claim = new.claim
         body = BatchCodec.encode(new.batch)
@@ -41,7 +42,7 @@ enum Append {
         let queue = try db.cachedStatement(
             sql: """
                 INSERT INTO batches (key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, leased, epoch,
-                    progress_rows, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
+                    progress_rows, request, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
                 """
         )
         let bodies = try db.cachedStatement(sql: "INSERT INTO bodies (key, body) VALUES (?, ?)")
@@ -60,6 +61,7 @@ enum Append {
             try queue.execute(arguments: [
                 key, id, app, lane, batch.count, batch.count, batch.acceptedAt.milliseconds,
                 batch.notBefore?.milliseconds, batch.firstDue.milliseconds, isClaimed, Int64(epoch), batch.requestID,
+                batch.acceptedAt.milliseconds,
             ])
             try bodies.execute(arguments: [key, batch.body])
             state.change(batch.place, batches: 1, pushes: batch.count)
@@ -68,7 +70,8 @@ enum Append {
                 ledger: BatchLedger(count: batch.count, firstDue: batch.firstDue), progressRows: 0, marks: []
             )
             if !batch.collapsible.isEmpty {
-                try Collapses.supersedeOlder(than: key, batch.collapsible, db, &state, now: wall)
+                let due = batch.notBefore ?? wall
+                try Collapses.supersedeOlder(than: key, dueAt: due, batch.collapsible, db, &state, now: wall)
                 if !isClaimed { try Collapses.enter(batch.collapsible, of: &queued, db, &state, now: wall) }
             }
             guard isClaimed, let duration = batch.claim else { return nil }

@@ -6,14 +6,15 @@ import Synchronization
 /// Keeps the write-ahead log short, from the writing connection and between two transactions, so that no caller
 /// waits for it inside its commit.
 final class Checkpointer: Sendable {
-    private let logPath: String
+    private let path: String
+    private var logPath: String { path + "-wal" }
     private let pagesMax: Int
     private let logBytesMax: Int
     /// Pages that the log has grown by since the last checkpoint, about. An estimate is enough: it only sets the pace.
     private let pages = Mutex(0)
 
     init(path: String, configuration: SQLiteConfiguration) {
-        logPath = path + "-wal"
+        self.path = path
         pagesMax = configuration.checkpointPages
         logBytesMax = configuration.logBytesMax
     }
@@ -21,6 +22,17 @@ final class Checkpointer: Sendable {
     func wrote(bytes: Int, calls: Int) {
         // Each call touches a handful of table and index pages; those of neighbours are often the same.
         pages.withLock { $0 += bytes / Self.pageBytes + 2 * calls + 4 }
+    }
+
+    /// Whether the disk has room for `bytes` of new batches, and then still for all that the log holds.
+    ///
+    /// Otherwise the store could lock itself in: a log that does not fit into the database, and no room to write down that
+    /// something of it is done.
+    func hasRoom(for bytes: Int) -> Bool {
+        guard let free = Disk.bytesFree(path), free < Self.plenty else { return true }
+        // The file is not cut back when its content is in the database, and the count is an estimate.
+        let log = min(2 * Self.pageBytes * pages.withLock { $0 }, logBytes)
+        return free >= log + 2 * bytes + Self.margin
     }
 
     /// The disk is full: the next round makes a checkpoint, after which the log starts again from its beginning.
@@ -53,4 +65,8 @@ final class Checkpointer: Sendable {
     }
 
     static let pageBytes = 4096
+    /// For pages that are written besides the batches themselves.
+    private static let margin = 1 << 20
+    /// With this much nobody needs to count.
+    private static let plenty = 1 << 30
 }

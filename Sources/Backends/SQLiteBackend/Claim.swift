@@ -42,6 +42,8 @@ struct Claim {
         var claims: [RawClaim] = []
         /// Given up by this claim.
         var poison: [PushID] = []
+        /// Batches waited for a clock that was set back; told once.
+        var isSetBackFound = false
     }
 
     let db: Database
@@ -53,6 +55,7 @@ struct Claim {
     func run(_ state: inout QueueState) throws -> Result {
         try releaseExpired(&state)
         var result = Result()
+        result.isSetBackFound = try ClockSetBack(db: db, now: wall).run(&state)
         let suspects = try claimSuspects(&result, &state)
         let batchesMax = request.batchesMax - suspects.count
         var bytes = 0

@@ -57,14 +57,16 @@ struct CollapseKey: Sendable, Equatable {
     fileprivate var target: Target { Target(high: high, low: low) }
 }
 
-/// The pushes that a newer one supersedes.
+/// The pushes that a newer one supersedes: those that are not due before it. One that is due earlier has its own time
+/// to be sent; on the device the newer one takes its place when that comes.
 ///
 /// `collapses` holds what waits and has a collapse id. What is claimed may be on its way and is left alone; when it
-/// comes back to wait, it gives way to newer pushes that came in the meantime and still wait.
+/// comes back to wait, it gives way to newer pushes that came in the meantime, unless those are due later.
 enum Collapses {
-    /// Settles as superseded what waits in older batches and has one of the keys.
+    /// Settles as superseded what waits in older batches, has one of the keys, and is not due before the newer batch.
     static func supersedeOlder(
-        than key: Int64, _ collapsible: [CollapseKey], _ db: Database, _ state: inout QueueState, now: WallTime
+        than key: Int64, dueAt newerDue: WallTime, _ collapsible: [CollapseKey], _ db: Database,
+        _ state: inout QueueState, now: WallTime
     ) throws {
         guard state.mayCollapse else { return }
         let older = try db.cachedStatement(
@@ -77,7 +79,10 @@ enum Collapses {
         }
         for (key, pushes) in pushesByBatch {
             guard case .waiting(var batch) = try QueuedBatch.find(key, db) else { continue }
-            try supersede(pushes, of: &batch, db, &state, now: now)
+            let ledger = batch.ledger
+            let late = pushes.filter { newerDue <= max(ledger.due(of: Int($0)), now) }
+            guard !late.isEmpty else { continue }
+            try supersede(late, of: &batch, db, &state, now: now)
             try batch.updateWaiting(db)
         }
     }
@@ -94,7 +99,8 @@ enum Collapses {
         var targets: Set<CollapseKey.Target> = []
         var superseded: Set<UInt16> = []
         for key in collapsible.reversed() where !batch.ledger.isSettled(Int(key.push)) {
-            if try !targets.insert(key.target).inserted || isNewerWaiting(than: batch.key, key, db) {
+            let due = max(batch.ledger.due(of: Int(key.push)), now)
+            if try !targets.insert(key.target).inserted || isNewer(than: batch.key, key, dueUntil: due, db) {
                 superseded.insert(key.push)
             } else {
                 try insert.execute(arguments: [key.high, key.low, batch.key, Int(key.push)])
@@ -123,11 +129,24 @@ enum Collapses {
         }
     }
 
-    private static func isNewerWaiting(than key: Int64, _ wanted: CollapseKey, _ db: Database) throws -> Bool {
-        let statement = try db.cachedStatement(
-            sql: "SELECT EXISTS (SELECT 1 FROM collapses WHERE high = ? AND low = ? AND key > ?)"
+    /// Whether a newer push of the same target is on its way already, or will be by `due`.
+    private static func isNewer(
+        than key: Int64, _ wanted: CollapseKey, dueUntil due: WallTime, _ db: Database
+    ) throws -> Bool {
+        let newer = try db.cachedStatement(
+            sql: "SELECT key, push FROM collapses WHERE high = ? AND low = ? AND key > ?"
         )
-        return try Bool.fetchOne(statement, arguments: [wanted.high, wanted.low, key]) ?? false
+        for row in try Row.fetchAll(newer, arguments: [wanted.high, wanted.low, key]) {
+            switch try QueuedBatch.find(row[0], db) {
+            case .leased: return true
+            case .waiting(let batch):
+                let push: Int = row[1]
+                if batch.ledger.isSettled(push) || batch.ledger.due(of: push) <= due { return true }
+            // Nobody knows whether it was sent; two are better than none.
+            case .damaged, .none: continue
+            }
+        }
+        return false
     }
 
     private static func supersede(

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import GRDBSQLite
 import PushModel
 
 /// What SQLite says about its own settings: for the start-up log, and for the refusal to start with weaker ones.
@@ -45,12 +46,16 @@ struct Connections: Sendable {
     let durability: SQLiteDurability
 
     /// Opens the file, creating it if need be, and brings its schema up to date.
-    static func open(path: String, configuration: SQLiteConfiguration) throws(SQLiteOpenError) -> Connections {
+    static func open(
+        path: String, configuration: SQLiteConfiguration, now: WallTime
+    ) throws(SQLiteOpenError) -> Connections {
         do {
             try inspect(path)
             createPrivately(path)
             let writer = try DatabaseQueue(path: path, configuration: writing(configuration))
-            let durability = try writer.inDatabase { db in
+            let (durability, logError) = try writer.inDatabase { db in
+                // SQLite does not fail when it cannot have the log it is asked for; what the system said is still known.
+                let logError = sqlite3_system_errno(db.sqliteConnection)
                 // GRDB's WAL set-up, which has just run, sets `synchronous = NORMAL`: a power cut would take
                 // acknowledged commits. So this comes after it.
                 try db.execute(sql: "PRAGMA synchronous = FULL")
@@ -61,10 +66,10 @@ struct Connections: Sendable {
                 // again.
                 try db.execute(sql: "PRAGMA secure_delete = FAST")
                 try db.execute(sql: "PRAGMA cache_size = -\(configuration.cacheKiB)")
-                try Schema.migrate(db)
-                return try SQLiteDurability.read(db)
+                try Schema.migrate(db, at: now)
+                return (try SQLiteDurability.read(db), logError)
             }
-            try demand(durability, path: path)
+            try demand(durability, logError, path: path)
             let reader = try DatabaseQueue(path: path, configuration: reading(configuration))
             return Connections(writer: writer, reader: reader, durability: durability)
         } catch let error as SQLiteOpenError {
@@ -104,11 +109,11 @@ struct Connections: Sendable {
         if descriptor >= 0 { Foundation.close(descriptor) }
     }
 
-    private static func demand(_ durability: SQLiteDurability, path: String) throws {
+    /// - Parameter logError: what the system said when SQLite made its log; 0: nothing.
+    private static func demand(_ durability: SQLiteDurability, _ logError: CInt, path: String) throws {
         guard durability.journalMode == "wal" else {
-            throw SQLiteOpenError.notDurable(
-                path, setting: "journal_mode", found: durability.journalMode, wanted: "wal"
-            )
+            let reason = logError == 0 ? "no reason is known" : String(cString: strerror(logError))
+            throw SQLiteOpenError.noLog(path, mode: durability.journalMode, reason: reason)
         }
         guard durability.synchronous == 2 else {
             throw SQLiteOpenError.notDurable(

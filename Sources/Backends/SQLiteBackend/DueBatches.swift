@@ -62,7 +62,8 @@ enum SuspectedBatches {
         let statement = try db.cachedStatement(
             sql: """
                 SELECT EXISTS (
-                    SELECT 1 FROM batches WHERE leased = 0 AND crashes >= \(PoisonLimits.crashDeliveriesMax)
+                    SELECT 1 FROM batches INDEXED BY batches_suspected
+                    WHERE leased = 0 AND crashes >= \(PoisonLimits.crashDeliveriesMax)
                 )
                 """
         )

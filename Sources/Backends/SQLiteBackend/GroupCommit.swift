@@ -98,6 +98,11 @@ final class GroupCommit: Sendable {
             for call in calls { call.fail(error) }
             return
         }
+        let yielding = calls.reduce(0) { $1.yields ? $0 + $1.bytes : $0 }
+        if yielding > 0, !checkpointer.hasRoom(for: yielding) {
+            failed(calls, Failure(error: .full("the disk has too little room left")), db, &state)
+            return
+        }
         do {
             for deliver in try transact(calls, db, &state) { deliver() }
         } catch {

@@ -9,23 +9,27 @@ struct Prune {
     let now: WallTime
 
     /// - Returns: whether there may be more.
-    func run(acceptedBefore moment: WallTime, batchesMax: Int, _ state: inout QueueState) throws -> Bool {
+    func run(endedBefore moment: WallTime, batchesMax: Int) throws -> Bool {
         let answers = try pruneAnswers(max: batchesMax)
-        // Ids are UUIDv7, so the primary key of the records is their order in time.
+        try pullBack(max: batchesMax)
+        // Served by the index `records_ended`, which holds no batch that waits.
         let records = try Row.fetchAll(
-            db.cachedStatement(
-                sql: """
-                    SELECT r.id, r.key, b.key IS NULL FROM records r LEFT JOIN batches b ON b.key = r.key
-                    WHERE r.id > ? AND r.id < ? ORDER BY r.id LIMIT ?
-                    """
-            ), arguments: [state.pruneCursor ?? Data(), Self.firstID(at: moment), batchesMax]
+            db.cachedStatement(sql: "SELECT id, key FROM records WHERE ended_at < ? ORDER BY ended_at LIMIT ?"),
+            arguments: [moment.milliseconds, batchesMax]
         )
-        for row in records where row[2] { try forget(try BatchID(stored: row[0]), key: row[1]) }
-        // Old batches that still wait would be looked at again and again by each step: it goes on behind them, and the
-        // next round begins anew.
-        let isRoundOver = records.count < batchesMax
-        state.pruneCursor = isRoundOver ? nil : records.last?[0]
-        return !isRoundOver || answers == batchesMax
+        for row in records { try forget(try BatchID(stored: row[0]), key: row[1]) }
+        return records.count == batchesMax || answers == batchesMax
+    }
+
+    /// What ended ahead of the clock ended before the clock was set back. It would be kept for longer than anybody meant,
+    /// for ever if the clock was years ahead.
+    private func pullBack(max: Int) throws {
+        try db.cachedStatement(
+            sql: """
+                UPDATE records SET ended_at = ?
+                WHERE id IN (SELECT id FROM records WHERE ended_at > ? ORDER BY ended_at DESC LIMIT ?)
+                """
+        ).execute(arguments: [now.milliseconds, (now + ClockSetBack.tolerance).milliseconds, max])
     }
 
     private func forget(_ id: BatchID, key: Int64) throws {
@@ -44,11 +48,5 @@ struct Prune {
             sql: "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE at <= ? LIMIT ?)"
         ).execute(arguments: [Idempotency.oldest(at: now).milliseconds, max])
         return db.changesCount
-    }
-
-    /// No batch accepted at `moment` or later has a smaller id. RFC 9562: the first 48 bits are UNIX milliseconds.
-    private static func firstID(at moment: WallTime) -> Data {
-        let milliseconds = UInt64(clamping: moment.milliseconds) & 0xFFFF_FFFF_FFFF
-        return withUnsafeBytes(of: (milliseconds << 16).bigEndian) { Data($0) }
     }
 }

@@ -39,8 +39,8 @@ struct QueueState: Sendable {
     var mayCollapse = false
     /// What was settled since the start, and by writes that are not committed yet.
     var outcomes = SettledCounts()
-    /// The last record that pruning has looked at; nil: it begins anew.
-    var pruneCursor: Data?
+    /// When the clock was found to have been set back; nil when nothing waits for it any more.
+    var setBackFound: WallTime?
 
     /// Pushes that an app may take in a turn: half of a full batch, so a full batch waits for its second turn and
     /// single pushes of other apps go in between.

@@ -48,11 +48,10 @@ struct QueuedBatch: Sendable {
         if marks.contains(.collapses) {
             try db.cachedStatement(sql: "DELETE FROM collapses WHERE key = ?").execute(arguments: [key])
         }
-        if marks.contains(.deadLetters), try DeadLetters.exist(of: id, db) {
-            // Should they be put back, the epochs go on from here.
-            try db.cachedStatement(sql: "UPDATE records SET last_epoch = ? WHERE id = ?")
-                .execute(arguments: [Int64(epoch), id.bytes])
-        } else {
+        // Should dead letters of it be put back, the epochs go on from here.
+        try db.cachedStatement(sql: "UPDATE records SET ended_at = ?, last_epoch = ? WHERE id = ?")
+            .execute(arguments: [since.milliseconds, Int64(epoch), id.bytes])
+        if try !marks.contains(.deadLetters) || !DeadLetters.exist(of: id, db) {
             try db.cachedStatement(sql: "DELETE FROM bodies WHERE key = ?").execute(arguments: [key])
         }
     }
@@ -61,9 +60,17 @@ struct QueuedBatch: Sendable {
     func updateWaiting(_ db: Database) throws {
         guard !ledger.isFinished else { return }
         try db.cachedStatement(
-            sql: "UPDATE batches SET unsettled = ?, progress_rows = ?, marks = ?, due_at = ?, leased = 0 WHERE key = ?"
-        ).execute(arguments: [ledger.unsettled, progressRows, marks.rawValue, ledger.nextDue.milliseconds, key])
+            sql: """
+                UPDATE batches SET unsettled = ?, progress_rows = ?, marks = ?, due_at = ?, since = ?, leased = 0
+                WHERE key = ?
+                """
+        ).execute(arguments: [
+            ledger.unsettled, progressRows, marks.rawValue, ledger.nextDue.milliseconds, since.milliseconds, key,
+        ])
     }
+
+    /// The moment of its last news, or of its acceptance.
+    private var since: WallTime { ledger.newsAt ?? acceptedAt }
 }
 
 extension QueuedBatch {
@@ -101,10 +108,7 @@ extension QueuedBatch {
     ///
     /// - Returns: false when a row is missing or cannot be read; the others are folded in all the same.
     mutating func foldProgress(_ db: Database) throws -> Bool {
-        let stored = try Data.fetchAll(
-            db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
-            arguments: [ProgressKey.key(ofBatch: key, row: 0), ProgressKey.key(ofBatch: key, row: progressRows)]
-        )
+        let stored = try storedNews(db)
         var isReadable = stored.count == Int(progressRows)
         for bytes in stored {
             if var news = try? ProgressCodec.decode(bytes, pushes: ledger.count) {
@@ -114,6 +118,14 @@ extension QueuedBatch {
             }
         }
         return isReadable
+    }
+
+    /// `godwit.v1.Progress`, in the order in which it was written.
+    func storedNews(_ db: Database) throws -> [Data] {
+        try Data.fetchAll(
+            db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
+            arguments: [ProgressKey.key(ofBatch: key, row: 0), ProgressKey.key(ofBatch: key, row: progressRows)]
+        )
     }
 }
 

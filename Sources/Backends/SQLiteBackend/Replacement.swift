@@ -58,6 +58,13 @@ enum Disk {
         guard fsync(descriptor) == 0 else { throw failure("synced", path) }
     }
 
+    /// What may still be written to the file system that `path` lies on; nil when that cannot be told.
+    static func bytesFree(_ path: String) -> Int? {
+        var disk = statvfs()
+        guard statvfs(path, &disk) == 0 else { return nil }
+        return Int(disk.f_bavail) * Int(disk.f_frsize)
+    }
+
     static func folder(of path: String) -> String {
         path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     }

@@ -57,12 +57,16 @@ struct Replay {
         try db.cachedStatement(
             sql: """
                 INSERT INTO batches (key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, leased, epoch,
-                    progress_rows, request, marks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
+                    progress_rows, request, marks, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
             batch.key, batch.id.bytes, batch.place.app.name, Int(batch.place.lane.rawValue), batch.ledger.count,
             batch.ledger.unsettled, batch.acceptedAt.milliseconds, now.milliseconds, now.milliseconds,
             Int64(batch.epoch), batch.progressRows, content.requestID, batch.marks.rawValue,
+            now.milliseconds,
+        ])
+        try db.cachedStatement(sql: "UPDATE records SET ended_at = NULL WHERE id = ?").execute(arguments: [
+            batch.id.bytes
         ])
     }
 

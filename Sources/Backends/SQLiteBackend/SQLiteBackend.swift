@@ -19,6 +19,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let clock: QueueClock
     let logger: Logger
     let lock: FolderLock
+    let reserve: Reserve
     let lastBeat = Mutex<Duration?>(nil)
     let outcomes: SettledCounts.Committed
     private let fence: Fence
@@ -43,6 +44,21 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             }
         )
         let path = folder + "/" + fileName
+        let reserve = Reserve(folder: folder)
+        if reserve.release() {
+            logger.error("the disk is full; the database is opened in the room that was set aside for that")
+        }
+        do throws(SQLiteOpenError) {
+            return try open(path, lock, reserve, configuration, clock, logger)
+        } catch .failed(_, let reason) where reserve.isDiskFull {
+            throw .noRoom(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
+        }
+    }
+
+    private static func open(
+        _ path: String, _ lock: FolderLock, _ reserve: Reserve, _ configuration: SQLiteConfiguration,
+        _ clock: QueueClock, _ logger: Logger
+    ) throws(SQLiteOpenError) -> SQLiteBackend {
         do {
             try Replacement.finish(path)
         } catch {
@@ -52,10 +68,11 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             logger.warning("the process that had the database gives no sign of life and is taken over")
             try Succession.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
         }
-        let connections = try Connections.open(path: path, configuration: configuration)
+        let connections = try Connections.open(path: path, configuration: configuration, now: clock.wall())
         do {
             let state = try connections.writer.inDatabase(QueueState.recover)
-            return SQLiteBackend(connections, state, lock, clock, configuration, logger)
+            reserve.renew()
+            return SQLiteBackend(connections, state, lock, reserve, clock, configuration, logger)
         } catch {
             throw .failed(path, reason: (error as? DatabaseError)?.brief ?? "\(error)")
         }
@@ -65,11 +82,12 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     package static let fileName = "godwit.sqlite"
 
     private init(
-        _ connections: Connections, _ state: QueueState, _ lock: FolderLock, _ clock: QueueClock,
+        _ connections: Connections, _ state: QueueState, _ lock: FolderLock, _ reserve: Reserve, _ clock: QueueClock,
         _ configuration: SQLiteConfiguration, _ logger: Logger
     ) {
         self.connections = connections
         self.lock = lock
+        self.reserve = reserve
         self.clock = clock
         self.configuration = configuration
         self.logger = logger
@@ -102,6 +120,9 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
                 db: db, request: request, bytesMax: bytesMax, wall: clock.wall(), monotonic: clock.monotonic()
             )
             return try claim.run(&state)
+        }
+        if result.isSetBackFound {
+            logger.warning("the clock was set back; what waits for no other reason is due now")
         }
         for id in result.poison {
             logger.error(

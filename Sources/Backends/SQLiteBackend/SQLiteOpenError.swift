@@ -10,6 +10,10 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     /// A database, but not one of ours.
     case foreignDatabase(String)
     case newerSchema(String, found: Int, supported: Int)
+    /// The disk is full.
+    case noRoom(String, bytesFree: Int, reason: String)
+    /// SQLite could not make its log.
+    case noLog(String, mode: String, reason: String)
     /// SQLite did not take a setting that durability depends on.
     case notDurable(String, setting: String, found: String, wanted: String)
     case failed(String, reason: String)
@@ -35,6 +39,16 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             """
             \(path) was written by a newer version of Godwit (schema \(found), this version knows \(supported)); \
             start the newer version.
+            """
+        case .noRoom(let path, let bytesFree, let reason):
+            """
+            The disk of \(path) is full (\(bytesFree >> 10) KiB left), and the database cannot be opened without writing a \
+            little: free some MiB and start again; nothing is lost (\(reason)).
+            """
+        case .noLog(let path, let mode, let reason):
+            """
+            SQLite could not make its write-ahead log for \(path) and would have gone on without one \
+            (journal_mode=\(mode)): \(reason); look at the disk and at the kernel's messages, and start again.
             """
         case .notDurable(let path, let setting, let found, let wanted):
             "SQLite uses \(setting)=\(found) for \(path) where nothing would be lost with \(wanted) only."

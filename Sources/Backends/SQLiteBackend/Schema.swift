@@ -1,4 +1,5 @@
 import GRDB
+import PushModel
 
 /// The tables, and how a database comes to have them.
 ///
@@ -6,12 +7,14 @@ import GRDB
 enum Schema {
     /// "gdwt".
     static let applicationID = 0x6764_7774
-    static var version: Int { migrations.count }
+    static let version = migrations(at: WallTime(milliseconds: 0)).count
 
     /// Only ever appended to.
     ///
-    /// - `records`: every batch that was accepted, also after it is finished: where look-ups start.
+    /// - `records`: every batch that was accepted, also after it is finished: where look-ups start. `ended_at` is when
+    ///   it left the queue; what is kept for a time is kept from then on.
     /// - `batches`: what is in the queue. Small rows; SQLite writes a changed row anew, so the body lies elsewhere.
+    ///   `since` is the moment of the batch's last news, or of its acceptance: by it a clock that was set back is noticed.
     ///   `leased` is 0, 1 for a lease without news, 2 for one under which news was recorded; `crashes` counts the
     ///   leases that ended as 1 because their holder died; `alone_…` is about the push that was last handed out alone.
     /// - `bodies`: `godwit.v1.Batch`, until the batch is finished and none of its dead letters is left.
@@ -21,8 +24,11 @@ enum Schema {
     /// - `collapses`: pushes with a collapse id in batches that wait, or waited before they were claimed. `high` and
     ///   `low` are 128 bits of a digest of app, device and collapse id.
     /// - `idempotency`: what was answered to requests with an idempotency key.
-    private static let migrations = [
-        """
+    private static func migrations(at now: WallTime) -> [String] {
+        [first, second, third(at: now)]
+    }
+
+    private static let first = """
         CREATE TABLE records (
             id BLOB NOT NULL PRIMARY KEY,
             key INTEGER NOT NULL,
@@ -54,9 +60,10 @@ enum Schema {
             key INTEGER NOT NULL PRIMARY KEY,
             body BLOB NOT NULL
         ) STRICT;
-        """,
-        // The 3 is `PoisonLimits.crashDeliveriesMax`: an index serves only queries that say the same.
         """
+
+    // The 3 is `PoisonLimits.crashDeliveriesMax`: an index serves only queries that say the same.
+    private static let second = """
         ALTER TABLE records ADD COLUMN last_epoch INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE batches ADD COLUMN request TEXT;
         ALTER TABLE batches ADD COLUMN marks INTEGER NOT NULL DEFAULT 0;
@@ -99,8 +106,21 @@ enum Schema {
             at INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX idempotency_by_age ON idempotency (at);
-        """,
-    ]
+        """
+
+    /// When a batch ended was not written before: those that are finished count as ended now, so that nothing is
+    /// forgotten too early.
+    private static func third(at now: WallTime) -> String {
+        """
+        ALTER TABLE records ADD COLUMN ended_at INTEGER;
+        UPDATE records SET ended_at = \(now.milliseconds)
+            WHERE NOT EXISTS (SELECT 1 FROM batches WHERE batches.key = records.key);
+        CREATE INDEX records_ended ON records (ended_at) WHERE ended_at IS NOT NULL;
+        ALTER TABLE batches ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+        UPDATE batches SET since = accepted_at;
+        CREATE INDEX batches_since ON batches (since) WHERE leased = 0;
+        """
+    }
 
     /// Refuses what is not ours or too new. Changes nothing.
     static func check(_ db: Database, path: String) throws {
@@ -113,8 +133,10 @@ enum Schema {
         }
     }
 
-    static func migrate(_ db: Database) throws {
+    /// - Parameter now: what a migration takes for moments that older versions did not write.
+    static func migrate(_ db: Database, at now: WallTime) throws {
         let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        let migrations = migrations(at: now)
         for next in found..<version {
             try db.inTransaction(.immediate) {
                 try db.execute(sql: migrations[next])

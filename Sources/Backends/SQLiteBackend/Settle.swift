@@ -29,8 +29,8 @@ enum Settle {
             state.held[settlement.lease.batch] = nil
             try release(&held, db, &state, now: settlement.at)
             if case .postpone(let until) = settlement.release {
-                try db.cachedStatement(sql: "UPDATE batches SET due_at = max(due_at, ?) WHERE key = ?")
-                    .execute(arguments: [until.milliseconds, held.batch.key])
+                try db.cachedStatement(sql: "UPDATE batches SET due_at = max(due_at, ?), since = ? WHERE key = ?")
+                    .execute(arguments: [until.milliseconds, settlement.at.milliseconds, held.batch.key])
             }
         } else if !news.isEmpty {
             // 2: should the holder die now, its death is not held against the batch; but against suspects it is.

@@ -93,7 +93,7 @@ package final class StoreUpkeeper: Sendable {
             while !Task.isCancelled {
                 let now = wallClock()
                 let mayHoldMore = try await store.prune(
-                    acceptedBefore: WallTime(milliseconds: now.milliseconds - retention.milliseconds),
+                    endedBefore: WallTime(milliseconds: now.milliseconds - retention.milliseconds),
                     batchesMax: Self.pruneBatchesMax, now: now
                 )
                 guard mayHoldMore else { return }

@@ -84,10 +84,10 @@ package enum AdmissionRefusal: UInt8, Sendable, CaseIterable {
 /// Whether new pushes are taken, decided before anything of them is written: what was taken is never refused later.
 ///
 /// Pure. What closes it must have eased off by some more before it opens again, so that it does not flap at the limit:
-/// the queue, its age and memory to 90 % of the limit, the disk to 64 MiB above it.
+/// the queue, its age and memory to 90 % of the limit, the disk to a quarter above it, or 64 MiB if that is less.
 package struct AdmissionPolicy: Sendable {
     /// Bytes over the limit before the disk counts as free again.
-    package static let bytesFreeMargin = 64 * 1024 * 1024
+    package static func bytesFreeMargin(of limit: Int) -> Int { min(64 * 1024 * 1024, limit / 4) }
 
     package let limits: AdmissionLimits
     /// Whether each is short, by raw value.
@@ -107,7 +107,7 @@ package struct AdmissionPolicy: Sendable {
         judge(.age, sample.oldestDue.map { $0 / .seconds(1) }, max: limits.oldestDueMax.map { $0 / .seconds(1) })
         if let min = limits.bytesFreeMin, let free = sample.bytesFree {
             let wasShort = isShort[Int(AdmissionRefusal.disk.rawValue)]
-            isShort[Int(AdmissionRefusal.disk.rawValue)] = free < (wasShort ? min + Self.bytesFreeMargin : min)
+            isShort[Int(AdmissionRefusal.disk.rawValue)] = free < (wasShort ? min + Self.bytesFreeMargin(of: min) : min)
         }
         return refusal
     }

@@ -9,6 +9,8 @@ package struct BatchLedger: Sendable, Equatable {
     package private(set) var unsettled: Int
     /// When a push is due that has no recorded retry.
     private let firstDue: WallTime
+    /// The moment of the last news that told anything new; nil: there were none.
+    package private(set) var newsAt: WallTime?
     /// One bit for each push; 1,024 bits in place, so that a ledger without retries allocates nothing.
     private var settledBits = SIMD16<UInt64>(repeating: 0)
     /// Parallel to the pushes once there was a retry, else empty.
@@ -37,6 +39,7 @@ package struct BatchLedger: Sendable, Equatable {
     ///
     /// - Precondition: indexes are below `count`.
     package mutating func record(_ news: inout BatchNews) {
+        defer { if !news.isEmpty { newsAt = news.at } }
         if !news.replays.isEmpty { replay(&news) }
         if !takeAll(news.outcomes) {
             news.outcomes.removeAll { !settle(Int($0.index)) }
@@ -104,6 +107,9 @@ package struct BatchLedger: Sendable, Equatable {
         }
         return pending
     }
+
+    /// When a push is due, or was; of one that is settled it means nothing.
+    package func due(of index: Int) -> WallTime { waits.isEmpty ? firstDue : waits[index].due }
 
     /// When the first of the unsettled pushes is due; `distantFuture` when there is none.
     package var nextDue: WallTime {

@@ -2,12 +2,12 @@ import PushModel
 
 /// What a store needs so that it neither grows for ever nor fills its disk unseen, and what it can tell.
 package protocol StoreUpkeep: Sendable {
-    /// Forgets, in one short write, records and outcomes of finished batches accepted before `moment`, dead letters of
-    /// such batches, and remembered answers past their lifetime. Batches that still wait stay, however old.
+    /// Forgets, in one short write, records and outcomes of batches whose last push ended before `moment`, the dead
+    /// letters of such batches, and remembered answers past their lifetime. Batches that still wait stay, however old.
     ///
     /// - Parameter batchesMax: the most batches that one call forgets.
     /// - Returns: whether there may be more to forget.
-    func prune(acceptedBefore moment: WallTime, batchesMax: Int, now: WallTime) async throws(QueueError) -> Bool
+    func prune(endedBefore moment: WallTime, batchesMax: Int, now: WallTime) async throws(QueueError) -> Bool
 
     /// nil when it cannot be told.
     func usage() -> StoreUsage?

@@ -20,6 +20,17 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(61))
             try expect(try await harness.claimOne().batch.id, is: batch.id, "it is due now")
         },
+        Clause("a not_before that is over overtakes nothing that waits") { harness in
+            let now = try await harness.now
+            let first = Samples.batch(at: now)
+            let past = Samples.batch(at: now + .milliseconds(1), notBefore: now + .seconds(-3600))
+            let last = Samples.batch(at: now + .milliseconds(2))
+            try await harness.append(first)
+            try await harness.append(past)
+            try await harness.append(last)
+            try await harness.advance(by: .milliseconds(10))
+            try expect(try await harness.claim().map(\.batch.id), is: [first.id, past.id, last.id], "the order")
+        },
         Clause("an append does not claim a batch whose not_before lies ahead") { harness in
             let now = try await harness.now
             let batch = Samples.batch(at: now, notBefore: now + .seconds(60))

@@ -137,6 +137,40 @@ extension QueueConformance {
             )
             try expect(try await harness.states(newer), is: [.settled(.suppressed)], "and what is scheduled")
         },
+        Clause("a push that is due before a newer one is sent, and so is the newer one") { harness in
+            let now = try await harness.now
+            let waiting = Samples.batch(at: now, collapseID: "score")
+            let retried = Samples.batch(at: now, collapseID: "score")
+            let lease = try await harness.appendClaimed(retried)
+            try await harness.append(waiting)
+            let soon = Samples.batch(at: now, notBefore: now + .seconds(20), collapseID: "score")
+            let late = Samples.batch(at: now, notBefore: now + .seconds(60), collapseID: "score")
+            try await harness.append(soon, late)
+            let retry = Samples.retry(0, due: now + .seconds(9))
+            _ = try await harness.settle(lease, retries: [retry], release: .release)
+            try expect(try await harness.states(waiting), is: [.queued], "due at once")
+            try expect(try await harness.states(soon), is: [.scheduled], "due before the newest")
+            // It is older than `waiting`, which is due now.
+            try expect(try await harness.status(retried).code, is: .superseded, "not due before a newer one")
+            try expect(try await harness.deliverAll(), is: [waiting.id.push(0)], "what is sent now")
+            try await harness.advance(by: .seconds(30))
+            try expect(try await harness.deliverAll(), is: [soon.id.push(0)], "what is sent then")
+            try await harness.advance(by: .seconds(40))
+            try expect(try await harness.deliverAll(), is: [late.id.push(0)], "what is sent last")
+        },
+        Clause("a push that comes back for a retry and is due before a newer one is sent") { harness in
+            let now = try await harness.now
+            let older = Samples.batch(at: now, collapseID: "score")
+            let lease = try await harness.appendClaimed(older)
+            let newer = Samples.batch(at: now, notBefore: now + .seconds(60), collapseID: "score")
+            try await harness.append(newer)
+            _ = try await harness.settle(lease, retries: [Samples.retry(0, due: now + .seconds(9))], release: .release)
+            try expect(try await harness.states(older), is: [.retrying], "it waits")
+            let sooner = Samples.batch(at: now, notBefore: now + .seconds(9), collapseID: "score")
+            try await harness.append(sooner)
+            try expect(try await harness.status(older).code, is: .superseded, "by one that is due no later")
+            try expect(try await harness.status(newer).code, is: .superseded, "and so is the one that is due later")
+        },
         Clause("a cancelled push supersedes nothing") { harness in
             let now = try await harness.now
             let older = Samples.batch(at: now, collapseID: "score")

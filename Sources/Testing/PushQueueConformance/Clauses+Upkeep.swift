@@ -90,12 +90,14 @@ extension QueueConformance {
             }
             let waiting = Samples.batch(2, at: now)
             try await harness.append(waiting)
-            let recent = Samples.batch(2, at: now + .seconds(5))
-            _ = try await harness.settle(harness.appendClaimed(recent), Samples.givenUp([0, 1]))
+            let recent = Samples.batch(2, at: now)
+            let lease = try await harness.appendClaimed(recent)
+            try await harness.advance(by: .seconds(5))
+            _ = try await harness.settle(lease, Samples.givenUp([0, 1]))
             _ = try await harness.queue.append([], remembering: [key(1): answer("old", at: now)])
             let moment = now + .seconds(1)
             var steps = 0
-            while try await harness.queue.prune(acceptedBefore: moment, batchesMax: 3, now: now) {
+            while try await harness.queue.prune(endedBefore: moment, batchesMax: 3, now: harness.now) {
                 steps += 1
                 try expect(steps < 10, "pruning comes to an end")
             }
@@ -107,19 +109,53 @@ extension QueueConformance {
             try expect(letters.map(\.id), is: [recent.id.push(0), recent.id.push(1)], "dead letters")
             try expect(try await harness.queue.answer(to: key(1), now: now) != nil, "an answer of today")
             let tomorrow = now + IdempotencyKey.lifetime
-            _ = try await harness.queue.prune(acceptedBefore: moment, batchesMax: 100, now: tomorrow)
+            _ = try await harness.queue.prune(endedBefore: moment, batchesMax: 100, now: tomorrow)
             try expect(try await harness.queue.answer(to: key(1), now: now), is: nil, "an answer of yesterday")
             try await harness.advance(by: .seconds(10))
             try expect(Set(try await harness.deliverAll()), is: Set((0..<2).map(waiting.id.push)), "what waits is sent")
-            _ = try await harness.queue.prune(acceptedBefore: moment, batchesMax: 100, now: now)
+            _ = try await harness.queue.prune(endedBefore: now + .seconds(60), batchesMax: 100, now: harness.now)
             try expect(try await harness.states(waiting), is: [nil, nil], "it is finished now")
+        },
+        Clause("what is kept for a time is kept from the end of its batch, however long ago that was accepted") {
+            harness in
+            let accepted = try await harness.now
+            let batch = Samples.batch(3, at: accepted, notBefore: accepted + .seconds(100))
+            try await harness.append(batch)
+            try await harness.advance(by: .seconds(100))
+            let lease = try await harness.claimOne().lease
+            _ = try await harness.settle(lease, Samples.givenUp([0]) + Samples.delivered([1]))
+            try await harness.advance(by: .seconds(50))
+            _ = try await harness.settle(lease, Samples.delivered([2]))
+            try await harness.crash()
+            let last = accepted + .seconds(150)
+            _ = try await harness.queue.prune(endedBefore: last, batchesMax: 9, now: last)
+            try expect(
+                try await harness.states(batch), is: [.givenUp, .delivered, .delivered].map { .settled($0) },
+                "what became of them"
+            )
+            let letter = batch.id.push(0)
+            try expect(try await harness.queue.deadLetter(letter)?.letter.id, is: letter, "the dead letter")
+            let over = last + .milliseconds(1)
+            _ = try await harness.queue.prune(endedBefore: over, batchesMax: 9, now: over)
+            try expect(try await harness.states(batch), is: [nil, nil, nil], "their time is over")
+            try expect(try await harness.queue.deadLetter(letter) == nil, "that of the dead letter as well")
+        },
+        Clause("a push that was replayed is kept from its second end") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(at: now)
+            _ = try await harness.settle(harness.appendClaimed(batch), Samples.givenUp([0]))
+            try await harness.advance(by: .seconds(50))
+            _ = try await harness.queue.replay(.app(nil), at: harness.now)
+            _ = try await harness.deliverAll()
+            _ = try await harness.queue.prune(endedBefore: now + .seconds(50), batchesMax: 9, now: harness.now)
+            try expect(try await harness.states(batch), is: [.settled(.delivered)], "its outcome")
         },
         Clause("a replayed push that waits is not pruned") { harness in
             let now = try await harness.now
             let batch = Samples.batch(at: now)
             _ = try await harness.settle(harness.appendClaimed(batch), Samples.givenUp([0]))
             _ = try await harness.queue.replay(.app(nil), at: now)
-            _ = try await harness.queue.prune(acceptedBefore: now + .seconds(1), batchesMax: 9, now: now)
+            _ = try await harness.queue.prune(endedBefore: now + .seconds(1), batchesMax: 9, now: now)
             try expect(try await harness.deliverAll(), is: [batch.id.push(0)], "it is sent")
         },
         Clause("the use of the disk can be told") { harness in
