@@ -97,6 +97,40 @@ import Testing
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == damaged)
     }
 
+    /// A look-up cannot see it: to it the push is one that was never accepted.
+    @Test(arguments: [true, false], [1, 8, 13])
+    func `a flipped bit in the id of a record is found by a backup`(isFinished: Bool, byte: Int) async throws {
+        let folder = try TemporaryFolder()
+        let first = try open(folder.path)
+        let batches = (0..<20).map { sampleBatch(at: now + .milliseconds(Int64($0))) }
+        for batch in batches {
+            let claim: Duration? = isFinished ? .seconds(60) : nil
+            let lease = try await first.append([NewBatch(batch: batch, claim: claim)])[0]
+            guard let lease else { continue }
+            _ = try await first.settle([Settlement(lease: lease, outcomes: delivered(1), at: now)])
+        }
+        await first.close()
+        _ = try SQLiteBackend.backup(folder: folder.path, to: folder.path + "/good")
+        let url = URL(fileURLWithPath: folder.path + "/" + SQLiteBackend.fileName)
+        var bytes = try Data(contentsOf: url)
+        // In the table of records the key, a number of one byte, stands between the id and the name of the app.
+        let id = batches[10].id.bytes
+        var places: [Int] = []
+        var rest = bytes[...]
+        while let found = rest.range(of: id) {
+            if bytes[(found.upperBound + 1)...].starts(with: Data("app".utf8)) { places.append(found.lowerBound) }
+            rest = bytes[found.upperBound...]
+        }
+        try #require(!places.isEmpty)
+        for place in places { bytes[place + byte] ^= 0x40 }
+        try bytes.write(to: url)
+        let error = #expect(throws: BackupError.self) {
+            try SQLiteBackend.backup(folder: folder.path, to: folder.path + "/copy")
+        }
+        #expect(error?.description.contains("damaged") == true, "\(String(describing: error))")
+        #expect(!FileManager.default.fileExists(atPath: folder.path + "/copy"))
+    }
+
     #if os(Linux)
     @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
     func `a full disk refuses what is new, keeps what is old, and recovers by itself`() async throws {

@@ -114,7 +114,7 @@ import Testing
             .inUse("/p", processID: nil), .notADatabase("/p"), .foreignDatabase("/p"),
             .newerSchema("/p", found: 2, supported: 1),
             .notDurable("/p", setting: "synchronous", found: "1", wanted: "2 (FULL)"), .failed("/p", reason: "r"),
-            .noRoom("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete", reason: "r"),
+            .noRoom("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete"),
         ]
         for error in errors {
             #expect(error.description.hasSuffix("."))

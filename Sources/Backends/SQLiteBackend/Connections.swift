@@ -1,6 +1,5 @@
 import Foundation
 import GRDB
-import GRDBSQLite
 import PushModel
 
 /// What SQLite says about its own settings: for the start-up log, and for the refusal to start with weaker ones.
@@ -53,9 +52,7 @@ struct Connections: Sendable {
             try inspect(path)
             createPrivately(path)
             let writer = try DatabaseQueue(path: path, configuration: writing(configuration))
-            let (durability, logError) = try writer.inDatabase { db in
-                // SQLite does not fail when it cannot have the log it is asked for; what the system said is still known.
-                let logError = sqlite3_system_errno(db.sqliteConnection)
+            let durability = try writer.inDatabase { db in
                 // GRDB's WAL set-up, which has just run, sets `synchronous = NORMAL`: a power cut would take
                 // acknowledged commits. So this comes after it.
                 try db.execute(sql: "PRAGMA synchronous = FULL")
@@ -67,9 +64,9 @@ struct Connections: Sendable {
                 try db.execute(sql: "PRAGMA secure_delete = FAST")
                 try db.execute(sql: "PRAGMA cache_size = -\(configuration.cacheKiB)")
                 try Schema.migrate(db, at: now)
-                return (try SQLiteDurability.read(db), logError)
+                return try SQLiteDurability.read(db)
             }
-            try demand(durability, logError, path: path)
+            try demand(durability, path: path)
             let reader = try DatabaseQueue(path: path, configuration: reading(configuration))
             return Connections(writer: writer, reader: reader, durability: durability)
         } catch let error as SQLiteOpenError {
@@ -109,11 +106,9 @@ struct Connections: Sendable {
         if descriptor >= 0 { Foundation.close(descriptor) }
     }
 
-    /// - Parameter logError: what the system said when SQLite made its log; 0: nothing.
-    private static func demand(_ durability: SQLiteDurability, _ logError: CInt, path: String) throws {
+    private static func demand(_ durability: SQLiteDurability, path: String) throws {
         guard durability.journalMode == "wal" else {
-            let reason = logError == 0 ? "no reason is known" : String(cString: strerror(logError))
-            throw SQLiteOpenError.noLog(path, mode: durability.journalMode, reason: reason)
+            throw SQLiteOpenError.noLog(path, mode: durability.journalMode)
         }
         guard durability.synchronous == 2 else {
             throw SQLiteOpenError.notDurable(

@@ -12,8 +12,8 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     case newerSchema(String, found: Int, supported: Int)
     /// The disk is full.
     case noRoom(String, bytesFree: Int, reason: String)
-    /// SQLite could not make its log.
-    case noLog(String, mode: String, reason: String)
+    /// SQLite could not make its log. It does not tell why: it answers with the mode that it stays in.
+    case noLog(String, mode: String)
     /// SQLite did not take a setting that durability depends on.
     case notDurable(String, setting: String, found: String, wanted: String)
     case failed(String, reason: String)
@@ -45,10 +45,10 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             The disk of \(path) is full (\(bytesFree >> 10) KiB left), and the database cannot be opened without writing a \
             little: free some MiB and start again; nothing is lost (\(reason)).
             """
-        case .noLog(let path, let mode, let reason):
+        case .noLog(let path, let mode):
             """
-            SQLite could not make its write-ahead log for \(path) and would have gone on without one \
-            (journal_mode=\(mode)): \(reason); look at the disk and at the kernel's messages, and start again.
+            SQLite could not make its write-ahead log for \(path) (journal_mode is \(mode)): the disk answered with an \
+            I/O error, has no room, or cannot map files into memory; look at the kernel's messages and start again.
             """
         case .notDurable(let path, let setting, let found, let wanted):
             "SQLite uses \(setting)=\(found) for \(path) where nothing would be lost with \(wanted) only."
