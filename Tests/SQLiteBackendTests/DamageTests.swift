@@ -218,6 +218,26 @@ import Testing
         #expect(FileManager.default.fileExists(atPath: folder.path + "/db/godwit.reserve"))
     }
 
+    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"), arguments: [0, 1, 4, 8, 12, 20, 30])
+    func `a store that cannot be made for lack of room says so, and is made when there is room`(
+        pagesFree: Int
+    ) async throws {
+        let folder = try TemporaryFolder()
+        let disk = try SmallDisk(at: folder.path, megabytes: 8)
+        defer { disk.unmount() }
+        let filler = folder.path + "/filler"
+        try disk.fill(filler)
+        let size = try #require(FileManager.default.attributesOfItem(atPath: filler)[.size] as? NSNumber).intValue
+        try #require(truncate(filler, off_t(size - 4096 * pagesFree)) == 0)
+        let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path) }
+        guard case .noRoom = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        try FileManager.default.removeItem(atPath: filler)
+        await (try open(folder.path)).close()
+    }
+
     /// As the gateway does: a full disk is tried again.
     private func patiently<Value>(_ call: () async throws -> Value) async throws -> Value {
         for _ in 0..<20 {

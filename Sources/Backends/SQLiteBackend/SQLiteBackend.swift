@@ -50,7 +50,8 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         }
         do throws(SQLiteOpenError) {
             return try open(path, lock, reserve, configuration, clock, logger)
-        } catch .failed(_, let reason) where reserve.isDiskFull {
+        } catch {
+            guard reserve.isDiskFull, let reason = error.reasonOnFullDisk else { throw error }
             throw .noRoom(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
         }
     }

@@ -18,6 +18,15 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     case notDurable(String, setting: String, found: String, wanted: String)
     case failed(String, reason: String)
 
+    /// What SQLite said, of an error that a full disk explains.
+    var reasonOnFullDisk: String? {
+        switch self {
+        case .failed(_, let reason): reason
+        case .noLog(_, let mode): "journal_mode is \(mode)"
+        default: nil
+        }
+    }
+
     package var description: String {
         switch self {
         case .notAFolder(let path):
