@@ -257,7 +257,8 @@ let package = Package(
             // The recipes of the examples are compiled into their test: so they cannot go stale, and nothing is built twice.
             path: "Examples",
             exclude: [
-                "Package.swift", "README.md", "Sources/SendOne", "Sources/SendMillion", "Sources/LiveActivity",
+                "Package.swift", "README.md", "Deployment", "Sources/SendOne", "Sources/SendMillion",
+                "Sources/LiveActivity",
                 "Sources/Channel",
             ],
             sources: ["Sources/Recipes", "Tests"],
@@ -309,7 +310,10 @@ let package = Package(
         ),
         .testTarget(
             name: "PushGatewayTests",
-            dependencies: ["PushGateway", "PushAccept", "PushDispatch", "PushModel", "APNSKit"],
+            dependencies: [
+                "PushGateway", "PushAccept", "PushDispatch", "PushModel", "APNSKit", "PushTesting",
+                .product(name: "Yams", package: "Yams"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(name: "PathSimulationTests", dependencies: ["PathSimulation"], swiftSettings: settings),

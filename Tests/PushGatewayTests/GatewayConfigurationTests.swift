@@ -60,15 +60,16 @@ import Testing
 
     @Test func `what bounds a gateway is read, and 0 takes a limit away`() throws {
         let configuration = try Self.parse(
-            Self.complete.replacing("lifetime: 48h}", with: "lifetime: 48h, lease: 40s, breaker_open: 2s}") + """
+            Self.complete.replacing(
+                "lifetime: 48h}", with: "lifetime: 48h, lease: 40s, breaker_open: 2s, retry_budget_burst: 7}") + """
 
-                limits:
-                  push: {rate: 10}
-                  batch: {rate: 0}
-                  device: {count: 3, per: 60s}
-                admission: {queued_pushes_max: 0, disk_free_min_mib: 1, oldest_due_max: 10m, memory_max_mib: 512}
-                shutdown: {grace: 0s}
-                """
+                    limits:
+                      push: {rate: 10}
+                      batch: {rate: 0}
+                      device: {count: 3, per: 60s}
+                    admission: {queued_pushes_max: 0, disk_free_min_mib: 1, oldest_due_max: 10m, memory_max_mib: 512}
+                    shutdown: {grace: 0s}
+                    """
         )
         #expect(configuration.limits.push == RateLimit(perSecond: 10, burst: 20))
         #expect(configuration.limits.batch == nil && configuration.limits.status == nil)
@@ -79,6 +80,7 @@ import Testing
         #expect(configuration.shutdownGrace == .zero)
         #expect(configuration.delivery.lease == .seconds(40) && configuration.delivery.renewEvery == .seconds(10))
         #expect(configuration.delivery.breaker.openBase == .seconds(2))
+        #expect(configuration.delivery.retryBudget.burst == 7)
     }
 
     @Test func `limits that nobody named have their defaults`() throws {
@@ -121,15 +123,15 @@ import Testing
 
     @Test func `one credential an app, and a whole one`() {
         func app(_ lines: String) -> String { "apps: [{bundle_id: com.example.one, \(lines)}]" }
-        #expect(Self.problems(app("environment: sandbox")) == ["apps[0].key or apps[0].certificate is missing"])
+        #expect(Self.problems(app("environment: sandbox")) == ["line 1: apps[0].key or apps[0].certificate is missing"])
         #expect(
             Self.problems(app("key: {file: a, key_id: ABCDE12345, team_id: TEAM123456}, certificate: {p12_file: a}"))
-                == ["only one of apps[0].key or apps[0].certificate may be there"]
+                == ["line 1: only one of apps[0].key or apps[0].certificate may be there"]
         )
         for half in ["file: a", "key_file: b", "file: a, key_file: b, p12_file: c", "password_file: d"] {
             #expect(
                 Self.problems(app("certificate: {\(half)}"))
-                    == ["app \"com.example.one\": certificate needs p12_file, or file and key_file"]
+                    == ["line 1: app \"com.example.one\": certificate needs p12_file, or file and key_file"]
             )
         }
     }
@@ -146,16 +148,28 @@ import Testing
         let problems = Self.problems(
             """
             listen: {port: many}
+            stor: {}
+            shutdown: {grace: 1h}
             apps:
               - name: x
                 key: {file: a, key_id: 1, team_id: TEAM123456}
-            delivery: {retry_base: soon}
+              - bundle_id: com.example.y
+                nam: y
+                key: {file: a, key_id: 1, team_id: TEAM123456}
+            delivery: {retry_base: soon, attempts_max: 0}
+            log: {level: loud}
             """
         )
+        // In the order of the file. What is wrong with an app that has no bundle ID, or with a delivery that cannot be
+        // read, is told once that is mended.
         #expect(
             problems == [
-                "line 1: listen.port must be a whole number", "apps[0].bundle_id is missing",
-                "line 5: delivery.retry_base must be a duration such as 500ms, 10s, 5m, 24h or 7d",
+                "line 1: listen.port must be a whole number", "line 2: stor is not a known key",
+                "line 3: shutdown.grace must be at most 5m", "line 5: apps[0].bundle_id is missing",
+                "line 7: app \"com.example.y\": key.key_id must have 10 characters",
+                "line 8: apps[1].nam is not a known key",
+                "line 10: delivery.retry_base must be a duration such as 500ms, 10s, 5m, 24h or 7d",
+                "line 11: log.level must be one of trace, debug, info, notice, warning, error, critical",
             ]
         )
     }
@@ -193,10 +207,19 @@ import Testing
         ("attempts_max: 7", "attempts_max: 0", "delivery: attempts_max must be at least 1"),
     ])
     func `values out of range are refused`(_ good: String, _ bad: String, _ problem: String) {
-        #expect(Self.problems(Self.complete.replacing(good, with: bad)) == [problem])
+        let text = Self.complete.replacing(good, with: bad)
+        let found = Self.problems(text)
+        // The line of the value, or that of the app or section that it is in.
+        #expect(found.map { $0.split(separator: ": ", maxSplits: 1).last.map(String.init) } == [problem])
+        #expect(found.allSatisfy { $0.hasPrefix("line ") }, "\(found)")
     }
 
-    @Test func `a file that cannot be read says so`() {
-        #expect(throws: ConfigurationError.self) { try GatewayConfiguration.read(path: "/nowhere/godwit.yaml") }
+    @Test(arguments: [
+        ("/nowhere/godwit.yaml", "there is no such file"), ("/", "it is a folder"),
+        ("/proc/self/exe", "it is not UTF-8 text"),
+    ])
+    func `a file that cannot be read says so`(_ path: String, _ why: String) {
+        let error = #expect(throws: ConfigurationError.self) { try GatewayConfiguration.read(path: path) }
+        #expect(error?.problems == ["the file cannot be read: \(why)"])
     }
 }

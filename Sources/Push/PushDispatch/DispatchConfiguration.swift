@@ -45,7 +45,7 @@ package struct DispatchConfiguration: Sendable {
             problems.append("of \(breaker.probes) probes \(breaker.probesGood) cannot be good")
         }
         if retryBudget.perSecond < 1 || retryBudget.burst < 1 || retryBudget.share < 0 {
-            problems.append("the retry budget must let at least one push a second be sent again")
+            problems.append("retry_budget_per_second and retry_budget_burst must be at least 1")
         }
         for (app, settings) in apps.sorted(by: { $0.key < $1.key }) where (settings.pushesPerSecond ?? 1) < 1 {
             problems.append("app \"\(app)\": pushes_per_second must be at least 1, or be left out")

@@ -67,7 +67,8 @@ package final class Gateway: Sendable {
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(
-            in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep, store: store
+            in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep, store: store,
+            readiness: readiness
         )
         accept = AcceptService(
             configuration: configuration.accept, apps: configuration.directory,

@@ -15,7 +15,10 @@ enum GatewayClients {
             do {
                 let credential = try credential(of: app, &sources, logger)
                 var client = APNSClientConfiguration(endpoint: app.apnsEndpoint, credential: credential)
-                if let file = app.endpoint?.caFile { client.trustRoots = .file(file) }
+                if let file = app.endpoint?.caFile {
+                    try demandText(file, as: "endpoint.ca_file")
+                    client.trustRoots = .file(file)
+                }
                 client.proxy = try configuration.proxy.map(proxy)
                 client.connectionsMax = configuration.connectionsMax
                 client.logger = logger
@@ -79,6 +82,15 @@ enum GatewayClients {
             return .init(host: proxy.host, port: proxy.port)
         }
         return .init(host: proxy.host, port: proxy.port, user: user, password: try firstLine(of: file))
+    }
+
+    /// What a library says of a file that is not there is for programmers.
+    private static func demandText(_ file: String, as key: String) throws {
+        do throws(UnreadableFile) {
+            _ = try TextFile.read(file)
+        } catch {
+            throw ConfigurationError(file: "\(key) \(file)", problems: ["the file cannot be read: \(error)"])
+        }
     }
 
     private static func firstLine(of file: String) throws -> String {

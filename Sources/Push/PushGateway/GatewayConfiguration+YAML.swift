@@ -17,7 +17,8 @@ extension GatewayConfiguration {
     /// - `apns`: `connections_max` (128), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
     /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
     ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (10s), `lease` (20s), `breaker_open` (5s),
-    ///   `breaker_open_max` (60s), `breaker_slow_after` (5s), `credential_probe` (30s), `retry_budget_per_second` (10)
+    ///   `breaker_open_max` (60s), `breaker_slow_after` (5s), `credential_probe` (30s), `retry_budget_per_second` (10),
+    ///   `retry_budget_burst` (100)
     /// - `limits`: `push`, `batch` (50, 100), `status`, `control`: each `rate` (requests a second of a caller; 0: none) and
     ///   `burst`; `limits.device`: `count`, `per` (pushes to one device)
     /// - `admission`: `queued_pushes_max` (5000000), `disk_free_min_mib` (256), `oldest_due_max`, `memory_max_mib`; 0: none
@@ -27,10 +28,10 @@ extension GatewayConfiguration {
     /// - Throws: `ConfigurationError` with every problem found, each with its line.
     package static func read(path: String) throws(ConfigurationError) -> GatewayConfiguration {
         let text: String
-        do {
-            text = try String(contentsOfFile: path, encoding: .utf8)
+        do throws(UnreadableFile) {
+            text = try TextFile.read(path)
         } catch {
-            throw ConfigurationError(file: path, problems: ["the file cannot be read: \(error.localizedDescription)"])
+            throw ConfigurationError(file: path, problems: ["the file cannot be read: \(error)"])
         }
         let folder = (path as NSString).deletingLastPathComponent
         return try parse(text, file: path, folder: folder)
@@ -49,9 +50,30 @@ extension GatewayConfiguration {
         var configuration = GatewayConfiguration()
         var reader = YAMLReader(root)
         configuration.fill(from: &reader, folder: folder)
-        let problems = reader.problems.isEmpty ? configuration.problems() : reader.problems
+        let problems = configuration.problems(beside: reader)
         guard problems.isEmpty else { throw ConfigurationError(file: file, problems: problems) }
         return configuration
+    }
+
+    /// All that is wrong, in the order of the file; what follows from a value that could not be read is left out.
+    private func problems(beside reader: YAMLReader) -> [String] {
+        let unread = reader.problems.filter { !$0.isUnknownKey }.map(\.path)
+        func isUnread(_ place: String) -> Bool {
+            unread.contains { path in
+                path == place || path.hasPrefix(place + ".") || path.hasPrefix(place + "[")
+                    || place.hasPrefix(path + ".")
+                    || path.isEmpty
+            }
+        }
+        let values = placedProblems().filter { !isUnread($0.place) }.map { problem in
+            // Of what is not in the file, where its section stands.
+            let section = problem.place.split(separator: ".").first.map(String.init) ?? ""
+            let line = reader.lines[problem.place] ?? reader.lines[section]
+            return YAMLReader.Problem(path: problem.place, line: line, text: problem.text)
+        }
+        let all = (reader.problems + values).enumerated()
+        return all.sorted { ($0.element.line ?? .max, $0.offset) < ($1.element.line ?? .max, $1.offset) }
+            .map(\.element.description)
     }
 
     private static func firstLine(of error: any Error) -> String {
@@ -123,6 +145,7 @@ extension GatewayConfiguration {
             section.readDuration("breaker_slow_after") { delivery.breaker.slowAfter = $0 }
             section.readDuration("credential_probe") { delivery.credentialProbeEvery = $0 }
             section.read("retry_budget_per_second") { (rate: Int) in delivery.retryBudget.perSecond = Double(rate) }
+            section.read("retry_budget_burst") { (count: Int) in delivery.retryBudget.burst = Double(count) }
             section.readDuration("lifetime") { delivery.policy.lifetime = $0 }
             section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
             section.readDuration("drain_timeout") { drainTimeout = $0 }

@@ -127,50 +127,49 @@ package struct GatewayConfiguration: Sendable {
     }
 
     /// Every problem at once, so that an operator fixes the file in one go.
-    package func problems() -> [String] {
-        var problems: [String] = []
-        if !(0...65535).contains(listen.port) { problems.append("listen.port must be 0 to 65535") }
-        if listen.host.isEmpty { problems.append("listen.host must not be empty") }
-        if storePath.isEmpty { problems.append("store.path must not be empty") }
-        if apps.isEmpty { problems.append("apps must name at least one app") }
+    package func problems() -> [String] { placedProblems().map(\.text) }
+
+    /// The same with the key, or the section, that each is about.
+    func placedProblems() -> [(place: String, text: String)] {
+        var problems: [(place: String, text: String)] = []
+        func demand(_ condition: Bool, _ place: String, _ text: String) {
+            if !condition { problems.append((place, text)) }
+        }
+        demand((0...65535).contains(listen.port), "listen.port", "listen.port must be 0 to 65535")
+        demand(!listen.host.isEmpty, "listen.host", "listen.host must not be empty")
+        demand(!storePath.isEmpty, "store.path", "store.path must not be empty")
+        demand(retention >= .seconds(3600), "store.retention", "store.retention must be at least 1h")
+        demand(!apps.isEmpty, "apps", "apps must name at least one app")
         var names: Set<String> = []
-        for app in apps {
-            let place = "app \"\(app.name)\""
-            if !names.insert(app.name).inserted { problems.append("\(place) is defined twice") }
-            if !Self.isBundleID(app.bundleID) {
-                problems.append("\(place): bundle_id must be 1 to 155 letters, digits, hyphens and periods")
-            }
-            if let rate = app.rate, !(1...1_000_000).contains(rate) {
-                problems.append("\(place): rate must be 1 to 1000000 pushes a second")
-            }
-            problems += app.credential.problems().map { "\(place): \($0)" }
-            if let endpoint = app.endpoint {
-                if endpoint.host.isEmpty { problems.append("\(place): endpoint.host must not be empty") }
-                if !(1...65535).contains(endpoint.port) {
-                    problems.append("\(place): endpoint.port must be 1 to 65535")
-                }
-            }
+        for (index, app) in apps.enumerated() {
+            let (place, name) = ("apps[\(index)]", "app \"\(app.name)\"")
+            demand(names.insert(app.name).inserted, place, "\(name) is defined twice")
+            problems += app.problems().map { (place, "\(name): \($0)") }
         }
         if let proxy {
-            if proxy.host.isEmpty { problems.append("apns.proxy.host must not be empty") }
-            if !(1...65535).contains(proxy.port) { problems.append("apns.proxy.port must be 1 to 65535") }
-            if (proxy.user == nil) != (proxy.passwordFile == nil) {
-                problems.append("apns.proxy needs both user and password_file, or neither")
-            }
+            demand(!proxy.host.isEmpty, "apns.proxy.host", "apns.proxy.host must not be empty")
+            demand((1...65535).contains(proxy.port), "apns.proxy.port", "apns.proxy.port must be 1 to 65535")
+            demand(
+                (proxy.user == nil) == (proxy.passwordFile == nil), "apns.proxy",
+                "apns.proxy needs both user and password_file, or neither"
+            )
         }
-        if !(1...1000).contains(connectionsMax) { problems.append("apns.connections_max must be 1 to 1000") }
-        if !Self.logLevels.contains(logLevel) {
-            problems.append("log.level must be one of \(Self.logLevels.joined(separator: ", "))")
-        }
-        if shutdownGrace > .seconds(300) { problems.append("shutdown.grace must be at most 5m") }
-        if drainTimeout > .seconds(300) { problems.append("delivery.drain_timeout must be at most 5m") }
-        if retention < .seconds(3600) { problems.append("store.retention must be at least 1h") }
-        problems += admission.problems() + limits.problems()
-        return problems + delivery.problems().map { "delivery: \($0)" }
+        demand(
+            (1...1000).contains(connectionsMax), "apns.connections_max", "apns.connections_max must be 1 to 1000"
+        )
+        demand(
+            Self.logLevels.contains(logLevel), "log.level",
+            "log.level must be one of \(Self.logLevels.joined(separator: ", "))"
+        )
+        demand(shutdownGrace <= .seconds(300), "shutdown.grace", "shutdown.grace must be at most 5m")
+        demand(drainTimeout <= .seconds(300), "delivery.drain_timeout", "delivery.drain_timeout must be at most 5m")
+        problems += admission.problems().map { ("admission", $0) }
+        problems += limits.problems().map { ("limits", $0) }
+        return problems + delivery.problems().map { ("delivery", "delivery: \($0)") }
     }
 
     /// Apple, "CFBundleIdentifier": letters, digits, hyphens and periods.
-    private static func isBundleID(_ text: String) -> Bool {
+    fileprivate static func isBundleID(_ text: String) -> Bool {
         (1...155).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
                 switch byte {
@@ -183,6 +182,22 @@ package struct GatewayConfiguration: Sendable {
     }
 
     package static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+}
+
+extension GatewayConfiguration.App {
+    fileprivate func problems() -> [String] {
+        var problems: [String] = []
+        if !GatewayConfiguration.isBundleID(bundleID) {
+            problems.append("bundle_id must be 1 to 155 letters, digits, hyphens and periods")
+        }
+        if let rate, !(1...1_000_000).contains(rate) { problems.append("rate must be 1 to 1000000 pushes a second") }
+        problems += credential.problems()
+        if let endpoint {
+            if endpoint.host.isEmpty { problems.append("endpoint.host must not be empty") }
+            if !(1...65535).contains(endpoint.port) { problems.append("endpoint.port must be 1 to 65535") }
+        }
+        return problems
+    }
 }
 
 extension GatewayConfiguration.Credential {

@@ -8,8 +8,11 @@ import Telemetry
 enum GatewayMetrics {
     static func register(
         in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], links: LinkWatch,
-        upkeep: StoreUpkeeper, store: any StoreUpkeep
+        upkeep: StoreUpkeeper, store: any StoreUpkeep, readiness: Readiness
     ) {
+        registry.gauge("godwit_ready", help: "1 while pushes are taken, as GET /readyz says.") {
+            readiness.problems.isEmpty ? 1 : 0
+        }
         let counters = dispatcher.counters
         let apps = clients.keys.sorted()
         registry.counters(
@@ -85,8 +88,12 @@ enum GatewayMetrics {
     /// Reasons are for the log: with them there would be ten times the series.
     private static func outcomes(_ tally: OutcomeTally, apps: [AppID]) -> [(values: [String], Double)] {
         var counts: [OutcomeTally.Key: Int] = [:]
-        // From the start, so that the first delivery is seen as a step.
-        for app in apps { counts[OutcomeTally.Key(app: app, verdict: .delivered, code: .none)] = 0 }
+        // From the start, so that the first of each verdict is seen as a step.
+        for app in apps {
+            for verdict in Verdict.allCases {
+                counts[OutcomeTally.Key(app: app, verdict: verdict, code: verdict.ordinaryCode)] = 0
+            }
+        }
         for (key, pushes) in tally.counts {
             counts[OutcomeTally.Key(app: key.app, verdict: key.verdict, code: key.code), default: 0] += pushes
         }
@@ -152,6 +159,20 @@ enum GatewayMetrics {
         ]
         for (name, help, read) in totals {
             registry.counters("godwit_apns_\(name)_total", help: help, label: "app", readings { Double(read($0)) })
+        }
+    }
+}
+
+extension Verdict {
+    /// A code that pushes of the verdict may have.
+    fileprivate var ordinaryCode: ErrorCode {
+        switch self {
+        case .delivered: .none
+        case .rejected: .requestRefused
+        case .expired: .expired
+        case .cancelled: .cancelled
+        case .suppressed: .superseded
+        case .givenUp: .givenUp
         }
     }
 }

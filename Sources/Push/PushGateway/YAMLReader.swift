@@ -2,8 +2,24 @@ import Yams
 
 /// Reads one mapping of a YAML document strictly: a wrong type or a key nobody asked for is a problem with its line.
 struct YAMLReader {
-    private(set) var problems: [String] = []
+    /// What is wrong with a file, and where.
+    struct Problem {
+        /// Of what, as in `apps[0].key.file`.
+        var path: String
+        /// Counted from 1; nil: nowhere in particular.
+        var line: Int?
+        var text: String
+        /// A key too many hides no value.
+        var isUnknownKey = false
+
+        var description: String { (line.map { "line \($0): " } ?? "") + text }
+    }
+
+    private(set) var problems: [Problem] = []
+    /// Where each key stands that was read.
+    private(set) var lines: [String: Int] = [:]
     private let path: String
+    private let line: Int?
     private let mapping: Node.Mapping?
     private var known: Set<String> = []
 
@@ -13,21 +29,33 @@ struct YAMLReader {
 
     private init(_ node: Node?, path: String) {
         self.path = path
+        line = node?.mark?.line
         mapping = node?.mapping
         // An empty file or section is one with nothing in it; anything else must be a mapping.
         if let node, node.mapping == nil, node.null == nil {
             problems.append(
-                "\(Self.place(node))\(path.isEmpty ? "the file" : path) must be a mapping of keys to values")
+                Problem(
+                    path: path, line: line,
+                    text: "\(path.isEmpty ? "the file" : path) must be a mapping of keys to values"
+                )
+            )
         }
-    }
-
-    private static func place(_ node: Node) -> String {
-        node.mark.map { "line \($0.line): " } ?? ""
     }
 
     private mutating func node(_ key: String) -> Node? {
         known.insert(key)
-        return mapping?[key]
+        guard let node = mapping?[key] else { return nil }
+        lines[name(key)] = node.mark?.line
+        return node
+    }
+
+    private mutating func report(_ key: String, _ node: Node, _ text: String) {
+        problems.append(Problem(path: name(key), line: node.mark?.line, text: "\(name(key)) \(text)"))
+    }
+
+    private mutating func take(_ reader: YAMLReader) {
+        problems += reader.problems
+        lines.merge(reader.lines) { $1 }
     }
 
     private func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
@@ -37,7 +65,7 @@ struct YAMLReader {
     mutating func read(_ key: String, _ store: (String) -> Void) {
         guard let node = node(key) else { return }
         guard let scalar = node.scalar, node.null == nil else {
-            problems.append("\(Self.place(node))\(name(key)) must be a text")
+            report(key, node, "must be a text")
             return
         }
         store(scalar.string)
@@ -46,7 +74,9 @@ struct YAMLReader {
     mutating func readRequired(_ key: String, _ store: (String) -> Void) {
         guard mapping?[key] != nil else {
             known.insert(key)
-            if mapping != nil { problems.append("\(name(key)) is missing") }
+            if mapping != nil {
+                problems.append(Problem(path: name(key), line: line, text: "\(name(key)) is missing"))
+            }
             return
         }
         read(key, store)
@@ -55,7 +85,7 @@ struct YAMLReader {
     mutating func read(_ key: String, oneOf values: [String], _ store: (String) -> Void) {
         guard let node = node(key) else { return }
         guard let text = node.string, values.contains(text) else {
-            problems.append("\(Self.place(node))\(name(key)) must be one of \(values.joined(separator: ", "))")
+            report(key, node, "must be one of \(values.joined(separator: ", "))")
             return
         }
         store(text)
@@ -64,7 +94,7 @@ struct YAMLReader {
     mutating func read(_ key: String, _ store: (Int) -> Void) {
         guard let node = node(key) else { return }
         guard let number = node.int else {
-            problems.append("\(Self.place(node))\(name(key)) must be a whole number")
+            report(key, node, "must be a whole number")
             return
         }
         store(number)
@@ -74,7 +104,7 @@ struct YAMLReader {
     mutating func readDuration(_ key: String, _ store: (Duration) -> Void) {
         guard let node = node(key) else { return }
         guard let text = node.string, let duration = Self.duration(text) else {
-            problems.append("\(Self.place(node))\(name(key)) must be a duration such as 500ms, 10s, 5m, 24h or 7d")
+            report(key, node, "must be a duration such as 500ms, 10s, 5m, 24h or 7d")
             return
         }
         store(duration)
@@ -97,7 +127,7 @@ struct YAMLReader {
         var reader = YAMLReader(node, path: name(key))
         fill(&reader)
         reader.finish()
-        problems += reader.problems
+        take(reader)
     }
 
     /// Exactly one of several sections; `fill` is told which.
@@ -107,7 +137,8 @@ struct YAMLReader {
         let present = keys.filter { mapping[$0] != nil }
         guard present.count == 1 else {
             let choice = keys.map(name).joined(separator: " or ")
-            problems.append(present.isEmpty ? "\(choice) is missing" : "only one of \(choice) may be there")
+            let text = present.isEmpty ? "\(choice) is missing" : "only one of \(choice) may be there"
+            problems.append(Problem(path: name(keys[0]), line: line, text: text))
             return
         }
         section(present[0]) { fill(present[0], &$0) }
@@ -116,14 +147,16 @@ struct YAMLReader {
     mutating func list(_ key: String, _ fill: (inout YAMLReader) -> Void) {
         guard let node = node(key) else { return }
         guard let items = node.sequence else {
-            problems.append("\(Self.place(node))\(name(key)) must be a list")
+            report(key, node, "must be a list")
             return
         }
         for (index, item) in items.enumerated() {
-            var reader = YAMLReader(item, path: "\(name(key))[\(index)]")
+            let path = "\(name(key))[\(index)]"
+            lines[path] = item.mark?.line
+            var reader = YAMLReader(item, path: path)
             fill(&reader)
             reader.finish()
-            problems += reader.problems
+            take(reader)
         }
     }
 
@@ -131,7 +164,12 @@ struct YAMLReader {
     mutating func finish() {
         for (key, _) in mapping ?? [:] {
             guard let text = key.string, known.contains(text) else {
-                problems.append("\(Self.place(key))\(name(key.string ?? "?")) is not a known key")
+                let name = name(key.string ?? "?")
+                problems.append(
+                    Problem(
+                        path: name, line: key.mark?.line, text: "\(name) is not a known key", isUnknownKey: true
+                    )
+                )
                 continue
             }
         }

@@ -1,0 +1,133 @@
+import Foundation
+import PushGateway
+import PushTesting
+import Testing
+import Yams
+
+/// What `Examples/Deployment` gives to start from.
+@Suite struct `Examples for running a gateway` {
+    private static let folder = "\(Repository.root)/Examples/Deployment"
+
+    private static func text(_ name: String) throws -> String {
+        try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
+    }
+
+    /// The configuration with every optional key in force. A comment has one space after its `#`, a key has none or the
+    /// spaces that indent it.
+    private static func complete() throws -> String {
+        try text("godwit.yaml").split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            let indent = line.prefix { $0 == " " }
+            let rest = line.dropFirst(indent.count + 1)
+            let isKey =
+                line.dropFirst(indent.count).hasPrefix("#") && !rest.isEmpty
+                && (!rest.hasPrefix(" ") || rest.hasPrefix("  "))
+            return isKey ? indent + rest : line
+        }.joined(separator: "\n")
+    }
+
+    /// `delivery.lease` and so on, the keys of lists without their indexes.
+    private static func keys(of value: Any, below path: String = "") -> Set<String> {
+        if let list = value as? [Any] {
+            return list.reduce(into: []) { $0.formUnion(keys(of: $1, below: path + "[]")) }
+        }
+        guard let mapping = value as? [String: Any] else { return [path] }
+        return mapping.reduce(into: []) { keys, entry in
+            keys.formUnion(Self.keys(of: entry.value, below: path.isEmpty ? entry.key : "\(path).\(entry.key)"))
+        }
+    }
+
+    /// Those of the table in the operations page; `.x` stands for the one before with another end.
+    private static func documentedKeys() throws -> Set<String> {
+        let page = try String(contentsOfFile: "\(Repository.root)/docs/operations.md", encoding: .utf8)
+        let table = try #require(page.split(separator: "| key | default |").dropFirst().first)
+        var keys: Set<String> = []
+        for row in table.split(separator: "\n").drop(while: { !$0.hasPrefix("| `") }).prefix(while: {
+            $0.hasPrefix("|")
+        }) {
+            let cell = row.dropFirst().prefix { $0 != "|" }
+            var last = ""
+            for match in cell.matches(of: /`([^`]+)`/) {
+                let name = String(match.1)
+                let parent = last.split(separator: ".").dropLast().joined(separator: ".")
+                last = name.hasPrefix(".") ? parent + name : name
+                keys.insert(last)
+            }
+        }
+        return keys
+    }
+
+    @Test func `the configuration is good as it stands, and with all that is optional`() throws {
+        for text in [try Self.text("godwit.yaml"), try Self.complete()] {
+            let configuration = try GatewayConfiguration.parse(text, file: "godwit.yaml", folder: "/etc/godwit")
+            #expect(configuration.storePath == "/var/lib/godwit")
+        }
+        let complete = try GatewayConfiguration.parse(Self.complete(), file: "godwit.yaml", folder: "/etc/godwit")
+        #expect(complete.apps.count == 3)
+        let defaults = GatewayConfiguration()
+        // What is shown as a default is the default.
+        #expect("\(complete.delivery)" == "\(defaults.delivery)")
+        #expect(complete.limits == defaults.limits)
+        #expect("\(complete.admission)" == "\(defaults.admission)")
+        #expect("\(complete.listen)" == "\(defaults.listen)")
+        #expect(complete.retention == defaults.retention && complete.connectionsMax == defaults.connectionsMax)
+        #expect(complete.shutdownGrace == defaults.shutdownGrace && complete.drainTimeout == defaults.drainTimeout)
+        #expect(complete.logLevel == defaults.logLevel)
+    }
+
+    @Test func `the configuration has every key that the operations page has, and no other`() throws {
+        let found = Self.keys(of: try #require(try Yams.load(yaml: Self.complete())))
+        let documented = try Self.documentedKeys()
+        try #require(documented.count > 40)
+        // `limits.status` stands for its rate and burst, `apps` for what is in it.
+        let missing = documented.filter { key in
+            !found.contains { $0 == key || $0.hasPrefix(key + ".") || $0.hasPrefix(key + "[") }
+        }
+        #expect(missing == [])
+        let unknown = found.filter { key in
+            let section = key.split(separator: ".").dropLast().joined(separator: ".")
+            return !documented.contains(key) && !documented.contains(section)
+        }
+        #expect(unknown == [])
+    }
+
+    private static let analyzer = ["/usr/bin/systemd-analyze"].first {
+        FileManager.default.isExecutableFile(atPath: $0)
+    }
+
+    @Test func `the unit leaves a gateway the time to drain`() throws {
+        let unit = try Self.text("godwit.service")
+        let stop = try #require(unit.firstMatch(of: /\nTimeoutStopSec=(\d+)\n/).flatMap { Int($0.1) })
+        let defaults = GatewayConfiguration()
+        // Besides: five seconds for requests in progress, and the last write.
+        #expect(.seconds(stop) >= defaults.shutdownGrace + defaults.drainTimeout + .seconds(15))
+        #expect(unit.contains("\nKillSignal=SIGTERM\n") && unit.contains("\nRestart=on-failure\n"))
+        let store = try #require(unit.firstMatch(of: /\nStateDirectory=(.+)\n/)?.1)
+        #expect(try Self.text("godwit.yaml").contains("path: /var/lib/\(store)\n"))
+    }
+
+    @Test(.enabled(if: analyzer != nil, "systemd-analyze is not installed"))
+    func `systemd finds nothing wrong with the unit`() async throws {
+        let folder = try TemporaryFolder()
+        // What it starts must exist.
+        let unit = try Self.text("godwit.service").replacing("/usr/local/bin/godwit", with: "/bin/true")
+        let file = try folder.write(unit, to: "godwit.service")
+        let result = try await run(try #require(Self.analyzer), ["verify", file])
+        #expect(result.exit == .status(0) && !result.error.contains("godwit.service"), "\(result.error)")
+    }
+
+    private static let promtool = ["/usr/bin/promtool", "/usr/local/bin/promtool"]
+        .first { FileManager.default.isExecutableFile(atPath: $0) }
+
+    @Test(.enabled(if: promtool != nil, "promtool is not installed (Debian package prometheus)"))
+    func `promtool finds nothing wrong with the alerts, and they do what their tests say`() async throws {
+        let promtool = try #require(Self.promtool)
+        for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]] {
+            let result = try await run(promtool, arguments, folder: Self.folder)
+            #expect(result.exit == .status(0), "\(result.output) \(result.error)")
+        }
+        // Each alert is in the tests.
+        let alerts = try Self.text("alerts.yaml").matches(of: /alert: (\w+)/).map { String($0.1) }
+        let tests = try Self.text("alerts-test.yaml")
+        #expect(alerts.filter { !tests.contains("\"\($0)\"") } == [])
+    }
+}
