@@ -102,6 +102,19 @@ final class Load: Sendable {
         await third.close()
     }
 
+    @Test func `a folder or an empty file is no backup, and leaves nothing behind`() async throws {
+        let (nest, empty) = (folder.path + "/nest", folder.path + "/empty")
+        try FileManager.default.createDirectory(atPath: nest, withIntermediateDirectories: false)
+        try Data().write(to: URL(fileURLWithPath: empty))
+        for (path, reason) in [(nest, "it is not a file."), (empty, "the file is empty.")] {
+            #expect(throws: BackupError.unusable(path, reason: reason)) {
+                try SQLiteBackend.restore(from: path, folder: store)
+            }
+        }
+        let left = try FileManager.default.contentsOfDirectory(atPath: store)
+        #expect(left.allSatisfy { !$0.contains("sqlite") }, "\(left)")
+    }
+
     @Test func `what is no good backup is refused and the database stays`() async throws {
         let first = try open()
         let batch = sampleBatch(1000, at: now, text: "needle")

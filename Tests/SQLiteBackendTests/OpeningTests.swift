@@ -111,7 +111,8 @@ import Testing
         let errors: [SQLiteOpenError] = [
             .notAFolder("/p"), .folderNotWritable("/p", reason: "r"), .notLocal("/p", fileSystem: "NFS"),
             .inUse("/p", processID: 7),
-            .inUse("/p", processID: nil), .notADatabase("/p"), .foreignDatabase("/p"),
+            .inUse("/p", processID: nil), .notADatabase("/p"),
+            .notSilent("/p", processID: 7, since: .seconds(12), needed: .seconds(60)), .foreignDatabase("/p"),
             .newerSchema("/p", found: 2, supported: 1),
             .notDurable("/p", setting: "synchronous", found: "1", wanted: "2 (FULL)"), .failed("/p", reason: "r"),
             .noRoom("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete"),

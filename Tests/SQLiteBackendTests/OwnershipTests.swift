@@ -120,9 +120,12 @@ import Testing
         try age(folder.path, by: .seconds(60))
         #expect(throws: SQLiteOpenError.inUse(folder.path, processID: Int(getpid()))) { try open(folder.path) }
         owner.beat()
-        #expect(throws: SQLiteOpenError.inUse(folder.path, processID: Int(getpid()))) {
+        let refusal = try #require(throws: SQLiteOpenError.self) {
             try open(folder.path, takeOverAfter: .seconds(30))
         }
+        guard case .notSilent(folder.path, Int(getpid()), let since, .seconds(30)) = refusal else { throw refusal }
+        #expect(since < .seconds(30))
+        #expect(refusal.description.contains("try again in"))
         _ = try await owner.append([NewBatch(batch: sampleBatch(at: now))])
         await owner.close()
     }
@@ -142,7 +145,10 @@ import Testing
         let later = now + .seconds(3600)
         let clock = QueueClock(wall: { later }, monotonic: { .zero })
         beating.start()
-        #expect(throws: SQLiteOpenError.inUse(folder.path, processID: Int(getpid()))) {
+        let refusal = SQLiteOpenError.notSilent(
+            folder.path, processID: Int(getpid()), since: .zero, needed: .seconds(30)
+        )
+        #expect(throws: refusal) {
             try SQLiteBackend.open(
                 folder: folder.path, configuration: configuration, takeOverAfter: .seconds(30), clock: clock,
                 logger: silence

@@ -35,7 +35,8 @@ final class FolderLock: Sendable {
             defer { close(old) }
             guard reason == EWOULDBLOCK else { throw .failed(path, reason: String(cString: strerror(reason))) }
             let inUse = SQLiteOpenError.inUse(folder, processID: Self.readProcessID(from: old))
-            guard let takeOver, Self.isSilent(old, takeOver) else { throw inUse }
+            guard let takeOver else { throw inUse }
+            try Self.demandSilence(of: old, takeOver, folder: folder)
             descriptor = try Self.replace(path, lockedAs: old, folder: folder, orThrow: inUse)
             isTakenOver = true
         }
@@ -79,10 +80,19 @@ final class FolderLock: Sendable {
         return descriptor
     }
 
-    private static func isSilent(_ descriptor: Int32, _ takeOver: TakeOver) -> Bool {
-        guard let before = beatTime(of: descriptor), before + takeOver.silence <= takeOver.now else { return false }
+    private static func demandSilence(
+        of descriptor: Int32, _ takeOver: TakeOver, folder: String
+    ) throws(SQLiteOpenError) {
+        func notSilent(lastBeat: WallTime) -> SQLiteOpenError {
+            let age = Duration.milliseconds(max(0, takeOver.now.milliseconds - lastBeat.milliseconds))
+            return .notSilent(
+                folder, processID: readProcessID(from: descriptor), since: age, needed: takeOver.silence
+            )
+        }
+        guard let before = beatTime(of: descriptor) else { throw .inUse(folder, processID: nil) }
+        guard before + takeOver.silence <= takeOver.now else { throw notSilent(lastBeat: before) }
         Thread.sleep(forTimeInterval: Double(takeOver.watch.milliseconds) / 1000)
-        return beatTime(of: descriptor) == before
+        guard beatTime(of: descriptor) == before else { throw notSilent(lastBeat: takeOver.now) }
     }
 
     private static func beatTime(of descriptor: Int32) -> WallTime? {

@@ -83,9 +83,7 @@ extension SQLiteBackend {
         let new = Replacement.newPath(path)
         do {
             try Replacement.finish(path)
-            guard FileIdentity(path: source) != nil else {
-                throw BackupError.unusable(source, reason: "there is no such file.")
-            }
+            try demandFile(source)
             guard replacing || FileIdentity(path: path) == nil else { throw BackupError.wouldReplace(folder) }
             try FileManager.default.copyItem(atPath: source, toPath: new)
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: new)
@@ -108,6 +106,15 @@ extension SQLiteBackend {
         } catch {
             throw .failed(folder, reason: "the backup cannot be put in its place: \(reason(of: error))")
         }
+    }
+
+    /// A folder could be copied, too, and would lie in the way ever after.
+    private static func demandFile(_ source: String) throws(BackupError) {
+        var status = stat()
+        guard stat(source, &status) == 0 else { throw .unusable(source, reason: "there is no such file.") }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw .unusable(source, reason: "it is not a file.") }
+        guard status.st_size > 0 else { throw .unusable(source, reason: "the file is empty.") }
+        guard access(source, R_OK) == 0 else { throw .unusable(source, reason: "it may not be read.") }
     }
 
     private static func report(on path: String) throws -> BackupReport {

@@ -6,6 +6,8 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     case notLocal(String, fileSystem: String)
     /// Another process has it. `processID` as that process wrote it, if it could be read.
     case inUse(String, processID: Int?)
+    /// It is to be taken from another process, which has shown no life for `since`; less than what is `needed`.
+    case notSilent(String, processID: Int?, since: Duration, needed: Duration)
     case notADatabase(String)
     /// A database, but not one of ours.
     case foreignDatabase(String)
@@ -39,6 +41,13 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             """
             The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""); \
             each database belongs to one process.
+            """
+        case .notSilent(let path, let processID, let since, let needed):
+            """
+            The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""), whose last sign of \
+            life is \(since.components.seconds) s old; it can be taken over once it has shown none for \
+            \(needed.components.seconds) s: try again in \(max(1, needed.components.seconds - since.components.seconds)) s, \
+            or stop that process.
             """
         case .notADatabase(let path):
             "\(path) is not an SQLite database; move it away or choose another folder."
