@@ -24,10 +24,12 @@ struct ControlBody: Sendable {
     let idsMax: Int
     /// Added to the text when there are more ids.
     var idsAdvice = "send several requests"
+    /// Whether to look at apps that are not configured is left to the route.
+    var takesAnyApp = false
 
     private typealias Scanned = Result<Selection, Problem>
 
-    /// - Throws: 400, or 404 for an app that is not configured.
+    /// - Throws: 400, or 404 for an app that is not configured unless `takesAnyApp`.
     func read(_ body: ByteBuffer) throws(Problem) -> Selection {
         // A typed throw of two kinds of errors does not pass through the closure.
         let result: Scanned = body.withUnsafeReadableBytes { bytes in
@@ -81,7 +83,7 @@ struct ControlBody: Sendable {
             return .failure(Problem(.badRequest, .unknownField, "\(field.rawValue) is the only field; give no other"))
         }
         try reader.finish()
-        if case .app(let app) = selection, apps.app(named: app.name) == nil {
+        if case .app(let app) = selection, !takesAnyApp, apps.app(named: app.name) == nil {
             return .failure(.unknownApp)
         }
         return .success(selection)

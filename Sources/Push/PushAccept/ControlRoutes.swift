@@ -51,7 +51,9 @@ struct ControlRoutes: Sendable {
 
     /// `POST /api/v1/messages/cancel`
     func cancelMany(_ request: Request) async throws -> Response {
-        let body = ControlBody(apps: apps, fields: [.ids, .request, .app], idsMax: configuration.queryIDsMax)
+        let body = ControlBody(
+            apps: apps, fields: [.ids, .request, .app], idsMax: configuration.queryIDsMax, takesAnyApp: true
+        )
         var json: [UInt8] = []
         switch try await body.read(request, configuration) {
         case .ids(let ids):
@@ -73,11 +75,24 @@ struct ControlRoutes: Sendable {
             JSONWriter.append("{", to: &json)
             Self.append(try await cancel(.request(id)) { await $0.cancel(request: id) }, to: &json)
         case .app(let app):
+            try await demandKnown(app)
             JSONWriter.append("{", to: &json)
             Self.append(try await cancel(.app(app)) { await $0.cancel(app: app) }, to: &json)
         case .all: preconditionFailure("a field that this route does not take")
         }
         return .json(json)
+    }
+
+    /// What waits for an app that is not configured any more can be cancelled, too.
+    private func demandKnown(_ app: AppID) async throws(Problem) {
+        guard apps.app(named: app.name) == nil else { return }
+        let depth: QueueDepth
+        do {
+            depth = try await queue.depth()
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        guard depth.rows.contains(where: { $0.app == app }) else { throw Problem.unknownApp }
     }
 
     /// First in the store, then among what is claimed by this instance.
@@ -157,22 +172,29 @@ struct ControlRoutes: Sendable {
         for row in depth.rows { queued[QueuePlace(app: row.app, lane: row.lane), default: 0] += row.pushes }
         var json: [UInt8] = []
         JSONWriter.append("{\"apps\":[", to: &json)
-        for (index, app) in apps.apps.enumerated() {
+        // Those that are not configured any more are listed as long as something waits for them.
+        let forgotten = Set(depth.rows.map(\.app)).filter { apps.app(named: $0.name) == nil }.sorted()
+        let listed = apps.apps.map { ($0.id, Optional($0.bundleID)) } + forgotten.map { ($0, nil) }
+        for (index, (app, bundleID)) in listed.enumerated() {
             if index > 0 { json.append(UInt8(ascii: ",")) }
             JSONWriter.append("\n{\"app\":", to: &json)
-            JSONWriter.appendString(app.id.name, to: &json)
-            JSONWriter.append(#","bundle_id":"#, to: &json)
-            JSONWriter.appendString(app.bundleID, to: &json)
+            JSONWriter.appendString(app.name, to: &json)
+            if let bundleID {
+                JSONWriter.append(#","bundle_id":"#, to: &json)
+                JSONWriter.appendString(bundleID, to: &json)
+            } else {
+                JSONWriter.append(#","configured":false"#, to: &json)
+            }
             JSONWriter.append(#","queued":{"#, to: &json)
             for lane in Lane.allCases {
                 if lane != .urgent { json.append(UInt8(ascii: ",")) }
                 JSONWriter.appendString(lane.label, to: &json)
                 json.append(UInt8(ascii: ":"))
-                JSONWriter.appendInteger(queued[QueuePlace(app: app.id, lane: lane)] ?? 0, to: &json)
+                JSONWriter.appendInteger(queued[QueuePlace(app: app, lane: lane)] ?? 0, to: &json)
             }
             json.append(UInt8(ascii: "}"))
-            Answers.appendTime("paused_since", paused[app.id], to: &json)
-            Answers.append(dispatch.outlook(app.id), to: &json)
+            Answers.appendTime("paused_since", paused[app], to: &json)
+            if bundleID != nil { Answers.append(dispatch.outlook(app), to: &json) }
             json.append(UInt8(ascii: "}"))
         }
         JSONWriter.append("\n]}\n", to: &json)

@@ -9,7 +9,7 @@ package enum ControlAnswers {
         do {
             return try decoder.decode(type, from: Data(body))
         } catch {
-            throw GatewayFailure(description: "the answer is not the gateway's: \(error)")
+            throw GatewayFailure(description: "the answer is not the gateway's: it is not the JSON that was asked for")
         }
     }
 
@@ -49,13 +49,15 @@ package struct CancelAnswer: Decodable {
 package struct AppsAnswer: Decodable {
     package struct App: Decodable {
         package var app: String
-        package var bundleId: String
+        /// nil for an app that is not configured any more.
+        package var bundleId: String?
         package var queued: [String: Int]
         package var pausedSince: String?
         package var delayed: String?
         package var estimate: Int?
 
         var state: String {
+            guard bundleId != nil else { return "not configured: nobody sends them" }
             if let pausedSince { return "paused since \(ControlAnswers.time(pausedSince))" }
             guard let delayed else { return "ready" }
             let reason = delayed.replacing("_", with: " ").replacing("apns", with: "APNs")
@@ -70,7 +72,7 @@ package struct AppsAnswer: Decodable {
         return Columns.table(
             header: ["app", "bundle ID"] + lanes + ["state"],
             rows: apps.map { app in
-                [app.app, app.bundleId] + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
+                [app.app, app.bundleId ?? "-"] + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
             },
             rightAligned: [2, 3, 4]
         ).joined(separator: "\n")
