@@ -31,6 +31,21 @@ import Testing
         try await place.expectFailure(saying: ["AuthKey.p8"])
     }
 
+    @Test(arguments: [(nil, "there is no such file"), ("hello", "no certificates in PEM")])
+    func `the roots to trust cannot be used`(_ contents: String?, _ why: String) async throws {
+        let place = try Place()
+        if let contents { try place.folder.write(contents, to: "ca.pem") }
+        try await place.expectFailure(endpoint: "{host: localhost, ca_file: ca.pem}", saying: ["ca.pem", why])
+    }
+
+    @Test func `the logs of a run that are to be judged are not there`() async throws {
+        let folder = try TemporaryFolder()
+        let result = try await run(Repository.godwit, ["torture", "--judge", folder.file("typo")])
+        #expect(result.exit == .status(1))
+        #expect(result.error.contains("typo is no folder with the logs of a run"), "\(result.error)")
+        #expect(!FileManager.default.fileExists(atPath: folder.file("typo")))
+    }
+
     @Test func `the database is of a newer version`() async throws {
         let place = try Place()
         let gateway = try await place.start()
@@ -101,21 +116,24 @@ private struct Place {
         )
     }
 
-    func start(port: Int = 0, store: String? = nil) async throws -> ChildProcess {
+    func start(port: Int = 0, store: String? = nil, endpoint: String? = nil) async throws -> ChildProcess {
         let configuration = """
             listen: {host: 127.0.0.1, port: \(port)}
             store: {path: \(store ?? self.store)}
             apps:
               - bundle_id: com.example.app
                 key: {file: AuthKey.p8, key_id: ABCDE12345, team_id: TEAM123456}
+                \(endpoint.map { "endpoint: \($0)" } ?? "")
             """
         return try ChildProcess(
             Repository.godwit, ["serve", "--config", try folder.write(configuration, to: "godwit.yaml")]
         )
     }
 
-    func expectFailure(port: Int = 0, store: String? = nil, saying words: [String]) async throws {
-        let process = try await start(port: port, store: store)
+    func expectFailure(
+        port: Int = 0, store: String? = nil, endpoint: String? = nil, saying words: [String]
+    ) async throws {
+        let process = try await start(port: port, store: store, endpoint: endpoint)
         #expect(try await process.waitForExit(within: .seconds(60)) == .status(1))
         let text = process.text(.error)
         for word in words { #expect(text.contains(word), "\(text)") }

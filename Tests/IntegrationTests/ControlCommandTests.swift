@@ -73,9 +73,14 @@ import Testing
         #expect(shown.exit == .status(1))
         #expect(shown.error.contains("there is no dead letter of this msg_id"))
         for verb in ["replay", "purge"] {
-            let all = try await gateway.godwit(["dead-letters", verb, "--all"])
-            #expect(all.exit == .status(1))
-            #expect(all.output == "there are no such dead letters\n")
+            for arguments in [["--all"], ["--app", Self.app]] {
+                let none = try await gateway.godwit(["dead-letters", verb] + arguments)
+                #expect(none.exit == .status(0), "\(none.error)")
+                #expect(none.output == "nothing to \(verb)\n")
+            }
+            let unknown = try await gateway.godwit(["dead-letters", verb, Self.stranger])
+            #expect(unknown.exit == .status(1))
+            #expect(unknown.output == "there are no such dead letters\n")
             #expect(try await gateway.godwit(["dead-letters", verb]).exit == .status(2))
         }
         #expect(try await gateway.stop() == .status(0))

@@ -25,6 +25,43 @@ import godwit
         #expect(throws: (any Error).self) { try splitter.append(chunk) { _ in } }
     }
 
+    @Test(arguments: [1, 2, 3, 5, 7, 100])
+    func `chunks of lines are cut at the same places whatever pieces they come in`(_ size: Int) throws {
+        let text = Array("1234\n12\n123456789\n\n1\nend".utf8)
+        var chunks = LineChunks(bytesMax: 10)
+        var found: [String] = []
+        for start in stride(from: 0, to: text.count, by: size) {
+            chunks.append(text[start..<min(text.count, start + size)])
+            while let chunk = try chunks.next() { found.append(String(decoding: chunk, as: UTF8.self)) }
+        }
+        if let chunk = chunks.last() { found.append(String(decoding: chunk, as: UTF8.self)) }
+        #expect(found == ["1234\n12\n", "123456789\n", "\n1\nend"])
+        #expect(chunks.last() == nil)
+    }
+
+    @Test func `a line that fits into no chunk is refused`() throws {
+        var chunks = LineChunks(bytesMax: 10)
+        chunks.append(Array("1234567890".utf8))
+        #expect(try chunks.next() == nil)
+        chunks.append(Array("\n".utf8))
+        #expect(throws: GatewayFailure.self) { try chunks.next() }
+    }
+
+    @Test func `accepted pushes that wait are counted by what they wait for`() throws {
+        var summary = SendSummary()
+        for reason in ["paused", "paused", "backlog", "news"] {
+            summary.countAnswer(
+                try read("{\"status\":\"accepted\",\"code\":0,\"delayed\":\"\(reason)\"}"), isAskedFor: true)
+        }
+        summary.countAnswer(try read(#"{"status":"accepted","code":0}"#), isAskedFor: true)
+        #expect(
+            summary.delayedLines == [
+                "1 push is accepted and will wait: others come first", "1 push is accepted and will wait: news",
+                "2 pushes are accepted and will wait: the app is paused, until godwit resume",
+            ])
+        #expect(summary.json.contains(#""delayed":{"backlog":1,"news":1,"paused":2}"#))
+    }
+
     @Test func `an accepted push has an id`() throws {
         let id = APNSID.random()
         let line = try read(

@@ -33,7 +33,11 @@ import Testing
             found == [
                 #"godwit_outcomes_total{app="com.example.app",verdict="cancelled",code="3013"} 1"#,
                 #"godwit_outcomes_total{app="com.example.app",verdict="delivered",code="0"} 2"#,
+                #"godwit_outcomes_total{app="com.example.app",verdict="expired",code="3012"} 0"#,
+                #"godwit_outcomes_total{app="com.example.app",verdict="given_up",code="3016"} 0"#,
                 #"godwit_outcomes_total{app="com.example.app",verdict="rejected",code="3003"} 3"#,
+                #"godwit_outcomes_total{app="com.example.app",verdict="rejected",code="3011"} 0"#,
+                #"godwit_outcomes_total{app="com.example.app",verdict="suppressed",code="3022"} 0"#,
             ])
         #expect(try await gateway.stop() == .status(0))
         let log = gateway.process.text(.error).split(separator: "\n").filter { $0.contains("APNs rejected pushes") }
@@ -43,5 +47,29 @@ import Testing
         #expect(text.contains("BadDeviceToken") && text.contains("com.example.app") && text.contains("3003"), "\(line)")
         #expect(!gateway.process.text(.error).contains("0000000000"))
         try await gateway.close()
+    }
+
+    @Test func `the metrics that there are, those of the page and those of the alerts are the same`() async throws {
+        let gateway = try await RunningGateway.start()
+        let text = try await curl(["\(gateway.url)/metrics"]).body
+        #expect(try await gateway.stop() == .status(0))
+        let served = Set(text.matches(of: /TYPE (godwit_\w+)/).map { String($0.1) })
+        try #require(served.count > 40)
+
+        let page = try String(contentsOfFile: "\(Repository.root)/docs/operations.md", encoding: .utf8)
+        // `_x` in the rows of the links stands for `godwit_apns_x`.
+        let documented = Set(
+            page.split(separator: "\n").filter { $0.hasPrefix("| `godwit_") }.flatMap { row in
+                row.dropFirst().prefix { $0 != "|" }.matches(of: /`(\w+)/).map { name in
+                    name.1.hasPrefix("_") ? "godwit_apns\(name.1)" : String(name.1)
+                }
+            })
+        #expect(served.subtracting(documented) == [], "not on the page")
+        #expect(documented.subtracting(served) == [], "not served")
+
+        let alerts = try String(
+            contentsOfFile: "\(Repository.root)/Examples/Deployment/alerts.yaml", encoding: .utf8)
+        let used = Set(alerts.matches(of: /godwit_\w+/).map { String($0.0) })
+        #expect(used.subtracting(served) == [], "no such metric to alert on")
     }
 }

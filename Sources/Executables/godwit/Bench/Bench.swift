@@ -54,7 +54,7 @@ struct Bench: AsyncParsableCommand {
             }
             try encoder.encode(results).write(to: URL(fileURLWithPath: output))
         } catch {
-            throw CommandError("The results cannot be written to \(output): \(error.localizedDescription)")
+            throw CommandError("The results cannot be written to \(output): \(PlainReason.of(error))")
         }
     }
 }

@@ -7,13 +7,13 @@ struct Apps: AsyncParsableCommand {
         discussion: "Exit status: 0, or 1 when the gateway cannot be reached."
     )
 
-    @OptionGroup var gateway: GatewayOption
+    @OptionGroup var gateway: AnswerOption
 
     @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
     var isJSON = false
 
     func run() async throws {
-        let answer = try await GatewayAPI.with(gateway.address) { try await $0.get("/api/v1/apps") }
+        let answer = try await gateway.call { try await $0.get("/api/v1/apps") }
         Terminal.say(
             isJSON ? JSONAnswer.trimmed(answer) : try ControlAnswers.decode(AppsAnswer.self, from: answer).text
         )
@@ -58,14 +58,14 @@ struct AppTarget: ParsableArguments {
     @Argument(help: "The app, by its name in the gateway's configuration.")
     var app: String
 
-    @OptionGroup var gateway: GatewayOption
+    @OptionGroup var gateway: AnswerOption
 
     @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
     var isJSON = false
 
     /// - Parameter sentence: what to say about the app when it is done.
     func tell(_ verb: String, _ sentence: (String) -> String) async throws {
-        let answer = try await GatewayAPI.with(gateway.address) { api in
+        let answer = try await gateway.call { api in
             try await api.post("/api/v1/apps/\(ControlRequest.escaped(app))/\(verb)")
         }
         Terminal.say(isJSON ? JSONAnswer.trimmed(answer) : sentence(app))

@@ -26,7 +26,7 @@ struct Cancel: AsyncParsableCommand {
     @Option(help: "Cancel all pushes of this app.")
     var app: String?
 
-    @OptionGroup var gateway: GatewayOption
+    @OptionGroup var gateway: AnswerOption
 
     @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
     var isJSON = false
@@ -39,7 +39,7 @@ struct Cancel: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let isGood = try await GatewayAPI.with(gateway.address) { api in
+        let isGood = try await gateway.call { api in
             ids.isEmpty ? try await cancelTarget(api) : try await cancelIDs(api)
         }
         if !isGood { throw ExitCode.failure }

@@ -28,7 +28,7 @@ struct DeadLetters: AsyncParsableCommand {
         @Option(help: "How many to list.")
         var limit = 100
 
-        @OptionGroup var gateway: GatewayOption
+        @OptionGroup var gateway: AnswerOption
 
         @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is, a page at a time.")
         var isJSON = false
@@ -40,7 +40,7 @@ struct DeadLetters: AsyncParsableCommand {
         func run() async throws {
             var letters: [DeadLettersAnswer.Letter] = []
             var next: String?
-            try await GatewayAPI.with(gateway.address) { api in
+            try await gateway.call { api in
                 repeat {
                     var path = "/api/v1/dead-letters?limit=\(min(1000, limit - letters.count))"
                     if let app { path += "&app=" + ControlRequest.escaped(app) }
@@ -68,7 +68,7 @@ struct DeadLetters: AsyncParsableCommand {
         @Argument(help: "The msg_id of the push.")
         var id: String
 
-        @OptionGroup var gateway: GatewayOption
+        @OptionGroup var gateway: AnswerOption
 
         @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
         var isJSON = false
@@ -78,7 +78,7 @@ struct DeadLetters: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let answer = try await GatewayAPI.with(gateway.address) { api in
+            let answer = try await gateway.call { api in
                 try await api.get("/api/v1/dead-letters/\(id)")
             }
             Terminal.say(isJSON ? JSONAnswer.trimmed(answer) : Status.text(answer))
@@ -88,7 +88,10 @@ struct DeadLetters: AsyncParsableCommand {
     struct Replay: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Send dead letters again, under their old ids.",
-            discussion: "Exit status: 0 when there was something to replay, else 1; 2 when the command line is wrong."
+            discussion: """
+                Exit status: 0, or 1 when none of the ids was a dead letter or the gateway cannot be reached; 2 when the \
+                command line is wrong.
+                """
         )
 
         @OptionGroup var selection: DeadLetterChoice
@@ -99,7 +102,10 @@ struct DeadLetters: AsyncParsableCommand {
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Forget dead letters and their payloads. There is no way back.",
-            discussion: "Exit status: 0 when there was something to purge, else 1; 2 when the command line is wrong."
+            discussion: """
+                Exit status: 0, or 1 when none of the ids was a dead letter or the gateway cannot be reached; 2 when the \
+                command line is wrong.
+                """
         )
 
         @OptionGroup var selection: DeadLetterChoice
@@ -119,7 +125,7 @@ struct DeadLetterChoice: ParsableArguments {
     @Flag(name: .customLong("all"), help: "All there are.")
     var isAll = false
 
-    @OptionGroup var gateway: GatewayOption
+    @OptionGroup var gateway: AnswerOption
 
     @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
     var isJSON = false
@@ -141,7 +147,7 @@ struct DeadLetterChoice: ParsableArguments {
     }
 
     func tell(_ verb: String, done: String) async throws {
-        let count = try await GatewayAPI.with(gateway.address) { api in
+        let count = try await gateway.call { api in
             var count = 0
             for body in bodies {
                 let answer = try await api.post("/api/v1/dead-letters/\(verb)", body)
@@ -153,10 +159,10 @@ struct DeadLetterChoice: ParsableArguments {
         if !isJSON {
             Terminal.say(
                 count == 0
-                    ? "there are no such dead letters"
+                    ? ids.isEmpty ? "nothing to \(verb)" : "there are no such dead letters"
                     : "\(count.grouped) dead \(count == 1 ? "letter" : "letters") \(done)"
             )
         }
-        if count == 0 { throw ExitCode.failure }
+        if count == 0, !ids.isEmpty { throw ExitCode.failure }
     }
 }

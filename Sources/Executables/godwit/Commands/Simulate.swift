@@ -125,7 +125,7 @@ struct SimulatorFolder {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw CommandError("The folder \(path) cannot be made: \(error.localizedDescription)")
+            throw CommandError("The folder \(path) cannot be made: \(PlainReason.of(error))")
         }
     }
 

@@ -11,7 +11,7 @@ struct Status: AsyncParsableCommand {
     @Argument(help: "The msg_id that the gateway gave to the push.")
     var id: String
 
-    @OptionGroup var gateway: GatewayOption
+    @OptionGroup var gateway: AnswerOption
 
     @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
     var isJSON = false
@@ -22,7 +22,7 @@ struct Status: AsyncParsableCommand {
 
     func run() async throws {
         guard let id = APNSID(id) else { return }
-        let body = try await GatewayAPI.with(gateway.address) { try await $0.status(id) }
+        let body = try await gateway.call { try await $0.status(id) }
         guard let body else { throw GatewayFailure(description: "the gateway knows no push with the id \(id)") }
         print(isJSON ? JSONAnswer.trimmed(body) : Self.text(body))
     }

@@ -16,7 +16,7 @@ func started<Value>(_ start: () async throws -> Value) async throws -> Value {
     do {
         return try await start()
     } catch {
-        throw CommandError("\(error)")
+        throw CommandError("\(PlainReason.of(error))")
     }
 }
 

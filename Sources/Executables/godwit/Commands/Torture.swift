@@ -53,7 +53,7 @@ struct Torture: AsyncParsableCommand {
     }
 
     mutating func run() async throws {
-        let folder = try TortureFolder(judge ?? directory)
+        let folder = try judge.map { try TortureFolder(existing: $0) } ?? TortureFolder(directory)
         if judge == nil {
             let seed = seed ?? UInt64.random(in: 1...999_999)
             Terminal.note("torture: seed \(seed), logs in \(folder.path)")

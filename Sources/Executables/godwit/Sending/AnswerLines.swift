@@ -42,6 +42,8 @@ package struct AnswerLine: Equatable {
     package var reason = ""
     /// A sentence for a human, with refusals.
     package var detail = ""
+    /// Why an accepted push waits; empty when nothing holds it up.
+    package var delayed = ""
 
     /// The verdict is final: asking again tells nothing new.
     package var isSettled: Bool {
@@ -78,6 +80,7 @@ package struct AnswerLine: Equatable {
         // Where APNs gave a reason, that says more than the name of our code.
         case "error": if reason.isEmpty { reason = value }
         case "detail": detail = value
+        case "delayed": delayed = value
         default: break
         }
     }

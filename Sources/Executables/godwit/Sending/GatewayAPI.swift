@@ -17,20 +17,27 @@ struct GatewayAPI {
 
     /// Without a slash at the end.
     let url: String
+    /// How long the gateway may say nothing while it is asked something.
+    let patience: Duration
     private let client: HTTPClient
 
-    /// Runs `body` with a client that is shut down afterwards.
+    /// Runs `body` with a client that is shut down afterwards, or when the gateway says nothing for longer than `patience`.
     ///
     /// - Throws: `GatewayFailure` with one sentence whenever the gateway is at fault or out of reach.
-    static func with<Value>(_ url: String, _ body: (GatewayAPI) async throws -> Value) async throws -> Value {
-        var configuration = HTTPClient.Configuration(timeout: .init(connect: .seconds(10)))
+    static func with<Value>(
+        _ url: String, patience: Duration, _ body: (GatewayAPI) async throws -> Value
+    ) async throws -> Value {
+        let connectTime = min(patience, .seconds(10))
+        var configuration = HTTPClient.Configuration(
+            timeout: .init(connect: .milliseconds(max(1, connectTime.milliseconds)))
+        )
         // A gateway that is not there is to be reported now, not after ten seconds of trying.
         configuration.connectionPool.retryConnectionEstablishment = false
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let result: Result<Value, any Error>
         do {
             let url = url.hasSuffix("/") ? String(url.dropLast()) : url
-            result = .success(try await body(GatewayAPI(url: url, client: client)))
+            result = .success(try await body(GatewayAPI(url: url, patience: patience, client: client)))
         } catch {
             result = .failure(GatewayFailure(error, url: url))
         }
@@ -38,18 +45,55 @@ struct GatewayAPI {
         return try result.get()
     }
 
+    /// - Parameter call: tells the watch of every sign of life.
+    private func watched<Value>(_ call: (SilenceWatch) async throws -> Value) async throws -> Value {
+        let watch = SilenceWatch(limit: patience)
+        let client = client
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !watch.isOver { try await Task.sleep(for: .milliseconds(100)) }
+                // Ends the call; nothing else reaches it.
+                try? await client.shutdown()
+            }
+            defer { group.cancelAll() }
+            do {
+                return try await call(watch)
+            } catch {
+                guard watch.isOver else { throw error }
+                throw GatewayFailure(
+                    description: """
+                        the gateway at \(url) has said nothing for \(patience.short): it hangs or has much to do; what it was \
+                        asked for may happen all the same
+                        """
+                )
+            }
+        }
+    }
+
     /// Sends pushes, one JSON object a line, as a stream.
     ///
     /// - Parameter onLine: called for each line of the answer as it comes, in the order of the pushes.
     func sendBatch(_ pushes: PushSource, onLine: (ArraySlice<UInt8>) throws -> Void) async throws {
-        var request = HTTPClientRequest(url: "\(url)/push/batch")
-        request.method = .POST
-        request.headers.add(name: "Content-Type", value: "application/x-ndjson")
-        request.headers.add(name: "Accept", value: "application/x-ndjson")
-        request.body = .stream(pushes, length: pushes.sizeBytes.map { .known(Int64($0)) } ?? .unknown)
-        // No deadline: standard input may take its time. The connection's end is noticed by itself.
-        let response = try await client.execute(request, deadline: .distantFuture)
-        try await lines(of: response, onLine)
+        try await watched { watch in
+            var request = lineRequest("/push/batch")
+            request.body = .stream(
+                WatchedSource(source: pushes, watch: watch),
+                length: pushes.sizeBytes.map { .known(Int64($0)) } ?? .unknown
+            )
+            try await lines(of: request, watch, onLine)
+        }
+    }
+
+    /// Sends pushes, one JSON object a line, under a key: sent again, they are answered as before and not accepted twice.
+    func sendBatch(
+        _ pushes: [UInt8], idempotencyKey: String, onLine: (ArraySlice<UInt8>) throws -> Void
+    ) async throws {
+        try await watched { watch in
+            var request = lineRequest("/push/batch")
+            request.headers.add(name: "Idempotency-Key", value: idempotencyKey)
+            request.body = .bytes(pushes)
+            try await lines(of: request, watch, onLine)
+        }
     }
 
     /// What became of these pushes: one line each, in the order of the ids.
@@ -59,21 +103,28 @@ struct GatewayAPI {
             JSONWriter.appendString("\(id)", to: &body)
             body.append(UInt8(ascii: "\n"))
         }
-        var request = HTTPClientRequest(url: "\(url)/api/v1/messages/query")
+        var request = lineRequest("/api/v1/messages/query")
+        request.body = .bytes(body)
+        try await watched { try await lines(of: request, $0, onLine) }
+    }
+
+    private func lineRequest(_ path: String) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: url + path)
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/x-ndjson")
         request.headers.add(name: "Accept", value: "application/x-ndjson")
-        request.body = .bytes(body)
-        try await lines(of: try await client.execute(request, timeout: .seconds(60)), onLine)
+        return request
     }
 
     /// The status of one push as the gateway's JSON; nil when it knows no such push.
     func status(_ id: APNSID) async throws -> [UInt8]? {
         let request = HTTPClientRequest(url: "\(url)/api/v1/messages/\(id)")
-        let response = try await client.execute(request, timeout: .seconds(30))
-        guard response.status != .notFound else { return nil }
-        try await checkStatus(of: response)
-        return Array(buffer: try await response.body.collect(upTo: Self.statusBytesMax))
+        return try await watched { _ in
+            let response = try await client.execute(request, deadline: .distantFuture)
+            guard response.status != .notFound else { return nil }
+            try await checkStatus(of: response)
+            return Array(buffer: try await response.body.collect(upTo: Self.statusBytesMax))
+        }
     }
 
     /// The JSON at `path`, which begins with a slash and is escaped.
@@ -93,16 +144,24 @@ struct GatewayAPI {
     }
 
     private func control(_ request: HTTPClientRequest) async throws -> [UInt8] {
-        // Cancelling a million pushes takes its time.
-        let response = try await client.execute(request, timeout: .seconds(300))
-        try await checkStatus(of: response)
-        return Array(buffer: try await response.body.collect(upTo: Self.controlBytesMax))
+        try await watched { _ in
+            let response = try await client.execute(request, deadline: .distantFuture)
+            try await checkStatus(of: response)
+            return Array(buffer: try await response.body.collect(upTo: Self.controlBytesMax))
+        }
     }
 
-    private func lines(of response: HTTPClientResponse, _ onLine: (ArraySlice<UInt8>) throws -> Void) async throws {
+    private func lines(
+        of request: HTTPClientRequest, _ watch: SilenceWatch, _ onLine: (ArraySlice<UInt8>) throws -> Void
+    ) async throws {
+        let response = try await client.execute(request, deadline: .distantFuture)
+        watch.sign()
         try await checkStatus(of: response)
         var splitter = LineSplitter()
-        for try await chunk in response.body { try splitter.append(chunk.readableBytesView, onLine) }
+        for try await chunk in response.body {
+            watch.sign()
+            try splitter.append(chunk.readableBytesView, onLine)
+        }
         try splitter.finish(onLine)
     }
 
@@ -114,41 +173,5 @@ struct GatewayAPI {
         if let text = problem?.text { sentence += ": \(text)" }
         if let seconds = response.headers.first(name: "Retry-After") { sentence += " (try again in \(seconds) s)" }
         throw GatewayFailure(description: sentence)
-    }
-}
-
-/// Why a command cannot go on, in one sentence.
-struct GatewayFailure: Error, CustomStringConvertible {
-    let description: String
-
-    init(description: String) {
-        self.description = description
-    }
-
-    init(_ error: any Error, url: String) {
-        switch error {
-        case let error as GatewayFailure: self = error
-        case let error as HTTPClientError: self.init(description: Self.sentence(error, url: url))
-        case let error as NIOConnectionError:
-            let reason = error.connectionErrors.first.map { "\($0.error)" } ?? "no address answered"
-            self.init(description: "the gateway at \(url) cannot be reached: \(reason)")
-        case let error as IOError where [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(error.errnoCode):
-            let reason = String(cString: strerror(error.errnoCode)).lowercased()
-            self.init(description: "the gateway at \(url) cannot be reached: \(reason)")
-        case let error as IOError:
-            self.init(description: "the connection to the gateway at \(url) broke: \(error)")
-        case is CancellationError: self.init(description: "cancelled")
-        default: self.init(description: "\(error)")
-        }
-    }
-
-    private static func sentence(_ error: HTTPClientError, url: String) -> String {
-        switch error {
-        case .connectTimeout: "the gateway at \(url) cannot be reached: no answer within 10 s"
-        case .deadlineExceeded, .readTimeout: "the gateway at \(url) did not answer in time"
-        case .remoteConnectionClosed: "the gateway at \(url) closed the connection before it had answered"
-        case .invalidURL, .emptyHost, .emptyScheme: "\(url) is not a URL"
-        default: "the connection to the gateway at \(url) failed: \(error.shortDescription)"
-        }
     }
 }

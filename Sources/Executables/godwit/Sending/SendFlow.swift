@@ -11,6 +11,8 @@ struct SendFlow {
     let waitLimit: Duration?
     /// Gets the result lines as the gateway wrote them.
     let results: ResultFile?
+    /// What the keys of the chunks begin with; nil: all pushes in one request without a key.
+    let idempotencyKey: String?
     private var bar: ProgressBar
     private let startedAt = ContinuousClock.now
     private var pending = PendingPushes()
@@ -21,12 +23,14 @@ struct SendFlow {
     private var lastAnswer: AnswerLine?
 
     init(
-        gateway: GatewayAPI, source: PushSource, waitLimit: Duration?, results: ResultFile?, isQuiet: Bool
+        gateway: GatewayAPI, source: PushSource, waitLimit: Duration?, results: ResultFile?, idempotencyKey: String?,
+        isQuiet: Bool
     ) {
         self.gateway = gateway
         self.source = source
         self.waitLimit = waitLimit
         self.results = results
+        self.idempotencyKey = idempotencyKey
         bar = ProgressBar(isQuiet: isQuiet)
     }
 
@@ -36,6 +40,8 @@ struct SendFlow {
         do {
             try await accept()
             let stop = stopNotice
+            bar.clear()
+            for line in summary.delayedLines { Terminal.note(line) }
             if waitLimit != nil { try await settle() }
             // What was not even read matters more than what is not settled yet.
             if let stop { summary.failure = stop }
@@ -65,7 +71,7 @@ struct SendFlow {
         var (summary, pending, bar) = (summary, pending, bar)
         defer { (self.summary, self.pending, self.bar) = (summary, pending, bar) }
         let isWaiting = waitLimit != nil
-        try await gateway.sendBatch(source) { bytes in
+        func take(_ bytes: ArraySlice<UInt8>) throws {
             let line = try AnswerLine(bytes)
             // A push that may have been accepted is asked for like the others.
             let isAskedFor = line.id != nil && isWaiting
@@ -80,6 +86,21 @@ struct SendFlow {
             if !isAskedFor { try results?.write(bytes) }
             summary.acceptTime = ContinuousClock.now - startedAt
             bar.show(acceptProgress(summary))
+        }
+        if let idempotencyKey {
+            var chunks = LineChunks()
+            var number = 0
+            func send(_ chunk: [UInt8]) async throws {
+                number += 1
+                try await gateway.sendBatch(chunk, idempotencyKey: "\(idempotencyKey)-\(number)", onLine: take)
+            }
+            for try await bytes in source {
+                chunks.append(bytes.readableBytesView)
+                while let chunk = try chunks.next() { try await send(chunk) }
+            }
+            if let chunk = chunks.last() { try await send(chunk) }
+        } else {
+            try await gateway.sendBatch(source, onLine: take)
         }
         summary.acceptTime = ContinuousClock.now - startedAt
     }

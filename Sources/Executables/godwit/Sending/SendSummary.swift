@@ -17,6 +17,8 @@ package struct SendSummary {
     package private(set) var answered = 0
     package private(set) var accepted = 0
     package private(set) var refused = 0
+    /// Accepted pushes that wait for something, by what the gateway says it is.
+    package private(set) var delayed: [String: Int] = [:]
     /// From the start to the answer for the last push.
     package var acceptTime: Duration = .zero
     /// From the start to the last verdict; nil when it was not waited for.
@@ -30,7 +32,11 @@ package struct SendSummary {
     package mutating func countAnswer(_ line: AnswerLine, isAskedFor: Bool) {
         answered += 1
         switch line.state {
-        case "accepted": accepted += 1
+        case "accepted":
+            accepted += 1
+            if !line.delayed.isEmpty, delayed[line.delayed] != nil || delayed.count < Self.rowsMax {
+                delayed[line.delayed, default: 0] += 1
+            }
         case "refused": refused += 1
         default: break
         }
@@ -82,6 +88,22 @@ package struct SendSummary {
         return lines.joined(separator: "\n")
     }
 
+    /// A line for each reason why accepted pushes wait.
+    package var delayedLines: [String] {
+        delayed.sorted { $0.key < $1.key }.map { reason, count in
+            let text =
+                switch reason {
+                case "paused": "the app is paused, until godwit resume"
+                case "credential_refused": "APNs refuses the app's key or certificate"
+                case "apns_unreachable": "APNs cannot be reached"
+                case "rate_limited": "the app sends as many a second as it may"
+                case "backlog": "others come first"
+                default: reason
+                }
+            return "\(count == 1 ? "1 push is" : "\(count.grouped) pushes are") accepted and will wait: \(text)"
+        }
+    }
+
     private var headline: String {
         var text = "\(accepted.grouped) of \(answered.grouped) pushes accepted in \(acceptTime.short)"
         if accepted > 1 { text += ", \(accepted.perSecond(in: acceptTime).grouped)/s" }
@@ -107,6 +129,15 @@ package struct SendSummary {
             output += ",\"pushes\":\(entry.count)}".utf8
         }
         JSONWriter.append("]", to: &output)
+        if !delayed.isEmpty {
+            JSONWriter.append(",\"delayed\":{", to: &output)
+            for (index, entry) in delayed.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { JSONWriter.append(",", to: &output) }
+                JSONWriter.appendString(entry.key, to: &output)
+                output += ":\(entry.value)".utf8
+            }
+            JSONWriter.append("}", to: &output)
+        }
         if let failure {
             JSONWriter.append(",\"failure\":", to: &output)
             JSONWriter.appendString(failure, to: &output)

@@ -5,6 +5,14 @@ import Synchronization
 struct TortureFolder: Sendable {
     let path: String
 
+    /// The folder of an earlier run.
+    init(existing path: String) throws {
+        guard FileManager.default.fileExists(atPath: "\(path)/client.log") else {
+            throw CommandError("\(path) is no folder with the logs of a run: there is no client.log in it")
+        }
+        self.path = path
+    }
+
     /// - Parameter path: nil makes one in the system's folder for temporary files.
     init(_ path: String?) throws {
         let path =
@@ -12,7 +20,7 @@ struct TortureFolder: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw CommandError("The folder \(path) cannot be made: \(error.localizedDescription)")
+            throw CommandError("The folder \(path) cannot be made: \(PlainReason.of(error))")
         }
         self.path = path
     }
@@ -23,7 +31,7 @@ struct TortureFolder: Sendable {
         do {
             try text.write(toFile: file(name), atomically: true, encoding: .utf8)
         } catch {
-            throw CommandError("\(file(name)) cannot be written: \(error.localizedDescription)")
+            throw CommandError("\(file(name)) cannot be written: \(PlainReason.of(error))")
         }
     }
 
@@ -76,7 +84,7 @@ final class TortureLog<Line: Codable & Sendable>: Sendable {
             do {
                 return try decoder.decode(Line.self, from: line)
             } catch {
-                throw CommandError("\(path), line \(number), is not one of ours: \(error)")
+                throw CommandError("\(path), line \(number), is not one of ours")
             }
         }
     }
