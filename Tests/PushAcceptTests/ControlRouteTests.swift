@@ -237,6 +237,53 @@ import Testing
         }
     }
 
+    // MARK: The log
+
+    @Test func `the log tells who did what, and how many, but not to whom`() async throws {
+        let log = LogRecorder()
+        let queue = FakeQueue()
+        let letter = DeadLetter(
+            id: Self.batch.push(0), app: AppID("demo"), lane: .bulk, code: .givenUp, status: 503,
+            reason: .known(.serviceUnavailable),
+            attempts: 50, acceptedAt: TestGateway.now, diedAt: TestGateway.now
+        )
+        queue.bury(letter, nil)
+        try await TestGateway.run(queue: queue, log: log.logger) { gateway async throws in
+            let id = try await accepted(gateway)
+            let secret = ["Authorization: Bearer s3cr3t", "X-Request-Id: act-1"]
+            let acts = [
+                ("/api/v1/apps/demo/pause", ""), ("/api/v1/apps/demo/resume", ""),
+                ("/api/v1/messages/cancel", #"{"ids":["\#(id)"]}"#),
+                ("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#),
+                ("/api/v1/messages/cancel", #"{"app":"demo"}"#), ("/api/v1/dead-letters/replay", #"{"all":true}"#),
+                ("/api/v1/dead-letters/purge", #"{"app":"demo"}"#),
+            ]
+            for (path, body) in acts { #expect(try await gateway.post(path, body, headers: secret).status == 200) }
+            _ = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
+            let lines = log.lines
+            #expect(lines.allSatisfy { $0.level == .notice && $0.metadata["client.address"] == "127.0.0.1" })
+            #expect(lines.dropLast().allSatisfy { $0.metadata["request.id"] == "act-1" })
+            func told(_ keys: String...) -> [String] {
+                lines.map { line in ([line.message] + keys.map { line.metadata[$0] ?? "-" }).joined(separator: " ") }
+            }
+            #expect(
+                told("by", "app", "cancelled", "too_late", "replayed", "unreadable", "purged") == [
+                    "app paused - demo - - - - -", "app resumed - demo - - - - -",
+                    "pushes cancelled ids - 1 0 - - -", "pushes cancelled request - 0 0 - - -",
+                    "pushes cancelled app demo 1 0 - - -", "dead letters replayed all - - - 0 1 -",
+                    "dead letters purged app demo - - - - 1", "pushes cancelled ids - 0 0 - - -",
+                ]
+            )
+            let text = "\(lines)"
+            for part in ["s3cr3t", "abab", id, "campaign"] { #expect(!text.contains(part), "\(part)") }
+            gateway.queue.takeStoreDown()
+            #expect(try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#).status == 503)
+            let failure = try #require(log.lines.last)
+            #expect(failure.level == .warning)
+            #expect(failure.metadata["act"] == "pushes cancelled" && failure.metadata["app"] == "demo")
+        }
+    }
+
     private final class Told: Sendable {
         private let state = Mutex<[String]>([])
         var all: [String] { state.withLock { $0 } }

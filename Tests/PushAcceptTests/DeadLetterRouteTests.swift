@@ -81,6 +81,22 @@ import Testing
         }
     }
 
+    @Test func `one that cannot be read is shown, says so, and holds up no others`() async throws {
+        try await run { gateway async throws in
+            gateway.queue.bury(Self.letter(1), nil)
+            let shown = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")
+            #expect(shown.status == 200)
+            #expect(shown.json["code"] as? Int == 3016)
+            #expect(shown.json["readable"] as? Bool == false)
+            #expect((shown.json["detail"] as? String)?.contains("cannot be sent again") == true)
+            let list = try await gateway.send("GET", "/api/v1/dead-letters")
+            #expect((list.json["dead_letters"] as? [Any])?.count == 5)
+            let ids = (0..<3).map { "\"\(Self.batch.push($0))\"" }.joined(separator: ",")
+            let replayed = try await gateway.post("/api/v1/dead-letters/replay", #"{"ids":[\#(ids)]}"#)
+            #expect(replayed.body == "{\"replayed\":2,\"unreadable\":1}\n")
+        }
+    }
+
     @Test func `they are forgotten`() async throws {
         try await run { gateway async throws in
             let some = try await gateway.post("/api/v1/dead-letters/purge", #"{"ids":["\#(Self.batch.push(4))"]}"#)

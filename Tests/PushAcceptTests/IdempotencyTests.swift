@@ -217,6 +217,23 @@ import Testing
         }
     }
 
+    @Test func `what a key refuses is counted as refused`() async throws {
+        try await TestGateway.run { gateway async throws in
+            gateway.queue.close()
+            async let first = gateway.post("/push", pushLine(1), headers: Self.key)
+            await gateway.queue.waitForArrival()
+            #expect(try await gateway.post("/push", pushLine(1), headers: Self.key).status == 409)
+            gateway.queue.open()
+            #expect(try await first.status == 200)
+            for _ in 0..<2 {
+                #expect(try await gateway.post("/push", pushLine(2), headers: Self.key).status == 422)
+            }
+            let metrics = gateway.metrics.exposition()
+            #expect(metrics.contains("\ngodwit_accept_refused_total{code=\"3027\"} 1\n"))
+            #expect(metrics.contains("\ngodwit_accept_refused_total{code=\"3026\"} 2\n"))
+        }
+    }
+
     @Test func `keyed bodies share a limit`() async throws {
         var configuration = AcceptConfiguration()
         configuration.keyedBodyBytesMax = 65_536

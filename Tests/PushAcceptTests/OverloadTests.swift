@@ -5,16 +5,22 @@ import PushQueue
 import Testing
 
 @Suite struct `Overload` {
+    fileprivate static func queued(_ demo: Int, other: Int = 0) -> AdmissionSample {
+        AdmissionSample(
+            apps: [AppID("demo"): AppLoad(queuedPushes: demo), AppID("other"): AppLoad(queuedPushes: other)]
+        )
+    }
+
     @Test(arguments: [
-        (AdmissionSample(queuedPushes: 6_000_000), "too many pushes wait in the queue", "5"),
+        (Self.queued(6_000_000), "too many pushes of this app wait in the queue", "5"),
         (AdmissionSample(bytesFree: 0), "the store's disk is nearly full", "30"),
     ])
     func `what is short is said before anything is read`(
         sample: AdmissionSample, text: String, retryAfter: String
     ) async throws {
         try await TestGateway.run { gateway async throws in
-            #expect(gateway.admission.update(sample).isNews)
-            #expect(!gateway.admission.update(sample).isNews)
+            #expect(gateway.admission.update(sample).count == 1)
+            #expect(gateway.admission.update(sample).isEmpty, "it is no news any more")
             for path in ["/push", "/push/batch"] {
                 let port = gateway.port
                 let answer = try await onThread {
@@ -32,7 +38,9 @@ import Testing
                 #expect(answer.lowercased().contains("\r\nretry-after: \(retryAfter)\r\n"))
             }
             #expect(try await gateway.send("GET", "/api/v1/apps").status == 200, "only new pushes are refused")
-            gateway.admission.update(AdmissionSample(queuedPushes: 0, bytesFree: .max))
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 2\n"))
+            let news = gateway.admission.update(AdmissionSample(apps: [:], bytesFree: .max))
+            #expect(news.map(\.refusal) == [nil])
             #expect(try await gateway.post("/push", pushLine(1)).status == 200)
         }
     }
@@ -49,11 +57,11 @@ import Testing
                 )
                 try client.sendChunk(pushLine(1) + "\n")
                 _ = try client.read(until: "\"accepted\"")
-                admission.update(AdmissionSample(queuedPushes: .max))
+                admission.update(AdmissionSample(bytesFree: 0))
                 try client.sendChunk(pushLine(2) + "\n")
                 return try client.read(until: "\"overloaded\"")
             }
-            #expect(response.contains("send them again in 5 s"))
+            #expect(response.contains("send them again in 30 s"))
             #expect(queue.pushCount == 2, "what was read is kept")
         }
     }
@@ -86,6 +94,80 @@ import Testing
             #expect(statuses == Array(repeating: 200, count: 50))
             #expect(gateway.queue.pushCount == 51)
             #expect(try await gateway.post("/push", pushLine(99)).status == 200)
+        }
+    }
+
+    // MARK: One app's backlog
+
+    private static let demo = #","app":"demo""#
+    private static let other = #","app":"other""#
+
+    /// A gateway of two apps, of which one has too much that waits.
+    private func runWithBacklog(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
+        try await TestGateway.run(apps: TestGateway.twoApps) { gateway async throws in
+            let news = gateway.admission.update(Self.queued(6_000_000))
+            #expect(news == [AdmissionGate.News(app: AppID("demo"), refusal: .queue)])
+            try await body(gateway)
+        }
+    }
+
+    @Test func `refuses the pushes of that app`() async throws {
+        try await runWithBacklog { gateway async throws in
+            let refused = try await gateway.post("/push", pushLine(1, Self.demo))
+            #expect(refused.status == 503)
+            #expect(refused.headers["retry-after"] == "5")
+            #expect(refused.json["code"] as? Int == 3028)
+            #expect(
+                refused.json["detail"] as? String
+                    == "too many pushes of this app wait in the queue; send it again in 5 s"
+            )
+            #expect(try await gateway.post("/push", pushLine(1, Self.other)).status == 200)
+            #expect(try await gateway.send("GET", "/readyz").status == 200, "it concerns one app")
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 1\n"))
+        }
+    }
+
+    @Test func `refuses of many pushes those of that app`() async throws {
+        try await runWithBacklog { gateway async throws in
+            let lines = [Self.other, Self.demo, Self.other, Self.demo].map { pushLine(1, $0) }
+            for headers in [[], ["Idempotency-Key: mixed"]] {
+                let answer = try await gateway.post(
+                    "/push/batch", lines.joined(separator: "\n"), type: "application/x-ndjson", headers: headers
+                )
+                #expect(answer.status == 200)
+                #expect(answer.lines.map { $0["code"] as? Int } == [0, 3028, 0, 3028])
+                #expect((answer.lines[1]["detail"] as? String)?.hasSuffix("send it again in 5 s") == true)
+            }
+            #expect(gateway.queue.pushCount == 4)
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 4\n"))
+        }
+    }
+
+    @Test func `refuses a request of nothing but such pushes as a whole, and does not remember it`() async throws {
+        try await runWithBacklog { gateway async throws in
+            let lines = (0..<3).map { pushLine($0, Self.demo) }.joined(separator: "\n")
+            for headers in [[], ["Idempotency-Key: later"]] {
+                let answer = try await gateway.post(
+                    "/push/batch", lines, type: "application/x-ndjson", headers: headers
+                )
+                #expect(answer.status == 503)
+                #expect(answer.headers["retry-after"] == "5")
+                #expect(answer.json["code"] as? Int == 3028)
+            }
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 6\n"))
+            gateway.admission.update(Self.queued(0))
+            let later = try await gateway.post(
+                "/push/batch", lines, type: "application/x-ndjson", headers: ["Idempotency-Key: later"]
+            )
+            #expect(later.lines.map { $0["code"] as? Int } == [0, 0, 0])
+        }
+    }
+
+    @Test func `refuses unread when it is every app's`() async throws {
+        try await runWithBacklog { gateway async throws in
+            gateway.admission.update(Self.queued(6_000_000, other: 6_000_000))
+            #expect(try await gateway.post("/push", "nonsense").json["code"] as? Int == 3028)
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_shed_total{reason=\"queue\"} 1\n"))
         }
     }
 

@@ -13,6 +13,7 @@ import Testing
     /// Opens the store of `folder` for as long as `body` runs: each call is another life of the gateway.
     private static func run(
         _ folder: TemporaryFolder, clock: TestClock = TestClock(), configuration: AcceptConfiguration = .init(),
+        apps: AppDirectory = TestGateway.oneApp, handoff: FakeHandoff = FakeHandoff(),
         _ body: @Sendable (TestGateway, SQLiteBackend) async throws -> Void
     ) async throws {
         let store = try SQLiteBackend.open(
@@ -23,7 +24,9 @@ import Testing
             queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
         )
         do {
-            try await TestGateway.run(stores: stores, configuration: configuration, clock: clock) { gateway in
+            try await TestGateway.run(
+                apps: apps, handoff: handoff, stores: stores, configuration: configuration, clock: clock
+            ) { gateway in
                 try await body(gateway, store)
             }
         } catch {
@@ -127,6 +130,70 @@ import Testing
             #expect(try await gateway.send("GET", "/api/v1/dead-letters").json["next"] is NSNull)
             #expect(try await store.depth().pushes == 1)
         }
+    }
+
+    @Test func `one app's backlog closes no other app`() async throws {
+        var configuration = AcceptConfiguration()
+        configuration.admission.queuedPushesMax = 20
+        let folder = try TemporaryFolder()
+        try await Self.run(folder, configuration: configuration, apps: TestGateway.twoApps) {
+            gateway, store async throws in
+            _ = try await gateway.send("POST", "/api/v1/apps/demo/pause")
+            for number in 0..<30 { _ = try await gateway.post("/push", pushLine(number, #","app":"demo""#)) }
+            try await Self.look(gateway, store)
+            #expect(try await gateway.post("/push", pushLine(1, #","app":"demo""#)).status == 503)
+            for number in 0..<2 {
+                #expect(try await gateway.post("/push", pushLine(number, #","app":"other""#)).status == 200)
+            }
+            // The reserve is over and nothing is free: now the limit is everybody's.
+            try await Self.look(gateway, store)
+            for app in ["demo", "other"] {
+                let answer = try await gateway.post("/push", pushLine(1, #","app":"\#(app)""#))
+                #expect(answer.status == 503)
+                #expect(answer.json["code"] as? Int == 3028)
+            }
+            #expect(try await store.depth().pushes == 32)
+            _ = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
+            try await Self.look(gateway, store)
+            #expect(try await gateway.post("/push", pushLine(1, #","app":"demo""#)).status == 200)
+        }
+    }
+
+    @Test func `one app's age closes no other app, and that of a paused one not even itself`() async throws {
+        var configuration = AcceptConfiguration()
+        configuration.admission.oldestDueMax = .seconds(60)
+        let folder = try TemporaryFolder()
+        let clock = TestClock()
+        try await Self.run(
+            folder, clock: clock, configuration: configuration, apps: TestGateway.twoApps,
+            handoff: FakeHandoff(hasRoom: false)
+        ) { gateway, store async throws in
+            func statuses() async throws -> [Int] {
+                var statuses: [Int] = []
+                for app in ["demo", "other"] {
+                    statuses.append(try await gateway.post("/push", pushLine(1, #","app":"\#(app)""#)).status)
+                }
+                return statuses
+            }
+            _ = try await gateway.post("/push", pushLine(1, #","app":"demo""#))
+            clock.advance(by: .seconds(61))
+            try await Self.look(gateway, store, clock)
+            #expect(try await statuses() == [503, 200])
+            _ = try await gateway.send("POST", "/api/v1/apps/demo/pause")
+            try await Self.look(gateway, store, clock)
+            #expect(try await statuses() == [200, 200])
+        }
+    }
+
+    /// What the gateway does once a second.
+    private static func look(_ gateway: TestGateway, _ store: SQLiteBackend, _ clock: TestClock = TestClock())
+        async throws
+    {
+        let sample = AdmissionSample(
+            depth: try await store.depth(), now: TestGateway.now + clock.elapsed, bytesFree: nil, memoryBytes: nil,
+            outlook: { _ in nil }
+        )
+        gateway.admission.update(sample)
     }
 
     /// A value that is set in one life and read in the next.

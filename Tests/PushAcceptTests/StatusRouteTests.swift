@@ -48,6 +48,30 @@ import Testing
         }
     }
 
+    @Test func `a push that waits says why`() async throws {
+        let outlook = DeliveryOutlook(reason: .credentialRefused, estimate: .seconds(20))
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), outlook: { $0 == AppID("demo") ? outlook : nil })
+        let queue = FakeQueue()
+        let states: [PushStatus.State] = [.queued, .retrying, .scheduled, .sending, .settled(.delivered)]
+        for (index, state) in states.enumerated() {
+            let now = TestGateway.now
+            queue.set(
+                PushStatus(
+                    id: Self.batch.push(index), app: AppID("demo"), lane: .bulk, state: state, acceptedAt: now,
+                    updatedAt: now
+                )
+            )
+        }
+        try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
+            let one = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(0))")
+            #expect(one.body.hasSuffix(#","delayed":"credential_refused","estimate":20}"# + "\n"))
+            let ids = (0..<5).map { Self.batch.push($0).description }.joined(separator: "\n")
+            let many = try await gateway.post("/api/v1/messages/query", ids, type: "application/x-ndjson")
+            let reason = "credential_refused"
+            #expect(many.lines.map { $0["delayed"] as? String } == [reason, reason, nil, nil, nil])
+        }
+    }
+
     @Test func `many are asked for by a list or by lines`() async throws {
         try await run { gateway in
             let ids = [1, 9, 2].map { Self.batch.push($0).description }

@@ -126,7 +126,7 @@ import Testing
         let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(600))])[0])
         let dead = Outcome(index: 0, verdict: .givenUp, code: .apnsUnavailable, attempts: 50)
         _ = try await backend.settle([Settlement(lease: lease, outcomes: [dead], release: .release, at: clock.now)])
-        #expect(try await backend.replay(.app(nil), at: clock.now) == 1)
+        #expect(try await backend.replay(.app(nil), at: clock.now) == ReplayCount(replayed: 1))
         backend = try await setBack(backend, reopening: reopening)
         #expect(try await claim(backend).map { $0.pending?.map(\.index) } == [[0, 1]])
         await backend.close()

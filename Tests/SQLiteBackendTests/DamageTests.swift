@@ -39,15 +39,23 @@ import Testing
         #expect(try await second.depth().rows.map(\.batches) == [1])
         let ids = (0..<damaged.count).map { damaged.id.push($0) }
         #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).map(\.id) == ids)
-        await #expect(throws: QueueError.self) { try await second.deadLetter(ids[0])?.letter }
-        await #expect(throws: QueueError.self) { try await second.replay(.ids([ids[1]]), at: now) }
-        #expect(try await second.replay(.app(nil), at: now) == 0)
+        let shown = try await second.deadLetter(ids[0])
+        #expect(shown?.letter.id == ids[0] && shown?.push == nil)
+        // One that can be read stands between them; it is not held up.
+        let readable = claimed[0]
+        let givenUp = Outcome(index: 0, verdict: .givenUp, code: .givenUp, status: 503, attempts: 50)
+        _ = try await second.settle([Settlement(lease: readable.lease, outcomes: [givenUp], at: now)])
+        let named = [ids[0], readable.batch.id.push(0), ids[1]]
+        #expect(try await second.replay(.ids(named), at: now) == ReplayCount(replayed: 1, unreadable: 2))
+        #expect(try await second.deadLetter(named[1]) == nil)
+        let left = ReplayCount(unreadable: damaged.count)
+        #expect(try await second.replay(.app(nil), at: now) == left)
         #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).count == damaged.count)
         await second.close()
         // Whatever was damaged is mended: the bytes are still there.
         try damage(folder.path, at: "zlert") { bytes, offset in bytes[offset] = UInt8(ascii: "a") }
         let third = try open(folder.path)
-        #expect(try await third.replay(.app(nil), at: now) == damaged.count)
+        #expect(try await third.replay(.app(nil), at: now) == ReplayCount(replayed: damaged.count))
         await third.close()
     }
 

@@ -45,7 +45,8 @@ let silence = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
 /// A batch of `count` pushes whose payloads hold `text`.
 func sampleBatch(
-    _ count: Int = 1, at now: WallTime, notBefore: WallTime? = nil, text: String = "hello"
+    _ count: Int = 1, at now: WallTime, app: String = "app", lane: Lane = .normal, notBefore: WallTime? = nil,
+    text: String = "hello"
 ) -> Batch {
     let id = BatchID.random(at: now)
     var pushes = NotificationBatch(firstID: id.value)
@@ -57,7 +58,7 @@ func sampleBatch(
             }
         }
     }
-    return Batch(id: id, app: AppID("app"), lane: .normal, acceptedAt: now, notBefore: notBefore, notifications: pushes)
+    return Batch(id: id, app: AppID(app), lane: lane, acceptedAt: now, notBefore: notBefore, notifications: pushes)
 }
 
 func delivered(_ count: Int) -> [Outcome] {

@@ -7,36 +7,28 @@ extension SQLiteBackend: DeadLetterStore {
         try await look { db in try DeadLetters.list(of: app, after: after, limit: limit, db) }
     }
 
-    package func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush)? {
+    package func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush?)? {
         try await look { db in
             guard let letter = try DeadLetters.find(id, db) else { return nil }
             guard let key = try DeadLetters.key(of: id.batch, db),
                 let batch = try DeadLetters.batch(of: id.batch, key: key, db), id.index < batch.count
-            else { throw Self.unreadable(id) }
+            else { return (letter, nil) }
             return (letter, DeadPush(batch, id.index))
         }
     }
 
-    package func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> Int {
-        let isByName = if case .ids = selection { true } else { false }
-        return try await forEachBatch(of: selection) { ids, batch, key, db, state in
-            if try Replay(db: db, now: now).run(ids, of: batch, key: key, &state) { return ids.count }
-            if isByName { throw Self.unreadable(ids[0]) }
-            return 0
+    package func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> ReplayCount {
+        let (replayed, all) = try await forEachBatch(of: selection) { ids, batch, key, db, state in
+            try Replay(db: db, now: now).run(ids, of: batch, key: key, &state) ? ids.count : 0
         }
+        return ReplayCount(replayed: replayed, unreadable: all - replayed)
     }
 
     package func purge(_ selection: DeadLetterSelection) async throws(QueueError) -> Int {
         try await forEachBatch(of: selection) { ids, batch, key, db, _ in
             try DeadLetters.forget(ids, of: batch, key: key, db)
             return ids.count
-        }
-    }
-
-    private static func unreadable(_ id: PushID) -> QueueError {
-        .unavailable(
-            "the stored bytes of \(id) cannot be read; it can be listed and purged, no more", isOutcomeKnown: true
-        )
+        }.done
     }
 
     /// Dead letters that one write puts back or forgets, so that other calls go on between two.
@@ -47,29 +39,32 @@ extension SQLiteBackend: DeadLetterStore {
 
     /// Takes `step` over the dead letters of a selection, batch by batch, in bounded writes.
     ///
-    /// - Returns: the sum of what `step` returns.
-    private func forEachBatch(of selection: DeadLetterSelection, _ step: @escaping Step) async throws(QueueError) -> Int
-    {
-        var total = 0
+    /// - Returns: the sum of what `step` returns, and how many dead letters there were.
+    private func forEachBatch(
+        of selection: DeadLetterSelection, _ step: @escaping Step
+    ) async throws(QueueError) -> (done: Int, all: Int) {
+        var total = (done: 0, all: 0)
         switch selection {
         case .ids(let ids):
             let wanted = Set(ids).sorted()
             for start in stride(from: 0, to: wanted.count, by: Self.lettersPerWrite) {
                 let some = Array(wanted[start..<min(start + Self.lettersPerWrite, wanted.count)])
-                total += try await commits.perform { db, state in
-                    try Self.take(step, over: some.filter { try DeadLetters.find($0, db) != nil }, db, &state)
+                let (done, all) = try await commits.perform { db, state in
+                    let found = try some.filter { try DeadLetters.find($0, db) != nil }
+                    return (try Self.take(step, over: found, db, &state), found.count)
                 }
+                total = (total.done + done, total.all + all)
             }
         case .app(let app):
             var after: PushID?
             repeat {
                 let last = after
-                let (count, next) = try await commits.perform { db, state in
+                let (done, all, next) = try await commits.perform { db, state in
                     let letters = try DeadLetters.list(of: app, after: last, limit: Self.lettersPerWrite, db)
-                    let count = try Self.take(step, over: letters.map(\.id), db, &state)
-                    return (count, letters.count == Self.lettersPerWrite ? letters.last?.id : nil)
+                    let done = try Self.take(step, over: letters.map(\.id), db, &state)
+                    return (done, letters.count, letters.count == Self.lettersPerWrite ? letters.last?.id : nil)
                 }
-                total += count
+                total = (total.done + done, total.all + all)
                 after = next
             } while after != nil
         }

@@ -170,9 +170,11 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     }
 
     package func depth() async throws(QueueError) -> QueueDepth {
-        let clock = clock
-        return try await commits.perform { db, state in
-            try Depth.read(db, state, now: clock.wall())
+        // From the writer, what it knows without looking; the looks disturb nobody on the reading connection.
+        let (counts, paused) = try await commits.perform { _, state in (state.counts.current, state.paused.current) }
+        let now = clock.wall()
+        return try await look { db in
+            try Depth.read(db, counts: counts, paused: paused.keys, now: now)
         }
     }
 

@@ -30,7 +30,8 @@ package struct AcceptMetrics: Sendable {
             labels: [MetricLabel("lane", Lane.allCases.map(\.label))]
         )
         refused = registry.counters(
-            "godwit_accept_refused_total", help: "Pushes refused, by error code.",
+            "godwit_accept_refused_total",
+            help: "Pushes refused, by error code; a request that is refused unread counts as one.",
             labels: [MetricLabel("code", Self.codes.map { String($0.rawValue) })]
         )
         unknown = registry.counter(

@@ -29,6 +29,9 @@ package struct AcceptResponder: HTTPResponder {
                 response = noRoute(request).response(requestID: requestID)
             }
         } catch let problem as Problem {
+            if let code = problem.code, RouteTable.takesPushes(request.method, path: context.endpointPath) {
+                metrics.refused(code, pushes: problem.refusedPushes)
+            }
             response = problem.response(requestID: requestID)
         } catch {
             logger.error(

@@ -41,12 +41,12 @@ struct AcceptRoutes: Sendable {
         case .status: { _, context in try await status.one(context.parameters.get("msg_id")) }
         case .query: { request, _ in try await status.many(request) }
         case .cancel where route.method == .delete:
-            { _, context in try await control.cancelOne(context.parameters.get("msg_id")) }
-        case .cancel: { request, _ in try await control.cancelMany(request) }
+            { _, context in try await control.cancelOne(context.parameters.get("msg_id"), context) }
+        case .cancel: { try await control.cancelMany($0, $1) }
         case .apps: { _, _ in try await control.list() }
         case .pause:
             { _, context in
-                try await control.setPaused(route.path.hasSuffix("/pause"), context.parameters.get("app"))
+                try await control.setPaused(route.path.hasSuffix("/pause"), context.parameters.get("app"), context)
             }
         case .deadLetters: deadLetterHandler(for: route)
         case .codes: { _, _ in Self.response("application/json", Self.codes) }
@@ -58,8 +58,8 @@ struct AcceptRoutes: Sendable {
     }
 
     private func deadLetterHandler(for route: RouteTable.Route) -> Serve {
-        if route.path.hasSuffix("/replay") { return { request, _ in try await deadLetters.replay(request) } }
-        if route.path.hasSuffix("/purge") { return { request, _ in try await deadLetters.purge(request) } }
+        if route.path.hasSuffix("/replay") { return { try await deadLetters.replay($0, $1) } }
+        if route.path.hasSuffix("/purge") { return { try await deadLetters.purge($0, $1) } }
         if route.path.hasSuffix("}") {
             return { _, context in try await deadLetters.show(context.parameters.get("msg_id")) }
         }

@@ -23,7 +23,7 @@ package final class AcceptService: Service {
 
     /// - Parameters:
     ///   - configuration: one without `problems()`.
-    ///   - admission: is told once a second how things stand.
+    ///   - admission: for the apps of `apps`; is told once a second how things stand.
     ///   - readiness: why the gateway is not ready; nothing when it is. Must not block.
     package init(
         configuration: AcceptConfiguration, apps: AppDirectory, stores: AcceptStores, dispatch: AcceptDispatch,
@@ -54,7 +54,7 @@ package final class AcceptService: Service {
         ) { [collector] in Double(collector.waitingCount) }
         let routes = AcceptRoutes(
             push: PushRoute(
-                apps: apps, collector: collector, idempotency: idempotency, devices: devices,
+                apps: apps, collector: collector, idempotency: idempotency, admission: admission, devices: devices,
                 configuration: configuration, metrics: metrics
             ),
             bulk: BulkRoute(
@@ -62,14 +62,16 @@ package final class AcceptService: Service {
                 keyedBodies: KeyedBodies(configuration: configuration), admission: admission, devices: devices,
                 configuration: configuration, metrics: metrics, stopFlag: stopFlag
             ),
-            status: StatusRoutes(outcomes: stores.outcomes, configuration: configuration, stopFlag: stopFlag),
+            status: StatusRoutes(
+                outcomes: stores.outcomes, outlook: dispatch.outlook, configuration: configuration, stopFlag: stopFlag
+            ),
             control: ControlRoutes(
                 queue: stores.queue, control: stores.control, dispatch: dispatch, apps: apps,
-                configuration: configuration, wallClock: clock.wall
+                configuration: configuration, wallClock: clock.wall, audit: ControlAudit(logger: logger)
             ),
             deadLetters: DeadLetterRoutes(
                 store: stores.deadLetters, handoff: dispatch.handoff, apps: apps, configuration: configuration,
-                wallClock: clock.wall
+                wallClock: clock.wall, audit: ControlAudit(logger: logger)
             ),
             doors: RouteDoors(
                 limits: configuration.rateLimits, admission: admission, metrics: metrics, clock: clock.monotonic

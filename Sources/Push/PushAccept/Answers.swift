@@ -101,7 +101,8 @@ enum Answers {
 
     // MARK: Status
 
-    static func append(_ status: PushStatus, to json: inout [UInt8]) {
+    /// - Parameter outlook: why it waits.
+    static func append(_ status: PushStatus, _ outlook: DeliveryOutlook?, to json: inout [UInt8]) {
         JSONWriter.append(#"{"msg_id":""#, to: &json)
         status.id.value.append(to: &json)
         JSONWriter.append(#"","app":"#, to: &json)
@@ -130,6 +131,7 @@ enum Answers {
         appendTime("updated_at", status.updatedAt, to: &json)
         appendTime("next_attempt_at", status.nextAttemptAt, to: &json)
         appendTime("token_dead_at", status.tokenDeadAt, to: &json)
+        append(outlook, to: &json)
         JSONWriter.append("}\n", to: &json)
     }
 

@@ -23,7 +23,8 @@ struct BulkRoute: Sendable {
         let format = try BodyFormat(of: request, linesAllowed: true)
         let machine = BulkStateMachine(
             apps: apps, format: format == .lines ? .lines : .array, configuration: configuration,
-            traceparent: Self.traceparent(of: request), requestID: context.requestID, devices: devices,
+            traceparent: Self.traceparent(of: request), requestID: context.requestID, admission: admission,
+            devices: devices,
             newID: { [committer] in committer.newBatchID() }
         )
         if let key = try IdempotencyKeyField.value(of: request) {
@@ -38,8 +39,10 @@ struct BulkRoute: Sendable {
             throw Problem(stopping: configuration.retryAfterSeconds)
         }
         if isOver, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
+        if isOver, let problem = session.nothingButOverload { throw problem }
         if let first = session.startCommit(), let error = await session.commit(first), !error.isOutcomeUnknown {
             throw Problem(error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
+                .refusing(session.itemCount)
         }
         return isOver ? await wholeResponse(session, format) : streamedResponse(session, input, format)
     }

@@ -68,6 +68,7 @@ final class BulkSession: Sendable {
     var wantsInput: Bool { state.withLock { $0.machine.wantsInput } }
     var hasWork: Bool { state.withLock { $0.machine.hasWork } }
     var ending: ItemFramer.Ending { state.withLock { $0.machine.ending } }
+    var nothingButOverload: Problem? { state.withLock { $0.machine.nothingButOverload } }
     var itemCount: Int { state.withLock { $0.machine.results.itemCount } }
 
     /// Starts a commit, if there is one to start now. Whoever gets a submission must `commit` it.

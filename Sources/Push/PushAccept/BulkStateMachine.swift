@@ -21,6 +21,7 @@ struct BulkStateMachine {
     private let resultsWaitingMax: Int
     private let traceparent: String?
     private let requestID: String
+    private let admission: AdmissionGate
     private let devices: DeviceLimiter?
     private let newID: @Sendable () -> BatchID
     private let apps: AppDirectory
@@ -33,6 +34,8 @@ struct BulkStateMachine {
     private(set) var results = BulkResults()
     /// Refused so far, by code.
     private(set) var refusedCounts: [ErrorCode: Int] = [:]
+    /// The last refusal of an item whose app has too much that waits.
+    private var overload: Refusal?
     /// Why the rest of the request is not read.
     private(set) var stop: Refusal?
     private(set) var hasEnded = false
@@ -41,7 +44,8 @@ struct BulkStateMachine {
 
     init(
         apps: AppDirectory, format: ItemFramer.Format, configuration: AcceptConfiguration, traceparent: String?,
-        requestID: String, devices: DeviceLimiter? = nil, newID: @escaping @Sendable () -> BatchID
+        requestID: String, admission: AdmissionGate, devices: DeviceLimiter? = nil,
+        newID: @escaping @Sendable () -> BatchID
     ) {
         self.apps = apps
         batchPushesMax = configuration.batchPushesMax
@@ -49,6 +53,7 @@ struct BulkStateMachine {
         resultsWaitingMax = configuration.resultsWaitingMax
         self.traceparent = traceparent
         self.requestID = requestID
+        self.admission = admission
         self.devices = devices
         self.newID = newID
         framer = ItemFramer(format: format, itemBytesMax: configuration.itemBytesMax)
@@ -60,6 +65,12 @@ struct BulkStateMachine {
     /// Full batches that wait for their turn: the reader waits when there are some.
     var fullCount: Int { full.count }
     var hasWork: Bool { !full.isEmpty || !open.isEmpty }
+
+    /// The request's refusal, if there is nothing in it but pushes of apps that have too much that waits.
+    var nothingButOverload: Problem? {
+        guard let overload, refusedCounts[.overloaded] == results.itemCount else { return nil }
+        return Problem(overload).refusing(results.itemCount)
+    }
 
     // MARK: Input
 
@@ -123,6 +134,11 @@ struct BulkStateMachine {
     }
 
     private mutating func append(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer) {
+        if let refusal = admission.refusal(ofAppAt: push.app) {
+            overload = .overloaded(refusal)
+            refuse(.overloaded(refusal))
+            return
+        }
         if let devices, let refusal = parser.refusal(of: push, by: devices) {
             refuse(refusal)
             return

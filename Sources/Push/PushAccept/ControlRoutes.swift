@@ -1,6 +1,7 @@
 import Foundation
 import Hummingbird
 import JSONText
+import Logging
 import NIOCore
 import PushModel
 import PushQueue
@@ -13,11 +14,13 @@ struct ControlRoutes: Sendable {
     let apps: AppDirectory
     let configuration: AcceptConfiguration
     let wallClock: @Sendable () -> WallTime
+    let audit: ControlAudit
     private let pauseNews = PauseNews()
 
     init(
         queue: any DurableQueue, control: (any QueueControl)?, dispatch: AcceptDispatch, apps: AppDirectory,
-        configuration: AcceptConfiguration, wallClock: @escaping @Sendable () -> WallTime
+        configuration: AcceptConfiguration, wallClock: @escaping @Sendable () -> WallTime,
+        audit: ControlAudit
     ) {
         self.queue = queue
         self.control = control
@@ -25,14 +28,15 @@ struct ControlRoutes: Sendable {
         self.apps = apps
         self.configuration = configuration
         self.wallClock = wallClock
+        self.audit = audit
     }
 
     // MARK: Cancel
 
     /// `DELETE /api/v1/messages/{msg_id}`
-    func cancelOne(_ text: String?) async throws -> Response {
+    func cancelOne(_ text: String?, _ context: AcceptContext) async throws -> Response {
         guard let text, let id = PushID(text) else { throw Problem.noID }
-        let result = try await cancel([id])[0]
+        let result = try await cancel([id], context)[0]
         var problem: Problem
         switch result {
         case .cancelled, .settled(.cancelled):
@@ -50,14 +54,14 @@ struct ControlRoutes: Sendable {
     }
 
     /// `POST /api/v1/messages/cancel`
-    func cancelMany(_ request: Request) async throws -> Response {
+    func cancelMany(_ request: Request, _ context: AcceptContext) async throws -> Response {
         let body = ControlBody(
             apps: apps, fields: [.ids, .request, .app], idsMax: configuration.queryIDsMax, takesAnyApp: true
         )
         var json: [UInt8] = []
         switch try await body.read(request, configuration) {
         case .ids(let ids):
-            let results = ids.isEmpty ? [] : try await cancel(ids)
+            let results = ids.isEmpty ? [] : try await cancel(ids, context)
             JSONWriter.append("{\"results\":[\n", to: &json)
             for (index, id) in ids.enumerated() {
                 if index > 0 { JSONWriter.append(",\n", to: &json) }
@@ -68,16 +72,15 @@ struct ControlRoutes: Sendable {
                 CancelCount(
                     cancelled: results.count { $0 == .cancelled || $0 == .settled(.cancelled) },
                     tooLate: results.count { $0 == .tooLate }
-                ),
-                to: &json
+                ), to: &json
             )
         case .request(let id):
             JSONWriter.append("{", to: &json)
-            Self.append(try await cancel(.request(id)) { await $0.cancel(request: id) }, to: &json)
+            Self.append(try await cancel(.request(id), context) { await $0.cancel(request: id) }, to: &json)
         case .app(let app):
             try await demandKnown(app)
             JSONWriter.append("{", to: &json)
-            Self.append(try await cancel(.app(app)) { await $0.cancel(app: app) }, to: &json)
+            Self.append(try await cancel(.app(app), context) { await $0.cancel(app: app) }, to: &json)
         case .all: preconditionFailure("a field that this route does not take")
         }
         return .json(json)
@@ -96,36 +99,60 @@ struct ControlRoutes: Sendable {
     }
 
     /// First in the store, then among what is claimed by this instance.
-    private func cancel(_ ids: [PushID]) async throws(Problem) -> [CancelResult] {
+    private func cancel(_ ids: [PushID], _ context: AcceptContext) async throws(Problem) -> [CancelResult] {
         let control = try existing()
         var results: [CancelResult]
         do {
             results = try await control.cancel(ids, at: wallClock())
         } catch {
+            audit.failed(.cancel, by: context, Self.which(ids), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         let late = ids.indices.filter { results[$0] == .tooLate }
-        guard !late.isEmpty, let inMemory = dispatch.inMemory else { return results }
-        let taken = await inMemory.cancel(ids: late.map { ids[$0] })
-        for index in late where taken.contains(ids[index]) { results[index] = .cancelled }
+        if !late.isEmpty, let inMemory = dispatch.inMemory {
+            let taken = await inMemory.cancel(ids: late.map { ids[$0] })
+            for index in late where taken.contains(ids[index]) { results[index] = .cancelled }
+        }
+        tell(
+            CancelCount(cancelled: results.count { $0 == .cancelled }, tooLate: results.count { $0 == .tooLate }),
+            Self.which(ids), context
+        )
         return results
     }
 
     private func cancel(
-        _ target: CancelTarget, inMemory cancel: (any InMemoryCancel) async -> Int
+        _ target: CancelTarget, _ context: AcceptContext, inMemory cancel: (any InMemoryCancel) async -> Int
     ) async throws(Problem) -> CancelCount {
         let control = try existing()
         var count: CancelCount
         do {
             count = try await control.cancel(target, at: wallClock())
         } catch {
+            audit.failed(.cancel, by: context, Self.which(target), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        guard count.tooLate > 0, let inMemory = dispatch.inMemory else { return count }
-        let taken = await cancel(inMemory)
-        count.cancelled += taken
-        count.tooLate = max(0, count.tooLate - taken)
+        if count.tooLate > 0, let inMemory = dispatch.inMemory {
+            let taken = await cancel(inMemory)
+            count.cancelled += taken
+            count.tooLate = max(0, count.tooLate - taken)
+        }
+        tell(count, Self.which(target), context)
         return count
+    }
+
+    private func tell(_ count: CancelCount, _ which: Logger.Metadata, _ context: AcceptContext) {
+        let counts: Logger.Metadata = ["cancelled": "\(count.cancelled)", "too_late": "\(count.tooLate)"]
+        audit.done(.cancel, by: context, which.merging(counts) { $1 })
+    }
+
+    private static func which(_ ids: [PushID]) -> Logger.Metadata { ["by": "ids", "ids": "\(ids.count)"] }
+
+    /// Not the request's id: it is whatever somebody wrote into a body.
+    private static func which(_ target: CancelTarget) -> Logger.Metadata {
+        switch target {
+        case .request: ["by": "request"]
+        case .app(let app): ["by": "app", "app": "\(app)"]
+        }
     }
 
     private func existing() throws(Problem) -> any QueueControl {
@@ -202,16 +229,19 @@ struct ControlRoutes: Sendable {
     }
 
     /// `POST /api/v1/apps/{app}/pause`, and the same with `resume`. Doing it again changes nothing.
-    func setPaused(_ isPaused: Bool, _ name: String?) async throws -> Response {
+    func setPaused(_ isPaused: Bool, _ name: String?, _ context: AcceptContext) async throws -> Response {
         guard let name = name?.removingPercentEncoding, let app = apps.app(named: name) else {
             throw Problem.unknownApp
         }
         let control = try existing()
+        let act = isPaused ? ControlAudit.Act.pause : .resume
         do {
             try await control.setPaused(isPaused, app: app.id, at: wallClock())
         } catch {
+            audit.failed(act, by: context, ["app": "\(app.id)"], error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
+        audit.done(act, by: context, ["app": "\(app.id)"])
         // Asked again, because another request may have said the opposite meanwhile.
         let number = pauseNews.next()
         let isPausedNow = (try? await control.pausedApps()).map { $0[app.id] != nil } ?? isPaused

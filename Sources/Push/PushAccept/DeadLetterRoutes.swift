@@ -1,5 +1,6 @@
 import Hummingbird
 import JSONText
+import Logging
 import NIOCore
 import PushModel
 import PushQueue
@@ -15,6 +16,7 @@ struct DeadLetterRoutes: Sendable {
     let apps: AppDirectory
     let configuration: AcceptConfiguration
     let wallClock: @Sendable () -> WallTime
+    let audit: ControlAudit
 
     /// `GET /api/v1/dead-letters?app=&after=&limit=`
     func list(_ request: Request) async throws -> Response {
@@ -48,7 +50,7 @@ struct DeadLetterRoutes: Sendable {
     func show(_ text: String?) async throws -> Response {
         guard let text, let id = PushID(text) else { throw Problem.noID }
         let letters = try letters()
-        let found: (letter: DeadLetter, push: DeadPush)?
+        let found: (letter: DeadLetter, push: DeadPush?)?
         do {
             found = try await letters.deadLetter(id)
         } catch {
@@ -59,45 +61,64 @@ struct DeadLetterRoutes: Sendable {
         }
         var json: [UInt8] = [UInt8(ascii: "{")]
         Self.append(found.letter, to: &json)
-        Self.append(found.push, to: &json)
+        if let push = found.push {
+            Self.append(push, to: &json)
+        } else {
+            JSONWriter.append(#","readable":false,"detail":"#, to: &json)
+            JSONWriter.appendString(Self.unreadable, to: &json)
+        }
         JSONWriter.append("}\n", to: &json)
         return .json(json)
     }
 
+    private static let unreadable = """
+        the stored bytes of this push are damaged, so it cannot be sent again; look at the disk, keep a backup of the store \
+        if you want to report it, and purge the dead letter when nobody needs it any more
+        """
+
     /// `POST /api/v1/dead-letters/replay`
-    func replay(_ request: Request) async throws -> Response {
+    func replay(_ request: Request, _ context: AcceptContext) async throws -> Response {
         let letters = try letters()
         let selection = try await selection(request)
-        let count: Int
+        let count: ReplayCount
         do {
             count = try await letters.replay(selection, at: wallClock())
         } catch {
+            audit.failed(.replay, by: context, Self.which(selection), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         // They are due at once, and nobody else tells dispatch.
-        if count > 0 {
+        if count.replayed > 0 {
             var waiting = apps.apps.map(\.id)
             if case .app(let app?) = selection { waiting = [app] }
             for app in waiting { for lane in Lane.allCases { handoff.batchesWait(of: app, lane: lane) } }
         }
         var json: [UInt8] = []
         JSONWriter.append(#"{"replayed":"#, to: &json)
-        JSONWriter.appendInteger(count, to: &json)
+        JSONWriter.appendInteger(count.replayed, to: &json)
+        if count.unreadable > 0 {
+            JSONWriter.append(#","unreadable":"#, to: &json)
+            JSONWriter.appendInteger(count.unreadable, to: &json)
+        }
         JSONWriter.append("}\n", to: &json)
+        let counts: Logger.Metadata = ["replayed": "\(count.replayed)", "unreadable": "\(count.unreadable)"]
+        audit.done(.replay, by: context, Self.which(selection).merging(counts) { $1 })
         return .json(json)
     }
 
     /// `POST /api/v1/dead-letters/purge`
-    func purge(_ request: Request) async throws -> Response {
+    func purge(_ request: Request, _ context: AcceptContext) async throws -> Response {
         let letters = try letters()
         let selection = try await selection(request)
         let count: Int
         do {
             count = try await letters.purge(selection)
         } catch {
+            audit.failed(.purge, by: context, Self.which(selection), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         var json: [UInt8] = []
+        audit.done(.purge, by: context, Self.which(selection).merging(["purged": "\(count)"]) { $1 })
         JSONWriter.append(#"{"purged":"#, to: &json)
         JSONWriter.appendInteger(count, to: &json)
         JSONWriter.append("}\n", to: &json)
@@ -116,6 +137,14 @@ struct DeadLetterRoutes: Sendable {
         case .app(let app): return .app(app)
         case .all: return .app(nil)
         case .request: preconditionFailure("a field that this route does not take")
+        }
+    }
+
+    private static func which(_ selection: DeadLetterSelection) -> Logger.Metadata {
+        switch selection {
+        case .ids(let ids): ["by": "ids", "ids": "\(ids.count)"]
+        case .app(let app?): ["by": "app", "app": "\(app)"]
+        case .app(nil): ["by": "all"]
         }
     }
 

@@ -80,10 +80,12 @@ final class Idempotency: Sendable {
             )
         }
         guard let answer = RememberedAnswer(known.body) else {
-            throw Problem(
+            var problem = Problem(
                 .internalServerError, .serialisation,
                 "this request was accepted before, by a version whose record this one cannot read"
             )
+            problem.refusedPushes = 0
+            throw problem
         }
         metrics.answeredAgain()
         var response = answer.response()

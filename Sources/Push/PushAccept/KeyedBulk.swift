@@ -28,6 +28,7 @@ struct KeyedBulk {
         if machine.results.itemCount == 0 {
             try BulkRoute.refuseEmptyBody(machine.ending, format)
         }
+        if let problem = machine.nothingButOverload { throw problem }
         let submission = machine.nextSubmission(isIdle: true, now: committer.now)
         if machine.stop != nil { throw giveUp(submission, Self.tooManyResults) }
 
@@ -44,12 +45,9 @@ struct KeyedBulk {
             }
             if let error = await committer.commit(submission.batches, remembering: [request.key: remembered]) {
                 let pushes = submission.batches.reduce(0) { $0 + $1.count }
-                if error.isOutcomeUnknown {
-                    metrics.outcomeUnknown(pushes: pushes)
-                } else {
-                    metrics.refused(error.code, pushes: pushes)
-                }
+                if error.isOutcomeUnknown { metrics.outcomeUnknown(pushes: pushes) }
                 throw Problem(keyed: error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
+                    .refusing(machine.results.itemCount)
             }
         }
         for (code, count) in refused { metrics.refused(code, pushes: count) }

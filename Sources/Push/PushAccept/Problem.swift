@@ -15,6 +15,8 @@ struct Problem: Error {
     var field: String?
     /// When the push may be there all the same.
     var pushID: PushID?
+    /// What it counts for on a route that takes pushes: those that were read, or one; 0 when they may be there.
+    var refusedPushes = 1
     var headers: HTTPFields = [:]
 
     init(_ status: HTTPResponse.Status, _ code: ErrorCode?, _ detail: String) {
@@ -29,11 +31,12 @@ struct Problem: Error {
             switch refusal.code {
             case .itemTooLarge, .payloadTooLarge: .contentTooLarge
             case .rateLimited: .tooManyRequests
+            case .overloaded: .serviceUnavailable
             default: .badRequest
             }
         self.init(status, refusal.code, refusal.text)
         field = refusal.fieldName
-        if case .tooOften(_, _, let retryAfter) = refusal.detail { headers[.retryAfter] = String(retryAfter) }
+        if let retryAfter = refusal.retryAfterSeconds { headers[.retryAfter] = String(retryAfter) }
     }
 
     /// The store has not taken the pushes, or not said so.
@@ -41,7 +44,9 @@ struct Problem: Error {
     /// - Parameter pushID: of the push, when there is only one.
     init(_ error: QueueError, pushID: PushID?, retryAfter: Int) {
         self.init(busy: error.code, error.callerText, retryAfter: retryAfter)
-        if error.isOutcomeUnknown { self.pushID = pushID }
+        guard error.isOutcomeUnknown else { return }
+        self.pushID = pushID
+        refusedPushes = 0
     }
 
     /// The same for a request with an `Idempotency-Key`: sending it again tells what became of it.
@@ -64,6 +69,13 @@ struct Problem: Error {
             case .closed: "this instance is stopping; nothing was changed"
             }
         self.init(busy: error.code, text, retryAfter: retryAfter)
+    }
+
+    /// The same for a request of `pushes`, if they are refused.
+    func refusing(_ pushes: Int) -> Problem {
+        var problem = self
+        problem.refusedPushes = min(refusedPushes, 1) * pushes
+        return problem
     }
 
     init(stopping retryAfter: Int) {

@@ -8,6 +8,7 @@ struct PushRoute: Sendable {
     let apps: AppDirectory
     let collector: SinglePushCollector
     let idempotency: Idempotency?
+    let admission: AdmissionGate
     let devices: DeviceLimiter?
     let configuration: AcceptConfiguration
     let metrics: AcceptMetrics
@@ -43,13 +44,12 @@ struct PushRoute: Sendable {
         do throws(Refusal) {
             ticket = try add(body, keyed)
         } catch {
-            metrics.refused(error.code)
             throw Problem(error)
         }
         switch await collector.result(of: ticket) {
         case .accepted(let id, let at, let outlook): return (id, at, outlook)
         case .failed(let id, let error):
-            if error.isOutcomeUnknown { metrics.outcomeUnknown(pushes: 1) } else { metrics.refused(error.code) }
+            if error.isOutcomeUnknown { metrics.outcomeUnknown(pushes: 1) }
             let retryAfter = configuration.retryAfterSeconds
             throw keyed == nil
                 ? Problem(error, pushID: id, retryAfter: retryAfter)
@@ -66,13 +66,11 @@ struct PushRoute: Sendable {
     private func refused(_ busy: Busy) -> Problem {
         switch busy {
         case .full:
-            metrics.refused(.queueFull)
             return Problem(
                 busy: .queueFull, "too many pushes wait to be stored; nothing was accepted",
                 retryAfter: configuration.retryAfterSeconds
             )
         case .stopping:
-            metrics.refused(.shuttingDown)
             return Problem(stopping: configuration.retryAfterSeconds)
         }
     }
@@ -83,6 +81,7 @@ struct PushRoute: Sendable {
         let result: Result<SinglePushCollector.Ticket, Refusal> = body.withUnsafeReadableBytes { bytes in
             switch parser.parse(bytes) {
             case .push(let push):
+                if let refusal = admission.refusal(ofAppAt: push.app) { return .failure(.overloaded(refusal)) }
                 if let devices, let refusal = parser.refusal(of: push, by: devices) { return .failure(refusal) }
                 return .success(collector.add(push, from: bytes, by: parser, request: keyed))
             case .refused(let refusal): return .failure(refusal)

@@ -36,7 +36,10 @@ package struct Refusal: Error, Sendable, Equatable {
         case size(String, given: Int, max: Int)
         /// More than `pushes` to one device within `seconds`.
         case tooOften(pushes: Int, seconds: Int, retryAfter: Int)
+        /// The rest of a stream.
         case overloaded(AdmissionRefusal)
+        /// One push.
+        case appOverloaded(AdmissionRefusal)
     }
 
     package var code: ErrorCode
@@ -66,6 +69,17 @@ package struct Refusal: Error, Sendable, Equatable {
         }
     }
 
+    /// When it is worth sending it again; nil: not as it is.
+    var retryAfterSeconds: Int? {
+        switch detail {
+        case .tooOften(_, _, let retryAfter): retryAfter
+        case .overloaded(let refusal), .appOverloaded(let refusal): refusal.retryAfterSeconds
+        case .text, .json, .size: nil
+        }
+    }
+
+    static func overloaded(_ refusal: AdmissionRefusal) -> Refusal { Refusal(.overloaded, .appOverloaded(refusal)) }
+
     /// One sentence for a human.
     package var text: String {
         let what =
@@ -77,6 +91,8 @@ package struct Refusal: Error, Sendable, Equatable {
                 "one device gets at most \(pushes) pushes within \(seconds) s; send it again in \(retryAfter) s"
             case .overloaded(let refusal):
                 "\(refusal.text); no item from this one on was taken, send them again in \(refusal.retryAfterSeconds) s"
+            case .appOverloaded(let refusal):
+                "\(refusal.text); send it again in \(refusal.retryAfterSeconds) s"
             }
         return fieldName.map { "\($0): \(what)" } ?? what
     }

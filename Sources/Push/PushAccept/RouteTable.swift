@@ -61,6 +61,14 @@ struct RouteTable: Sendable {
         return metrics[Key(method: method == .head ? .get : method, path: path)] ?? .other
     }
 
+    /// Whether a request that is refused there is a push that is refused.
+    static func takesPushes(_ method: HTTPRequest.Method, path: String?) -> Bool {
+        switch metric(of: method, path: path) {
+        case .push, .batch: true
+        default: false
+        }
+    }
+
     private struct Key: Hashable {
         var method: HTTPRequest.Method
         var path: String

@@ -8,6 +8,8 @@ import PushStore
 /// What became of pushes: one by its id, or many.
 struct StatusRoutes: Sendable {
     let outcomes: any OutcomeStore
+    /// Why pushes of an app wait; nil when they do not.
+    let outlook: @Sendable (AppID) -> DeliveryOutlook?
     let configuration: AcceptConfiguration
     let stopFlag: StopFlag
 
@@ -20,7 +22,7 @@ struct StatusRoutes: Sendable {
             throw Problem(.notFound, nil, "no push of this msg_id was accepted here, or its record has been removed")
         }
         var json: [UInt8] = []
-        Answers.append(status, to: &json)
+        append(status, to: &json)
         return .json(json)
     }
 
@@ -53,14 +55,21 @@ struct StatusRoutes: Sendable {
             preconditionFailure("a field that this route does not take")
         }
         var json: [UInt8] = []
-        for (id, status) in zip(ids, try await find(ids)) { Self.append(id, status, to: &json) }
+        for (id, status) in zip(ids, try await find(ids)) { append(id, status, to: &json) }
         return Response(
             status: .ok, headers: [.contentType: Self.linesType], body: .init(byteBuffer: ByteBuffer(bytes: json))
         )
     }
 
-    private static func append(_ id: PushID, _ status: PushStatus?, to json: inout [UInt8]) {
-        if let status { Answers.append(status, to: &json) } else { Answers.appendUnknown(id, to: &json) }
+    private func append(_ id: PushID, _ status: PushStatus?, to json: inout [UInt8]) {
+        if let status { append(status, to: &json) } else { Answers.appendUnknown(id, to: &json) }
+    }
+
+    private func append(_ status: PushStatus, to json: inout [UInt8]) {
+        switch status.state {
+        case .queued, .retrying: Answers.append(status, outlook(status.app), to: &json)
+        case .scheduled, .sending, .settled: Answers.append(status, nil, to: &json)
+        }
     }
 
     // MARK: Lines
@@ -106,7 +115,7 @@ struct StatusRoutes: Sendable {
         var next = found.makeIterator()
         for question in questions {
             switch question {
-            case .id(let id): Self.append(id, next.next() ?? nil, to: &json)
+            case .id(let id): append(id, next.next() ?? nil, to: &json)
             case .invalid(let line):
                 Answers.appendUnanswered(
                     state: "invalid", code: .badField, detail: "line \(line), counted from 0, is not a msg_id",

@@ -56,12 +56,18 @@ package final class Gateway: Sendable {
         )
         links = LinkWatch(clients, logger: logger)
         outcomeLog = OutcomeLog(logger: logger)
-        let admission = AdmissionGate(limits: configuration.admission)
+        let directory = configuration.directory
+        let admission = AdmissionGate(limits: configuration.admission, apps: directory.apps.map(\.id))
+        let outlook: @Sendable (AppID) -> DeliveryOutlook? = { [dispatcher, links] app in
+            // A breaker needs some calls before it knows; the client knows after one.
+            dispatcher.outlook(of: app)
+                ?? (links.isCut(app) ? DeliveryOutlook(reason: .apnsUnreachable, estimate: nil) : nil)
+        }
         upkeep = StoreUpkeeper(
             queue: store, store: store, beat: { store.beat() }, retention: configuration.retention,
             wallClock: QueueClock.system.wall,
             observe: { [store, outcomeLog] sample in
-                admission.update(sample, logger)
+                admission.update(sample, outlook, logger)
                 outcomeLog.look(store.settled(), now: QueueClock.system.monotonic())
             }, logger: logger
         )
@@ -70,18 +76,14 @@ package final class Gateway: Sendable {
             in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep, store: store,
             readiness: readiness
         )
+        GatewayMetrics.register(admission, of: directory, in: metrics)
         accept = AcceptService(
-            configuration: configuration.accept, apps: configuration.directory,
+            configuration: configuration.accept, apps: directory,
             stores: AcceptStores(
                 queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
             ),
             dispatch: AcceptDispatch(
-                handoff: dispatcher, inMemory: dispatcher,
-                outlook: { [dispatcher, links] app in
-                    // A breaker needs some calls before it knows; the client knows after one.
-                    dispatcher.outlook(of: app)
-                        ?? (links.isCut(app) ? DeliveryOutlook(reason: .apnsUnreachable, estimate: nil) : nil)
-                },
+                handoff: dispatcher, inMemory: dispatcher, outlook: outlook,
                 pauseObserver: { [dispatcher] in dispatcher.setPaused($1, app: $0) }
             ),
             admission: admission, metrics: metrics,
@@ -243,18 +245,24 @@ package final class Gateway: Sendable {
 
 extension AdmissionGate {
     /// Tells the log when new pushes are refused from now on, and when they are taken again.
-    fileprivate func update(_ sample: StoreUpkeeper.Sample, _ logger: Logger) {
-        let (refusal, isNews) = update(
+    fileprivate func update(
+        _ sample: StoreUpkeeper.Sample, _ outlook: (AppID) -> DeliveryOutlook?, _ logger: Logger
+    ) {
+        let news = update(
             AdmissionSample(
-                queuedPushes: sample.depth.pushes, bytesFree: sample.usage?.bytesFree,
-                oldestDue: sample.oldestDueAge ?? .zero, memoryBytes: ProcessUsage.residentBytes
+                depth: sample.depth, now: sample.at, bytesFree: sample.usage?.bytesFree,
+                memoryBytes: ProcessUsage.residentBytes, outlook: outlook
             )
         )
-        guard isNews else { return }
-        if let refusal {
-            logger.error("new pushes are refused", metadata: ["short_of": "\(refusal.label)"])
-        } else {
-            logger.notice("new pushes are taken again")
+        for change in news {
+            var metadata: Logger.Metadata = [:]
+            if let app = change.app { metadata["app"] = "\(app)" }
+            if let refusal = change.refusal {
+                metadata["short_of"] = "\(refusal.label)"
+                logger.error("new pushes are refused", metadata: metadata)
+            } else {
+                logger.notice("new pushes are taken again", metadata: metadata)
+            }
         }
     }
 }

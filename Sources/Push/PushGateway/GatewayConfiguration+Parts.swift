@@ -6,12 +6,14 @@ import PushQueue
 
 /// What each room is told.
 extension GatewayConfiguration {
-    var accept: AcceptConfiguration {
+    package var accept: AcceptConfiguration {
         var accept = AcceptConfiguration()
         accept.host = listen.host
         accept.port = listen.port
         accept.leaseDuration = delivery.lease
         accept.rateLimits = limits
+        accept.keyedBodyBytesMax = keyedBodyMaxMiB << 20
+        accept.keyedBodiesBytesMax = keyedBodiesMaxMiB << 20
         accept.admission = admission
         return accept
     }

@@ -20,7 +20,8 @@ extension GatewayConfiguration {
     ///   `breaker_open_max` (60s), `breaker_slow_after` (5s), `credential_probe` (30s), `retry_budget_per_second` (10),
     ///   `retry_budget_burst` (100)
     /// - `limits`: `push`, `batch` (50, 100), `status`, `control`: each `rate` (requests a second of a caller; 0: none) and
-    ///   `burst`; `limits.device`: `count`, `per` (pushes to one device)
+    ///   `burst`; `limits.device`: `count`, `per` (pushes to one device); `limits.keyed_body_max_mib` (8),
+    ///   `limits.keyed_bodies_max_mib` (64)
     /// - `admission`: `queued_pushes_max` (5000000), `disk_free_min_mib` (256), `oldest_due_max`, `memory_max_mib`; 0: none
     /// - `shutdown.grace` (5s)
     /// - `log.level` (info)
@@ -155,6 +156,8 @@ extension GatewayConfiguration {
             Self.read("batch", from: &section, into: &limits.batch)
             Self.read("status", from: &section, into: &limits.status)
             Self.read("control", from: &section, into: &limits.control)
+            section.read("keyed_body_max_mib") { keyedBodyMaxMiB = $0 }
+            section.read("keyed_bodies_max_mib") { keyedBodiesMaxMiB = $0 }
             section.section("device") { section in
                 var count = 10
                 var period = Duration.seconds(60)

@@ -24,6 +24,10 @@ package struct GatewayConfiguration: Sendable {
     package var retention: Duration = .seconds(7 * 24 * 3600)
     /// How much each caller may ask for, and how often one device may be sent to.
     package var limits = RateLimits()
+    /// Largest body of a bulk request with an `Idempotency-Key`, which is held whole, in MiB.
+    package var keyedBodyMaxMiB = 8
+    /// What such bodies may take together, in MiB.
+    package var keyedBodiesMaxMiB = 64
     /// When new pushes are refused because something is short.
     package var admission = AdmissionLimits()
     /// Take the store from a process that holds it and has shown no life for three leases.
@@ -164,6 +168,14 @@ package struct GatewayConfiguration: Sendable {
         demand(shutdownGrace <= .seconds(300), "shutdown.grace", "shutdown.grace must be at most 5m")
         demand(drainTimeout <= .seconds(300), "delivery.drain_timeout", "delivery.drain_timeout must be at most 5m")
         problems += admission.problems().map { ("admission", $0) }
+        demand(
+            (1...256).contains(keyedBodyMaxMiB), "limits.keyed_body_max_mib",
+            "limits.keyed_body_max_mib must be 1 to 256"
+        )
+        demand(
+            keyedBodyMaxMiB <= keyedBodiesMaxMiB && keyedBodiesMaxMiB <= 65_536, "limits.keyed_bodies_max_mib",
+            "limits.keyed_bodies_max_mib must be at least limits.keyed_body_max_mib, and at most 65536"
+        )
         problems += limits.problems().map { ("limits", $0) }
         return problems + delivery.problems().map { ("delivery", "delivery: \($0)") }
     }

@@ -1,4 +1,5 @@
 import APNSKit
+import PushAccept
 import PushDispatch
 import PushModel
 import PushQueue
@@ -102,6 +103,16 @@ enum GatewayMetrics {
         }.sorted { $0.0.lexicographicallyPrecedes($1.0) }
     }
 
+    static func register(_ admission: AdmissionGate, of directory: AppDirectory, in registry: MetricsRegistry) {
+        registry.gauges(
+            "godwit_admission_refused", help: "1 while new pushes of the app are refused because too many of it wait.",
+            label: "app",
+            directory.apps.enumerated().map { index, app in
+                ("\(app.id)", { admission.refusal(ofAppAt: index) == nil ? 0 : 1 })
+            }
+        )
+    }
+
     private static func registerStore(in registry: MetricsRegistry, _ upkeep: StoreUpkeeper, apps: [AppID]) {
         registry.gauges(
             "godwit_queue_pushes", help: "Pushes accepted and not settled, a second ago.", labels: ["app"]
@@ -115,8 +126,11 @@ enum GatewayMetrics {
         ) {
             Double(upkeep.sample.depth.rows.reduce(0) { $0 + (apps.contains($1.app) ? 0 : $1.pushes) })
         }
-        registry.gauge("godwit_queue_oldest_seconds", help: "Age of the oldest batch that is due and waits.") {
-            upkeep.sample.oldestDueAge.map { $0 / .seconds(1) } ?? 0
+        registry.gauges(
+            "godwit_queue_oldest_seconds", help: "Age of the oldest batch that is due and waits.", labels: ["app"]
+        ) {
+            let sample = upkeep.sample
+            return apps.map { app in (["\(app)"], sample.oldestDueAge(of: app).map { $0 / .seconds(1) } ?? 0) }
         }
         registry.gauge("godwit_store_bytes", help: "Bytes that the store takes.") {
             Double(upkeep.sample.usage?.bytesUsed ?? 0)

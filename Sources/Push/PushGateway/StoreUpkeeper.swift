@@ -12,9 +12,9 @@ package final class StoreUpkeeper: Sendable {
         package var usage: StoreUsage?
         package var at = WallTime(milliseconds: 0)
 
-        /// Age of the oldest batch that is due and waits.
-        package var oldestDueAge: Duration? {
-            depth.oldestDue.map { .milliseconds(max(0, at.milliseconds - $0.milliseconds)) }
+        /// Age of the oldest batch of an app that is due and waits.
+        package func oldestDueAge(of app: AppID) -> Duration? {
+            depth.oldestDue[app].map { .milliseconds(max(0, at.milliseconds - $0.milliseconds)) }
         }
     }
 

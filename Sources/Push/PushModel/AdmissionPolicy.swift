@@ -1,48 +1,87 @@
-/// What must be left, or must not be passed, for new pushes to be taken. nil: not looked at.
-package struct AdmissionLimits: Sendable, Equatable {
-    /// Pushes that wait in the queue.
-    package var queuedPushesMax: Int? = 5_000_000
-    /// Bytes that may still be written to the store's disk.
-    package var bytesFreeMin: Int? = 256 * 1024 * 1024
-    /// How long the oldest batch that is due may have waited.
-    package var oldestDueMax: Duration?
-    /// Resident memory of this process, in bytes.
-    package var memoryBytesMax: Int?
+/// Whether new pushes are taken, decided before anything of them is written: what was taken is never refused later.
+///
+/// Pure. Disk and memory are everybody's: when they are short, nobody's pushes are taken. Queue and age are an app's own,
+/// so that a backlog closes no other app:
+///
+/// - **Queue.** A tenth of `queuedPushesMax` is reserved, in equal parts, one for each configured app. Within its
+///   reserve an app is never refused for a queue. The rest is everybody's, but an app may have there no more than
+///   `greed` times what is still free. So whoever has a large backlog is refused first; each further app of that kind
+///   finds at least a fifth of what was free before it came; and apps that grow together get equal parts.
+/// - **Age.** An app is refused for its own oldest batch only, and not for one that waits because it was paused or its
+///   credential is refused: that tells nothing of the load.
+///
+/// All that waits, with the reserves that are not used, stays within `queuedPushesMax`: an app's intake makes that sum
+/// grow only when the app is beyond its reserve, and there it is let in only while something is free. What comes between
+/// two looks is on top of that.
+///
+/// What closes must have eased off by some more before it opens again, so that it does not flap at the limit: queue, age
+/// and memory to 90 % of the limit (an app within its reserve at once), the disk to a quarter above it, or 64 MiB
+/// if that is less.
+package struct AdmissionPolicy: Sendable {
+    /// Bytes over the limit before the disk counts as free again.
+    package static func bytesFreeMargin(of limit: Int) -> Int { min(64 * 1024 * 1024, limit / 4) }
+    /// The part of `queuedPushesMax` that is dealt out to the configured apps.
+    package static let reserved = 0.1
+    /// How many times what is free an app may have beyond its reserve, where there are others.
+    package static let greed = 4.0
+    private static let easing = 0.9
 
-    package init() {}
+    package let limits: AdmissionLimits
+    private let apps: [AppID]
+    private var isDiskShort = false
+    private var isMemoryShort = false
+    private var areQueuesShort: [Bool]
+    private var areAgesShort: [Bool]
 
-    /// Every problem at once.
-    package func problems() -> [String] {
-        var problems: [String] = []
-        if let queuedPushesMax, queuedPushesMax < 1 {
-            problems.append("admission.queued_pushes_max must be at least 1")
-        }
-        if let bytesFreeMin, bytesFreeMin < 0 { problems.append("admission.disk_free_min_mib must not be negative") }
-        if let oldestDueMax, oldestDueMax <= .zero {
-            problems.append("admission.oldest_due_max must be longer than nothing")
-        }
-        if let memoryBytesMax, memoryBytesMax < 64 * 1024 * 1024 {
-            problems.append("admission.memory_max_mib must be at least 64")
-        }
-        return problems
+    /// - Parameter apps: those that are configured; they differ.
+    package init(limits: AdmissionLimits, apps: [AppID]) {
+        self.limits = limits
+        self.apps = apps
+        areQueuesShort = apps.map { _ in false }
+        areAgesShort = areQueuesShort
     }
-}
 
-/// How things stand at a moment; nil where it is not known.
-package struct AdmissionSample: Sendable, Equatable {
-    package var queuedPushes: Int?
-    package var bytesFree: Int?
-    /// How long the oldest batch that is due has waited; `.zero` when none is.
-    package var oldestDue: Duration?
-    package var memoryBytes: Int?
+    /// What is not known in `sample` is taken to be as it was.
+    package mutating func update(_ sample: AdmissionSample) -> AdmissionVerdict {
+        if let min = limits.bytesFreeMin, let free = sample.bytesFree {
+            isDiskShort = free < (isDiskShort ? min + Self.bytesFreeMargin(of: min) : min)
+        }
+        if let max = limits.memoryBytesMax, let used = sample.memoryBytes {
+            isMemoryShort = Double(used) > (isMemoryShort ? Self.easing : 1) * Double(max)
+        }
+        if let loads = sample.apps {
+            judgeQueues(loads)
+            judgeAges(loads)
+        }
+        return AdmissionVerdict(
+            everyone: isDiskShort ? .disk : isMemoryShort ? .memory : nil,
+            apps: apps.indices.map { areQueuesShort[$0] ? .queue : areAgesShort[$0] ? .age : nil }
+        )
+    }
 
-    package init(
-        queuedPushes: Int? = nil, bytesFree: Int? = nil, oldestDue: Duration? = nil, memoryBytes: Int? = nil
-    ) {
-        self.queuedPushes = queuedPushes
-        self.bytesFree = bytesFree
-        self.oldestDue = oldestDue
-        self.memoryBytes = memoryBytes
+    private mutating func judgeQueues(_ loads: [AppID: AppLoad]) {
+        guard let max = limits.queuedPushesMax, !apps.isEmpty else { return }
+        let reserve = Double(max) * Self.reserved / Double(apps.count)
+        let queued = apps.map { Double(loads[$0]?.queuedPushes ?? 0) }
+        // Pushes of apps that are not configured any more take room, too.
+        let all = loads.values.reduce(0.0) { $0 + Double($1.queuedPushes) }
+        let unused = queued.reduce(0) { $0 + Swift.max(0, reserve - $1) }
+        let free = Swift.max(0, Double(max) - all - unused)
+        for index in apps.indices {
+            // Who is alone has nobody to leave anything to.
+            let limit = apps.count > 1 ? reserve + Self.greed * free : Double(max) - (all - queued[index])
+            let isOver = queued[index] > (areQueuesShort[index] ? Self.easing : 1) * limit
+            areQueuesShort[index] = isOver && queued[index] > reserve
+        }
+    }
+
+    private mutating func judgeAges(_ loads: [AppID: AppLoad]) {
+        guard let max = limits.oldestDueMax else { return }
+        for (index, app) in apps.enumerated() {
+            let load = loads[app]
+            let age = load?.delay?.tellsOfLoad == false ? .zero : load?.oldestDue ?? .zero
+            areAgesShort[index] = age / max > (areAgesShort[index] ? Self.easing : 1)
+        }
     }
 }
 
@@ -62,13 +101,13 @@ package enum AdmissionRefusal: UInt8, Sendable, CaseIterable {
         }
     }
 
-    /// What is short, for a human.
+    /// What is short, and whose, for a human.
     package var text: String {
         switch self {
         case .disk: "the store's disk is nearly full"
         case .memory: "this instance is short of memory"
-        case .queue: "too many pushes wait in the queue"
-        case .age: "pushes have waited in the queue for too long"
+        case .queue: "too many pushes of this app wait in the queue"
+        case .age: "pushes of this app have waited in the queue for too long"
         }
     }
 
@@ -81,40 +120,22 @@ package enum AdmissionRefusal: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// Whether new pushes are taken, decided before anything of them is written: what was taken is never refused later.
-///
-/// Pure. What closes it must have eased off by some more before it opens again, so that it does not flap at the limit:
-/// the queue, its age and memory to 90 % of the limit, the disk to a quarter above it, or 64 MiB if that is less.
-package struct AdmissionPolicy: Sendable {
-    /// Bytes over the limit before the disk counts as free again.
-    package static func bytesFreeMargin(of limit: Int) -> Int { min(64 * 1024 * 1024, limit / 4) }
+/// Whose new pushes are taken.
+package struct AdmissionVerdict: Sendable, Equatable {
+    /// Why nobody's are.
+    package var everyone: AdmissionRefusal?
+    /// Why those of one app are not; parallel to the apps of the policy.
+    package var apps: [AdmissionRefusal?]
 
-    package let limits: AdmissionLimits
-    /// Whether each is short, by raw value.
-    private var isShort = [Bool](repeating: false, count: AdmissionRefusal.allCases.count + 1)
-
-    package init(limits: AdmissionLimits) {
-        self.limits = limits
+    package init(everyone: AdmissionRefusal? = nil, apps: [AdmissionRefusal?]) {
+        self.everyone = everyone
+        self.apps = apps
     }
 
-    /// The gravest of what is short; nil when pushes are taken.
-    package var refusal: AdmissionRefusal? { AdmissionRefusal.allCases.first { isShort[Int($0.rawValue)] } }
-
-    /// - Returns: `refusal`. What is not known in `sample` is taken to be as it was.
-    package mutating func update(_ sample: AdmissionSample) -> AdmissionRefusal? {
-        judge(.queue, sample.queuedPushes.map(Double.init), max: limits.queuedPushesMax.map(Double.init))
-        judge(.memory, sample.memoryBytes.map(Double.init), max: limits.memoryBytesMax.map(Double.init))
-        judge(.age, sample.oldestDue.map { $0 / .seconds(1) }, max: limits.oldestDueMax.map { $0 / .seconds(1) })
-        if let min = limits.bytesFreeMin, let free = sample.bytesFree {
-            let wasShort = isShort[Int(AdmissionRefusal.disk.rawValue)]
-            isShort[Int(AdmissionRefusal.disk.rawValue)] = free < (wasShort ? min + Self.bytesFreeMargin(of: min) : min)
-        }
-        return refusal
-    }
-
-    private mutating func judge(_ what: AdmissionRefusal, _ value: Double?, max: Double?) {
-        guard let max, let value else { return }
-        let index = Int(what.rawValue)
-        isShort[index] = isShort[index] ? value > max * 0.9 : value > max
+    /// Why no push can be taken, whichever app it is for, so that none need be read; the gravest. nil: some can.
+    package var unread: AdmissionRefusal? {
+        if let everyone { return everyone }
+        guard apps.allSatisfy({ $0 != nil }) else { return nil }
+        return apps.lazy.compactMap { $0 }.min { $0.rawValue < $1.rawValue }
     }
 }

@@ -16,6 +16,15 @@ package struct DeliveryOutlook: Sendable, Equatable {
             case .backlog: "backlog"
             }
         }
+
+        /// Whether the age of what waits shows that more comes in than goes out. It does not where pushes wait because
+        /// somebody said so, or APNs refuses the app.
+        package var tellsOfLoad: Bool {
+            switch self {
+            case .paused, .credentialRefused: false
+            case .apnsUnreachable, .rateLimited, .backlog: true
+            }
+        }
     }
 
     package var reason: Reason

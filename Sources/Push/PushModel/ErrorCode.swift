@@ -332,7 +332,8 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .overloaded:
             Entry(
-                name: "overloaded", meaning: "The gateway takes no new pushes for now.", isRetried: false,
+                name: "overloaded", meaning: "No new pushes are taken for now, of this app or of any.",
+                isRetried: false,
                 advice: "Send again after the time in Retry-After; the detail says what is short."
             )
         }

@@ -186,16 +186,17 @@ package struct QueueDepth: Sendable, Equatable {
     }
 
     package var rows: [Row]
-    /// Since when the batch that is due and unclaimed for the longest has been due; batches of paused apps, and those that are
-    /// suspected of killing their holders, are left out: their age tells nothing of the load.
-    package var oldestDue: WallTime?
+    /// By app: since when the batch that is due and unclaimed for the longest has been due. Paused apps, and batches that
+    /// are suspected of killing their holders, are left out: their age tells nothing of the load.
+    package var oldestDue: [AppID: WallTime]
 
-    package init(rows: [Row] = [], oldestDue: WallTime? = nil) {
+    package init(rows: [Row] = [], oldestDue: [AppID: WallTime] = [:]) {
         self.rows = rows
         self.oldestDue = oldestDue
     }
 
     package var pushes: Int { rows.reduce(0) { $0 + $1.pushes } }
+    package var pushesByApp: [AppID: Int] { rows.reduce(into: [:]) { $0[$1.app, default: 0] += $1.pushes } }
 }
 
 /// The store could not do it. Nothing was changed, except where a case says so.

@@ -57,24 +57,32 @@ package protocol DeadLetterStore: Sendable {
     ///   - limit: 1...1,000.
     func deadLetters(of app: AppID?, after: PushID?, limit: Int) async throws(QueueError) -> [DeadLetter]
 
-    /// One with what would be sent; nil when there is none of this id.
-    ///
-    /// - Throws: `unavailable` when its stored bytes cannot be read: it can be listed and purged, no more.
-    func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush)?
+    /// One with what would be sent; nil when there is none of this id. No `push`: its stored bytes cannot be read, so that
+    /// it can be listed and purged, no more.
+    func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush?)?
 
     /// Puts dead letters back into the queue as if they were new: same ids, no attempts, due at once, with a new
     /// lifetime. Their own expiration still holds. Works in bounded steps, like `purge`.
     ///
-    /// Of an app's dead letters, those whose stored bytes cannot be read stay where they are.
-    ///
-    /// - Returns: how many were put back.
-    /// - Throws: `unavailable` when one that is named by its id cannot be read.
-    func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> Int
+    /// Those whose stored bytes cannot be read stay where they are; they hold up no others.
+    func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> ReplayCount
 
     /// Forgets dead letters and their payloads; their outcomes stay.
     ///
     /// - Returns: how many there were.
     func purge(_ selection: DeadLetterSelection) async throws(QueueError) -> Int
+}
+
+package struct ReplayCount: Sendable, Equatable {
+    /// Put back into the queue.
+    package var replayed: Int
+    /// Left where they are, because their stored bytes cannot be read.
+    package var unreadable: Int
+
+    package init(replayed: Int = 0, unreadable: Int = 0) {
+        self.replayed = replayed
+        self.unreadable = unreadable
+    }
 }
 
 package enum DeadLetterSelection: Sendable, Equatable {

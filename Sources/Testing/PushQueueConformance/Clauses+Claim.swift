@@ -107,11 +107,13 @@ extension QueueConformance {
             ]
             let before = try await harness.queue.depth()
             try expect(before.rows, is: full, "before")
-            try expect(before.oldestDue, is: now, "the oldest became due")
+            try expect(
+                before.oldestDue, is: [AppID("a"): now, AppID("b"): second.acceptedAt], "when the oldest became due"
+            )
             let claimed = try await harness.claim(1)[0]
             let during = try await harness.queue.depth()
             try expect(during.rows, is: full, "claimed batches count")
-            try expect(during.oldestDue, is: second.acceptedAt, "the oldest that is unclaimed became due")
+            try expect(during.oldestDue, is: [AppID("b"): second.acceptedAt], "what is claimed does not wait")
             _ = try await harness.settle(claimed.lease, Samples.delivered([0]))
             try expect(try await harness.queue.depth().rows.first?.pushes, is: 2, "after one outcome")
             _ = try await harness.settle(claimed.lease, Samples.delivered([1, 2]))
@@ -123,9 +125,10 @@ extension QueueConformance {
             let now = try await harness.now
             let due = now + .seconds(3600)
             try await harness.append(Samples.batch(2, at: now, notBefore: due))
-            try expect(try await harness.queue.depth().oldestDue, is: nil, "nothing is due yet")
+            try expect(try await harness.queue.depth().oldestDue, is: [:], "nothing is due yet")
             try await harness.advance(by: .seconds(3601))
-            try expect(try await harness.queue.depth().oldestDue, is: due, "it is due for a second")
+            let oldest = try await harness.queue.depth().oldestDue
+            try expect(oldest, is: [Samples.app: due], "it is due for a second")
         },
     ]
 }

@@ -62,7 +62,9 @@ extension QueueConformance {
             try expect(try await harness.queue.purge(.app(nil)), is: 2, "all")
             try expect(try await harness.queue.deadLetters(of: nil, after: nil, limit: 9).isEmpty, "none is left")
             try expect(try await harness.status(batch, 1).state, is: .settled(.givenUp), "the outcome")
-            try expect(try await harness.queue.replay(.ids([batch.id.push(1)]), at: now), is: 0, "nothing to replay")
+            try expect(
+                try await harness.queue.replay(.ids([batch.id.push(1)]), at: now), is: ReplayCount(),
+                "nothing to replay")
         },
     ]
 
@@ -74,7 +76,9 @@ extension QueueConformance {
             try await harness.crash()
             try await harness.advance(by: .seconds(60))
             let replayedAt = try await harness.now
-            try expect(try await harness.queue.replay(.ids([batch.id.push(1)]), at: replayedAt), is: 1, "replayed")
+            try expect(
+                try await harness.queue.replay(.ids([batch.id.push(1)]), at: replayedAt), is: ReplayCount(replayed: 1),
+                "replayed")
             let queued = PushStatus(
                 id: batch.id.push(1), app: batch.app, lane: batch.lane, state: .queued, acceptedAt: batch.acceptedAt,
                 updatedAt: replayedAt
@@ -101,7 +105,9 @@ extension QueueConformance {
             for _ in 0..<3 {
                 _ = try await harness.settle(lease, Samples.givenUp([0, 1]))
                 try expect(try await harness.queue.deadLetters(of: nil, after: nil, limit: 9).count, is: 2, "dead")
-                try expect(try await harness.queue.replay(.app(nil), at: harness.now), is: 2, "replayed")
+                try expect(
+                    try await harness.queue.replay(.app(nil), at: harness.now), is: ReplayCount(replayed: 2), "replayed"
+                )
                 let next = try await harness.claimOne().lease
                 try expect(next.epoch > lease.epoch, "the epoch rises on")
                 lease = next
@@ -111,7 +117,9 @@ extension QueueConformance {
             let batch = Samples.batch(3, at: try await harness.now)
             let lease = try await harness.appendClaimed(batch)
             _ = try await harness.settle(lease, Samples.givenUp([0]))
-            try expect(try await harness.queue.replay(.app(batch.app), at: harness.now), is: 1, "replayed")
+            try expect(
+                try await harness.queue.replay(.app(batch.app), at: harness.now), is: ReplayCount(replayed: 1),
+                "replayed")
             try expect(try await harness.claim().isEmpty, "the batch is still claimed")
             try expect(
                 try await harness.settle(lease, Samples.delivered([1, 2]), release: .release), is: [], "settled")
@@ -123,7 +131,7 @@ extension QueueConformance {
             let lease = try await harness.appendClaimed(batch)
             let retry = Samples.retry(1, attempts: 2, due: now + .seconds(60))
             _ = try await harness.settle(lease, Samples.givenUp([0]), retries: [retry], release: .release)
-            try expect(try await harness.queue.replay(.app(nil), at: now), is: 1, "replayed")
+            try expect(try await harness.queue.replay(.app(nil), at: now), is: ReplayCount(replayed: 1), "replayed")
             try expect(try await harness.claimOne().pending?.map(\.index), is: [0], "the replayed push")
         },
     ]

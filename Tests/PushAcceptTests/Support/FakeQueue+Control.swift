@@ -51,7 +51,8 @@ extension FakeQueue: QueueControl {
 }
 
 extension FakeQueue: DeadLetterStore {
-    func bury(_ letter: DeadLetter, _ push: DeadPush) { state.withLock { $0.letters[letter.id] = (letter, push) } }
+    /// - Parameter push: nil: its stored bytes cannot be read.
+    func bury(_ letter: DeadLetter, _ push: DeadPush?) { state.withLock { $0.letters[letter.id] = (letter, push) } }
 
     func deadLetters(of app: AppID?, after: PushID?, limit: Int) async throws(QueueError) -> [DeadLetter] {
         try checkStore()
@@ -62,13 +63,17 @@ extension FakeQueue: DeadLetterStore {
         )
     }
 
-    func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush)? {
+    func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush?)? {
         try checkStore()
         return state.withLock { $0.letters[id] }.map { (letter: $0.0, push: $0.1) }
     }
 
-    func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> Int {
-        try await purge(selection)
+    func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> ReplayCount {
+        let unreadable = state.withLock { state in state.letters.filter { $0.value.1 == nil } }
+        state.withLock { state in for id in unreadable.keys { state.letters[id] = nil } }
+        let count = try await purge(selection)
+        state.withLock { $0.letters.merge(unreadable) { $1 } }
+        return ReplayCount(replayed: count, unreadable: unreadable.count)
     }
 
     func purge(_ selection: DeadLetterSelection) async throws(QueueError) -> Int {

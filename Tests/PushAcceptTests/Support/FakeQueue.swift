@@ -27,7 +27,7 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
         /// What cancelling an id answers, and asking for whom.
         var cancelResults: [PushID: CancelResult] = [:]
         var cancelCounts: [String: CancelCount] = [:]
-        var letters: [PushID: (DeadLetter, DeadPush)] = [:]
+        var letters: [PushID: (DeadLetter, DeadPush?)] = [:]
     }
 
     let state = Mutex(State())

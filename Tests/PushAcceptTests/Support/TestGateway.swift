@@ -27,14 +27,13 @@ struct TestGateway: Sendable {
         apps: AppDirectory = oneApp, queue: FakeQueue = FakeQueue(), handoff: FakeHandoff = FakeHandoff(),
         dispatch: AcceptDispatch? = nil, stores: AcceptStores? = nil, reasons: [String] = [],
         configuration: AcceptConfiguration = AcceptConfiguration(), clock: TestClock = TestClock(),
+        log: Logger = silence,
         _ body: @Sendable (TestGateway) async throws -> Void
     ) async throws {
         var configuration = configuration
         configuration.port = 0
         let metrics = MetricsRegistry()
-        let admission = AdmissionGate(limits: configuration.admission)
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
+        let admission = AdmissionGate(limits: configuration.admission, apps: apps.apps.map(\.id))
         let service = AcceptService(
             configuration: configuration, apps: apps,
             stores: stores
@@ -43,9 +42,9 @@ struct TestGateway: Sendable {
                 ),
             dispatch: dispatch ?? AcceptDispatch(handoff: handoff), admission: admission, metrics: metrics,
             readiness: { reasons },
-            clock: QueueClock(wall: { now + clock.elapsed }, monotonic: { clock.elapsed }), logger: logger
+            clock: QueueClock(wall: { now + clock.elapsed }, monotonic: { clock.elapsed }), logger: log
         )
-        let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
+        let group = ServiceGroup(configuration: .init(services: [service], logger: silence))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
             guard let port = await service.boundPort() else {
@@ -100,6 +99,12 @@ struct TestGateway: Sendable {
         try await send("POST", path, type: type, body: body, headers: headers)
     }
 }
+
+let silence: Logger = {
+    var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    logger.logLevel = .critical
+    return logger
+}()
 
 /// Time that passes when it is told to.
 final class TestClock: Sendable {

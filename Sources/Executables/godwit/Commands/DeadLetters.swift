@@ -147,21 +147,24 @@ struct DeadLetterChoice: ParsableArguments {
     }
 
     func tell(_ verb: String, done: String) async throws {
-        let count = try await gateway.call { api in
-            var count = 0
+        let (count, unreadable) = try await gateway.call { api in
+            var (count, unreadable) = (0, 0)
             for body in bodies {
                 let answer = try await api.post("/api/v1/dead-letters/\(verb)", body)
                 if isJSON { Terminal.say(JSONAnswer.trimmed(answer)) }
-                count += try ControlAnswers.decode([String: Int].self, from: answer)[done] ?? 0
+                let counts = try ControlAnswers.decode([String: Int].self, from: answer)
+                count += counts[done] ?? 0
+                unreadable += counts["unreadable"] ?? 0
             }
-            return count
+            return (count, unreadable)
         }
         if !isJSON {
             Terminal.say(
-                count == 0
+                count == 0 && unreadable == 0
                     ? ids.isEmpty ? "nothing to \(verb)" : "there are no such dead letters"
                     : "\(count.grouped) dead \(count == 1 ? "letter" : "letters") \(done)"
             )
+            if unreadable > 0 { Terminal.say("\(unreadable.grouped) cannot be read and stay where they are") }
         }
         if count == 0, !ids.isEmpty { throw ExitCode.failure }
     }
