@@ -178,13 +178,13 @@ final class GatewayUnderTest: Sendable {
     }
 
     /// A file of `count` pushes to tokens of their own.
-    func pushFile(_ name: String, count: Int, from first: Int) throws -> String {
+    func pushFile(_ name: String, count: Int, from first: Int, fields: String = "") throws -> String {
         let path = "\(folder.path)/\(name)"
         var text = ""
         for number in first..<first + count {
             let digits = String(number, radix: 16)
             let token = String(repeating: "0", count: 64 - digits.count) + digits
-            text += "{\"device_token\":\"\(token)\",\"payload\":{\"aps\":{\"alert\":\"push \(number)\"}}}\n"
+            text += "{\"device_token\":\"\(token)\",\"payload\":{\"aps\":{\"alert\":\"push \(number)\"}}\(fields)}\n"
         }
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         return path

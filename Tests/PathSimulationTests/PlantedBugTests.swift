@@ -21,7 +21,7 @@ extension PlantedBug {
         switch self {
         case .fencingOff, .staleOutcomeOverwrites: [.fencing]
         case .ackBeforeCommit, .settleBeforeCommit, .requestTorn: [.durable]
-        case .resendBelowGoAway, .dropResent: [.boundedDoubles]
+        case .resendBelowGoAway, .dropResent, .sentUnannounced: [.boundedDoubles]
         case .wallClockLease, .expiryIgnored, .notBeforeIgnored, .cancelForgotten, .pauseIgnored, .retryAfterIgnored:
             [.noLateSend]
         case .renewalForgotten: [.noLateSend, .oneOwner]

@@ -8,7 +8,7 @@ struct ModelStore {
     struct Entry {
         var batch: Batch
         /// Unsettled pushes: attempts and due time.
-        var open: [UInt16: (attempts: UInt16, due: WallTime)]
+        var open: [UInt16: (attempts: UInt16, due: WallTime, isUnanswered: Bool)]
         var epoch: UInt64 = 0
         var isClaimed = false
         var isFresh = true
@@ -24,7 +24,7 @@ struct ModelStore {
         entries.append(
             Entry(
                 batch: batch,
-                open: Dictionary(uniqueKeysWithValues: (0..<UInt16(batch.count)).map { ($0, (0, due)) })
+                open: Dictionary(uniqueKeysWithValues: (0..<UInt16(batch.count)).map { ($0, (0, due, false)) })
             )
         )
     }
@@ -47,7 +47,12 @@ struct ModelStore {
                         lease: Lease(batch: batch.id, epoch: entries[place].epoch), batch: batch,
                         pending: entries[place].isFresh
                             ? nil
-                            : due.map { PendingPush(index: $0.key, attempts: $0.value.attempts, due: $0.value.due) }
+                            : due.map {
+                                PendingPush(
+                                    index: $0.key, attempts: $0.value.attempts, due: $0.value.due,
+                                    isUnanswered: $0.value.isUnanswered
+                                )
+                            }
                     )
                 )
             }
@@ -64,18 +69,27 @@ struct ModelStore {
             stale += 1
             return false
         }
+        for index in settlement.sends {
+            entries[place].open[index]?.isUnanswered = true
+            entries[place].isFresh = false
+        }
         for outcome in settlement.outcomes where entries[place].open.removeValue(forKey: outcome.index) != nil {
             outcomes[settlement.lease.batch.push(Int(outcome.index))] = outcome
             entries[place].isFresh = false
         }
         for retry in settlement.retries where entries[place].open[retry.index] != nil {
-            entries[place].open[retry.index] = (retry.attempts, retry.due)
+            entries[place].open[retry.index] = (retry.attempts, retry.due, false)
             entries[place].isFresh = false
         }
         if settlement.release.isEnd { entries[place].isClaimed = false }
         if case .postpone(let until) = settlement.release { entries[place].notBefore = until }
         if entries[place].open.isEmpty { entries.remove(at: place) }
         return true
+    }
+
+    /// The holder of all leases has died.
+    mutating func endLeases() {
+        for place in entries.indices { entries[place].isClaimed = false }
     }
 
     var pushes: Int { entries.reduce(0) { $0 + $1.open.count } }
@@ -99,6 +113,8 @@ final class CoreBench {
     /// What the store was told, to compare runs.
     var trace: [String] = []
     var settlements: [Settlement] = []
+    /// Whether what is about to be sent is not told to be durable.
+    var holdsAnnouncements = false
 
     init(_ configuration: DispatchConfiguration = DispatchConfiguration(), apps: [String] = ["a"], seed: UInt64 = 1) {
         core = DispatchCore(configuration: configuration, apps: apps.map { AppID($0) }, seed: seed)
@@ -124,6 +140,9 @@ final class CoreBench {
             "\(now.monotonic) settle \(settlement.outcomes.count) \(settlement.retries.map(\.due.milliseconds))"
         )
         let isGood = store.settle(settlement)
+        if isGood, !settlement.sends.isEmpty, !holdsAnnouncements {
+            tell { core, now, effects in core.announced([settlement.lease], now: now, &effects) }
+        }
         guard !isGood || settlement.release.isEnd else { return }
         tell { core, _, effects in
             if isGood { core.settled([settlement.lease], &effects) } else { core.refused([settlement.lease], &effects) }

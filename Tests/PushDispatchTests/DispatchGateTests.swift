@@ -210,6 +210,58 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.sent("b") == 120)
     }
 
+    @Test func `what must not be sent twice is sent once the store knows of it, and never by a successor`() throws {
+        let bench = CoreBench()
+        let batch = claimed(3, ambiguity: .drop).batch
+        bench.store.append(batch)
+        bench.holdsAnnouncements = true
+        bench.claim()
+        #expect(bench.sent() == 0 && bench.core.pushesInFlight == 3)
+        #expect(bench.settlements.map(\.sends) == [[0, 1, 2]])
+        let lease = try #require(bench.settlements.first?.lease)
+        bench.tell { core, now, effects in core.announced([lease], now: now, &effects) }
+        #expect(bench.sent() == 3)
+
+        // Its process dies, and the next one finds what the store was told.
+        let successor = CoreBench()
+        successor.store = bench.store
+        successor.store.endLeases()
+        successor.claim()
+        #expect(successor.sent() == 0 && successor.store.pushes == 0)
+        let outcomes = successor.store.outcomes.values
+        #expect(outcomes.count == 3)
+        #expect(outcomes.allSatisfy { $0.verdict == .givenUp && $0.code == .droppedUnanswered && $0.attempts == 1 })
+    }
+
+    @Test func `what was announced too slowly for its lease goes back unsent`() throws {
+        let bench = CoreBench()
+        bench.store.append(claimed(3, ambiguity: .drop).batch)
+        bench.holdsAnnouncements = true
+        bench.claim()
+        let lease = try #require(bench.settlements.first?.lease)
+        bench.now.monotonic += .seconds(19)
+        bench.tell { core, now, effects in core.announced([lease], now: now, &effects) }
+        #expect(bench.sent() == 0 && bench.core.isEmpty)
+        bench.holdsAnnouncements = false
+        bench.claim()
+        #expect(bench.sent() == 3)
+    }
+
+    @Test func `what was announced and not sent is taken back by a drain`() throws {
+        let bench = CoreBench()
+        bench.store.append(claimed(3, ambiguity: .drop).batch)
+        bench.holdsAnnouncements = true
+        bench.claim()
+        bench.tell { core, now, effects in core.drain(now: now, &effects) }
+        let lease = try #require(bench.settlements.first?.lease)
+        bench.tell { core, now, effects in core.announced([lease], now: now, &effects) }
+        #expect(bench.sent() == 0 && bench.core.isEmpty)
+        let successor = CoreBench()
+        successor.store = bench.store
+        successor.claim()
+        #expect(successor.sent() == 3)
+    }
+
     @Test func `over budget a batch waits as it is, without anything being written of its pushes`() throws {
         let bench = CoreBench()
         bench.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }

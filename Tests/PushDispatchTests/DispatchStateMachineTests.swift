@@ -5,7 +5,10 @@ import PushQueue
 import Testing
 
 /// A claimed batch of `count` pushes of `app`.
-func claimed(_ count: Int, app: String = "a", lane: Lane = .normal, expiration: Int64 = -1) -> ClaimedBatch {
+func claimed(
+    _ count: Int, app: String = "a", lane: Lane = .normal, expiration: Int64 = -1,
+    ambiguity: AmbiguityPolicy = .resend
+) -> ClaimedBatch {
     let id = BatchID.random(at: WallTime(milliseconds: 1_000_000))
     var notifications = NotificationBatch(firstID: id.value)
     for index in 0..<count {
@@ -20,7 +23,7 @@ func claimed(_ count: Int, app: String = "a", lane: Lane = .normal, expiration: 
     }
     let batch = Batch(
         id: id, app: AppID(app), lane: lane, acceptedAt: WallTime(milliseconds: 1_000_000),
-        notifications: notifications
+        notifications: notifications, ambiguity: ambiguity
     )
     return ClaimedBatch(lease: Lease(batch: id, epoch: 1), batch: batch)
 }

@@ -44,6 +44,8 @@ final class SettlementSink: DurableQueue {
 final class ObserverLog: OutcomeObserver {
     let settledLeases = Mutex<[Lease]>([])
     let refusedLeases = Mutex<[Lease]>([])
+    let announcedLeases = Mutex<[Lease]>([])
+    func announced(_ leases: [Lease]) { announcedLeases.withLock { $0 += leases } }
     func settled(_ leases: [Lease]) { settledLeases.withLock { $0 += leases } }
     func refused(_ leases: [Lease]) { refusedLeases.withLock { $0 += leases } }
 }
@@ -131,14 +133,24 @@ final class ObserverLog: OutcomeObserver {
         buffer.record(Self.settlement(a, [1], .release))
         written = buffer.beginWrite()
         #expect(written == [Self.settlement(a, [0])], "it failed: the same again")
-        var settled = buffer.wrote(stale: [])
+        var settled = buffer.wrote(stale: []).ended
         #expect(settled.isEmpty, "its end was not in that write")
         written = buffer.beginWrite()
         #expect(written.map(\.lease) == [b, a])
         buffer.finish()
         #expect(!buffer.isDone)
-        settled = buffer.wrote(stale: [b])
+        settled = buffer.wrote(stale: [b]).ended
         #expect(settled == [a] && buffer.isDone)
+    }
+
+    @Test func `what is about to be sent is announced once it is durable, unless the lease is lost`() {
+        var buffer = OutcomeBuffer()
+        let (a, b, c) = (claimed(4).lease, claimed(4).lease, claimed(4).lease)
+        for lease in [a, b] { buffer.record(Settlement(lease: lease, sends: [0, 1], at: WallTime(milliseconds: 1))) }
+        buffer.record(Self.settlement(c, [0], .release))
+        _ = buffer.beginWrite()
+        let durable = buffer.wrote(stale: [b])
+        #expect(durable.announced == [a] && durable.ended == [c])
     }
 
     @Test func `a signal set before the wait is not missed`() async {

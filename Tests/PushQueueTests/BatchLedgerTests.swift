@@ -98,6 +98,23 @@ import Testing
         #expect(ends.outcomes.count == 2 && ledger.isFinished)
     }
 
+    @Test func `knows what was about to be sent, until something is recorded of it`() {
+        var ledger = BatchLedger(count: 4, firstDue: now)
+        var some = news([0])
+        ledger.record(&some)
+        var sends = BatchNews(at: now, sends: [0, 1, 2])
+        ledger.record(&sends)
+        #expect(sends.sends == [1, 2], "what is settled is settled")
+        #expect(ledger.pending(at: now).map(\.isUnanswered) == [true, true, false])
+        var retry = BatchNews(at: now, retries: [Samples.retry(1, attempts: 0, due: now)], sends: [3])
+        ledger.record(&retry)
+        #expect(ledger.pending(at: now).map(\.isUnanswered) == [false, true, true])
+        // Announced and taken back before it was written down: as if it had never been.
+        var both = BatchNews(at: now, retries: [Samples.retry(2, attempts: 0, due: now)], sends: [2])
+        ledger.record(&both)
+        #expect(ledger.pending(at: now).map(\.isUnanswered) == [false, false, true])
+    }
+
     @Test func `forgets the attempts of what is replayed`() {
         var ledger = BatchLedger(count: 1, firstDue: now)
         var some = news(retries: [Samples.retry(0, attempts: 49, due: now)])

@@ -15,6 +15,8 @@ import Testing
             let attempts = UInt16.random(in: 0...50, using: &generator)
             if index.isMultiple(of: 5) {
                 news.replays.append(UInt16(index))
+            } else if index.isMultiple(of: 7) {
+                news.sends.append(UInt16(index))
             } else if Bool.random(using: &generator) {
                 news.outcomes.append(
                     Outcome(

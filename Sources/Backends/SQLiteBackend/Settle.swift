@@ -21,7 +21,9 @@ enum Settle {
         _ settlement: Settlement, _ before: QueueState.Held, _ db: Database, _ state: inout QueueState
     ) throws {
         var held = before
-        var news = BatchNews(at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries)
+        var news = BatchNews(
+            at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries, sends: settlement.sends
+        )
         try held.batch.record(&news, db, &state)
         if held.batch.ledger.isFinished {
             state.held[settlement.lease.batch] = nil

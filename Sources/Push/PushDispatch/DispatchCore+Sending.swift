@@ -23,7 +23,7 @@ extension DispatchCore {
                 giveBack(work.ticket, now: now, &effects)
                 continue
             }
-            guard isAlive(work, now: now, &effects) else { continue }
+            guard isAlive(work, now: now, &effects), dropUnanswered(work.ticket, now: now, &effects) else { continue }
             let room = rateRoom(for: work.ticket, of: index, now: now, &effects)
             guard room > 0 else { return }
             guard fits(work.ticket, countMax: min(probesMax, room), now: now, &effects) else { continue }
@@ -50,19 +50,33 @@ extension DispatchCore {
             < work.unanswered
     }
 
+    /// Settles the pushes that an earlier holder was about to send, or has sent, and that must not be sent twice.
+    ///
+    /// - Returns: false when none is left.
+    private mutating func dropUnanswered(_ ticket: UInt64, now: Moment, _ effects: inout DispatchEffects) -> Bool {
+        guard let work = machine.work(ticket), let pending = work.claimed.pending,
+            pending.contains(where: \.isUnanswered)
+        else { return true }
+        return end(work, with: .givenUp, .droppedUnanswered, attempts: 1, now: now, &effects) { $0.isUnanswered }
+            < work.unanswered
+    }
+
     /// Ends those pushes of a waiting batch that `isOver` picks.
     ///
+    /// - Parameter attempts: to be added to those on record.
     /// - Returns: how many.
     @discardableResult
     mutating func end(
-        _ work: DispatchStateMachine.Work, with verdict: Verdict, _ code: ErrorCode, now: Moment,
+        _ work: DispatchStateMachine.Work, with verdict: Verdict, _ code: ErrorCode, attempts: UInt16 = 0, now: Moment,
         _ effects: inout DispatchEffects, where isOver: (PendingPush) -> Bool
     ) -> Int {
         var outcomes: [Outcome] = []
         var left: [PendingPush] = []
         for push in work.pending {
             if isOver(push) {
-                outcomes.append(Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts))
+                outcomes.append(
+                    Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
+                )
             } else {
                 left.append(push)
             }
@@ -138,16 +152,18 @@ extension DispatchCore {
         gates[work.appIndex].budget.sentFirst(work.unanswered - again, now: now.monotonic)
         gates[work.appIndex].watch.sent(work.unanswered, now: now.monotonic)
         if isProbe { probe(ticket, of: work.appIndex, count: work.unanswered, now: now.monotonic) }
-        effects.sends.append(
-            DispatchEffects.Send(
-                ticket: ticket, app: work.app, batch: work.claimed.batch.notifications,
-                indexes: work.unanswered == work.claimed.batch.count ? nil : pending?.map(\.index),
-                // Suspects of all apps stand in one line: nobody may hold it up for long.
-                deadline: isProbe || work.claimed.isSuspect
-                    ? min(configuration.requestTimeout, configuration.breaker.probeTimeout)
-                    : configuration.requestTimeout
-            )
+        let send = DispatchEffects.Send(
+            ticket: ticket, app: work.app, batch: work.claimed.batch.notifications,
+            indexes: work.unanswered == work.claimed.batch.count ? nil : pending?.map(\.index),
+            // Suspects of all apps stand in one line: nobody may hold it up for long.
+            deadline: isProbe || work.claimed.isSuspect
+                ? min(configuration.requestTimeout, configuration.breaker.probeTimeout)
+                : configuration.requestTimeout
         )
+        switch work.claimed.batch.ambiguity {
+        case .resend: effects.sends.append(send)
+        case .drop: announce(send, of: work, now: now, &effects)
+        }
     }
 
     // MARK: Giving back

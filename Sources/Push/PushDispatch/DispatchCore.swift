@@ -13,6 +13,8 @@ package struct DispatchCore: Sendable {
     /// By app index.
     var gates: [AppGate] = []
     var environments: [EnvironmentGate] = []
+    /// Sends that wait until the store knows of them.
+    private var unannounced: [Lease: DispatchEffects.Send] = [:]
     /// What was told last.
     var outlooks: [AppID: DeliveryOutlook] = [:]
     var lastTick: Duration?
@@ -145,10 +147,63 @@ package struct DispatchCore: Sendable {
     package mutating func renewed(
         _ leases: [Lease], lost: [Lease], askedAt: Duration, _ effects: inout DispatchEffects
     ) {
+        for lease in lost { unannounced[lease] = nil }
         let unfinished = machine.lost(lost)
         machine.renewed(leases, until: askedAt + configuration.lease)
         if unfinished > 0 { effects.events.append(.leasesLost(batches: unfinished)) }
     }
+
+    // MARK: Sending at most once
+
+    /// Sends pushes that must not be sent twice: first the store is told that they are about to be sent, so that whoever comes
+    /// after us, should we die, takes them for sent.
+    mutating func announce(
+        _ send: DispatchEffects.Send, of work: DispatchStateMachine.Work, now: Moment, _ effects: inout DispatchEffects
+    ) {
+        let lease = work.claimed.lease
+        unannounced[lease] = send
+        let sends = send.indexes ?? Array(0..<UInt16(send.batch.count))
+        effects.news.append(
+            DispatchEffects.News(
+                settlement: Settlement(lease: lease, sends: sends, at: now.wall),
+                acceptedAt: work.claimed.batch.acceptedAt
+            )
+        )
+    }
+
+    /// The store has recorded that pushes of these batches are about to be sent.
+    package mutating func announced(_ leases: [Lease], now: Moment, _ effects: inout DispatchEffects) {
+        for lease in leases {
+            guard let send = unannounced.removeValue(forKey: lease), let work = machine.work(send.ticket) else {
+                continue
+            }
+            // The store may have taken its time.
+            if work.leaseUntil > now.monotonic + send.deadline {
+                effects.sends.append(send)
+            } else {
+                takeBack(send, now: now, &effects)
+            }
+        }
+    }
+
+    /// What the store was told of, or is to be, and was not sent, stays unsent: the store is told that, too.
+    private mutating func takeBack(
+        _ send: DispatchEffects.Send, now: Moment, _ effects: inout DispatchEffects
+    ) {
+        guard let (work, isDone) = machine.decided(send.count, of: send.ticket) else { return }
+        let retries = work.pending.map {
+            Retry(index: $0.index, code: .none, attempts: $0.attempts, due: now.wall)
+        }
+        tell(work, outcomes: [], retries: retries, isDone: isDone, now: now, &effects)
+    }
+
+    private mutating func takeBackUnannounced(now: Moment, _ effects: inout DispatchEffects) {
+        let sends = unannounced.values.sorted { $0.ticket < $1.ticket }
+        unannounced = [:]
+        for send in sends { takeBack(send, now: now, &effects) }
+    }
+
+    // MARK: What the store has recorded
 
     /// The store has recorded the end of these batches.
     package mutating func settled(_ leases: [Lease], _ effects: inout DispatchEffects) {
@@ -159,6 +214,7 @@ package struct DispatchCore: Sendable {
 
     /// The store refused news of these: somebody else owns them now.
     package mutating func refused(_ leases: [Lease], _ effects: inout DispatchEffects) {
+        for lease in leases { unannounced[lease] = nil }
         machine.lost(leases)
         effects.events.append(.leasesLost(batches: leases.count))
         effects.wantsClaim = true
@@ -169,6 +225,7 @@ package struct DispatchCore: Sendable {
     /// Nothing is claimed, handed over or sent any more, and what was not sent goes back, untouched.
     package mutating func drain(now: Moment, _ effects: inout DispatchEffects) {
         machine.drain()
+        takeBackUnannounced(now: now, &effects)
         giveBackWaiting(now: now, &effects) { _ in true }
     }
 

@@ -210,6 +210,10 @@ extension Dispatcher: APNSAnswerReceiver {
 }
 
 extension Dispatcher: OutcomeObserver {
+    package func announced(_ leases: [Lease]) {
+        tell { core, now, effects in core.announced(leases, now: now, &effects) }
+    }
+
     package func settled(_ leases: [Lease]) {
         tell { core, _, effects in core.settled(leases, &effects) }
     }

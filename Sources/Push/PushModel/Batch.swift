@@ -65,10 +65,14 @@ package struct PendingPush: Sendable, Equatable {
     package var attempts: UInt16
     /// The next attempt may not be made before.
     package var due: WallTime
+    /// It was about to be sent, and nobody has recorded what became of it: it may have reached APNs. Recorded of pushes that
+    /// are dropped when unanswered only.
+    package var isUnanswered: Bool
 
-    package init(index: UInt16, attempts: UInt16, due: WallTime) {
+    package init(index: UInt16, attempts: UInt16, due: WallTime, isUnanswered: Bool = false) {
         self.index = index
         self.attempts = attempts
         self.due = due
+        self.isUnanswered = isUnanswered
     }
 }

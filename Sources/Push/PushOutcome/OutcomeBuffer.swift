@@ -37,11 +37,13 @@ package struct OutcomeBuffer: Sendable {
 
     /// The store has taken what `beginWrite` gave, but for the batches that it calls stale.
     ///
-    /// - Returns: the batches whose end is durable now.
-    package mutating func wrote(stale: [Lease]) -> [Lease] {
+    /// - Returns: what is durable now: `announced`, the batches some of whose pushes are about to be sent, and `ended`, the
+    ///   batches that are out of our hands.
+    package mutating func wrote(stale: [Lease]) -> (announced: [Lease], ended: [Lease]) {
         let refused = Set(stale)
         defer { writing.removeAll() }
-        return writing.filter { $0.release.isEnd && !refused.contains($0.lease) }.map(\.lease)
+        let taken = writing.filter { !refused.contains($0.lease) }
+        return (taken.filter { !$0.sends.isEmpty }.map(\.lease), taken.filter(\.release.isEnd).map(\.lease))
     }
 
     /// Nothing more comes.
@@ -61,6 +63,7 @@ extension Settlement {
         precondition(lease == later.lease, "settlements of different batches")
         outcomes.append(contentsOf: later.outcomes)
         retries.append(contentsOf: later.retries)
+        sends.append(contentsOf: later.sends)
         if later.release.isEnd { release = later.release }
         at = max(at, later.at)
     }

@@ -5,6 +5,8 @@ import Synchronization
 
 /// Learns which settlements have become durable.
 package protocol OutcomeObserver: AnyObject, Sendable {
+    /// The store has recorded that pushes of these batches are about to be sent.
+    func announced(_ leases: [Lease])
     /// The store has recorded everything handed in for these batches under `release`, or the batches are finished.
     func settled(_ leases: [Lease])
     /// The store refused these: somebody else owns the batches now. What was sent for them may be sent again.
@@ -73,12 +75,13 @@ package final class OutcomeRecorder: Sendable {
             guard !settlements.isEmpty else { return }
             do {
                 let stale = try await queue.settle(settlements)
-                let settled = buffer.withLock { $0.wrote(stale: stale) }
+                let durable = buffer.withLock { $0.wrote(stale: stale) }
                 if !stale.isEmpty {
                     logger.warning("settlements refused as stale", metadata: ["batches": "\(stale.count)"])
                     observer.refused(stale)
                 }
-                return observer.settled(settled)
+                if !durable.announced.isEmpty { observer.announced(durable.announced) }
+                return observer.settled(durable.ended)
             } catch {
                 guard error.isPassing else { throw error }
                 logger.warning("outcomes could not be recorded, trying again", metadata: ["error": "\(error)"])

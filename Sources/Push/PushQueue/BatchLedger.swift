@@ -19,6 +19,7 @@ package struct BatchLedger: Sendable, Equatable {
     private struct Wait: Sendable, Equatable {
         var attempts: UInt16 = 0
         var due: WallTime
+        var isUnanswered = false
     }
 
     package init(count: Int, firstDue: WallTime) {
@@ -41,6 +42,11 @@ package struct BatchLedger: Sendable, Equatable {
     package mutating func record(_ news: inout BatchNews) {
         defer { if !news.isEmpty { newsAt = news.at } }
         if !news.replays.isEmpty { replay(&news) }
+        if !news.sends.isEmpty {
+            news.sends.removeAll { isSettled(checked($0)) }
+            keepWaits()
+            for index in news.sends { waits[Int(index)].isUnanswered = true }
+        }
         if !takeAll(news.outcomes) {
             news.outcomes.removeAll { !settle(Int($0.index)) }
         }
@@ -103,7 +109,11 @@ package struct BatchLedger: Sendable, Equatable {
         for index in 0..<count where !isSettled(index) {
             let wait = waits.isEmpty ? Wait(due: firstDue) : waits[index]
             guard wait.due <= now else { continue }
-            pending.append(PendingPush(index: UInt16(index), attempts: wait.attempts, due: wait.due))
+            pending.append(
+                PendingPush(
+                    index: UInt16(index), attempts: wait.attempts, due: wait.due, isUnanswered: wait.isUnanswered
+                )
+            )
         }
         return pending
     }

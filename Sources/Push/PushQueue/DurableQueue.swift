@@ -153,16 +153,21 @@ package struct Settlement: Sendable, Equatable {
     package var lease: Lease
     package var outcomes: [Outcome]
     package var retries: [Retry]
+    /// Pushes that are about to be sent, by index: once this is durable, whoever claims them finds them `isUnanswered`,
+    /// until an outcome or a retry is recorded.
+    package var sends: [UInt16]
     package var release: Release
     /// When it happened.
     package var at: WallTime
 
     package init(
-        lease: Lease, outcomes: [Outcome] = [], retries: [Retry] = [], release: Release = .keep, at: WallTime
+        lease: Lease, outcomes: [Outcome] = [], retries: [Retry] = [], sends: [UInt16] = [], release: Release = .keep,
+        at: WallTime
     ) {
         self.lease = lease
         self.outcomes = outcomes
         self.retries = retries
+        self.sends = sends
         self.release = release
         self.at = at
     }

@@ -9,22 +9,29 @@ package struct BatchNews: Sendable, Equatable {
     package var retries: [Retry]
     /// Dead letters that were put back, by index; they happened before the outcomes and retries beside them.
     package var replays: [UInt16]
+    /// Pushes that are about to be sent, by index; before the outcomes and retries beside them.
+    package var sends: [UInt16]
 
-    package init(at: WallTime, outcomes: [Outcome] = [], retries: [Retry] = [], replays: [UInt16] = []) {
+    package init(
+        at: WallTime, outcomes: [Outcome] = [], retries: [Retry] = [], replays: [UInt16] = [], sends: [UInt16] = []
+    ) {
         self.at = at
         self.outcomes = outcomes
         self.retries = retries
         self.replays = replays
+        self.sends = sends
     }
 
-    package var isEmpty: Bool { outcomes.isEmpty && retries.isEmpty && replays.isEmpty }
+    package var isEmpty: Bool { outcomes.isEmpty && retries.isEmpty && replays.isEmpty && sends.isEmpty }
 }
 
 /// News as the bytes that every backend stores: `godwit.v1.Progress`.
 package enum ProgressCodec {
     package static func encode(_ news: BatchNews) -> Data {
-        var rows = ProgressRows(capacity: news.outcomes.count + news.retries.count + news.replays.count)
-        for replay in news.replays { rows.append(replayed: replay) }
+        let count = news.outcomes.count + news.retries.count + news.replays.count + news.sends.count
+        var rows = ProgressRows(capacity: count)
+        for replay in news.replays { rows.append(replay, .replayed) }
+        for send in news.sends { rows.append(send, .sent) }
         for outcome in news.outcomes { rows.append(outcome) }
         for retry in news.retries { rows.append(retry) }
         do {
@@ -80,6 +87,8 @@ package enum ProgressCodec {
                 )
             } else if states[row] == .replayed {
                 news.replays.append(index)
+            } else if states[row] == .sent {
+                news.sends.append(index)
             } else {
                 guard let verdict = Verdict(states[row]) else {
                     throw CodecError("unknown state \(states[row].rawValue)")
@@ -122,8 +131,8 @@ private struct ProgressRows {
         reasonIndexes.reserveCapacity(capacity)
     }
 
-    mutating func append(replayed index: UInt16) {
-        append(index, .replayed, .none, 0, 0, .known(.none), due: 0, deadAt: 0)
+    mutating func append(_ index: UInt16, _ state: StoredProgress.State) {
+        append(index, state, .none, 0, 0, .known(.none), due: 0, deadAt: 0)
     }
 
     mutating func append(_ outcome: Outcome) {
@@ -212,7 +221,7 @@ extension Verdict {
         case .cancelled: self = .cancelled
         case .suppressed: self = .suppressed
         case .givenUp: self = .givenUp
-        case .unspecified, .retry, .replayed, .UNRECOGNIZED: return nil
+        case .unspecified, .retry, .replayed, .sent, .UNRECOGNIZED: return nil
         }
     }
 }

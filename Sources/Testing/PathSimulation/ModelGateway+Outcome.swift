@@ -10,6 +10,9 @@ extension ModelGateway {
 
     func record(_ settlement: Settlement) {
         buffer.record(settlement)
+        if world.bug == .sentUnannounced, !settlement.sends.isEmpty {
+            after(0) { [self] in tell { $0.announced([settlement.lease], now: $1, &$2) } }
+        }
         guard !isWriting, !isGathering else { return }
         isGathering = true
         after(5 * .millisecond) { [self] in
@@ -37,9 +40,10 @@ extension ModelGateway {
     }
 
     func wrote(stale: [Lease]) {
-        let settled = buffer.wrote(stale: stale)
+        let durable = buffer.wrote(stale: stale)
         if !stale.isEmpty { tell { $0.refused(stale, &$2) } }
-        tell { $0.settled(settled, &$2) }
+        guard tell({ $0.announced(durable.announced, now: $1, &$2) }) else { return }
+        tell { $0.settled(durable.ended, &$2) }
         write(pause: 100 * .millisecond)
     }
 

@@ -63,7 +63,7 @@ extension ModelStore {
         let isAlone = row.isTriedAlone || row.isSuspected && request.suspectsMax == 1
         if row.isSuspected { pending = Array(pending.prefix(isAlone ? 1 : suspectsMax)) }
         let alone = isAlone ? pending[0].index : nil
-        let isFresh = pending.count == batch.count && pending.allSatisfy { $0.attempts == 0 }
+        let isFresh = pending.count == batch.count && pending.allSatisfy { $0.attempts == 0 && !$0.isUnanswered }
         let lease = take(row, for: request.lease.ticks, by: life, alone: alone, pending: pending)
         return ClaimedBatch(lease: lease, batch: batch, pending: isFresh ? nil : pending, isSuspect: row.isSuspected)
     }
@@ -134,7 +134,9 @@ extension ModelStore {
     }
 
     private func settle(_ settlement: Settlement, _ row: Row, isOwner: Bool) {
-        var news = BatchNews(at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries)
+        var news = BatchNews(
+            at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries, sends: settlement.sends
+        )
         let all = news
         row.ledger.record(&news)
         let isUnfiltered = world.bug == .verdictChanges || !isOwner && world.bug == .staleOutcomeOverwrites

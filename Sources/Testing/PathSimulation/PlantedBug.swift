@@ -44,6 +44,8 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case epochReused = "epoch-reused"
     /// Pushes that are to be dropped when unanswered are sent again.
     case dropResent = "drop-resent"
+    /// They are sent before the store knows that they are.
+    case sentUnannounced = "sent-unannounced"
     /// Only the first batch of a request is written.
     case requestTorn = "request-torn"
     /// A settlement that the store could not take is not tried again.

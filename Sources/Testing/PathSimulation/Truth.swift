@@ -14,8 +14,12 @@ struct PushTruth {
     var ambiguities = 0
     /// Attempts that ended without an answer, by APNs' side alone.
     var unanswered = 0
+    /// The lease under which it was recorded that it is about to be sent, if nothing was recorded since.
+    var announcedEpoch: UInt64?
     /// The process that holds it knows that an attempt was not answered.
     var isKnownUnanswered = false
+    /// It was written, and whoever wrote it is gone without having recorded what became of it.
+    var isForgotten = false
     /// Written by this life of a gateway, and nothing about it is durable yet.
     var unrecordedBy: ProcessLife?
     /// APNs has rejected it for good.

@@ -55,6 +55,23 @@ extension QueueConformance {
             )
             try expect(try await harness.queue.depth(), is: QueueDepth(), "what is finished waits for nothing")
         },
+        Clause("what was about to be sent is known to whoever comes after a crash, until something is recorded of it") {
+            harness in
+            let batch = Samples.batch(4, at: try await harness.now)
+            try await harness.append(batch)
+            var claimed = try await harness.claimOne()
+            let stale = try await harness.queue.settle([
+                Settlement(lease: claimed.lease, sends: [0, 1, 2], at: try await harness.now)
+            ])
+            try expect(stale, is: [], "the lease is good")
+            let now = try await harness.now
+            _ = try await harness.settle(claimed.lease, Samples.delivered([0]), retries: [Samples.retry(1, due: now)])
+            try await harness.crash()
+            claimed = try await harness.claimOne()
+            try expect(claimed.isSuspect, is: false, "it was heard of")
+            try expect(claimed.pending?.map(\.index), is: [1, 2, 3], "what is not settled")
+            try expect(claimed.pending?.map(\.isUnanswered), is: [false, true, false], "what may have been sent")
+        },
         Clause("a later retry replaces an earlier one") { harness in
             let now = try await harness.now
             let lease = try await harness.appendClaimed(Samples.batch(at: now))

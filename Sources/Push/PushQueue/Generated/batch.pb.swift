@@ -255,6 +255,9 @@ package nonisolated struct StoredProgress: Sendable {
 
     /// A dead letter was put back: the push waits as if it were new.
     case replayed // = 8
+
+    /// Not an end: the push is about to be sent, and must not be sent again unless it is known that APNs has not taken it.
+    case sent // = 9
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -272,6 +275,7 @@ package nonisolated struct StoredProgress: Sendable {
       case 6: self = .givenUp
       case 7: self = .retry
       case 8: self = .replayed
+      case 9: self = .sent
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -287,6 +291,7 @@ package nonisolated struct StoredProgress: Sendable {
       case .givenUp: return 6
       case .retry: return 7
       case .replayed: return 8
+      case .sent: return 9
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -302,6 +307,7 @@ package nonisolated struct StoredProgress: Sendable {
       .givenUp,
       .retry,
       .replayed,
+      .sent,
     ]
 
   }
@@ -616,5 +622,5 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
 }
 
 nonisolated extension StoredProgress.State: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_DELIVERED\0\u{1}STATE_REJECTED\0\u{1}STATE_EXPIRED\0\u{1}STATE_CANCELLED\0\u{1}STATE_SUPPRESSED\0\u{1}STATE_GIVEN_UP\0\u{1}STATE_RETRY\0\u{1}STATE_REPLAYED\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_DELIVERED\0\u{1}STATE_REJECTED\0\u{1}STATE_EXPIRED\0\u{1}STATE_CANCELLED\0\u{1}STATE_SUPPRESSED\0\u{1}STATE_GIVEN_UP\0\u{1}STATE_RETRY\0\u{1}STATE_REPLAYED\0\u{1}STATE_SENT\0")
 }
