@@ -84,6 +84,8 @@ extension QueuedBatch {
         for bytes in try storedNews(db) {
             guard let news = try? ProgressCodec.decode(bytes, pushes: ledger.count) else { continue }
             for index in news.replays { retries[index] = Retry(index: index, code: .none, attempts: 0, due: news.at) }
+            // A retry would hide that it may have been sent.
+            for index in news.sends { retries[index] = nil }
             for retry in news.retries { retries[retry.index] = retry }
         }
         return retries.values.filter { !ledger.isSettled(Int($0.index)) }.sorted { $0.index < $1.index }

@@ -124,7 +124,7 @@ final class World {
 
     /// Whether nothing can happen before `store.nextDue`, so that the idle clocks may skip to it.
     var nextDueWhenIdle: Ticks? {
-        guard isHealed, applications.isDone, !store.live.isEmpty,
+        guard isHealed, applications.isDone, !store.live.isEmpty, gateways.allSatisfy({ $0.wallOffset == .zero }),
             store.live.allSatisfy({ $0.lease == nil && $0.due > store.wall + .seconds(2) })
         else { return nil }
         let due = store.live.reduce(WallTime.distantFuture) { min($0, $1.due) }
