@@ -81,6 +81,8 @@ import Testing
         #expect(verdict.apps == [.queue, nil, nil, .queue])
         #expect(verdict.unread == nil)
         #expect(policy.update(Self.queued(1_000_000, 26, 26, 26)).unread == .queue, "all have more than their reserve")
+        // Nothing has become free; who is back within the reserve comes in all the same.
+        #expect(policy.update(Self.queued(1_000_000, 25, 24, 26)).apps == [.queue, nil, nil, .queue])
     }
 
     @Test func `apps that grow together get equal parts`() {
