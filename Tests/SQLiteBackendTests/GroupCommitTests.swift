@@ -104,6 +104,34 @@ final class StoppingClock: Sendable {
         await backend.close()
     }
 
+    @Test func `a settlement that is written again because of a neighbour is counted once`() async throws {
+        let backend = try open()
+        let now = now
+        let known = sampleBatch(2, at: now)
+        _ = try await backend.append([NewBatch(batch: known, claim: .seconds(9))])
+        let started = backend.statistics.startedCalls
+        clock.stop()
+        async let first = backend.append([NewBatch(batch: sampleBatch(at: now))])
+        while backend.statistics.startedCalls < started + 1 { await Task.yield() }
+        async let settled = backend.settle([
+            Settlement(lease: Lease(batch: known.id, epoch: 1), outcomes: delivered(2), at: now)
+        ])
+        while backend.statistics.waitingCalls < 1 { await Task.yield() }
+        async let bad = backend.append([NewBatch(batch: known)])
+        while backend.statistics.waitingCalls < 2 { await Task.yield() }
+        clock.goOn()
+        _ = try await first
+        #expect(try await settled.isEmpty)
+        do {
+            _ = try await bad
+            Issue.record("a batch id that is in use was accepted")
+        } catch {
+            guard case .unavailable(_, isOutcomeKnown: true) = error as? QueueError else { throw error }
+        }
+        #expect(backend.settled().counts.values.reduce(0, +) == 2)
+        await backend.close()
+    }
+
     @Test func `what waits is bounded, and what is refused leaves no trace`() async throws {
         var configuration = SQLiteConfiguration()
         configuration.waitingCallsMax = 3
