@@ -100,7 +100,7 @@ import Testing
         #expect(first.map { $0.pending?.map(\.index) } == [[3]], "never tried")
         _ = try await backend.settle([
             Settlement(
-                lease: first[0].lease,
+                lease: try #require(first.first).lease,
                 outcomes: [
                     Outcome(index: 3, verdict: .delivered, code: .none, status: 200, attempts: 1)
                 ], release: .release, at: clock.now)
@@ -113,7 +113,9 @@ import Testing
         let second = try await claim(backend)
         #expect(second.map { $0.pending?.map(\.index) } == [[1]])
         #expect(second.first?.pending?.map(\.attempts) == [3])
-        _ = try await backend.settle([Settlement(lease: second[0].lease, release: .release, at: clock.now)])
+        _ = try await backend.settle([
+            Settlement(lease: try #require(second.first).lease, release: .release, at: clock.now)
+        ])
         clock.advance(by: .seconds(60))
         #expect(try await claim(backend).map { $0.pending?.map(\.index) } == [[1, 2]])
         await backend.close()
