@@ -184,6 +184,16 @@ import godwit
         #expect(Self.twice(200, EventLine(at: 2_000_250, kind: .asked)).twiceWithoutCause.count == 1)
     }
 
+    @Test func `what is to be dropped when unanswered comes once, whatever happens`() {
+        let verdict = Self.verdict {
+            $0.client[0] = Self.sent { $0.dropsUnanswered = true }
+            $0.apns[1].status = 0
+            $0.apns.append(Self.arrival("b", 11, at: 2_001_500))
+            $0.events.append(EventLine(at: 2_000_250, kind: .killed))
+        }
+        #expect(verdict.twiceWithoutCause.count == 1 && verdict.twice == [:])
+    }
+
     @Test func `a death before, long after or behind it all is no cause`() {
         for at: Int64 in [1_999_000, 2_001_600] {
             #expect(Self.twice(200, EventLine(at: at, kind: .killed)).twiceWithoutCause.count == 1, "\(at)")

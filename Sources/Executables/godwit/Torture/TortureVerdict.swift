@@ -101,7 +101,10 @@ package struct TortureVerdict: Equatable, Sendable {
             judgeAccepted(id, client.requests[device]!, store[id] ?? [], arrivals[id] ?? [], client)
         }
         for line in logs.apns { judgeArrival(line, client, rules) }
-        for (id, lines) in arrivals.sorted(by: { $0.key < $1.key }) { judgeRepetitions(id, lines, events, rules) }
+        for (id, lines) in arrivals.sorted(by: { $0.key < $1.key }) {
+            let request = lines.first?.device.flatMap { client.requests[$0] }
+            judgeRepetitions(id, lines, mayComeOnce: request?.dropsUnanswered == true, events, rules)
+        }
         for (device, ids) in client.ids(with: logs.apns).sorted(by: { $0.key < $1.key }) where ids.count > 1 {
             split.append(Finding(id: ids.sorted()[0], what: "device \(device) got it under \(ids.count) ids"))
         }
@@ -206,9 +209,17 @@ package struct TortureVerdict: Equatable, Sendable {
         }
     }
 
-    /// Each time that APNs took a push again needs a cause that lies in between.
-    private mutating func judgeRepetitions(_ id: String, _ lines: [APNSLine], _ events: EventView, _ rules: Rules) {
+    /// Each time that APNs took a push again needs a cause that lies in between; and a push that asked to be dropped when
+    /// unanswered has none.
+    private mutating func judgeRepetitions(
+        _ id: String, _ lines: [APNSLine], mayComeOnce: Bool, _ events: EventView, _ rules: Rules
+    ) {
         let taken = lines.filter(\.isTaken)
+        if mayComeOnce, taken.count > 1 {
+            twiceWithoutCause.append(
+                Finding(id: id, what: "taken \(taken.count) times, and it was to be dropped instead"))
+            return
+        }
         for (first, second) in zip(taken, taken.dropFirst()) {
             if first.status != 200 {
                 twice[.unanswered, default: 0] += 1
