@@ -56,6 +56,19 @@ import Testing
         try await gateway.close()
     }
 
+    @Test func `what waits of a command with a key is cancelled by it`() async throws {
+        let gateway = try await RunningGateway.start()
+        #expect(try await gateway.godwit(["pause", "com.example.app"]).exit == .status(0))
+        let folder = try TemporaryFolder()
+        let lines = Self.pushes().split(separator: "\n").prefix(3).joined(separator: "\n")
+        let file = try folder.write(lines, to: "pushes.ndjson")
+        let sent = try await gateway.godwit(["send", "--file", file, "--idempotency-key", "campaign-9", "--no-wait"])
+        #expect(sent.exit == .status(0), "\(sent.error)")
+        let cancelled = try await gateway.godwit(["cancel", "--request", "campaign-9"])
+        #expect(cancelled.output.contains("3 pushes cancelled"), "\(cancelled.output) \(cancelled.error)")
+        #expect(try await gateway.stop() == .status(0))
+    }
+
     @Test func `pushes of a paused app are said to wait`() async throws {
         let gateway = try await RunningGateway.start()
         #expect(try await gateway.godwit(["pause", "com.example.app"]).exit == .status(0))

@@ -39,6 +39,16 @@ import godwit
         #expect(chunks.last() == nil)
     }
 
+    @Test(arguments: [1, 2, 3, 100])
+    func `lines are counted whatever pieces they come in, without blank ones`(_ size: Int) {
+        let text = Array("1234\n\n  \n12\r\n\r\n56".utf8)
+        var lines = LineCount()
+        for start in stride(from: 0, to: text.count, by: size) {
+            lines.append(text[start..<min(text.count, start + size)])
+        }
+        #expect(lines.count == 3 && !lines.isAtEnd)
+    }
+
     @Test func `a line that fits into no chunk is refused`() throws {
         var chunks = LineChunks(bytesMax: 10)
         chunks.append(Array("1234567890".utf8))

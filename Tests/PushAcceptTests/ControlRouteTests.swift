@@ -187,14 +187,19 @@ import Testing
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").json["paused"] as? Bool == false)
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").status == 200)
             #expect(try await gateway.send("GET", "/api/v1/apps").body.contains("paused_since") == false)
+            // Paused when it left the configuration: it can be resumed, and no more.
+            try await gateway.queue.setPaused(true, app: AppID("gone"), at: TestGateway.now)
+            #expect(try await gateway.send("POST", "/api/v1/apps/gone/pause").status == 404)
+            #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").json["paused"] as? Bool == false)
+            #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").status == 404)
             let unknown = try await gateway.send("POST", "/api/v1/apps/nobody/pause")
             #expect(unknown.status == 404)
             #expect(unknown.json["code"] as? Int == 3017)
-            #expect(told.all == ["demo true", "demo true", "demo false", "demo false"])
+            #expect(told.all == ["demo true", "demo true", "demo false", "demo false", "gone false"])
             gateway.queue.takeStoreDown()
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/pause").status == 503)
             #expect(try await gateway.send("GET", "/api/v1/apps").status == 503)
-            #expect(told.all.count == 4, "what is not durable is not told")
+            #expect(told.all.count == 5, "what is not durable is not told")
         }
     }
 

@@ -47,6 +47,18 @@ import Testing
         }
     }
 
+    @Test func `those of an app that is not configured any more can be listed and purged`() async throws {
+        let queue = FakeQueue()
+        queue.bury(Self.letter(0, app: "gone"), Self.push)
+        try await TestGateway.run(apps: TestGateway.twoApps, queue: queue) { gateway async throws in
+            let page = try await gateway.send("GET", "/api/v1/dead-letters?app=gone")
+            #expect((page.json["dead_letters"] as? [Any])?.count == 1)
+            let purged = try await gateway.post("/api/v1/dead-letters/purge", #"{"app":"gone"}"#)
+            #expect(purged.json["purged"] as? Int == 1)
+            #expect(try await gateway.send("GET", "/api/v1/dead-letters?app=gone").status == 404)
+        }
+    }
+
     @Test func `one is shown without its token and payload`() async throws {
         try await run { gateway async throws in
             let answer = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")

@@ -130,16 +130,28 @@ import Testing
     @Test func `refuses of many pushes those of that app`() async throws {
         try await runWithBacklog { gateway async throws in
             let lines = [Self.other, Self.demo, Self.other, Self.demo].map { pushLine(1, $0) }
-            for headers in [[], ["Idempotency-Key: mixed"]] {
-                let answer = try await gateway.post(
-                    "/push/batch", lines.joined(separator: "\n"), type: "application/x-ndjson", headers: headers
-                )
-                #expect(answer.status == 200)
-                #expect(answer.lines.map { $0["code"] as? Int } == [0, 3028, 0, 3028])
-                #expect((answer.lines[1]["detail"] as? String)?.hasSuffix("send it again in 5 s") == true)
-            }
-            #expect(gateway.queue.pushCount == 4)
-            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 4\n"))
+            let body = lines.joined(separator: "\n")
+            let answer = try await gateway.post("/push/batch", body, type: "application/x-ndjson")
+            #expect(answer.status == 200)
+            #expect(answer.lines.map { $0["code"] as? Int } == [0, 3028, 0, 3028])
+            #expect((answer.lines[1]["detail"] as? String)?.hasSuffix("send it again in 5 s") == true)
+            #expect(gateway.queue.pushCount == 2)
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 2\n"))
+        }
+    }
+
+    @Test func `takes a request with a key whole or not at all, so that the same request can come again`() async throws
+    {
+        try await runWithBacklog { gateway async throws in
+            let body = [Self.other, Self.demo, Self.other].map { pushLine(1, $0) }.joined(separator: "\n")
+            let key = ["Idempotency-Key: mixed"]
+            let refused = try await gateway.post("/push/batch", body, type: "application/x-ndjson", headers: key)
+            #expect(refused.status == 503 && refused.json["code"] as? Int == 3028)
+            #expect(gateway.queue.pushCount == 0)
+            #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 3\n"))
+            gateway.admission.update(Self.queued(0))
+            let taken = try await gateway.post("/push/batch", body, type: "application/x-ndjson", headers: key)
+            #expect(taken.lines.map { $0["code"] as? Int } == [0, 0, 0] && gateway.queue.pushCount == 3)
         }
     }
 

@@ -233,6 +233,53 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(outcomes.allSatisfy { $0.verdict == .givenUp && $0.code == .droppedUnanswered && $0.attempts == 1 })
     }
 
+    @Test func `of what must not be sent twice little is announced while nothing shows that APNs is well`() {
+        let bench = CoreBench()
+        bench.answer = { _ in nil }
+        for _ in 0..<3 { bench.store.append(claimed(400, ambiguity: .drop).batch) }
+        bench.claim()
+        #expect(bench.sent() == 10)
+        bench.answer = { _ in .accepted }
+        bench.answerAll()
+        bench.claim()
+        bench.answer = { _ in nil }
+        bench.answerAll()
+        #expect(bench.sent() == 510, "a delivery shows it: 500 at once")
+        #expect(bench.core.pushesInFlight == 500)
+        bench.answer = { _ in .accepted }
+        bench.run(.seconds(3))
+        #expect(bench.sent() == 1_200 && bench.store.pushes == 0)
+        bench.now.monotonic += .seconds(2)
+        bench.answer = { _ in nil }
+        bench.store.append(claimed(400, ambiguity: .drop).batch)
+        bench.claim()
+        #expect(bench.core.pushesInFlight == 10, "that was some time ago")
+    }
+
+    @Test func `suspects that cannot be sent at once give their turn to others`() throws {
+        var configuration = DispatchConfiguration()
+        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 1)
+        let bench = CoreBench(configuration, apps: ["a", "b"])
+        bench.add(10, of: 1)
+        bench.claim()
+        bench.add(1, of: 1, lane: .bulk)
+        var plan = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
+        #expect(plan.suspectsMax == 1)
+        plan.batchesMax = 1
+        var batches = bench.store.claim(plan, now: bench.now.wall)
+        batches[0].isSuspect = true
+        _ = bench.tell { core, now, effects in
+            core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
+        }
+        #expect(bench.core.suspects.count == 1, "it waits behind what is more urgent")
+        bench.tell { core, now, effects in core.tick(now: now, &effects) }
+        let next = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
+        #expect(bench.core.suspects.isEmpty && next.suspectsMax == 2 && next.excludedSuspects == [AppID("a")])
+        bench.now.monotonic += .seconds(5)
+        let later = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
+        #expect(later.excludedSuspects == [])
+    }
+
     @Test func `what was announced too slowly for its lease goes back unsent`() throws {
         let bench = CoreBench()
         bench.store.append(claimed(3, ambiguity: .drop).batch)

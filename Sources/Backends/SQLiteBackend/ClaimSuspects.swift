@@ -10,12 +10,16 @@ extension Claim {
     /// The batch stays in this mode until it is finished, so a second poisonous push in it harms nobody either.
     func claimSuspects(_ result: inout Result, _ state: inout QueueState) throws -> [RawClaim] {
         guard request.suspectsMax > 0, try SuspectedBatches.exist(db) else { return [] }
-        for lane in Lane.allCases {
-            let apps = state.claimableApps(in: lane, request).filter { !request.excludedSuspects.contains($0) }
-            for app in inTurn(apps, after: state.lastSuspect[Int(lane.rawValue)]) {
+        let places = Lane.allCases.map { lane in
+            (lane, Set(state.claimableApps(in: lane, request)).subtracting(request.excludedSuspects))
+        }
+        // Not lane by lane: urgent suspects of one app must not go before all of another.
+        let apps = places.reduce(into: Set<AppID>()) { $0.formUnion($1.1) }.sorted()
+        for app in inTurn(apps, after: state.lastSuspect) {
+            for (lane, claimable) in places where claimable.contains(app) {
                 let claims = try claimSuspects(of: QueuePlace(app: app, lane: lane), &result, &state)
                 guard !claims.isEmpty else { continue }
-                state.lastSuspect[Int(lane.rawValue)] = app
+                state.lastSuspect = app
                 return claims
             }
         }
@@ -31,20 +35,24 @@ extension Claim {
     private func claimSuspects(
         of place: QueuePlace, _ result: inout Result, _ state: inout QueueState
     ) throws -> [RawClaim] {
-        // The others must not wait for them either.
-        let batchesMax = max(1, request.batchesMax / 2)
-        var claims: [RawClaim] = []
-        var due = DueBatches(place: place, until: wall, suspected: true)
-        var left = request.suspectsMax
-        while left > 0, claims.count < batchesMax, let row = try due.first(db) {
-            guard claims.isEmpty || !row.isTriedAlone else { break }
-            _ = due.popFirst()
-            guard let claim = try claimSuspect(row, pushesMax: left, &result, &state) else { continue }
-            claims.append(claim)
-            left = row.isTriedAlone ? 0 : left - (claim.pending?.count ?? 0)
+        // Those that were not in a piece when it killed its holder first: many innocents go fast there.
+        for kind in [DueBatches.Kind.suspected, .triedAlone] {
+            var claims: [RawClaim] = []
+            var due = DueBatches(place: place, until: wall, kind)
+            var left = request.suspectsMax
+            while left > 0, claims.count < Self.suspectedBatchesMax, let row = try due.first(db) {
+                _ = due.popFirst()
+                guard let claim = try claimSuspect(row, pushesMax: left, &result, &state) else { continue }
+                claims.append(claim)
+                left = kind == .triedAlone ? 0 : left - (claim.pending?.count ?? 0)
+            }
+            if !claims.isEmpty { return claims }
         }
-        return claims
+        return []
     }
+
+    /// Batches of a piece: what one write can change in a moment.
+    private static let suspectedBatchesMax = 256
 
     /// - Returns: nil when nothing of it is due; it then waits, or is finished.
     private func claimSuspect(

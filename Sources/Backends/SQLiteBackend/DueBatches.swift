@@ -17,10 +17,22 @@ struct DueBatches {
     private var lastDue = Int64.min
     private var lastKey = Int64.min
 
-    init(place: QueuePlace, until: WallTime, suspected: Bool = false) {
+    enum Kind {
+        case ordinary
+        /// Suspected of killing its holders.
+        case suspected
+        /// Suspected, and to be tried push by push.
+        case triedAlone
+    }
+
+    init(place: QueuePlace, until: WallTime, _ kind: Kind = .ordinary) {
         self.place = place
         self.until = until
-        query = suspected ? Self.suspectedQuery : Self.query
+        switch kind {
+        case .ordinary: query = Self.query
+        case .suspected: query = Self.suspectedQuery
+        case .triedAlone: query = Self.triedAloneQuery
+        }
     }
 
     mutating func first(_ db: Database) throws -> BatchRow? {
@@ -45,7 +57,9 @@ struct DueBatches {
     /// Served by the index `batches_claimable`.
     static let query = query(where: "crashes < \(PoisonLimits.crashDeliveriesMax)")
     /// Served by the index `batches_suspected`.
-    static let suspectedQuery = query(where: "crashes >= \(PoisonLimits.crashDeliveriesMax)")
+    static let suspectedQuery = query(where: "crashes >= \(suspicion) AND crashes = \(suspicion)")
+    static let triedAloneQuery = query(where: "crashes >= \(suspicion) AND crashes > \(suspicion)")
+    private static let suspicion = PoisonLimits.crashDeliveriesMax
 
     private static func query(where crashes: String) -> String {
         """

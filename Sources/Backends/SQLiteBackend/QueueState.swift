@@ -33,8 +33,8 @@ struct QueueState: Sendable {
     var earliestDeadline: Duration = .seconds(Int64.max)
     /// Whose turn it is in each lane. A roll-back does not take turns back: that costs nobody more than a turn.
     var turns = Lane.allCases.map { _ in DeficitRoundRobin<AppID>(quantum: Self.quantum) }
-    /// The apps whose suspects were tried last, by lane.
-    var lastSuspect: [AppID?] = Lane.allCases.map { _ in nil }
+    /// The app whose suspects were tried last.
+    var lastSuspect: AppID?
     /// Whether anything may be in `collapses`; never taken back while the process lives.
     var mayCollapse = false
     /// What was settled since the start, and by writes that are not committed yet.

@@ -72,6 +72,9 @@ struct BulkStateMachine {
         return Problem(overload).refusing(results.itemCount)
     }
 
+    /// The refusal of a request that is taken whole or not at all, if an app of it has too much that waits.
+    var anyOverload: Problem? { overload.map { Problem($0).refusing(results.itemCount) } }
+
     // MARK: Input
 
     mutating func received(_ chunk: UnsafeRawBufferPointer) {

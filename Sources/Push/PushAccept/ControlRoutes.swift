@@ -230,25 +230,29 @@ struct ControlRoutes: Sendable {
 
     /// `POST /api/v1/apps/{app}/pause`, and the same with `resume`. Doing it again changes nothing.
     func setPaused(_ isPaused: Bool, _ name: String?, _ context: AcceptContext) async throws -> Response {
-        guard let name = name?.removingPercentEncoding, let app = apps.app(named: name) else {
-            throw Problem.unknownApp
-        }
+        guard let name = name?.removingPercentEncoding else { throw Problem.unknownApp }
+        let app = AppID(name)
         let control = try existing()
+        if apps.app(named: name) == nil {
+            // One that was paused when it left the configuration can be resumed, so that its pushes go when it is back.
+            let isLeftPaused = try? await control.pausedApps()[app] != nil
+            guard !isPaused, isLeftPaused == true else { throw Problem.unknownApp }
+        }
         let act = isPaused ? ControlAudit.Act.pause : .resume
         do {
-            try await control.setPaused(isPaused, app: app.id, at: wallClock())
+            try await control.setPaused(isPaused, app: app, at: wallClock())
         } catch {
-            audit.failed(act, by: context, ["app": "\(app.id)"], error)
+            audit.failed(act, by: context, ["app": "\(app)"], error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        audit.done(act, by: context, ["app": "\(app.id)"])
+        audit.done(act, by: context, ["app": "\(app)"])
         // Asked again, because another request may have said the opposite meanwhile.
         let number = pauseNews.next()
-        let isPausedNow = (try? await control.pausedApps()).map { $0[app.id] != nil } ?? isPaused
-        pauseNews.tell(number, of: app.id) { dispatch.pauseObserver(app.id, isPausedNow) }
+        let isPausedNow = (try? await control.pausedApps()).map { $0[app] != nil } ?? isPaused
+        pauseNews.tell(number, of: app) { dispatch.pauseObserver(app, isPausedNow) }
         var json: [UInt8] = []
         JSONWriter.append(#"{"app":"#, to: &json)
-        JSONWriter.appendString(app.id.name, to: &json)
+        JSONWriter.appendString(app.name, to: &json)
         if isPaused {
             JSONWriter.append(",\"paused\":true}\n", to: &json)
         } else {

@@ -20,7 +20,8 @@ struct DeadLetterRoutes: Sendable {
 
     /// `GET /api/v1/dead-letters?app=&after=&limit=`
     func list(_ request: Request) async throws -> Response {
-        let page = try Page(request, apps)
+        let page = try Page(request)
+        if let app = page.app { try await demandKnown(app) }
         let letters = try letters()
         let found: [DeadLetter]
         do {
@@ -130,11 +131,29 @@ struct DeadLetterRoutes: Sendable {
         return store
     }
 
+    /// An app that is not configured any more may have left dead letters.
+    private func demandKnown(_ app: AppID) async throws(Problem) {
+        guard apps.app(named: app.name) == nil else { return }
+        do {
+            guard try await letters().deadLetters(of: app, after: nil, limit: 1).isEmpty else { return }
+        } catch let error as QueueError {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        } catch let problem as Problem {
+            throw problem
+        } catch {
+            throw .unknownApp
+        }
+        throw .unknownApp
+    }
+
     private func selection(_ request: Request) async throws -> DeadLetterSelection {
-        let body = ControlBody(apps: apps, fields: [.ids, .app, .all], idsMax: configuration.queryIDsMax)
+        let body = ControlBody(
+            apps: apps, fields: [.ids, .app, .all], idsMax: configuration.queryIDsMax, takesAnyApp: true)
         switch try await body.read(request, configuration) {
         case .ids(let ids): return .ids(ids)
-        case .app(let app): return .app(app)
+        case .app(let app):
+            try await demandKnown(app)
+            return .app(app)
         case .all: return .app(nil)
         case .request: preconditionFailure("a field that this route does not take")
         }
@@ -202,12 +221,11 @@ struct DeadLetterRoutes: Sendable {
         var after: PushID?
         var limit = DeadLetterRoutes.pageDefault
 
-        init(_ request: Request, _ apps: AppDirectory) throws(Problem) {
+        init(_ request: Request) throws(Problem) {
             for (name, value) in request.uri.queryParameters {
                 switch name {
                 case "app":
-                    guard let app = apps.app(named: String(value)) else { throw .unknownApp }
-                    self.app = app.id
+                    app = AppID(String(value))
                 case "after":
                     guard let id = PushID(value) else { throw Problem(.badField, field: "after", "a msg_id") }
                     after = id

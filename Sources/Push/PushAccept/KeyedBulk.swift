@@ -28,8 +28,9 @@ struct KeyedBulk {
         if machine.results.itemCount == 0 {
             try BulkRoute.refuseEmptyBody(machine.ending, format)
         }
-        if let problem = machine.nothingButOverload { throw problem }
         let submission = machine.nextSubmission(isIdle: true, now: committer.now)
+        // Remembered, they would stay refused whenever the request comes again.
+        if let problem = machine.anyOverload { throw giveUp(submission, problem) }
         if machine.stop != nil { throw giveUp(submission, Self.tooManyResults) }
 
         let outlooks = (submission?.batches ?? []).map { committer.outlook(of: $0.app) }

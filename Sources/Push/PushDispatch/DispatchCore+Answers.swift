@@ -31,7 +31,10 @@ extension DispatchCore {
         if judgement.ambiguous > 0 { effects.events.append(.ambiguous(pushes: judgement.ambiguous)) }
         let index = work.appIndex
         gates[index].answered += judgement.count
-        if judgement.delivered > 0 { gates[index].watch.delivered() }
+        if judgement.delivered > 0 {
+            gates[index].watch.delivered()
+            gates[index].deliveredAt = now.monotonic
+        }
         gates[index].budget.succeeded(judgement.recovered, now: now.monotonic)
         if judgement.judged > 0 {
             gates[index].suspectsWaitUntil = nil

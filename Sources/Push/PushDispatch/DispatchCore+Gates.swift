@@ -82,6 +82,7 @@ extension DispatchCore {
 
     /// Lets time pass; to be called at least every `pollEvery`.
     package mutating func tick(now: Moment, _ effects: inout DispatchEffects) {
+        passOnTurn(now: now, &effects)
         for place in environments.indices {
             shareBudget(of: place, now: now.monotonic)
             let change = environments[place].breaker.advance(now: now.monotonic, draw: generator.draw())
@@ -102,6 +103,16 @@ extension DispatchCore {
         tellOutlooks(now: now.monotonic, &effects)
         // Retries and scheduled pushes become due without anybody telling us.
         effects.wantsClaim = true
+    }
+
+    /// Suspects that wait here, for their app's rate or behind its other pushes, make those of all apps wait: they go back.
+    private mutating func passOnTurn(now: Moment, _ effects: inout DispatchEffects) {
+        for ticket in machine.suspectsWaiting {
+            guard let index = machine.work(ticket)?.appIndex else { continue }
+            giveBack(ticket, now: now, &effects)
+            machine.backlogUnknown(of: index)
+            gates[index].suspectsWaitUntil = now.monotonic + AppGate.suspectsTurnPause
+        }
     }
 
     /// How long an app that has sent something again is counted among those that share the budget.

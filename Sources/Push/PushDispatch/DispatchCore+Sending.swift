@@ -24,7 +24,10 @@ extension DispatchCore {
                 continue
             }
             guard isAlive(work, now: now, &effects), dropUnanswered(work.ticket, now: now, &effects) else { continue }
-            let room = rateRoom(for: work.ticket, of: index, now: now, &effects)
+            let room = min(
+                rateRoom(for: work.ticket, of: index, now: now, &effects),
+                onceRoom(for: work.ticket, of: index, now: now)
+            )
             guard room > 0 else { return }
             guard fits(work.ticket, countMax: min(probesMax, room), now: now, &effects) else { continue }
             send(work.ticket, isProbe: probesMax < .max, now: now, &effects)
@@ -139,6 +142,18 @@ extension DispatchCore {
         gates[index].waitsForRate = waits
         return room
     }
+
+    /// How many pushes of a waiting batch may be announced now; all, unless they are dropped when unanswered: what was
+    /// announced and not sent is lost in a crash.
+    private func onceRoom(for ticket: UInt64, of index: Int, now: Moment) -> Int {
+        guard let work = machine.work(ticket), work.isOnce else { return .max }
+        let isProven = gates[index].deliveredAt.map { now.monotonic - $0 < Self.proofLasts } ?? false
+        let window = isProven ? machine.limits.windowOnce : machine.limits.windowOnceUnproven
+        return max(0, window - machine.pushesOnce(of: index))
+    }
+
+    /// How long a delivery shows that APNs is well.
+    private static let proofLasts: Duration = .seconds(2)
 
     private mutating func send(
         _ ticket: UInt64, isProbe: Bool, now: Moment, _ effects: inout DispatchEffects

@@ -11,6 +11,10 @@ extension DispatchStateMachine {
         package var pushesPerAppMin = 2_000
         /// Pushes of one app handed to its APNs client and not yet answered.
         package var windowPerApp = 4_000
+        /// Of these, pushes that are dropped when unanswered: so many at most a crash can take, if APNs is well.
+        package var windowOnce = 500
+        /// The same while nothing shows that APNs is well.
+        package var windowOnceUnproven = 10
         /// How an app's room is shared by its lanes.
         package var roomShares = LaneShares(bulk: 0.6, normal: 0.85)
         /// The same for its window.
@@ -37,6 +41,8 @@ extension DispatchStateMachine {
 
         package var app: AppID { claimed.batch.app }
         package var lane: Lane { claimed.batch.lane }
+        /// Whether its pushes are dropped when unanswered.
+        package var isOnce: Bool { claimed.batch.ambiguity == .drop }
 
         /// Its pushes that are still to be sent, with what is known of them.
         package var pending: [PendingPush] {

@@ -15,6 +15,8 @@ package struct DispatchStateMachine {
         /// Room taken, reservations included.
         var pushes = LaneCounts()
         var inFlight = LaneCounts()
+        /// Of these, pushes that are dropped when unanswered.
+        var inFlightOnce = 0
         /// Pushes in `waiting`.
         var waitingPushes = 0
         var waiting: [Deque<UInt64>] = Array(repeating: [], count: Lane.allCases.count)
@@ -88,6 +90,7 @@ package struct DispatchStateMachine {
     package mutating func sent(_ ticket: UInt64) {
         guard let work = leave(ticket) else { preconditionFailure("batch \(ticket) does not wait") }
         apps[work.appIndex].inFlight[work.lane] += work.unanswered
+        if work.isOnce { apps[work.appIndex].inFlightOnce += work.unanswered }
         works[ticket]!.isSent = true
     }
 
@@ -123,6 +126,7 @@ package struct DispatchStateMachine {
         precondition(work.isSent && count <= work.unanswered, "\(count) answers, \(work.unanswered) were open")
         work.unanswered -= count
         apps[work.appIndex].inFlight[work.lane] -= count
+        if work.isOnce { apps[work.appIndex].inFlightOnce -= count }
         works[ticket] = work
         guard work.unanswered == 0 else { return (work, false) }
         settle(work)
@@ -185,6 +189,7 @@ package struct DispatchStateMachine {
             guard let ticket = tickets[lease], let work = works[ticket] else { continue }
             if work.isSent {
                 apps[work.appIndex].inFlight[work.lane] -= work.unanswered
+                if work.isOnce { apps[work.appIndex].inFlightOnce -= work.unanswered }
             } else {
                 _ = leave(ticket)
             }
@@ -198,6 +203,11 @@ package struct DispatchStateMachine {
     }
 
     // MARK: Suspects
+
+    /// Suspects that were not sent, oldest first.
+    var suspectsWaiting: [UInt64] {
+        suspects.compactMap { tickets[$0] }.filter { works[$0]?.isSent == false }.sorted()
+    }
 
     mutating func suspected(_ lease: Lease) { suspects.insert(lease) }
 
@@ -217,4 +227,6 @@ package struct DispatchStateMachine {
     package var pushesInMemory: Int { pushes.total }
     package var pushesInFlight: Int { apps.reduce(0) { $0 + $1.inFlight.total } }
     package func pushesWaiting(of index: Int) -> Int { apps[index].waitingPushes }
+    /// Pushes on their way that are dropped when unanswered.
+    package func pushesOnce(of index: Int) -> Int { apps[index].inFlightOnce }
 }

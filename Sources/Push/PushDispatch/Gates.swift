@@ -29,7 +29,9 @@ struct AppGate: Sendable {
     var rate: SendRate?
     var waitsForRate = false
     var watch = SuccessWatch()
-    /// Suspects of the app were tried and not answered: those of others are tried first.
+    /// When a push was last delivered.
+    var deliveredAt: Duration?
+    /// Suspects of the app were tried and not answered, or could not be sent: those of others are tried first.
     var suspectsWaitUntil: Duration?
     /// Since when batches wait in the store.
     var backlogSince: Duration?
@@ -40,6 +42,8 @@ struct AppGate: Sendable {
     /// How long the suspects of an app wait after a piece of them that was not answered. Several times the deadline of a
     /// piece, so that an app whose APNs side is silent takes little of what all suspects share.
     static let suspectsPause: Duration = .seconds(30)
+    /// The same when they could not be sent at once.
+    static let suspectsTurnPause: Duration = .seconds(5)
 
     func leavesSuspects(now: Duration) -> Bool { suspectsWaitUntil.map { now < $0 } ?? false }
 }

@@ -236,7 +236,7 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
         case .credentialRefused:
             Entry(
                 name: "credential_refused", meaning: "APNs refuses the app's key or certificate.", isRetried: true,
-                advice: "Replace the credential; the app's pushes wait until then or until they expire."
+                advice: "Replace the credential and restart the gateway; until then the app's pushes wait, or expire."
             )
         case .credentialExpired:
             Entry(

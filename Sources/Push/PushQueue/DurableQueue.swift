@@ -24,7 +24,7 @@ package protocol DurableQueue: Sendable {
     /// Each is ours for `lease`, measured by the store's own clock; nobody else gets it before then. What comes back
     /// holds only the pushes that are unsettled *and* due; if none of a batch's pushes is due, it is not claimed.
     ///
-    /// - Returns: at most `request.batchesMax`; empty is normal.
+    /// - Returns: at most `request.batchesMax`, for which all suspects together count as one; empty is normal.
     func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch]
 
     /// Extends leases that are still ours, each to `duration` from now.

@@ -93,6 +93,53 @@ extension QueueConformance {
             try expect(try await piece(3), is: ["a 1"], "the rest")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "finished")
         },
+        Clause("urgent suspects of one app do not go before all of another, and a piece may have many batches") {
+            harness in
+            let now = try await harness.now
+            let (a, b) = (AppID("a"), AppID("b"))
+            for index in 0..<40 {
+                try await harness.append(Samples.batch(1, at: now + .milliseconds(Int64(index)), app: a, lane: .urgent))
+            }
+            try await harness.append(Samples.batch(2, at: now, app: b, lane: .bulk))
+            try await harness.advance(by: .seconds(1))
+            for _ in 0..<PoisonLimits.crashDeliveriesMax {
+                try expect(try await harness.claim().count, is: 41, "whole")
+                try await harness.crash()
+            }
+            func piece(_ suspectsMax: Int) async throws -> [AppID: Int] {
+                let claims = try await harness.queue.claim(
+                    ClaimRequest(batchesMax: 2, lease: .seconds(20), suspectsMax: suspectsMax)
+                )
+                for claimed in claims {
+                    let indexes = try require(claimed.pending, "its pushes").map { Int($0.index) }
+                    _ = try await harness.settle(claimed.lease, Samples.delivered(indexes), release: .release)
+                }
+                return claims.reduce(into: [:]) { $0[$1.batch.app, default: 0] += $1.pendingCount }
+            }
+            try expect(try await piece(20), is: [a: 20], "many batches in one piece")
+            try expect(try await piece(40), is: [b: 2], "the other app's turn, whatever its lane")
+            try expect(try await piece(40), is: [a: 20], "the rest")
+        },
+        Clause("suspects that were not beside a death go before those that are tried alone") { harness in
+            let now = try await harness.now
+            let (first, second) = (Samples.batch(3, at: now), Samples.batch(2, at: now + .milliseconds(1)))
+            try await harness.append(first, second)
+            try await harness.advance(by: .seconds(1))
+            for _ in 0..<PoisonLimits.crashDeliveriesMax {
+                _ = try await harness.claim()
+                try await harness.crash()
+            }
+            func piece(_ suspectsMax: Int) async throws -> [ClaimedBatch] {
+                try await harness.queue.claim(
+                    ClaimRequest(batchesMax: 9, lease: .seconds(20), suspectsMax: suspectsMax))
+            }
+            try expect(try await piece(3).map(\.batch.id), is: [first.id], "the oldest")
+            try await harness.crash()
+            let next = try await piece(9)
+            try expect(next.map(\.batch.id), is: [second.id], "what was not beside the death")
+            _ = try await harness.settle(next[0].lease, Samples.delivered([0, 1]), release: .release)
+            try expect(try await piece(9).map(\.pendingCount), is: [1], "then the others, one push at a time")
+        },
         Clause("what kills its holder in a piece of suspects is found push by push") { harness in
             let now = try await harness.now
             let (poisoned, innocent) = (Samples.batch(6, at: now), Samples.batch(3, at: now + .milliseconds(1)))

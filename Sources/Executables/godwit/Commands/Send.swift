@@ -14,7 +14,8 @@ struct Send: AsyncParsableCommand {
 
             With --idempotency-key the same command may be given again within 24 hours, after a broken connection for \
             example: what was accepted is not accepted twice. The pushes then go in chunks of 4 MiB with the keys \
-            campaign-7-1, campaign-7-2 and so on, so the file must be the same.
+            campaign-7-1, campaign-7-2 and so on, so the file must be the same; what waits of them is cancelled by \
+            `godwit cancel --request campaign-7`.
 
             Exit status: 0 when every push was delivered (with --no-wait: accepted), 1 when one was not or the gateway \
             cannot be reached, 2 when the command line is wrong.

@@ -9,7 +9,7 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the gateway.",
         discussion: """
-            Takes pushes over HTTP and sends them to APNs until SIGTERM or SIGINT, which drain it; a second signal makes \
+            Takes pushes over HTTP and sends them to APNs until SIGTERM, SIGINT or SIGHUP, which drain it; a second signal makes \
             that short. SIGINT does without the grace period of shutdown.grace.
             """
     )

@@ -39,7 +39,7 @@ enum Terminal {
 // SAFETY: set once, before the handler that reads it is installed.
 nonisolated(unsafe) private var signalPipe: Int32 = -1
 
-/// SIGINT and SIGTERM as something to wait for.
+/// SIGINT, SIGTERM and SIGHUP as something to wait for. A terminal that closes sends SIGHUP; nothing is read anew at it.
 enum Termination {
     private struct State {
         var signals = 0
@@ -65,7 +65,7 @@ enum Termination {
                 }
             }
         }
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
             signal(number) { number in
                 // Only what is safe in a handler: one write of one byte.
                 let saved = errno
@@ -76,7 +76,7 @@ enum Termination {
         }
     }()
 
-    /// From here on SIGINT and SIGTERM are noted, each of them, whether anybody waits or not; before, they end the
+    /// From here on these signals are noted, each of them, whether anybody waits or not; before, they end the
     /// process. To be called before anybody is told that the process is ready.
     static func listen() { _ = listening }
 

@@ -85,12 +85,15 @@ struct GatewayAPI {
     }
 
     /// Sends pushes, one JSON object a line, under a key: sent again, they are answered as before and not accepted twice.
+    ///
+    /// - Parameter requestID: by which what waits of them can be cancelled.
     func sendBatch(
-        _ pushes: [UInt8], idempotencyKey: String, onLine: (ArraySlice<UInt8>) throws -> Void
+        _ pushes: [UInt8], idempotencyKey: String, requestID: String?, onLine: (ArraySlice<UInt8>) throws -> Void
     ) async throws {
         try await watched { watch in
             var request = lineRequest("/push/batch")
             request.headers.add(name: "Idempotency-Key", value: idempotencyKey)
+            if let requestID { request.headers.add(name: "X-Request-Id", value: requestID) }
             request.body = .bytes(pushes)
             try await lines(of: request, watch, onLine)
         }

@@ -1,3 +1,27 @@
+/// Counts lines that are not blank, whatever pieces they come in.
+package struct LineCount: Sendable {
+    private var ended = 0
+    private var isOpen = false
+    package private(set) var isAtEnd = false
+
+    package init() {}
+
+    package var count: Int { ended + (isOpen ? 1 : 0) }
+
+    package mutating func append(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes {
+            if byte == UInt8(ascii: "\n") {
+                ended += isOpen ? 1 : 0
+                isOpen = false
+            } else if byte > UInt8(ascii: " ") {
+                isOpen = true
+            }
+        }
+    }
+
+    package mutating func end() { isAtEnd = true }
+}
+
 /// Cuts lines into chunks, always at the same places whatever pieces they come in: each chunk has as many whole lines as
 /// fit.
 package struct LineChunks {

@@ -14,6 +14,9 @@ struct PushSource: AsyncSequence, Sendable {
     /// How far it has been read.
     var bytesRead: Int { reader.bytesRead.load(ordering: .relaxed) }
 
+    /// Whether it was read to its end and has so many lines, blank ones left out.
+    func isEachLine(answeredBy answers: Int) -> Bool { reader.lines.withLock { $0.isAtEnd && $0.count == answers } }
+
     /// - Parameter path: `-` is standard input.
     /// - Throws: `GatewayFailure` when the file cannot be read.
     init(path: String) throws {
@@ -44,6 +47,7 @@ private final class Reader: Sendable {
 
     let sizeBytes: Int?
     let bytesRead = Atomic(0)
+    let lines = Mutex(LineCount())
     private let descriptor: Int32
     private let path: String
     private let given: Mutex<ByteBuffer?>
@@ -95,6 +99,10 @@ private final class Reader: Sendable {
             }
         }
         bytesRead.add(count, ordering: .relaxed)
+        lines.withLock { lines in
+            if count == 0 || sizeBytes == bytesRead.load(ordering: .relaxed) { lines.end() }
+            lines.append(buffer.readableBytesView)
+        }
         return count == 0 ? nil : buffer
     }
 }

@@ -58,7 +58,9 @@ struct SendFlow {
 
     /// What to say when the gateway has not read to the end.
     private var stopNotice: String? {
-        guard summary.answered > 1, let last = lastAnswer, last.state == "refused", Self.stopCodes.contains(last.code)
+        // Where each push has an answer of its own, nothing was left unread.
+        guard !source.isEachLine(answeredBy: summary.answered), summary.answered > 1, let last = lastAnswer,
+            last.state == "refused", Self.stopCodes.contains(last.code)
         else { return nil }
         return """
             the gateway took nothing from push \(summary.answered.grouped) on, counted from 1: \(last.detail); \
@@ -92,7 +94,9 @@ struct SendFlow {
             var number = 0
             func send(_ chunk: [UInt8]) async throws {
                 number += 1
-                try await gateway.sendBatch(chunk, idempotencyKey: "\(idempotencyKey)-\(number)", onLine: take)
+                try await gateway.sendBatch(
+                    chunk, idempotencyKey: "\(idempotencyKey)-\(number)", requestID: idempotencyKey, onLine: take
+                )
             }
             for try await bytes in source {
                 chunks.append(bytes.readableBytesView)
