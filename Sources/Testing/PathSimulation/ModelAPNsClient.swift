@@ -244,9 +244,13 @@ final class ModelAPNsClient {
         handOn()
     }
 
-    /// The process has died.
+    /// The process has died. What still happens on its connections concerns nobody: the tickets of the next one are its own.
     func abandon() {
         isClosed = true
+        for link in draining + (link.map { [$0] } ?? []) {
+            link.state = .closed
+            link.open = []
+        }
         link = nil
         draining = []
     }
