@@ -57,6 +57,8 @@ class Gateway:
                 "  - bundle_id: com.example.app\n"
                 f"    key: {{file: {folder}/key.p8, key_id: ABCDE12345, team_id: TEAM123456}}\n"
                 "    endpoint: {host: localhost, port: 1}\n"
+                # The disk has 256 MiB, no more than the gateway keeps free as a rule.
+                "admission: {disk_free_min_mib: 16}\n"
                 "log: {level: critical}\n"
             )
         self.process = subprocess.Popen(
