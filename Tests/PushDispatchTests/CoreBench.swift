@@ -160,6 +160,20 @@ final class CoreBench {
         }
     }
 
+    /// Claims one batch, as one that is suspected of killing its holder.
+    func claimSuspect() {
+        guard var plan = tell({ core, now, _ in core.claimPlan(now: now) }), plan.suspectsMax > 0 else { return }
+        plan.batchesMax = 1
+        let batches = store.claim(plan, now: now.wall).map { batch in
+            var batch = batch
+            batch.isSuspect = true
+            return batch
+        }
+        _ = tell { core, now, effects in
+            core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
+        }
+    }
+
     /// Answers what is in flight, if APNs answers.
     func answerAll(latency: UInt32 = 10) {
         let sends = inFlight

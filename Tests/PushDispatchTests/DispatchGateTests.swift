@@ -43,29 +43,23 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.store.attempts == bench.sent() - bench.inFlight.reduce(0) { $0 + $1.count })
     }
 
-    @Test func `an app whose suspects are not answered lets those of others go first`() throws {
+    @Test func `an app whose suspects are not answered lets those of others go first`() {
         let bench = CoreBench(apps: ["a", "b"])
         bench.add(2, of: 1, app: "a")
         func plan() -> DispatchStateMachine.ClaimPlan? { bench.tell { core, now, _ in core.claimPlan(now: now) } }
-        func trySuspect() throws {
-            var plan = try #require(plan())
-            plan.batchesMax = 1
-            var batches = bench.store.claim(plan, now: bench.now.wall)
-            batches[0].isSuspect = true
-            _ = bench.tell { core, now, effects in
-                core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
-            }
+        func trySuspect() {
+            bench.claimSuspect()
             #expect(bench.inFlight.map(\.deadline) == [.seconds(5)], "nobody holds up the line for long")
             bench.answerAll()
         }
         bench.answer = { _ in .failed(.deadlineExceeded, .ambiguous) }
-        try trySuspect()
+        trySuspect()
         #expect(plan()?.excludedSuspects == [AppID("a")])
         bench.now.monotonic += .seconds(29)
         #expect(plan()?.excludedSuspects == [AppID("a")])
         bench.now.monotonic += .seconds(1)
         #expect(plan()?.excludedSuspects == [])
-        try trySuspect()
+        trySuspect()
         #expect(plan()?.excludedSuspects == [AppID("a")])
         bench.answer = { _ in .accepted }
         bench.add(1, of: 1, app: "a")
@@ -233,20 +227,23 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(outcomes.allSatisfy { $0.verdict == .givenUp && $0.code == .droppedUnanswered && $0.attempts == 1 })
     }
 
-    @Test func `of what must not be sent twice little is announced while nothing shows that APNs is well`() {
+    @Test(arguments: [APNSAnswer.accepted, APNSAnswer(outcome: .answered, status: 410, reason: .unregistered)])
+    func `of what must not be sent twice little is announced while nothing shows that APNs is well`(
+        _ answer: APNSAnswer
+    ) {
         let bench = CoreBench()
         bench.answer = { _ in nil }
         for _ in 0..<3 { bench.store.append(claimed(400, ambiguity: .drop).batch) }
         bench.claim()
         #expect(bench.sent() == 10)
-        bench.answer = { _ in .accepted }
+        bench.answer = { _ in answer }
         bench.answerAll()
         bench.claim()
         bench.answer = { _ in nil }
         bench.answerAll()
-        #expect(bench.sent() == 510, "a delivery shows it: 500 at once")
+        #expect(bench.sent() == 510, "an answer shows it: 500 at once")
         #expect(bench.core.pushesInFlight == 500)
-        bench.answer = { _ in .accepted }
+        bench.answer = { _ in answer }
         bench.run(.seconds(3))
         #expect(bench.sent() == 1_200 && bench.store.pushes == 0)
         bench.now.monotonic += .seconds(2)
@@ -263,14 +260,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         bench.add(10, of: 1)
         bench.claim()
         bench.add(1, of: 1, lane: .bulk)
-        var plan = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
-        #expect(plan.suspectsMax == 1)
-        plan.batchesMax = 1
-        var batches = bench.store.claim(plan, now: bench.now.wall)
-        batches[0].isSuspect = true
-        _ = bench.tell { core, now, effects in
-            core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
-        }
+        bench.claimSuspect()
         #expect(bench.core.suspects.count == 1, "it waits behind what is more urgent")
         bench.tell { core, now, effects in core.tick(now: now, &effects) }
         let next = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })

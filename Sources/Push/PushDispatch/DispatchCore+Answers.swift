@@ -31,13 +31,11 @@ extension DispatchCore {
         if judgement.ambiguous > 0 { effects.events.append(.ambiguous(pushes: judgement.ambiguous)) }
         let index = work.appIndex
         gates[index].answered += judgement.count
-        if judgement.delivered > 0 {
-            gates[index].watch.delivered()
-            gates[index].deliveredAt = now.monotonic
-        }
+        if judgement.delivered > 0 { gates[index].watch.delivered() }
         gates[index].budget.succeeded(judgement.recovered, now: now.monotonic)
         if judgement.judged > 0 {
             gates[index].suspectsWaitUntil = nil
+            gates[index].judgedAt = now.monotonic
         } else if work.claimed.isSuspect, judgement.ambiguous == judgement.count {
             gates[index].suspectsWaitUntil = now.monotonic + AppGate.suspectsPause
         }

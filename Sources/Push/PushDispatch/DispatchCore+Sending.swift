@@ -147,12 +147,12 @@ extension DispatchCore {
     /// announced and not sent is lost in a crash.
     private func onceRoom(for ticket: UInt64, of index: Int, now: Moment) -> Int {
         guard let work = machine.work(ticket), work.isOnce else { return .max }
-        let isProven = gates[index].deliveredAt.map { now.monotonic - $0 < Self.proofLasts } ?? false
+        let isProven = gates[index].judgedAt.map { now.monotonic - $0 < Self.proofLasts } ?? false
         let window = isProven ? machine.limits.windowOnce : machine.limits.windowOnceUnproven
         return max(0, window - machine.pushesOnce(of: index))
     }
 
-    /// How long a delivery shows that APNs is well.
+    /// How long an answer shows that APNs is well.
     private static let proofLasts: Duration = .seconds(2)
 
     private mutating func send(

@@ -29,8 +29,8 @@ struct AppGate: Sendable {
     var rate: SendRate?
     var waitsForRate = false
     var watch = SuccessWatch()
-    /// When a push was last delivered.
-    var deliveredAt: Duration?
+    /// When APNs last said its last word on a push.
+    var judgedAt: Duration?
     /// Suspects of the app were tried and not answered, or could not be sent: those of others are tried first.
     var suspectsWaitUntil: Duration?
     /// Since when batches wait in the store.
