@@ -39,12 +39,16 @@ extension Claim {
         for kind in [DueBatches.Kind.suspected, .triedAlone] {
             var claims: [RawClaim] = []
             var due = DueBatches(place: place, until: wall, kind)
-            var left = request.suspectsMax
+            // A death tells then which it was.
+            let isAlone = kind == .triedAlone || request.suspectsMax == 1
+            var left = isAlone ? 1 : request.suspectsMax
             while left > 0, claims.count < Self.suspectedBatchesMax, let row = try due.first(db) {
                 _ = due.popFirst()
-                guard let claim = try claimSuspect(row, pushesMax: left, &result, &state) else { continue }
+                guard let claim = try claimSuspect(row, pushesMax: left, isAlone: isAlone, &result, &state) else {
+                    continue
+                }
                 claims.append(claim)
-                left = kind == .triedAlone ? 0 : left - (claim.pending?.count ?? 0)
+                left -= claim.pending?.count ?? 0
             }
             if !claims.isEmpty { return claims }
         }
@@ -56,7 +60,7 @@ extension Claim {
 
     /// - Returns: nil when nothing of it is due; it then waits, or is finished.
     private func claimSuspect(
-        _ row: BatchRow, pushesMax: Int, _ result: inout Result, _ state: inout QueueState
+        _ row: BatchRow, pushesMax: Int, isAlone: Bool, _ result: inout Result, _ state: inout QueueState
     ) throws -> RawClaim? {
         var batch = row.batch
         let isReadable = try batch.progressRows == 0 || batch.foldProgress(db)
@@ -72,7 +76,7 @@ extension Claim {
             return nil
         }
         let pending: [PendingPush]
-        if row.isTriedAlone || request.suspectsMax == 1 {
+        if isAlone {
             let push = due.first { Int($0.index) == alone?.index } ?? due[0]
             if Int(push.index) != alone?.index { alone = (Int(push.index), 0) }
             pending = [push]

@@ -95,12 +95,9 @@ struct BatchRow {
     var unsettled: Int
     /// The push that was last handed out alone, and how often its holder died over it.
     var alone: (index: Int, crashes: Int)?
-    /// Whether it saw its holder die when it was suspected already.
-    var isTriedAlone: Bool
 
     static let columns = """
-        key, id, count, due_at, not_before, accepted_at, epoch, progress_rows, marks, unsettled, alone_index, alone_crashes,
-            crashes
+        key, id, count, due_at, not_before, accepted_at, epoch, progress_rows, marks, unsettled, alone_index, alone_crashes
         """
 
     init(_ row: Row, _ place: QueuePlace) throws {
@@ -109,7 +106,6 @@ struct BatchRow {
         let acceptedAt = WallTime(milliseconds: row[5])
         unsettled = row[9]
         alone = (row[10] as Int?).map { ($0, row[11]) }
-        isTriedAlone = row[12] > PoisonLimits.crashDeliveriesMax
         batch = QueuedBatch(
             key: row[0], id: try BatchID(stored: row[1]), place: place, acceptedAt: acceptedAt,
             epoch: UInt64(bitPattern: row[6]),

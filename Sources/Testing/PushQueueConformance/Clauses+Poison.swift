@@ -140,6 +140,30 @@ extension QueueConformance {
             _ = try await harness.settle(next[0].lease, Samples.delivered([0, 1]), release: .release)
             try expect(try await piece(9).map(\.pendingCount), is: [1], "then the others, one push at a time")
         },
+        Clause("the last push of a piece was not alone: its death there is not held against it") { harness in
+            let now = try await harness.now
+            let (first, last) = (Samples.batch(3, at: now), Samples.batch(1, at: now + .milliseconds(1)))
+            try await harness.append(first, last)
+            try await harness.advance(by: .seconds(1))
+            for _ in 0..<PoisonLimits.crashDeliveriesMax {
+                _ = try await harness.claim()
+                try await harness.crash()
+            }
+            func piece() async throws -> [ClaimedBatch] {
+                try await harness.queue.claim(ClaimRequest(batchesMax: 9, lease: .seconds(20), suspectsMax: 4))
+            }
+            try expect(try await piece().map(\.pendingCount), is: [3, 1], "the piece")
+            try await harness.crash()
+            for index in 0..<3 {
+                let claimed = try require(try await piece().first, "a push alone")
+                _ = try await harness.settle(claimed.lease, Samples.delivered([index]), release: .release)
+            }
+            for _ in 0..<PoisonLimits.aloneDeliveriesMax {
+                try expect(try await piece().map(\.batch.id), is: [last.id], "it is tried alone")
+                try await harness.crash()
+            }
+            try expect(try await piece().isEmpty, "and given up")
+        },
         Clause("what kills its holder in a piece of suspects is found push by push") { harness in
             let now = try await harness.now
             let (poisoned, innocent) = (Samples.batch(6, at: now), Samples.batch(3, at: now + .milliseconds(1)))
