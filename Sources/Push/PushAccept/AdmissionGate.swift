@@ -2,7 +2,7 @@ import PushModel
 import PushQueue
 import Synchronization
 
-/// Whether new pushes are taken: told once a second how things stand, asked by every request and for every push.
+/// Whether new pushes are taken: told once a second how things stand, asked by every request, and for each piece of one.
 package final class AdmissionGate: Sendable {
     /// Something began or ceased to be short.
     package struct News: Sendable, Equatable {
@@ -56,6 +56,12 @@ package final class AdmissionGate: Sendable {
     /// Why no new push is taken now, whichever app it is for; nil: some are.
     package var refusal: AdmissionRefusal? {
         AdmissionRefusal(rawValue: unread.load(ordering: .relaxed))
+    }
+
+    /// The same for all apps, in their order; nil: none is refused.
+    var refusals: [AdmissionRefusal?]? {
+        guard isAnyAppRefused.load(ordering: .relaxed) else { return nil }
+        return state.withLock { $0.verdict.apps }
     }
 
     /// Why new pushes of one app are refused for a reason of its own; nil: they are not.

@@ -22,6 +22,8 @@ struct BulkStateMachine {
     private let traceparent: String?
     private let requestID: String
     private let admission: AdmissionGate
+    /// How it stood when the present piece of the body came; nil: no app is refused.
+    private var appRefusals: [AdmissionRefusal?]?
     private let devices: DeviceLimiter?
     private let newID: @Sendable () -> BatchID
     private let apps: AppDirectory
@@ -79,6 +81,7 @@ struct BulkStateMachine {
 
     mutating func received(_ chunk: UnsafeRawBufferPointer) {
         guard wantsInput else { return }
+        appRefusals = admission.refusals
         // Taken out, so that the closure may change the rest of the machine.
         var framer = self.framer
         framer.feed(chunk) { item in take(item, isLast: false) }
@@ -137,7 +140,7 @@ struct BulkStateMachine {
     }
 
     private mutating func append(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer) {
-        if let refusal = admission.refusal(ofAppAt: push.app) {
+        if let refusal = appRefusals?[push.app] {
             overload = .overloaded(refusal)
             refuse(.overloaded(refusal))
             return
