@@ -199,6 +199,7 @@ import Testing
             gateway.queue.takeStoreDown()
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/pause").status == 503)
             #expect(try await gateway.send("GET", "/api/v1/apps").status == 503)
+            #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").status == 503)
             #expect(told.all.count == 5, "what is not durable is not told")
         }
     }

@@ -235,8 +235,13 @@ struct ControlRoutes: Sendable {
         let control = try existing()
         if apps.app(named: name) == nil {
             // One that was paused when it left the configuration can be resumed, so that its pushes go when it is back.
-            let isLeftPaused = try? await control.pausedApps()[app] != nil
-            guard !isPaused, isLeftPaused == true else { throw Problem.unknownApp }
+            let paused: [AppID: WallTime]
+            do {
+                paused = try await control.pausedApps()
+            } catch {
+                throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+            }
+            guard !isPaused, paused[app] != nil else { throw Problem.unknownApp }
         }
         let act = isPaused ? ControlAudit.Act.pause : .resume
         do {

@@ -134,16 +134,14 @@ struct DeadLetterRoutes: Sendable {
     /// An app that is not configured any more may have left dead letters.
     private func demandKnown(_ app: AppID) async throws(Problem) {
         guard apps.app(named: app.name) == nil else { return }
+        let letters = try letters()
+        let found: [DeadLetter]
         do {
-            guard try await letters().deadLetters(of: app, after: nil, limit: 1).isEmpty else { return }
-        } catch let error as QueueError {
-            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
-        } catch let problem as Problem {
-            throw problem
+            found = try await letters.deadLetters(of: app, after: nil, limit: 1)
         } catch {
-            throw .unknownApp
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        throw .unknownApp
+        guard !found.isEmpty else { throw .unknownApp }
     }
 
     private func selection(_ request: Request) async throws -> DeadLetterSelection {
