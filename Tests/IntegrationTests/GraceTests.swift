@@ -19,6 +19,13 @@ import Testing
         try await gateway.close()
     }
 
+    @Test func `does the same when its terminal closes`() async throws {
+        let gateway = try await GatewayUnderTest()
+        gateway.process.signal(SIGHUP)
+        #expect(try await gateway.process.waitForExit() == .status(0))
+        try await gateway.close()
+    }
+
     @Test func `stops at once when it is asked a second time, with status 0`() async throws {
         let gateway = try await GatewayUnderTest(grace: "5m")
         gateway.process.signal(SIGTERM)

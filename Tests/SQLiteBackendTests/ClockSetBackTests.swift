@@ -86,6 +86,25 @@ import Testing
         await backend.close()
     }
 
+    @Test func `what may have been sent still shows it`() async throws {
+        var backend = try open()
+        let batch = sampleBatch(2, at: clock.now)
+        let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(600))])[0])
+        _ = try await backend.settle([
+            Settlement(lease: lease, retries: [retry(0, in: .seconds(30))], release: .release, at: clock.now)
+        ])
+        clock.advance(by: .seconds(31))
+        let second = try #require(try await claim(backend).first)
+        _ = try await backend.settle([Settlement(lease: second.lease, sends: [0], at: clock.now)])
+        backend = try await setBack(backend, reopening: true)
+        let soon = try #require(try await claim(backend).first)
+        _ = try await backend.settle([Settlement(lease: soon.lease, release: .release, at: clock.now)])
+        clock.advance(by: .seconds(7200))
+        let claimed = try await claim(backend).flatMap { $0.pending ?? [] }
+        #expect(claimed.filter { $0.index == 0 }.map(\.isUnanswered) == [true])
+        await backend.close()
+    }
+
     @Test(arguments: [true, false])
     func `a retry waits no longer than its delay, and keeps its attempts`(reopening: Bool) async throws {
         var backend = try open()
