@@ -81,7 +81,6 @@ struct Dialer {
         let bootstrap = ClientBootstrap(group: eventLoop)
             .resolver(ShufflingResolver(eventLoop: eventLoop))
             .connectTimeout(timeout)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: .init(low: 64 * 1024, high: 256 * 1024))
         #if os(Linux)
         // TCP_USER_TIMEOUT (tcp(7)), milliseconds: unacknowledged data ends the connection after 15 s, not after the

@@ -1,0 +1,30 @@
+import Foundation
+import PushTesting
+import Testing
+
+/// The gateway needs no privilege: root may set socket options that any other user may not.
+@Suite struct `A user without privileges` {
+    @Test func `runs the gateway and delivers pushes`() async throws {
+        let folder = try TemporaryFolder()
+        let program = folder.file("godwit")
+        try FileManager.default.copyItem(atPath: Repository.godwit, toPath: program)
+        for path in [folder.path, program] {
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        }
+        let data = folder.file("data")
+        try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
+        try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: data)
+        // Any user but root stays who it is. 65534 is `nobody` on Debian.
+        let dropPrivileges =
+            getuid() == 0 ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"] : []
+        let words =
+            dropPrivileges + [
+                program, "demo", "--once", "--port", "0", "--simulator-port", "0", "--control-port", "0", "--directory",
+                "\(data)/demo",
+            ]
+        let demo = try await run(words[0], Array(words.dropFirst()), folder: data)
+        #expect(demo.exit == .status(0), "\(demo.error)")
+        #expect(demo.output.contains(/an alert +delivered/), "\(demo.output)\(demo.error)")
+        #expect(demo.output.contains(/a silent push +delivered/), "\(demo.output)\(demo.error)")
+    }
+}
