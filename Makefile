@@ -27,7 +27,7 @@ sanitize: deps ## Run the tests of the APNs rooms under the thread and the addre
 	scripts/sanitize.sh address
 
 torture: build ## Kill a gateway again and again under load and count what it loses (SEED=n repeats a run)
-	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit torture $(if $(SEED),--seed "$(SEED)")
+	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit-lab torture $(if $(SEED),--seed "$(SEED)")
 
 lint: ## Check the formatting, and the syntax of the shell scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)
@@ -49,7 +49,7 @@ bench: ## Measure: table on the terminal, JSON in BENCH_OUT (ONLY=name runs one 
 	@scripts/install-deps.sh --bench
 	$(SWIFT) build $(RELEASE_FLAGS)
 	@mkdir -p "$(dir $(BENCH_OUT))"
-	@$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/godwit bench --out "$(BENCH_OUT)" $(if $(ONLY),--only "$(ONLY)")
+	@$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path)/godwit-lab bench --out "$(BENCH_OUT)" $(if $(ONLY),--only "$(ONLY)")
 
 docs: deps ## Build the documentation of the libraries into .build/docs; a warning is an error
 	@scripts/docs.sh

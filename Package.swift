@@ -8,6 +8,8 @@ let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
 let nio: [Target.Dependency] = [
@@ -21,6 +23,7 @@ let package = Package(
     platforms: [.macOS(.v15)],
     products: [
         .executable(name: "godwit", targets: ["godwit"]),
+        .executable(name: "godwit-lab", targets: ["godwit-lab"]),
         .library(name: "APNSWire", targets: ["APNSWire"]),
         .library(name: "APNSKit", targets: ["APNSKit"]),
         .library(name: "APNSSimulator", targets: ["APNSSimulator"]),
@@ -47,8 +50,14 @@ let package = Package(
         // MARK: Executables
         .executableTarget(
             name: "godwit",
+            dependencies: ["GodwitCLI"],
+            path: "Sources/Executables/godwit",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "godwit-lab",
             dependencies: [
-                "PushGateway", "PathSimulation", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
+                "GodwitCLI", "PathSimulation", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
                 "Telemetry",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
@@ -57,7 +66,20 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
-            path: "Sources/Executables/godwit",
+            path: "Sources/Executables/godwit-lab",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "GodwitCLI",
+            dependencies: [
+                "PushGateway", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Sources/Executables/GodwitCLI",
             swiftSettings: settings
         ),
 
@@ -65,7 +87,7 @@ let package = Package(
         .target(
             name: "PushGateway",
             dependencies: [
-                "PushAccept", "PushDispatch", "PushOutcome", "PushQueue", "PushStore", "PushModel",
+                "PushAccept", "PushDispatch", "PushOutcome", "PushStore", "PushModel",
                 "SQLiteBackend", "APNSKit", "APNSWire", "Telemetry",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -78,7 +100,7 @@ let package = Package(
         .target(
             name: "PushAccept",
             dependencies: [
-                "PushQueue", "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
+                "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -96,7 +118,7 @@ let package = Package(
         .target(
             name: "PushDispatch",
             dependencies: [
-                "PushOutcome", "PushQueue", "PushModel", "APNSWire", "Telemetry",
+                "PushOutcome", "PushStore", "PushModel", "APNSWire", "Telemetry",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -106,7 +128,7 @@ let package = Package(
         .target(
             name: "PushOutcome",
             dependencies: [
-                "PushQueue", "PushModel", "APNSWire", "Telemetry",
+                "PushStore", "PushModel", "APNSWire", "Telemetry",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/Push/PushOutcome",
@@ -114,17 +136,11 @@ let package = Package(
         ),
         .target(
             name: "PushStore",
-            dependencies: ["PushModel"],
-            path: "Sources/Push/PushStore",
-            swiftSettings: settings
-        ),
-        .target(
-            name: "PushQueue",
             dependencies: [
                 "PushModel", "APNSWire",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
-            path: "Sources/Push/PushQueue",
+            path: "Sources/Push/PushStore",
             swiftSettings: settings
         ),
         .target(
@@ -138,7 +154,7 @@ let package = Package(
         .target(
             name: "SQLiteBackend",
             dependencies: [
-                "PushQueue", "PushStore", "PushModel", "APNSWire",
+                "PushStore", "PushModel", "APNSWire",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -160,14 +176,14 @@ let package = Package(
 
         // MARK: Testing
         .target(
-            name: "PushQueueConformance",
-            dependencies: ["PushQueue", "PushStore", "PushModel", "APNSWire"],
-            path: "Sources/Testing/PushQueueConformance",
+            name: "PushStoreConformance",
+            dependencies: ["PushOutcome", "PushStore", "PushModel", "APNSWire"],
+            path: "Sources/Testing/PushStoreConformance",
             swiftSettings: settings
         ),
         .target(
             name: "PathSimulation",
-            dependencies: ["PushDispatch", "PushOutcome", "PushQueue", "PushModel", "APNSWire"],
+            dependencies: ["PushDispatch", "PushOutcome", "PushStore", "PushModel", "APNSWire"],
             path: "Sources/Testing/PathSimulation",
             swiftSettings: settings
         ),
@@ -272,9 +288,9 @@ let package = Package(
         ),
         .testTarget(name: "PushModelTests", dependencies: ["PushModel", "APNSWire"], swiftSettings: settings),
         .testTarget(
-            name: "PushQueueTests",
+            name: "PushStoreTests",
             dependencies: [
-                "PushQueue", "PushModel", "APNSWire",
+                "PushStore", "PushModel", "APNSWire",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: settings
@@ -282,7 +298,7 @@ let package = Package(
         .testTarget(
             name: "SQLiteBackendTests",
             dependencies: [
-                "SQLiteBackend", "PushQueueConformance", "PushTesting", "PushQueue", "PushModel", "APNSWire",
+                "SQLiteBackend", "PushStoreConformance", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings
@@ -290,7 +306,7 @@ let package = Package(
         .testTarget(
             name: "PushAcceptTests",
             dependencies: [
-                "PushAccept", "SQLiteBackend", "PushTesting", "PushQueue", "PushStore", "PushModel", "APNSWire",
+                "PushAccept", "SQLiteBackend", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 "JSONText",
                 "Telemetry",
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -304,8 +320,15 @@ let package = Package(
         .testTarget(
             name: "PushDispatchTests",
             dependencies: [
-                "PushDispatch", "PushOutcome", "PushQueue", "PushModel", "APNSWire", "PushTesting", "SQLiteBackend",
+                "PushDispatch", "PushOutcome", "PushStoreConformance", "PushStore", "PushModel", "APNSWire",
+                "PushTesting",
+                "SQLiteBackend",
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PushOutcomeTests",
+            dependencies: ["PushOutcome", "PushStoreConformance", "PushStore", "PushModel", "APNSWire"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -321,7 +344,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "godwit", "PushTesting", "PushGateway", "SQLiteBackend", "PushQueue", "PushStore", "PushModel",
+                "godwit", "godwit-lab", "GodwitCLI", "PushTesting", "PushGateway", "SQLiteBackend", "PushStore",
+                "PushModel",
                 "APNSSimulator",
                 "APNSKit", "APNSWire",
                 .product(name: "Logging", package: "swift-log"),

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 folder=$(cd "$(dirname "$0")/../Sources/APNS/APNSSimulator/Page" && pwd)
-output="$folder/PageText.swift"
+output="$folder/Generated/PageText.swift"
 
 {
     echo "// swift-format-ignore-file"

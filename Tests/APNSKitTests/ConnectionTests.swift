@@ -202,7 +202,7 @@ import Testing
         let client = try Samples.client(port: server.port)
         #expect(await client.send(Samples.batch(1000)).allSatisfy { $0 == .accepted })
         #expect(client.snapshot().streamsMax == 1)
-        #expect(client.snapshot().moved == 0)
+        #expect(client.snapshot().requeued == 0)
         await client.shutdown()
     }
 
@@ -214,7 +214,7 @@ import Testing
         }
         let client = try Samples.client(port: server.port)
         #expect(await client.send(Samples.batch(100)).allSatisfy { $0 == .accepted })
-        #expect(client.snapshot().moved == 100)
+        #expect(client.snapshot().requeued == 100)
         #expect(server.requests.count == 200)
         #expect(client.snapshot().connects == 1)
         await client.shutdown()

@@ -54,7 +54,7 @@ import Testing
 
     private static let streamFaults: [Case] =
         (UInt32(0)...13).flatMap { number -> [Case] in
-            let code = HTTP2ErrorCode(rawValue: number)
+            let code = FaultErrorCode(rawValue: number)
             let isRefusal = code == .refusedStream
             return [
                 sometimes("RST \(code) before headers", isRefusal ? .allAccepted : .some, .reset(code)),

@@ -30,7 +30,7 @@ import Testing
         #expect(await client.send(Samples.batch(10)).allSatisfy { $0 == .accepted })
         #expect(server.requests.count { $0.connection == 0 } == 10)
         #expect(server.requests.count { $0.connection == 1 } == 5)
-        #expect(client.snapshot().moved == 5)
+        #expect(client.snapshot().requeued == 5)
         #expect(client.snapshot().goAways == 1)
         #expect(Set(server.requests.map { $0["apns-id"]! }).count == 10)
         await client.shutdown()
@@ -354,7 +354,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `shutdown without patience reports what is in flight`() async throws {
+    @Test func `shutdown without timeout reports what is in flight`() async throws {
         let arrived = AsyncStream<Void>.makeStream()
         let server = try await ScriptedServer(settings(4)) { peer, request in
             peer.hold(request)

@@ -21,7 +21,7 @@ struct `APNSClient and nghttpd` {
         let snapshot = client.snapshot()
         #expect(snapshot.accepted == UInt64(count))
         #expect(snapshot.sent == UInt64(count))
-        #expect(snapshot.moved == 0)
+        #expect(snapshot.requeued == 0)
         #expect(snapshot.connects == 1)
         #expect(snapshot.streamsMax == streams)
         await client.shutdown()

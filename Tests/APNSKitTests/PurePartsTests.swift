@@ -118,8 +118,8 @@ import Testing
         func receive(_ answers: APNSAnswers) {}
     }
 
-    private func open(_ count: Int, indexes: [UInt16]? = nil) -> OpenBatch {
-        OpenBatch(
+    private func open(_ count: Int, indexes: [UInt16]? = nil) -> InFlightBatch {
+        InFlightBatch(
             Samples.batch(count), indexes: indexes, ticket: 7, serial: 1, deadline: .uptimeNanoseconds(1_000),
             receiver: Nobody()
         )
@@ -150,15 +150,15 @@ import Testing
         #expect(open(5, indexes: []).takeAnswers()?.isLast == true)
     }
 
-    @Test func `a push is moved twenty times at most`() {
+    @Test func `a push is requeued twenty times at most`() {
         let batch = open(2)
-        for move in 1...20 { #expect(batch.countMove(of: 1) == UInt8(move)) }
-        #expect(batch.countMove(of: 1) == nil)
-        #expect(batch.countMove(of: 0) == 1)
+        for move in 1...20 { #expect(batch.countRequeue(of: 1) == UInt8(move)) }
+        #expect(batch.countRequeue(of: 1) == nil)
+        #expect(batch.countRequeue(of: 0) == 1)
     }
 
-    @Test func `pushes leave in order, moved ones first`() {
-        var waiting = WaitingPushes()
+    @Test func `pushes leave in order, requeued ones first`() {
+        var waiting = RequestQueue()
         let first = open(3, indexes: [2, 0])
         let second = open(2)
         waiting.append(first)
@@ -167,7 +167,7 @@ import Testing
         #expect(waiting.count == 4)
         #expect(waiting.first?.index == 2)
         waiting.removeFirst()
-        waiting.putBack(WaitingPushes.Moved(batch: first, index: 2, answer: .failed(.streamRefused, .refused)))
+        waiting.putBack(RequestQueue.Moved(batch: first, index: 2, answer: .failed(.streamRefused, .refused)))
         #expect(waiting.count == 4)
         var order: [UInt16] = []
         while let next = waiting.first {
@@ -180,11 +180,11 @@ import Testing
     }
 
     @Test func `what waits of one batch is taken out and the rest keeps its order`() {
-        var waiting = WaitingPushes()
+        var waiting = RequestQueue()
         let (first, second, third) = (open(2), open(3), open(1))
         for batch in [first, second, third] { waiting.append(batch) }
         waiting.removeFirst()
-        waiting.putBack(WaitingPushes.Moved(batch: second, index: 9, answer: .failed(.goAway, .refused)))
+        waiting.putBack(RequestQueue.Moved(batch: second, index: 9, answer: .failed(.goAway, .refused)))
         let removed = waiting.removeAll { $0 === second }
         #expect(removed.map(\.index) == [9, 0, 1, 2])
         #expect(removed.map { $0.answer?.outcome } == [.refused, nil, nil, nil])
@@ -201,7 +201,7 @@ import Testing
         func receive(_ answers: APNSAnswers) {}
     }
 
-    private let batch = OpenBatch(
+    private let batch = InFlightBatch(
         Samples.batch(10), indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: Nobody()
     )
 

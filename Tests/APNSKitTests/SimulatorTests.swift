@@ -97,7 +97,7 @@ import Testing
         let first = try pair.tokens.current()
         pair.time.advance(by: 1500)
         #expect(await pair.client.send(Samples.batch(50, from: 50)).allSatisfy { $0 == .accepted })
-        #expect(pair.client.snapshot().moved >= 1)
+        #expect(pair.client.snapshot().requeued >= 1)
         #expect(try pair.tokens.current() != first)
         #expect(pair.simulator.counters.connectionsAccepted == 2)
         try await pair.stop()

@@ -12,14 +12,14 @@ import Testing
     private func ask(
         _ running: RunningSimulator, _ method: String, _ path: String, _ headers: [String: String] = [:],
         body: String? = nil, isBroadcast: Bool = false, isAuthorized: Bool = true
-    ) async throws -> CurlAnswer {
+    ) async throws -> CurlResponse {
         let port = isBroadcast ? running.simulator.port : running.simulator.channelPort ?? 0
         var arguments = ["-sS", "-i", "--max-time", "20", "--http2", "--cacert", running.authority, "-X", method]
         if isAuthorized { arguments += ["-H", "authorization: bearer \(try running.token())"] }
         for (name, value) in headers { arguments += ["-H", "\(name): \(value)"] }
         if body != nil { arguments += ["--data-binary", "@-"] }
         arguments.append("https://localhost:\(port)\(path)")
-        return CurlAnswer(try await Command.run("curl", arguments, input: body ?? ""))
+        return CurlResponse(try await Command.run("curl", arguments, input: body ?? ""))
     }
 
     private func create(_ running: RunningSimulator, policy: Int) async throws -> String {

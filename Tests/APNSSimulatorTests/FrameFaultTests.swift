@@ -22,7 +22,7 @@ import Testing
 
     @Test(arguments: [0, 1, 2, 3, 5, 7, 8, 11, 13, 4_000_000_000] as [UInt32])
     func `a reset has any code, before headers or after them`(_ code: UInt32) async throws {
-        try await with(.reset(HTTP2ErrorCode(rawValue: code))) { running, client in
+        try await with(.reset(FaultErrorCode(rawValue: code))) { running, client in
             client.push(1)
             try await client.wait("the reset") { !$0.frames(.reset, stream: 1).isEmpty }
             #expect(client.frames(.reset)[0].number == code && client.frames(.headers).isEmpty)
@@ -30,7 +30,7 @@ import Testing
             #expect(try await client.answered(3) == "200")
             #expect(running.simulator.counters.streamsReset == 1)
         }
-        try await with(.resetAfterHeaders(HTTP2ErrorCode(rawValue: code)), isTaken: true) { running, client in
+        try await with(.resetAfterHeaders(FaultErrorCode(rawValue: code)), isTaken: true) { running, client in
             client.push(1)
             try await client.wait("the reset") { !$0.frames(.reset, stream: 1).isEmpty }
             #expect(client.frames(.reset)[0].number == code)

@@ -4,43 +4,45 @@ import Testing
 
 @Suite struct `The target graph` {
     @Test func `is the table in docs ARCHITECTURE`() async throws {
-        let table = try ArrowTable(markdown: text(of: "docs/ARCHITECTURE.md"))
+        let table = try DependencyTable(markdown: text(of: "docs/ARCHITECTURE.md"))
         let package = try await PackageDescription.current()
         #expect(
-            Set(table.rows.map(\.room)) == Set(package.rooms.map(\.room)), "rooms of the table, rooms of Package.swift")
-        for room in package.rooms {
-            let row = table.rows.first { $0.room == room.room }
-            #expect(row?.imports == room.imports, "what \(room.room) imports of this package")
-            #expect(row?.products == room.products, "what \(room.room) imports of other packages")
+            Set(table.rows.map(\.capacity)) == Set(package.rooms.map(\.capacity)),
+            "rooms of the table, rooms of Package.swift")
+        for capacity in package.rooms {
+            let row = table.rows.first { $0.capacity == capacity.capacity }
+            #expect(row?.imports == capacity.imports, "what \(capacity.capacity) imports of this package")
+            #expect(row?.products == capacity.products, "what \(capacity.capacity) imports of other packages")
         }
     }
 
     @Test func `points down only`() throws {
-        let table = try ArrowTable(markdown: text(of: "docs/ARCHITECTURE.md"))
-        #expect(table.upwardArrows() == [])
+        let table = try DependencyTable(markdown: text(of: "docs/ARCHITECTURE.md"))
+        #expect(table.upwardDependencies() == [])
     }
 
     @Test func `the client and the simulator do not know each other`() async throws {
         let package = try await PackageDescription.current()
         #expect(!package.reachable(from: "APNSKit").contains("APNSSimulator"))
         #expect(!package.reachable(from: "APNSSimulator").contains("APNSKit"))
-        for room in ["APNSKit", "APNSSimulator"] {
-            #expect(package.reachable(from: room).filter { $0.hasPrefix("Push") } == [], "\(room) knows no gateway")
+        for capacity in ["APNSKit", "APNSSimulator"] {
+            #expect(
+                package.reachable(from: capacity).filter { $0.hasPrefix("Push") } == [], "\(capacity) knows no gateway")
         }
     }
 
     @Test func `an arrow that points up is found`() throws {
-        let table = try ArrowTable(
+        let table = try DependencyTable(
             markdown: """
                 ## Allowed arrows
 
-                | room | imports | from other packages |
+                | capacity | imports | from other packages |
                 | --- | --- | --- |
                 | `Top` | `Bottom` | – |
                 | `Bottom` | `Top` | `NIOCore` |
                 """
         )
-        #expect(table.upwardArrows() == ["Bottom → Top"])
+        #expect(table.upwardDependencies() == ["Bottom → Top"])
         #expect(table.rows[1].products == ["NIOCore"])
     }
 
@@ -51,7 +53,7 @@ import Testing
 
 /// A target and what it may import.
 struct Room: Equatable {
-    var room: String
+    var capacity: String
     /// Targets of this package.
     var imports: Set<String>
     /// Products of other packages.
@@ -59,7 +61,7 @@ struct Room: Equatable {
 }
 
 /// The table below the heading "Allowed arrows".
-struct ArrowTable {
+struct DependencyTable {
     var rows: [Room] = []
 
     init(markdown: String) throws {
@@ -74,16 +76,16 @@ struct ArrowTable {
             isInside = true
             let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
             let names = cells.map { cell in Set(cell.matches(of: /`(\w+)`/).map { String($0.1) }) }
-            guard names.count == 3, let room = names[0].first else { continue }
-            rows.append(Room(room: room, imports: names[1], products: names[2]))
+            guard names.count == 3, let capacity = names[0].first else { continue }
+            rows.append(Room(capacity: capacity, imports: names[1], products: names[2]))
         }
     }
 
     /// Arrows to a room that does not stand further down.
-    func upwardArrows() -> [String] {
+    func upwardDependencies() -> [String] {
         rows.enumerated().flatMap { index, row in
-            let below = Set(rows[(index + 1)...].map(\.room))
-            return row.imports.subtracting(below).sorted().map { "\(row.room) → \($0)" }
+            let below = Set(rows[(index + 1)...].map(\.capacity))
+            return row.imports.subtracting(below).sorted().map { "\(row.capacity) → \($0)" }
         }
     }
 }
@@ -103,34 +105,34 @@ struct PackageDescription {
             try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
         )
         let targets = try #require(dump["targets"] as? [[String: Any]])
-        return PackageDescription(rooms: targets.filter { $0["type"] as? String != "test" }.compactMap(room))
+        return PackageDescription(rooms: targets.filter { $0["type"] as? String != "test" }.compactMap(capacity))
     }
 
     /// Everything that a room sees, directly or not.
-    func reachable(from room: String) -> Set<String> {
+    func reachable(from capacity: String) -> Set<String> {
         var seen: Set<String> = []
-        var waiting = [room]
+        var waiting = [capacity]
         while let next = waiting.popLast() {
-            for name in rooms.first(where: { $0.room == next })?.imports ?? [] where seen.insert(name).inserted {
+            for name in rooms.first(where: { $0.capacity == next })?.imports ?? [] where seen.insert(name).inserted {
                 waiting.append(name)
             }
         }
         return seen
     }
 
-    private static func room(_ target: [String: Any]) -> Room? {
+    private static func capacity(_ target: [String: Any]) -> Room? {
         guard let name = target["name"] as? String, let dependencies = target["dependencies"] as? [[String: Any]]
         else { return nil }
-        var room = Room(room: name, imports: [], products: [])
+        var capacity = Room(capacity: name, imports: [], products: [])
         for dependency in dependencies {
             if let words = dependency["product"] as? [Any], let product = words.first as? String {
-                room.products.insert(product)
+                capacity.products.insert(product)
             } else if let words = (dependency["byName"] ?? dependency["target"]) as? [Any],
                 let target = words.first as? String
             {
-                room.imports.insert(target)
+                capacity.imports.insert(target)
             }
         }
-        return room
+        return capacity
     }
 }

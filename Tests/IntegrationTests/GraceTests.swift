@@ -1,3 +1,4 @@
+import APNSSimulator
 import Foundation
 import PushTesting
 import Testing

@@ -11,7 +11,7 @@ import Testing
             Issue.record("seed \(failure.seed): \(failure.violation)\n  \(failure.replayCommand)")
         }
         // A simulation in which nothing goes wrong shows nothing.
-        #expect(campaign.deliveries > 100_000 && campaign.ambiguities > 1_000 && campaign.doubles > 100)
+        #expect(campaign.deliveries > 100_000 && campaign.ambiguities > 1_000 && campaign.duplicates > 100)
     }
 
     @Test func `the same seed does the same every time`() {
@@ -34,7 +34,7 @@ import Testing
             let report = PathSimulation.run(seed: seed)
             guard report.faults.isEmpty else { continue }
             runs += 1
-            #expect(report.doubles == 0 && report.ambiguities == 0, "\(report.replayCommand)")
+            #expect(report.duplicates == 0 && report.ambiguities == 0, "\(report.replayCommand)")
         }
         #expect(runs > 10)
     }

@@ -21,18 +21,18 @@ extension PlantedBug {
         switch self {
         case .fencingOff, .staleOutcomeOverwrites: [.fencing]
         case .ackBeforeCommit, .settleBeforeCommit, .requestTorn: [.durable]
-        case .resendBelowGoAway, .dropResent, .sentUnannounced: [.boundedDoubles]
+        case .resendBelowGoAway, .dropResent, .sentUnannounced: [.boundedDuplicates]
         case .wallClockLease, .expiryIgnored, .notBeforeIgnored, .cancelForgotten, .pauseIgnored, .retryAfterIgnored:
             [.noLateSend]
         case .renewalForgotten: [.noLateSend, .oneOwner]
-        case .claimedTwice, .epochReused: [.oneOwner]
+        case .claimedByTwo, .epochReused: [.oneOwner]
         case .outcomeForgotten: [.oneOwner, .progress]
         case .freeRetriesCounted: [.freeRetries]
         case .reservationLost: [.boundedMemory]
         case .verdictChanges: [.oneEnd]
         case .unknownAnsweredRefused: [.admission]
         case .drainForgetsUnsent: [.progress]
-        case .poisonTakesNeighbours, .suspectsBesideSuspects: [.poisonAlone]
+        case .poisonTakesNeighbours, .mixedQuarantineTrial: [.poisonAlone]
         }
     }
 }

@@ -1,7 +1,9 @@
+import APNSWire
 import Foundation
+import Logging
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
 import Testing
 
 @Suite struct `Bulk requests` {

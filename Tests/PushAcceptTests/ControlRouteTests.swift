@@ -1,8 +1,11 @@
+import APNSWire
 import Foundation
+import Logging
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
 import Synchronization
+import Telemetry
 import Testing
 
 @Suite struct `Cancelling and pausing` {
@@ -151,7 +154,7 @@ import Testing
 
     @Test func `apps are listed with what waits for them`() async throws {
         let dispatch = AcceptDispatch(handoff: FakeHandoff()) { app in
-            app == AppID("demo") ? DeliveryOutlook(reason: .backlog, estimate: .seconds(3)) : nil
+            app == AppID("demo") ? DeliveryDelay(reason: .backlog, estimate: .seconds(3)) : nil
         }
         try await TestGateway.run(apps: TestGateway.twoApps, dispatch: dispatch) { gateway async throws in
             _ = try await gateway.post("/push", pushLine(1, #","app":"demo","lane":"urgent""#))

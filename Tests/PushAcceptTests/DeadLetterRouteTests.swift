@@ -2,7 +2,7 @@ import APNSWire
 import Foundation
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
 import Testing
 
 @Suite struct `Dead letters` {

@@ -1,7 +1,9 @@
 import Foundation
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
+import Synchronization
+import Telemetry
 import Testing
 
 /// Requests with an `Idempotency-Key`.
@@ -77,7 +79,7 @@ import Testing
     }
 
     @Test(arguments: ["/push", "/push/batch"])
-    func `a refusal is not remembered, so that a retry can succeed`(path: String) async throws {
+    func `a refusal is not stored, so that a retry can succeed`(path: String) async throws {
         try await TestGateway.run { gateway async throws in
             let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
             gateway.queue.fail(append: 1, .before(.full("disk")))
@@ -194,7 +196,7 @@ import Testing
     }
 
     @Test func `a keyed body has a limit, declared or not`() async throws {
-        try await TestGateway.run(configuration: .with(\.keyedBodyBytesMax, 65_536)) { gateway async throws in
+        try await TestGateway.run(configuration: .with(\.idempotentBodyBytesMax, 65_536)) { gateway async throws in
             let large = "[" + (0..<600).map { pushLine($0) }.joined(separator: ",") + "]"
             let declared = try await gateway.post("/push/batch", large, headers: Self.key)
             #expect(declared.status == 413)
@@ -236,8 +238,8 @@ import Testing
 
     @Test func `keyed bodies share a limit`() async throws {
         var configuration = AcceptConfiguration()
-        configuration.keyedBodyBytesMax = 65_536
-        configuration.keyedBodiesBytesMax = 65_536
+        configuration.idempotentBodyBytesMax = 65_536
+        configuration.idempotentBodiesBytesMax = 65_536
         try await TestGateway.run(configuration: configuration) { gateway async throws in
             gateway.queue.close()
             let half = "[" + (0..<300).map { pushLine($0) }.joined(separator: ",") + "]"

@@ -1,7 +1,8 @@
 import Foundation
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
+import Telemetry
 import Testing
 
 @Suite struct `Overload` {
@@ -68,7 +69,7 @@ import Testing
 
     /// Offered several times what the store takes: what is admitted is stored, the rest is told at once, and afterwards
     /// all is well without anybody's help.
-    @Test func `more than there is room for leaves what is admitted unharmed`() async throws {
+    @Test func `more than there is capacity for leaves what is admitted unharmed`() async throws {
         try await TestGateway.run(configuration: .with(\.singlePushesMax, 50)) { gateway async throws in
             gateway.queue.close()
             async let first = gateway.post("/push", pushLine(0))
@@ -106,7 +107,7 @@ import Testing
     private func runWithBacklog(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
         try await TestGateway.run(apps: TestGateway.twoApps) { gateway async throws in
             let news = gateway.admission.update(Self.queued(6_000_000))
-            #expect(news == [AdmissionGate.News(app: AppID("demo"), refusal: .queue)])
+            #expect(news == [AdmissionController.News(app: AppID("demo"), refusal: .queue)])
             try await body(gateway)
         }
     }
@@ -188,10 +189,10 @@ import Testing
     @Test func `an answer says why its push will wait`() async throws {
         let dispatch = AcceptDispatch(
             handoff: FakeHandoff(),
-            outlook: { app in
+            delay: { app in
                 app == AppID("demo")
-                    ? DeliveryOutlook(reason: .apnsUnreachable, estimate: .milliseconds(11_001))
-                    : DeliveryOutlook(reason: .paused, estimate: nil)
+                    ? DeliveryDelay(reason: .apnsUnreachable, estimate: .milliseconds(11_001))
+                    : DeliveryDelay(reason: .paused, estimate: nil)
             }
         )
         try await TestGateway.run(apps: TestGateway.twoApps, dispatch: dispatch) { gateway async throws in

@@ -1,7 +1,8 @@
 import Foundation
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
+import Telemetry
 import Testing
 
 @Suite struct `Rate limits` {

@@ -1,7 +1,7 @@
 import Foundation
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
 import PushTesting
 import SQLiteBackend
 import Testing
@@ -37,7 +37,7 @@ import Testing
     }
 
     @Test(arguments: ["/push", "/push/batch"])
-    func `an answer is remembered across restarts, for a day`(path: String) async throws {
+    func `an answer is stored across restarts, for a day`(path: String) async throws {
         let folder = try TemporaryFolder()
         let clock = TestClock()
         let body = path == "/push" ? pushLine(1) : "[" + (0..<1200).map { pushLine($0) }.joined(separator: ",") + ",{}]"
@@ -166,7 +166,7 @@ import Testing
         let clock = TestClock()
         try await Self.run(
             folder, clock: clock, configuration: configuration, apps: TestGateway.twoApps,
-            handoff: FakeHandoff(hasRoom: false)
+            handoff: FakeHandoff(hasCapacity: false)
         ) { gateway, store async throws in
             func statuses() async throws -> [Int] {
                 var statuses: [Int] = []
@@ -191,7 +191,7 @@ import Testing
     {
         let sample = AdmissionSample(
             depth: try await store.depth(), now: TestGateway.now + clock.elapsed, bytesFree: nil, memoryBytes: nil,
-            outlook: { _ in nil }
+            delay: { _ in nil }
         )
         gateway.admission.update(sample)
     }

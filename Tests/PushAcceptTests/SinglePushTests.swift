@@ -2,7 +2,7 @@ import APNSWire
 import Foundation
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
 import Testing
 
 @Suite struct `Single pushes` {
@@ -93,8 +93,8 @@ import Testing
         }
     }
 
-    @Test func `a batch without room at dispatch is announced instead`() async throws {
-        try await TestGateway.run(handoff: FakeHandoff(hasRoom: false)) { gateway in
+    @Test func `a batch without capacity at dispatch is announced instead`() async throws {
+        try await TestGateway.run(handoff: FakeHandoff(hasCapacity: false)) { gateway in
             _ = try await gateway.post("/push", pushLine(1))
             #expect(gateway.handoff.log == FakeHandoff.Log(waits: 1))
         }

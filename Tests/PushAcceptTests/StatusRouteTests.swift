@@ -49,8 +49,8 @@ import Testing
     }
 
     @Test func `a push that waits says why`() async throws {
-        let outlook = DeliveryOutlook(reason: .credentialRefused, estimate: .seconds(20))
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), outlook: { $0 == AppID("demo") ? outlook : nil })
+        let delay = DeliveryDelay(reason: .credentialRefused, estimate: .seconds(20))
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), delay: { $0 == AppID("demo") ? delay : nil })
         let queue = FakeQueue()
         let states: [PushStatus.State] = [.queued, .retrying, .scheduled, .sending, .settled(.delivered)]
         for (index, state) in states.enumerated() {

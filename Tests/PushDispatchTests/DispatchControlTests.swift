@@ -1,13 +1,13 @@
 import APNSWire
 import PushDispatch
 import PushModel
-import PushQueue
+import PushStore
 import Testing
 
 @Suite struct `Control of dispatch` {
     /// One batch in flight, and `waiting` behind it.
-    private func busy(_ waiting: [Batch], seed: UInt64 = 1) -> CoreBench {
-        let bench = CoreBench(apps: ["a", "b"])
+    private func busy(_ waiting: [Batch], seed: UInt64 = 1) -> DispatchHarness {
+        let bench = DispatchHarness(apps: ["a", "b"])
         bench.answer = { _ in nil }
         bench.add(8, of: 500)
         bench.claim()
@@ -61,19 +61,19 @@ import Testing
         let before = bench.sent()
         bench.tell { core, now, effects in core.setPaused(true, app: AppID("a"), now: now, &effects) }
         #expect(bench.core.pushesInMemory == before, "only what is in flight")
-        #expect(!bench.reserve("a") && bench.outlooks[AppID("a")]?.reason == .paused)
+        #expect(!bench.reserve("a") && bench.delays[AppID("a")]?.reason == .paused)
         bench.answer = { _ in .accepted }
         bench.run(.seconds(30))
         #expect(bench.sent() == before && bench.core.isEmpty && bench.store.attemptsMax == 0)
         bench.tell { core, now, effects in core.setPaused(false, app: AppID("a"), now: now, &effects) }
         bench.run(.seconds(5))
-        #expect(bench.store.pushes == 0 && bench.outlooks.isEmpty && bench.reserve("a"))
+        #expect(bench.store.pushes == 0 && bench.delays.isEmpty && bench.reserve("a"))
     }
 
     @Test func `draining gives back what was not sent, also what comes late, and counts no attempt`() throws {
         let bench = busy([])
         let hot = batch(3)
-        let room = try #require(
+        let capacity = try #require(
             bench.tell { core, now, _ in core.reserve(pushes: 3, for: AppID("b"), lane: .normal, now: now) }
         )
         let plan = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
@@ -90,7 +90,7 @@ import Testing
         }
         #expect(!mayHoldMore)
         let made = claimed(3, app: "b")
-        bench.tell { core, now, effects in core.handedOver(made, to: room, now: now, &effects) }
+        bench.tell { core, now, effects in core.handedOver(made, to: capacity, now: now, &effects) }
         #expect(bench.sent() == before && bench.store.attemptsMax == 0)
         #expect(bench.store.entries.count { $0.isClaimed } == bench.inFlight.count)
         #expect(bench.core.hasUnanswered)
@@ -102,19 +102,19 @@ import Testing
     @Test func `a process that stood still while a batch was written does not send it under a lease that is over`()
         throws
     {
-        let bench = CoreBench(apps: ["a"])
+        let bench = DispatchHarness(apps: ["a"])
         bench.claim()
-        let room = try #require(
+        let capacity = try #require(
             bench.tell { core, now, _ in core.reserve(pushes: 3, for: AppID("a"), lane: .normal, now: now) }
         )
         // Twenty seconds of lease less ten for an answer.
         bench.now.monotonic += .seconds(10)
-        bench.tell { core, now, effects in core.handedOver(claimed(3), to: room, now: now, &effects) }
+        bench.tell { core, now, effects in core.handedOver(claimed(3), to: capacity, now: now, &effects) }
         #expect(bench.sent() == 0 && bench.core.pushesInMemory == 0)
     }
 
     @Test func `nothing is sent after its expiration, and expired pushes take no place of others`() {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.store.append(claimed(5, expiration: 1_002).batch)
         bench.answer = { _ in APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable, retryAfter: 1) }
         bench.run(.milliseconds(500))

@@ -1,7 +1,7 @@
 import APNSWire
 import PushDispatch
 import PushModel
-import PushQueue
+import PushStore
 import Testing
 
 private let unavailable = APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
@@ -10,25 +10,25 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
 
 @Suite struct `The gates of dispatch` {
     @Test func `with APNs down nothing is burnt, and all is delivered once it is back`() {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.add(100, of: 500)
         bench.answer = { _ in unreachable }
         bench.run(.seconds(300))
         #expect(bench.store.pushes == 50_000 && bench.store.attemptsMax == 0)
         #expect(bench.sent() < 4_000 + 200, "a window, and some probes")
         #expect(bench.core.pushesInMemory <= 16_000 && bench.state() != .closed)
-        #expect(bench.outlooks[AppID("a")]?.reason == .apnsUnreachable)
+        #expect(bench.delays[AppID("a")]?.reason == .apnsUnreachable)
         #expect(!bench.reserve("a"), "what comes now waits in the store, too")
         bench.answer = { _ in .accepted }
         bench.run(.seconds(75))
         #expect(bench.store.pushes == 0 && bench.store.outcomes.values.allSatisfy { $0.verdict == .delivered })
         #expect(bench.state() == .closed && bench.core.isEmpty)
         bench.run(.seconds(5))
-        #expect(bench.outlooks.isEmpty && bench.reserve("a"))
+        #expect(bench.delays.isEmpty && bench.reserve("a"))
     }
 
     @Test func `an APNs that answers nothing costs a window of attempts and a few probes`() {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.add(100, of: 500)
         var since: [UInt64: Duration] = [:]
         // Written, and unanswered until the deadline.
@@ -43,44 +43,44 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.store.attempts == bench.sent() - bench.inFlight.reduce(0) { $0 + $1.count })
     }
 
-    @Test func `an app whose suspects are not answered lets those of others go first`() {
-        let bench = CoreBench(apps: ["a", "b"])
+    @Test func `an app whose quarantined are not answered lets those of others go first`() {
+        let bench = DispatchHarness(apps: ["a", "b"])
         bench.add(2, of: 1, app: "a")
-        func plan() -> DispatchStateMachine.ClaimPlan? { bench.tell { core, now, _ in core.claimPlan(now: now) } }
-        func trySuspect() {
-            bench.claimSuspect()
+        func plan() -> DispatchBuffer.ClaimPlan? { bench.tell { core, now, _ in core.claimPlan(now: now) } }
+        func tryQuarantined() {
+            bench.claimQuarantined()
             #expect(bench.inFlight.map(\.deadline) == [.seconds(5)], "nobody holds up the line for long")
             bench.answerAll()
         }
         bench.answer = { _ in .failed(.deadlineExceeded, .ambiguous) }
-        trySuspect()
-        #expect(plan()?.excludedSuspects == [AppID("a")])
+        tryQuarantined()
+        #expect(plan()?.excludedQuarantined == [AppID("a")])
         bench.now.monotonic += .seconds(29)
-        #expect(plan()?.excludedSuspects == [AppID("a")])
+        #expect(plan()?.excludedQuarantined == [AppID("a")])
         bench.now.monotonic += .seconds(1)
-        #expect(plan()?.excludedSuspects == [])
-        trySuspect()
-        #expect(plan()?.excludedSuspects == [AppID("a")])
+        #expect(plan()?.excludedQuarantined == [])
+        tryQuarantined()
+        #expect(plan()?.excludedQuarantined == [AppID("a")])
         bench.answer = { _ in .accepted }
         bench.add(1, of: 1, app: "a")
         bench.claim()
         bench.answerAll()
-        #expect(plan()?.excludedSuspects == [], "APNs answers it again")
+        #expect(plan()?.excludedQuarantined == [], "APNs answers it again")
     }
 
     @Test func `slow answers open it as failures do`() {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.add(4, of: 500)
         bench.run(.seconds(1), latency: 5_001)
         #expect(bench.state() == .open)
-        let quick = CoreBench()
+        let quick = DispatchHarness()
         quick.add(4, of: 500)
         quick.run(.seconds(1), latency: 4_999)
         #expect(quick.state() == .closed)
     }
 
     @Test func `an app that fails alone stops nobody else`() {
-        let bench = CoreBench(apps: ["a", "b"])
+        let bench = DispatchHarness(apps: ["a", "b"])
         bench.answer = { $0.app == AppID("a") ? unavailable : .accepted }
         bench.add(1, of: 2, app: "b")
         bench.run(.seconds(1))
@@ -98,7 +98,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     }
 
     @Test func `where only the failing app had anything to send, the first push of another sets it right`() {
-        let bench = CoreBench(apps: ["a", "b"])
+        let bench = DispatchHarness(apps: ["a", "b"])
         bench.answer = { $0.app == AppID("a") ? unavailable : .accepted }
         bench.add(20, of: 100, app: "a")
         bench.run(.seconds(1))
@@ -119,7 +119,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         for (app, environment) in [("a", "x"), ("b", "x"), ("quiet", "x"), ("far", "y")] {
             configuration.apps[AppID(app)] = DispatchApp(environment: environment)
         }
-        let bench = CoreBench(configuration, apps: ["a", "b", "quiet", "far"])
+        let bench = DispatchHarness(configuration, apps: ["a", "b", "quiet", "far"])
         bench.claim()
         #expect(bench.reserve("quiet") && bench.reserve("far"))
         bench.answer = { _ in unavailable }
@@ -139,7 +139,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
             APNSAnswer(outcome: .answered, status: 429, reason: .tooManyRequests),
         ]
         for answer in answers {
-            let bench = CoreBench()
+            let bench = DispatchHarness()
             bench.add(10, of: 100)
             bench.answer = { _ in answer }
             bench.run(.seconds(20))
@@ -148,7 +148,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     }
 
     @Test func `a refused credential stops its app at once, and a push in half a minute tries it again`() {
-        let bench = CoreBench(apps: ["a", "b"])
+        let bench = DispatchHarness(apps: ["a", "b"])
         bench.answer = { $0.app == AppID("a") ? badToken : .accepted }
         bench.add(1, of: 3, app: "a")
         bench.run(.milliseconds(250))
@@ -159,14 +159,14 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         bench.run(.seconds(300))
         #expect((10...20).contains(bench.sent("a") - before))
         #expect(bench.sent("b") == 2_000 && bench.store.attemptsMax == 0)
-        #expect(bench.outlooks[AppID("a")]?.reason == .credentialRefused)
+        #expect(bench.delays[AppID("a")]?.reason == .credentialRefused)
         bench.answer = { _ in .accepted }
         bench.run(.seconds(61))
         #expect(bench.store.pushes == 0 && bench.events.contains(.credentialAccepted(AppID("a"))))
     }
 
     @Test func `what an outage left unanswered is sent again within the budget, and quickly once that goes well`() {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         // Some fail, but too few to open the breaker.
         bench.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }
         for _ in 0..<50 {
@@ -184,7 +184,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     }
 
     @Test func `an app that fails now and then takes nothing from the retries of another`() {
-        let bench = CoreBench(apps: ["a", "b"])
+        let bench = DispatchHarness(apps: ["a", "b"])
         var isFirst = true
         bench.answer = { send in
             if send.app == AppID("b") {
@@ -205,7 +205,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     }
 
     @Test func `what must not be sent twice is sent once the store knows of it, and never by a successor`() throws {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         let batch = claimed(3, ambiguity: .drop).batch
         bench.store.append(batch)
         bench.holdsAnnouncements = true
@@ -217,7 +217,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.sent() == 3)
 
         // Its process dies, and the next one finds what the store was told.
-        let successor = CoreBench()
+        let successor = DispatchHarness()
         successor.store = bench.store
         successor.store.endLeases()
         successor.claim()
@@ -231,7 +231,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     func `of what must not be sent twice little is announced while nothing shows that APNs is well`(
         _ answer: APNSAnswer
     ) {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.answer = { _ in nil }
         for _ in 0..<3 { bench.store.append(claimed(400, ambiguity: .drop).batch) }
         bench.claim()
@@ -256,22 +256,22 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     @Test func `suspects that cannot be sent at once give their turn to others`() throws {
         var configuration = DispatchConfiguration()
         configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 1)
-        let bench = CoreBench(configuration, apps: ["a", "b"])
+        let bench = DispatchHarness(configuration, apps: ["a", "b"])
         bench.add(10, of: 1)
         bench.claim()
         bench.add(1, of: 1, lane: .bulk)
-        bench.claimSuspect()
-        #expect(bench.core.suspects.count == 1, "it waits behind what is more urgent")
+        bench.claimQuarantined()
+        #expect(bench.core.quarantined.count == 1, "it waits behind what is more urgent")
         bench.tell { core, now, effects in core.tick(now: now, &effects) }
         let next = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
-        #expect(bench.core.suspects.isEmpty && next.suspectsMax == 2 && next.excludedSuspects == [AppID("a")])
+        #expect(bench.core.quarantined.isEmpty && next.quarantinedMax == 2 && next.excludedQuarantined == [AppID("a")])
         bench.now.monotonic += .seconds(5)
         let later = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
-        #expect(later.excludedSuspects == [])
+        #expect(later.excludedQuarantined == [])
     }
 
     @Test func `what was announced too slowly for its lease goes back unsent`() throws {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.store.append(claimed(3, ambiguity: .drop).batch)
         bench.holdsAnnouncements = true
         bench.claim()
@@ -285,7 +285,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     }
 
     @Test func `what was announced and not sent is taken back by a drain`() throws {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.store.append(claimed(3, ambiguity: .drop).batch)
         bench.holdsAnnouncements = true
         bench.claim()
@@ -293,14 +293,14 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         let lease = try #require(bench.settlements.first?.lease)
         bench.tell { core, now, effects in core.announced([lease], now: now, &effects) }
         #expect(bench.sent() == 0 && bench.core.isEmpty)
-        let successor = CoreBench()
+        let successor = DispatchHarness()
         successor.store = bench.store
         successor.claim()
         #expect(successor.sent() == 3)
     }
 
     @Test func `over budget a batch waits as it is, without anything being written of its pushes`() throws {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }
         for _ in 0..<50 {
             bench.add(1, of: 49)
@@ -316,13 +316,13 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     @Test func `an app with a rate keeps to it, and delays nobody else`() {
         var configuration = DispatchConfiguration()
         configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 100)
-        let bench = CoreBench(configuration, apps: ["a", "b"])
+        let bench = DispatchHarness(configuration, apps: ["a", "b"])
         bench.add(400, of: 10, app: "a")
         bench.add(20, of: 500, app: "b")
         bench.run(.seconds(10))
         #expect((1_000...1_100).contains(bench.sent("a")))
         #expect(bench.sent("b") == 10_000)
-        #expect(bench.outlooks[AppID("a")]?.reason == .rateLimited && bench.outlooks[AppID("b")] == nil)
+        #expect(bench.delays[AppID("a")]?.reason == .rateLimited && bench.delays[AppID("b")] == nil)
         #expect(bench.core.pushesInMemory <= 2_000, "what has to wait for long waits in the store")
         bench.run(.seconds(35))
         #expect(bench.store.pushes == 0)
@@ -331,7 +331,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     @Test func `an urgent push does not wait until a bulk batch over the rate is paid for`() {
         var configuration = DispatchConfiguration()
         configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 10)
-        let bench = CoreBench(configuration, apps: ["a"])
+        let bench = DispatchHarness(configuration, apps: ["a"])
         bench.add(1, of: 1_000, app: "a", lane: .bulk)
         bench.run(.seconds(3))
         let before = bench.sent("a")
@@ -343,7 +343,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     }
 
     @Test func `an app that sends and delivers nothing is told of once a minute`() {
-        let bench = CoreBench()
+        let bench = DispatchHarness()
         bench.answer = { _ in APNSAnswer(outcome: .answered, status: 410, reason: .unregistered) }
         for _ in 0..<300 {
             bench.add(1, of: 1)
@@ -364,7 +364,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
 
     @Test func `the same seed and the same events lead to the same effects`() {
         func trace(_ seed: UInt64) -> [String] {
-            let bench = CoreBench(apps: ["a", "b"], seed: seed)
+            let bench = DispatchHarness(apps: ["a", "b"], seed: seed)
             var generator = SeededGenerator(seed: 5)
             bench.answer = { _ in [unavailable, .accepted, badToken, unreachable].randomElement(using: &generator) }
             bench.add(5, of: 100, app: "a")

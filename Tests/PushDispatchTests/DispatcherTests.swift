@@ -3,7 +3,8 @@ import Logging
 import PushDispatch
 import PushModel
 import PushOutcome
-import PushQueue
+import PushStore
+import PushStoreConformance
 import PushTesting
 import Synchronization
 import Testing

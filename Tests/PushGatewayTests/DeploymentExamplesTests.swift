@@ -67,8 +67,8 @@ import Yams
         // What is shown as a default is the default.
         #expect("\(complete.delivery)" == "\(defaults.delivery)")
         #expect(complete.limits == defaults.limits)
-        #expect(complete.keyedBodyMaxMiB == defaults.keyedBodyMaxMiB)
-        #expect(complete.keyedBodiesMaxMiB == defaults.keyedBodiesMaxMiB)
+        #expect(complete.idempotentBodyMaxMiB == defaults.idempotentBodyMaxMiB)
+        #expect(complete.idempotentBodiesMaxMiB == defaults.idempotentBodiesMaxMiB)
         #expect("\(complete.admission)" == "\(defaults.admission)")
         #expect("\(complete.listen)" == "\(defaults.listen)")
         #expect(complete.retention == defaults.retention && complete.connectionsMax == defaults.connectionsMax)

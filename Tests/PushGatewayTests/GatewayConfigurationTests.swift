@@ -67,8 +67,8 @@ import Testing
                       push: {rate: 10}
                       batch: {rate: 0}
                       device: {count: 3, per: 60s}
-                      keyed_body_max_mib: 16
-                      keyed_bodies_max_mib: 32
+                      idempotent_body_max_mib: 16
+                      idempotent_bodies_max_mib: 32
                     admission: {queued_pushes_max: 0, disk_free_min_mib: 1, oldest_due_max: 10m, memory_max_mib: 512}
                     shutdown: {grace: 0s}
                     """
@@ -76,9 +76,9 @@ import Testing
         #expect(configuration.limits.push == RateLimit(perSecond: 10, burst: 20))
         #expect(configuration.limits.batch == nil && configuration.limits.status == nil)
         #expect(configuration.limits.device == RateLimit(3, in: .seconds(60)))
-        #expect(configuration.keyedBodyMaxMiB == 16 && configuration.keyedBodiesMaxMiB == 32)
-        #expect(configuration.accept.keyedBodyBytesMax == 16 << 20)
-        #expect(configuration.accept.keyedBodiesBytesMax == 32 << 20)
+        #expect(configuration.idempotentBodyMaxMiB == 16 && configuration.idempotentBodiesMaxMiB == 32)
+        #expect(configuration.accept.idempotentBodyBytesMax == 16 << 20)
+        #expect(configuration.accept.idempotentBodiesBytesMax == 32 << 20)
         #expect(configuration.admission.queuedPushesMax == nil && configuration.admission.bytesFreeMin == 1 << 20)
         #expect(configuration.admission.oldestDueMax == .seconds(600))
         #expect(configuration.admission.memoryBytesMax == 512 << 20)
@@ -89,11 +89,11 @@ import Testing
     }
 
     @Test func `room for keyed bodies is bounded, and enough for one of them`() {
-        let limits = "\nlimits: {keyed_body_max_mib: 300, keyed_bodies_max_mib: 200}\n"
+        let limits = "\nlimits: {idempotent_body_max_mib: 300, idempotent_bodies_max_mib: 200}\n"
         #expect(
             Self.problems(Self.complete + limits) == [
-                "line 13: limits.keyed_body_max_mib must be 1 to 256",
-                "line 13: limits.keyed_bodies_max_mib must be at least limits.keyed_body_max_mib, and at most 65536",
+                "line 13: limits.idempotent_body_max_mib must be 1 to 256",
+                "line 13: limits.idempotent_bodies_max_mib must be at least limits.idempotent_body_max_mib, and at most 65536",
             ]
         )
     }
@@ -103,7 +103,7 @@ import Testing
         #expect(configuration.limits.batch == RateLimit(perSecond: 50, burst: 100) && configuration.limits.push == nil)
         #expect(
             configuration.admission.queuedPushesMax == 5_000_000 && configuration.admission.bytesFreeMin == 256 << 20)
-        #expect(configuration.keyedBodyMaxMiB == 8 && configuration.keyedBodiesMaxMiB == 64)
+        #expect(configuration.idempotentBodyMaxMiB == 8 && configuration.idempotentBodiesMaxMiB == 64)
         #expect(configuration.retention == .seconds(7 * 86_400) && configuration.shutdownGrace == .seconds(5))
         #expect(configuration.drainTimeout == .seconds(10))
     }

@@ -149,8 +149,8 @@ import Testing
         #expect(verdict(.seconds(86_400), nil) == [nil, nil], "without a limit")
     }
 
-    @Test(arguments: DeliveryOutlook.Reason.allCases)
-    func `what waits because it was told to says nothing by its age`(reason: DeliveryOutlook.Reason) {
+    @Test(arguments: DeliveryDelay.Reason.allCases)
+    func `what waits because it was told to says nothing by its age`(reason: DeliveryDelay.Reason) {
         var policy = Self.policy { $0.oldestDueMax = .seconds(60) }
         let load = AppLoad(queuedPushes: 1, oldestDue: .seconds(3600), delay: reason)
         let refusal = policy.update(AdmissionSample(apps: [Self.apps[0]: load])).apps[0]

@@ -162,13 +162,13 @@ private final class Bench {
 
 @Suite struct `The gate of a credential` {
     @Test func `one refusal closes it, and one probe at a time tries again`() {
-        var gate = CredentialGate(probeEvery: .seconds(30), probeTimeout: .seconds(5))
+        var gate = CredentialBreaker(probeEvery: .seconds(30), probeTimeout: .seconds(5))
         var generator = SeededGenerator(seed: 7)
         var now: Duration = .seconds(10)
-        var isNews = gate.refused(1, now: now, draw: generator.draw())
-        #expect(isNews && gate.isRefused)
-        isNews = gate.refused(2, now: now + .seconds(1), draw: generator.draw())
-        #expect(!isNews, "it was under way already")
+        var isStateChange = gate.refused(1, now: now, draw: generator.draw())
+        #expect(isStateChange && gate.isRefused)
+        isStateChange = gate.refused(2, now: now + .seconds(1), draw: generator.draw())
+        #expect(!isStateChange, "it was under way already")
         for ticket in UInt64(10)..<20 {
             let pause = gate.probesIn(now: now)!
             #expect(pause >= .seconds(15) && pause <= .seconds(30))
@@ -178,8 +178,8 @@ private final class Bench {
             gate.probe(ticket, now: now)
             #expect(!gate.wantsProbe(now: now))
             if ticket % 2 == 0 {
-                isNews = gate.refused(ticket, now: now, draw: generator.draw())
-                #expect(!isNews)
+                isStateChange = gate.refused(ticket, now: now, draw: generator.draw())
+                #expect(!isStateChange)
             } else {
                 gate.advance(now: now + .seconds(5), draw: generator.draw())
                 now += .seconds(5)
@@ -188,9 +188,9 @@ private final class Bench {
         }
         now += .seconds(30)
         gate.probe(30, now: now)
-        var isGood = gate.answered(1, isJudged: true, now: now, draw: 0)
+        var isGood = gate.answered(1, isClassified: true, now: now, draw: 0)
         #expect(!isGood, "sent before the refusal")
-        isGood = gate.answered(30, isJudged: true, now: now, draw: 0)
+        isGood = gate.answered(30, isClassified: true, now: now, draw: 0)
         #expect(isGood && !gate.isRefused)
     }
 }

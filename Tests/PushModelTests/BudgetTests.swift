@@ -113,27 +113,27 @@ import Testing
                 now += .milliseconds(Int64.random(in: 0...300, using: &generator))
                 let count = Int.random(in: 1...1_000, using: &generator)
                 let allowed = Double(perSecond) * (1 + Double((now - start).milliseconds) / 1000)
-                let room = rate.room(for: count, now: now)
-                #expect(room <= count)
-                rate.sent(room)
-                sent += room
+                let capacity = rate.capacity(for: count, now: now)
+                #expect(capacity <= count)
+                rate.sent(capacity)
+                sent += capacity
                 try #require(Double(sent) <= allowed + 0.001, "seed \(seed): in debt")
             }
         }
     }
 
-    @Test func `a batch larger than the bucket goes in pieces, and one push soon finds room beside it`() {
+    @Test func `a batch larger than the bucket goes in pieces, and one push soon finds capacity beside it`() {
         var rate = SendRate(perSecond: 100)
-        func room(_ wanted: Int, at milliseconds: Int64) -> Int {
-            let room = rate.room(for: wanted, now: .milliseconds(milliseconds))
-            rate.sent(room)
-            return room
+        func capacity(_ wanted: Int, at milliseconds: Int64) -> Int {
+            let capacity = rate.capacity(for: wanted, now: .milliseconds(milliseconds))
+            rate.sent(capacity)
+            return capacity
         }
-        #expect(room(1_000, at: 0) == 100)
+        #expect(capacity(1_000, at: 0) == 100)
         // A quarter of a second's worth makes a piece.
-        #expect(room(900, at: 240) == 0)
-        #expect(room(1, at: 240) == 1)
-        #expect(room(900, at: 270) == 26)
-        #expect(room(1, at: 290) == 1)
+        #expect(capacity(900, at: 240) == 0)
+        #expect(capacity(1, at: 240) == 1)
+        #expect(capacity(900, at: 270) == 26)
+        #expect(capacity(1, at: 290) == 1)
     }
 }

@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Testing
 
@@ -8,7 +8,7 @@ import Testing
     private let clock = ManualClock()
 
     /// Pages that a claim looks at, when `batches` wait.
-    private func pages(behind batches: Int, suspected: Bool = false) async throws -> Int {
+    private func pages(behind batches: Int, quarantined: Bool = false) async throws -> Int {
         let folder = try TemporaryFolder()
         let backend = try SQLiteBackend.open(folder: folder.path, clock: clock.queueClock, logger: silence)
         for start in stride(from: 0, to: batches, by: 1000) {

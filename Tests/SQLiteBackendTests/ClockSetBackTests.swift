@@ -1,5 +1,5 @@
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Testing
 

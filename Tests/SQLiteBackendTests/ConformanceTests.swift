@@ -1,4 +1,4 @@
-import PushQueueConformance
+import PushStoreConformance
 import Testing
 
 @Suite struct `SQLite keeps the promises of the queue` {

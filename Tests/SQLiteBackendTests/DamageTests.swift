@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Testing
 
@@ -227,7 +227,7 @@ import Testing
     }
 
     @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"), arguments: [0, 1, 4, 8, 12, 20, 30])
-    func `a store that cannot be made for lack of room says so, and is made when there is room`(
+    func `a store that cannot be made for lack of capacity says so, and is made when there is room`(
         pagesFree: Int
     ) async throws {
         let folder = try TemporaryFolder()
@@ -238,7 +238,7 @@ import Testing
         let size = try #require(FileManager.default.attributesOfItem(atPath: filler)[.size] as? NSNumber).intValue
         try #require(truncate(filler, off_t(size - 4096 * pagesFree)) == 0)
         let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path) }
-        guard case .noRoom = error else {
+        guard case .noSpace = error else {
             Issue.record("\(String(describing: error))")
             return
         }
@@ -255,7 +255,8 @@ import Testing
     }
 
     @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
-    func `a start without any room says what to do, and the next one with room finds everything`() async throws {
+    func `a start without any capacity says what to do, and the next one with capacity finds everything`() async throws
+    {
         let folder = try TemporaryFolder()
         let disk = try SmallDisk(at: folder.path, megabytes: 32)
         defer { disk.unmount() }
@@ -267,7 +268,7 @@ import Testing
         let filler = folder.path + "/filler"
         try disk.fill(filler)
         let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path + "/db") }
-        guard case .noRoom = error else {
+        guard case .noSpace = error else {
             Issue.record("\(String(describing: error))")
             return
         }

@@ -2,7 +2,7 @@ import APNSWire
 import Foundation
 import Logging
 import PushModel
-import PushQueue
+import PushStore
 import Synchronization
 
 /// A folder of its own, removed when it goes out of scope.

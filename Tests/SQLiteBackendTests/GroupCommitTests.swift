@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Synchronization
 import Testing

@@ -1,7 +1,7 @@
 import Foundation
 import GRDB
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Testing
 

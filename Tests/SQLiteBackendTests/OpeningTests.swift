@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Testing
 
@@ -112,10 +112,10 @@ import Testing
             .notAFolder("/p"), .folderNotWritable("/p", reason: "r"), .notLocal("/p", fileSystem: "NFS"),
             .inUse("/p", processID: 7),
             .inUse("/p", processID: nil), .notADatabase("/p"),
-            .notSilent("/p", processID: 7, since: .seconds(12), needed: .seconds(60)), .foreignDatabase("/p"),
+            .ownerAlive("/p", processID: 7, since: .seconds(12), needed: .seconds(60)), .foreignDatabase("/p"),
             .newerSchema("/p", found: 2, supported: 1),
             .notDurable("/p", setting: "synchronous", found: "1", wanted: "2 (FULL)"), .failed("/p", reason: "r"),
-            .noRoom("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete"),
+            .noSpace("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete"),
         ]
         for error in errors {
             #expect(error.description.hasSuffix("."))

@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Synchronization
 import Testing
@@ -9,13 +9,13 @@ import Testing
     private let now = QueueClock.system.wall()
 
     private func open(
-        _ folder: String, takeOverAfter: Duration? = nil, clock: QueueClock = .system
+        _ folder: String, takeoverAfter: Duration? = nil, clock: QueueClock = .system
     ) throws -> SQLiteBackend {
         var configuration = SQLiteConfiguration()
-        configuration.takeOverWatch = .milliseconds(50)
+        configuration.takeoverObservation = .milliseconds(50)
         configuration.busyTimeout = .milliseconds(50)
         return try SQLiteBackend.open(
-            folder: folder, configuration: configuration, takeOverAfter: takeOverAfter, clock: clock, logger: silence
+            folder: folder, configuration: configuration, takeoverAfter: takeoverAfter, clock: clock, logger: silence
         )
     }
 
@@ -54,7 +54,7 @@ import Testing
         let batch = sampleBatch(2, at: now)
         let lease = try #require(try await zombie.append([NewBatch(batch: batch, claim: .seconds(3600))])[0])
         try age(folder.path, by: .seconds(60))
-        let heir = try open(folder.path, takeOverAfter: .seconds(30))
+        let heir = try open(folder.path, takeoverAfter: .seconds(30))
         let claimed = try await heir.claim(ClaimRequest(batchesMax: 9, lease: .seconds(3600)))
         #expect(claimed.map(\.batch.id) == [batch.id])
 
@@ -90,7 +90,7 @@ import Testing
         while zombie.statistics.startedCalls < 2 { await Task.yield() }
 
         try age(folder.path, by: .seconds(60))
-        let heir = try open(folder.path, takeOverAfter: .seconds(30))
+        let heir = try open(folder.path, takeoverAfter: .seconds(30))
         #expect(try await heir.claim(ClaimRequest(batchesMax: 9, lease: .seconds(9))).map(\.batch) == [known])
         let late = sampleBatch(at: now)
         _ = try await heir.append([NewBatch(batch: late)])
@@ -119,11 +119,11 @@ import Testing
         let owner = try open(folder.path)
         try age(folder.path, by: .seconds(60))
         #expect(throws: SQLiteOpenError.inUse(folder.path, processID: Int(getpid()))) { try open(folder.path) }
-        owner.beat()
+        owner.heartbeat()
         let refusal = try #require(throws: SQLiteOpenError.self) {
-            try open(folder.path, takeOverAfter: .seconds(30))
+            try open(folder.path, takeoverAfter: .seconds(30))
         }
-        guard case .notSilent(folder.path, Int(getpid()), let since, .seconds(30)) = refusal else { throw refusal }
+        guard case .ownerAlive(folder.path, Int(getpid()), let since, .seconds(30)) = refusal else { throw refusal }
         #expect(since < .seconds(30))
         #expect(refusal.description.contains("try again in"))
         _ = try await owner.append([NewBatch(batch: sampleBatch(at: now))])
@@ -137,20 +137,20 @@ import Testing
         try age(folder.path, by: .seconds(3600))
         let load = Load()
         let beating = Thread {
-            while !load.isDone.load(ordering: .relaxed) { owner.beat() }
+            while !load.isDone.load(ordering: .relaxed) { owner.heartbeat() }
         }
         // The watch begins before the first beat is seen, however the threads are scheduled: it is a long one.
         var configuration = SQLiteConfiguration()
-        configuration.takeOverWatch = .seconds(3)
+        configuration.takeoverObservation = .seconds(3)
         let later = now + .seconds(3600)
         let clock = QueueClock(wall: { later }, monotonic: { .zero })
         beating.start()
-        let refusal = SQLiteOpenError.notSilent(
+        let refusal = SQLiteOpenError.ownerAlive(
             folder.path, processID: Int(getpid()), since: .zero, needed: .seconds(30)
         )
         #expect(throws: refusal) {
             try SQLiteBackend.open(
-                folder: folder.path, configuration: configuration, takeOverAfter: .seconds(30), clock: clock,
+                folder: folder.path, configuration: configuration, takeoverAfter: .seconds(30), clock: clock,
                 logger: silence
             )
         }
@@ -169,7 +169,7 @@ import Testing
         let path = name.isEmpty ? folder.path : folder.path + "/" + name
         try FileManager.default.moveItem(atPath: path, toPath: path + ".moved")
         defer { try? FileManager.default.removeItem(atPath: path + ".moved") }
-        backend.beat()
+        backend.heartbeat()
         await expectRefused { _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))]) }
         // It stays so, even if they come back: nobody knows what happened to them.
         try FileManager.default.moveItem(atPath: path + ".moved", toPath: path)
@@ -186,7 +186,7 @@ import Testing
         let batch = sampleBatch(2, at: now)
         _ = try await backend.append([NewBatch(batch: batch)])
         try FileManager.default.removeItem(atPath: folder.path + "/" + SQLiteBackend.fileName + suffix)
-        backend.beat()
+        backend.heartbeat()
         await expectRefused { _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))]) }
         await backend.close()
         let next = try open(folder.path)
@@ -199,7 +199,7 @@ import Testing
         let backend = try open(folder.path)
         _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])
         _ = try SQLiteBackend.backup(folder: folder.path, to: folder.path + "/copy")
-        backend.beat()
+        backend.heartbeat()
         _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])
         #expect(try await backend.depth().pushes == 2)
         await backend.close()

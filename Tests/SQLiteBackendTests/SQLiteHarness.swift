@@ -1,7 +1,7 @@
 import Foundation
 import PushModel
-import PushQueue
-import PushQueueConformance
+import PushStore
+import PushStoreConformance
 import SQLiteBackend
 
 /// An SQLite database under a manual clock.

@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 import Testing
 
@@ -13,9 +13,9 @@ import Testing
             let batch = sampleBatch(50, at: clock.now)
             var digest = Data(count: 32)
             (digest[0], digest[1]) = (UInt8(number), UInt8(index))
-            let answer = IdempotentAnswer(fingerprint: digest, body: Data(count: 9000), at: clock.now)
+            let answer = IdempotencyRecord(fingerprint: digest, body: Data(count: 9000), at: clock.now)
             let lease = try await backend.append(
-                [NewBatch(batch: batch, claim: .seconds(60))], remembering: [IdempotencyKey(digest: digest): answer]
+                [NewBatch(batch: batch, claim: .seconds(60))], storing: [IdempotencyKey(digest: digest): answer]
             )[0]
             let dead = Outcome(index: 49, verdict: .givenUp, code: .apnsUnavailable, attempts: 50)
             _ = try await backend.settle([
@@ -53,7 +53,7 @@ import Testing
                 _ = try await backend.append([NewBatch(batch: sampleBatch(2, at: clock.now))])
             }
             let claimed = try await backend.claim(ClaimRequest(batchesMax: 1, lease: .seconds(60)))
-            #expect(claimed.map(\.isSuspect) == [false])
+            #expect(claimed.map(\.isQuarantined) == [false])
             await backend.close()
         }
     }

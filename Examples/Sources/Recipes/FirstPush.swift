@@ -1,6 +1,6 @@
 // snippet: first-push
 import APNSKit
-import APNSWire
+public import APNSWire
 import NIOPosix
 
 /// Sends one alert to one device over Apple's sandbox.

@@ -1,4 +1,4 @@
-import APNSWire
+public import APNSWire
 import Synchronization
 
 extension APNSClient {

@@ -1,5 +1,5 @@
-import APNSWire
-import NIOCore
+public import APNSWire
+public import NIOCore
 import NIOSSL
 import Synchronization
 
@@ -21,7 +21,7 @@ import Synchronization
 /// The event loop group must outlive the client; call `shutdown` before either goes away.
 public final class APNSClient: APNSSender, Sendable {
     private let eventLoop: any EventLoop
-    private let core: NIOLoopBoundBox<ClientCore>
+    private let core: NIOLoopBoundBox<APNSClientEngine>
     private let shared: ClientShared
     private let configuration: APNSClientConfiguration
 
@@ -43,7 +43,7 @@ public final class APNSClient: APNSSender, Sendable {
         self.eventLoop = eventLoop
         self.shared = shared
         core = .makeBoxSendingValue(
-            ClientCore(eventLoop: eventLoop, configuration: configuration, tls: tls, shared: shared),
+            APNSClientEngine(eventLoop: eventLoop, configuration: configuration, tls: tls, shared: shared),
             eventLoop: eventLoop
         )
     }

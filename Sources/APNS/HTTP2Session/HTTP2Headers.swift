@@ -3,7 +3,7 @@ import CNGHTTP2
 /// A header block under construction, in one byte array that can be used again and again.
 ///
 /// Fields that many requests share come first and stay; `truncate` drops what came after them.
-public struct HTTP2Headers: Sendable {
+package struct HTTP2Headers: Sendable {
     /// More fields than this in one block are a mistake of ours.
     static let fieldsMax = 32
 
@@ -17,9 +17,9 @@ public struct HTTP2Headers: Sendable {
     private var bytes: [UInt8] = []
     private var fields: [Field] = []
 
-    public init() {}
+    package init() {}
 
-    public var count: Int { fields.count }
+    package var count: Int { fields.count }
 
     /// Appends a field.
     ///
@@ -27,20 +27,20 @@ public struct HTTP2Headers: Sendable {
     ///   - name: lower case.
     ///   - isIndexed: false for values that differ from request to request, so that they do not push the useful ones
     ///     out of the peer's small HPACK table.
-    public mutating func append(_ name: StaticString, _ value: some StringProtocol, isIndexed: Bool = true) {
+    package mutating func append(_ name: StaticString, _ value: some StringProtocol, isIndexed: Bool = true) {
         begin(name, isIndexed: isIndexed)
         bytes.append(contentsOf: value.utf8)
         end()
     }
 
-    public mutating func append(_ name: StaticString, _ value: StaticString, isIndexed: Bool = true) {
+    package mutating func append(_ name: StaticString, _ value: StaticString, isIndexed: Bool = true) {
         begin(name, isIndexed: isIndexed)
         bytes.append(contentsOf: UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
         end()
     }
 
     /// Appends a field whose name is not known before the program runs; lower case too.
-    public mutating func append(named name: String, _ value: String, isIndexed: Bool = true) {
+    package mutating func append(named name: String, _ value: String, isIndexed: Bool = true) {
         precondition(fields.count < Self.fieldsMax, "more than \(Self.fieldsMax) header fields")
         fields.append(
             Field(nameStart: bytes.count, nameLength: name.utf8.count, valueLength: 0, isIndexed: isIndexed)
@@ -52,7 +52,7 @@ public struct HTTP2Headers: Sendable {
 
     /// Appends a field whose value `write` puts at the end of the array it is given.
     @inlinable
-    public mutating func append(_ name: StaticString, isIndexed: Bool, write: (inout [UInt8]) -> Void) {
+    package mutating func append(_ name: StaticString, isIndexed: Bool, write: (inout [UInt8]) -> Void) {
         appendValue(name, isIndexed: isIndexed, write)
     }
 
@@ -64,7 +64,7 @@ public struct HTTP2Headers: Sendable {
     }
 
     /// Keeps the first `count` fields and forgets the rest.
-    public mutating func truncate(to count: Int) {
+    package mutating func truncate(to count: Int) {
         guard count < fields.count else { return }
         bytes.removeSubrange(fields[count].nameStart...)
         fields.removeSubrange(count...)
@@ -74,7 +74,7 @@ public struct HTTP2Headers: Sendable {
     /// values of fixed length.
     ///
     /// - Parameter write: is given the value's bytes; their number stays as it is.
-    public mutating func overwriteValue(at index: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void) {
+    package mutating func overwriteValue(at index: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void) {
         let field = fields[index]
         let start = field.nameStart + field.nameLength
         bytes.withUnsafeMutableBytes { all in

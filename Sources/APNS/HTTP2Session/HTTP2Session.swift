@@ -8,12 +8,12 @@ import CNGHTTP2
 ///
 /// Not Sendable: use it from one thread at a time, in practice from one event loop. The delegate is called only from
 /// inside `receive` and `drain`; it may submit, respond, reset and ping from there, but not call `receive` or `drain`.
-public final class HTTP2Session {
-    public enum Role: Sendable {
+package final class HTTP2Session {
+    package enum Role: Sendable {
         case client, server
     }
 
-    public let role: Role
+    package let role: Role
 
     // SAFETY (whole class): `session` is created in `init`, used only by methods of this object and deleted in
     // `deinit`, so it is valid for every call. libnghttp2 keeps this object as an untyped, unretained pointer and uses
@@ -36,7 +36,7 @@ public final class HTTP2Session {
     /// - Parameters:
     ///   - settings: what this side announces in its first SETTINGS frame.
     ///   - limits: guards against a hostile peer, and the assumptions made before its first SETTINGS frame.
-    public init(role: Role, settings: HTTP2Settings = HTTP2Settings(), limits: HTTP2Limits = HTTP2Limits()) {
+    package init(role: Role, settings: HTTP2Settings = HTTP2Settings(), limits: HTTP2Limits = HTTP2Limits()) {
         self.role = role
         self.limits = limits
         fields = .allocate(capacity: HTTP2Headers.fieldsMax)
@@ -56,7 +56,8 @@ public final class HTTP2Session {
     ///
     /// - Throws: when the peer broke the protocol so badly that the session cannot go on. A GOAWAY that says so may
     ///   wait in `drain`; nothing more may be received.
-    public func receive(_ bytes: UnsafeRawBufferPointer, delegate: any HTTP2SessionDelegate) throws(HTTP2SessionError) {
+    package func receive(_ bytes: UnsafeRawBufferPointer, delegate: any HTTP2SessionDelegate) throws(HTTP2SessionError)
+    {
         guard let start = bytes.baseAddress else { return }
         precondition(self.delegate == nil, "receive called from inside a delegate call")
         self.delegate = delegate
@@ -72,7 +73,7 @@ public final class HTTP2Session {
     ///   - output: called once a frame; the bytes are valid during the call only.
     /// - Returns: how many bytes were handed out.
     @discardableResult
-    public func drain(
+    package func drain(
         limit: Int = .max, delegate: any HTTP2SessionDelegate, _ output: (UnsafeRawBufferPointer) -> Void
     ) throws(HTTP2SessionError) -> Int {
         precondition(self.delegate == nil, "drain called from inside a delegate call")
@@ -91,8 +92,8 @@ public final class HTTP2Session {
     }
 
     /// False on both: the conversation is over and the connection can be closed.
-    public var wantsToRead: Bool { nghttp2_session_want_read(session) != 0 }
-    public var wantsToWrite: Bool { nghttp2_session_want_write(session) != 0 }
+    package var wantsToRead: Bool { nghttp2_session_want_read(session) != 0 }
+    package var wantsToWrite: Bool { nghttp2_session_want_write(session) != 0 }
 
     // MARK: Client
 
@@ -103,7 +104,7 @@ public final class HTTP2Session {
     ///   - body: sent as flow control allows; nil or empty ends the stream with the headers.
     ///   - tag: given back with every event of the stream; at most 32 bits.
     /// - Returns: the stream's id.
-    public func submitRequest(
+    package func submitRequest(
         _ headers: HTTP2Headers, body: HTTP2Body?, tag: UInt32
     ) throws(HTTP2SessionError) -> Int32 {
         let slot = bodies.add(body)
@@ -125,12 +126,12 @@ public final class HTTP2Session {
     // MARK: Server
 
     /// Remembers `tag` for a stream that the peer opened; it comes back with every later event of the stream.
-    public func setTag(_ tag: UInt32, of stream: Int32) {
+    package func setTag(_ tag: UInt32, of stream: Int32) {
         nghttp2_session_set_stream_user_data(session, stream, StreamTag(tag: tag, bodySlot: nil).pointer)
     }
 
     /// Queues a whole response.
-    public func respond(
+    package func respond(
         _ headers: HTTP2Headers, body: HTTP2Body? = nil, to stream: Int32
     ) throws(HTTP2SessionError) {
         let slot = bodies.add(body)
@@ -152,19 +153,19 @@ public final class HTTP2Session {
 
     // MARK: Both sides
 
-    public func submitSettings(_ settings: HTTP2Settings) {
+    package func submitSettings(_ settings: HTTP2Settings) {
         var entries = settings.entries
         let result = nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
         precondition(result == 0, "libnghttp2 refuses our own settings: \(result)")
     }
 
     /// Resets a stream; its `streamClosed` follows when the frame is drained. Does nothing for an unknown stream.
-    public func reset(_ stream: Int32, code: HTTP2ErrorCode) {
+    package func reset(_ stream: Int32, code: HTTP2ErrorCode) {
         nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
     }
 
     /// Sends a PING; the peer gives the number back.
-    public func ping(_ number: UInt64) {
+    package func ping(_ number: UInt64) {
         withUnsafeBytes(of: number.bigEndian) { bytes in
             _ = nghttp2_submit_ping(
                 session, UInt8(NGHTTP2_FLAG_NONE.rawValue), bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
@@ -173,27 +174,27 @@ public final class HTTP2Session {
     }
 
     /// Announces that streams above `lastStream` are not and will not be processed. The session goes on.
-    public func submitGoAway(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8] = []) {
+    package func submitGoAway(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8] = []) {
         nghttp2_submit_goaway(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), lastStream, code.rawValue, debugData, debugData.count
         )
     }
 
     /// Widens what the peer may send on the whole connection before it must wait for us.
-    public func setConnectionReceiveWindow(_ bytes: Int32) {
+    package func setConnectionReceiveWindow(_ bytes: Int32) {
         nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, bytes)
     }
 
     /// The highest stream the peer opened that we have looked at.
-    public var lastProcessedStream: Int32 { nghttp2_session_get_last_proc_stream_id(session) }
+    package var lastProcessedStream: Int32 { nghttp2_session_get_last_proc_stream_id(session) }
 
     /// How many streams the peer lets us have open at once; before its SETTINGS, `HTTP2Limits.streamsBeforeSettings`.
-    public var remoteStreamsMax: UInt32 {
+    package var remoteStreamsMax: UInt32 {
         nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
     }
 
     /// How many bytes of bodies we may still send on the whole connection.
-    public var connectionSendWindow: Int32 { nghttp2_session_get_remote_window_size(session) }
+    package var connectionSendWindow: Int32 { nghttp2_session_get_remote_window_size(session) }
 
     /// Bodies that have not been sent to their end, and slots made for them so far: how a test finds a leak.
     package var bodiesHeld: (used: Int, slots: Int) { bodies.held }

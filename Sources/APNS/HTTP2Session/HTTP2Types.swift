@@ -3,7 +3,7 @@ import CNGHTTP2
 /// Learns what happened on the connection. `tag` is what `submitRequest` or `setTag` was given, else 0.
 ///
 /// Byte buffers are valid during the call only.
-public protocol HTTP2SessionDelegate: AnyObject {
+package protocol HTTP2SessionDelegate: AnyObject {
     /// A header block begins: on the server a new request, on the client an answer.
     func headersBegan(stream: Int32, tag: UInt32)
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32)
@@ -31,25 +31,25 @@ public protocol HTTP2SessionDelegate: AnyObject {
 
 /// Every event that a side has no use for is ignored.
 extension HTTP2SessionDelegate {
-    public func headersBegan(stream: Int32, tag: UInt32) {}
-    public func headersEnded(stream: Int32, tag: UInt32) {}
-    public func requestWritten(stream: Int32, tag: UInt32) {}
-    public func requestEnded(stream: Int32, tag: UInt32) {}
-    public func requestNotSent(stream: Int32, tag: UInt32) {}
-    public func settingsReceived() {}
-    public func settingsAcknowledged() {}
-    public func goAwayReceived(_ goAway: HTTP2GoAway) {}
-    public func pingAcknowledged(_ number: UInt64) {}
+    package func headersBegan(stream: Int32, tag: UInt32) {}
+    package func headersEnded(stream: Int32, tag: UInt32) {}
+    package func requestWritten(stream: Int32, tag: UInt32) {}
+    package func requestEnded(stream: Int32, tag: UInt32) {}
+    package func requestNotSent(stream: Int32, tag: UInt32) {}
+    package func settingsReceived() {}
+    package func settingsAcknowledged() {}
+    package func goAwayReceived(_ goAway: HTTP2GoAway) {}
+    package func pingAcknowledged(_ number: UInt64) {}
 }
 
 /// A GOAWAY frame: streams above `lastStream` were not processed and may be sent again elsewhere.
-public struct HTTP2GoAway: Sendable, Equatable {
-    public var lastStream: Int32
-    public var code: HTTP2ErrorCode
+package struct HTTP2GoAway: Sendable, Equatable {
+    package var lastStream: Int32
+    package var code: HTTP2ErrorCode
     /// Whatever the peer said; JSON, plain text or nothing, cut off at `HTTP2Limits.debugDataBytesMax`.
-    public var debugData: [UInt8]
+    package var debugData: [UInt8]
 
-    public init(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8]) {
+    package init(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8]) {
         self.lastStream = lastStream
         self.code = code
         self.debugData = debugData
@@ -57,26 +57,26 @@ public struct HTTP2GoAway: Sendable, Equatable {
 }
 
 /// RFC 9113, section 7. An open set: a peer may send numbers without a name.
-public struct HTTP2ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConvertible {
-    public let rawValue: UInt32
+package struct HTTP2ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConvertible {
+    package let rawValue: UInt32
 
-    public init(rawValue: UInt32) {
+    package init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
 
-    public static let noError = HTTP2ErrorCode(rawValue: 0)
-    public static let protocolError = HTTP2ErrorCode(rawValue: 1)
-    public static let internalError = HTTP2ErrorCode(rawValue: 2)
-    public static let flowControlError = HTTP2ErrorCode(rawValue: 3)
-    public static let settingsTimeout = HTTP2ErrorCode(rawValue: 4)
-    public static let streamClosed = HTTP2ErrorCode(rawValue: 5)
-    public static let frameSizeError = HTTP2ErrorCode(rawValue: 6)
-    public static let refusedStream = HTTP2ErrorCode(rawValue: 7)
-    public static let cancel = HTTP2ErrorCode(rawValue: 8)
-    public static let compressionError = HTTP2ErrorCode(rawValue: 9)
-    public static let enhanceYourCalm = HTTP2ErrorCode(rawValue: 11)
+    package static let noError = HTTP2ErrorCode(rawValue: 0)
+    package static let protocolError = HTTP2ErrorCode(rawValue: 1)
+    package static let internalError = HTTP2ErrorCode(rawValue: 2)
+    package static let flowControlError = HTTP2ErrorCode(rawValue: 3)
+    package static let settingsTimeout = HTTP2ErrorCode(rawValue: 4)
+    package static let streamClosed = HTTP2ErrorCode(rawValue: 5)
+    package static let frameSizeError = HTTP2ErrorCode(rawValue: 6)
+    package static let refusedStream = HTTP2ErrorCode(rawValue: 7)
+    package static let cancel = HTTP2ErrorCode(rawValue: 8)
+    package static let compressionError = HTTP2ErrorCode(rawValue: 9)
+    package static let enhanceYourCalm = HTTP2ErrorCode(rawValue: 11)
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .noError: "NO_ERROR"
         case .protocolError: "PROTOCOL_ERROR"
@@ -95,15 +95,15 @@ public struct HTTP2ErrorCode: RawRepresentable, Sendable, Hashable, CustomString
 }
 
 /// What one side announces; nil leaves RFC 9113's default.
-public struct HTTP2Settings: Sendable, Equatable {
-    public var streamsMax: UInt32?
-    public var initialWindowBytes: UInt32?
-    public var headerTableBytes: UInt32?
-    public var headerListBytesMax: UInt32?
+package struct HTTP2Settings: Sendable, Equatable {
+    package var streamsMax: UInt32?
+    package var initialWindowBytes: UInt32?
+    package var headerTableBytes: UInt32?
+    package var headerListBytesMax: UInt32?
     /// Server push; a client should turn it off.
-    public var isPushEnabled: Bool?
+    package var isPushEnabled: Bool?
 
-    public init(
+    package init(
         streamsMax: UInt32? = nil, initialWindowBytes: UInt32? = nil, headerTableBytes: UInt32? = nil,
         headerListBytesMax: UInt32? = nil, isPushEnabled: Bool? = nil
     ) {
@@ -129,33 +129,33 @@ public struct HTTP2Settings: Sendable, Equatable {
 }
 
 /// Guards against a hostile or broken peer.
-public struct HTTP2Limits: Sendable {
+package struct HTTP2Limits: Sendable {
     /// Streams a client may open before the peer's first SETTINGS frame has been read.
-    public var streamsBeforeSettings: UInt32 = 1
+    package var streamsBeforeSettings: UInt32 = 1
     /// A header block larger than this, counted as RFC 9113 section 6.5.2 does, resets its stream.
-    public var headerListBytesMax = 16_384
+    package var headerListBytesMax = 16_384
     /// PING and SETTINGS acknowledgements that may wait to be written before the peer is taken for a flood.
-    public var outboundAcknowledgementsMax = 1_000
+    package var outboundAcknowledgementsMax = 1_000
     /// Entries in one SETTINGS frame.
-    public var settingsEntriesMax = 32
+    package var settingsEntriesMax = 32
     /// How much of a GOAWAY's debug data is kept.
-    public var debugDataBytesMax = 1_024
+    package var debugDataBytesMax = 1_024
 
-    public init() {}
+    package init() {}
 }
 
 /// Bytes to send: a part of a shared array, which is not copied, perhaps over and over.
-public struct HTTP2Body: Sendable {
-    public let bytes: [UInt8]
-    public let range: Range<Int>
+package struct HTTP2Body: Sendable {
+    package let bytes: [UInt8]
+    package let range: Range<Int>
     /// How many bytes are sent in all.
-    public private(set) var count: Int
+    package private(set) var count: Int
 
-    public init(_ bytes: [UInt8]) {
+    package init(_ bytes: [UInt8]) {
         self.init(bytes, range: 0..<bytes.count)
     }
 
-    public init(_ bytes: [UInt8], range: Range<Int>) {
+    package init(_ bytes: [UInt8], range: Range<Int>) {
         precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "the range leaves the array")
         self.bytes = bytes
         self.range = range
@@ -163,7 +163,7 @@ public struct HTTP2Body: Sendable {
     }
 
     /// `pattern`, again and again, until `count` bytes have been sent: a large body that takes no memory.
-    public init(repeating pattern: [UInt8], count: Int) {
+    package init(repeating pattern: [UInt8], count: Int) {
         precondition(!pattern.isEmpty && count >= 0, "nothing to repeat")
         self.init(pattern)
         self.count = count
@@ -171,15 +171,15 @@ public struct HTTP2Body: Sendable {
 }
 
 /// The session cannot go on, or a submission was refused.
-public struct HTTP2SessionError: Error, Equatable, CustomStringConvertible {
+package struct HTTP2SessionError: Error, Equatable, CustomStringConvertible {
     /// libnghttp2's code, `NGHTTP2_ERR_…`.
-    public let libraryCode: Int32
+    package let libraryCode: Int32
 
     /// True when the peer, not we, is at fault or out of streams.
-    public var isStreamUnavailable: Bool {
+    package var isStreamUnavailable: Bool {
         libraryCode == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE.rawValue
             || libraryCode == NGHTTP2_ERR_START_STREAM_NOT_ALLOWED.rawValue
     }
 
-    public var description: String { "HTTP/2: \(String(cString: nghttp2_strerror(libraryCode)))" }
+    package var description: String { "HTTP/2: \(String(cString: nghttp2_strerror(libraryCode)))" }
 }

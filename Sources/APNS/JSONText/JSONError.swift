@@ -1,22 +1,22 @@
 /// Why a text is not the JSON that was asked for.
-public struct JSONError: Error, Equatable, CustomStringConvertible {
-    public enum Kind: Sendable, Equatable {
+package struct JSONError: Error, Equatable, CustomStringConvertible {
+    package enum Kind: Sendable, Equatable {
         case unexpectedEnd, unexpectedByte, trailingBytes, tooDeep
         case controlCharacter, badEscape, loneSurrogate, invalidUTF8
         case notAnInteger
     }
 
-    public var kind: Kind
+    package var kind: Kind
     /// Bytes from the start of the text to where it went wrong.
-    public var offset: Int
+    package var offset: Int
 
-    public init(kind: Kind, offset: Int) {
+    package init(kind: Kind, offset: Int) {
         self.kind = kind
         self.offset = offset
     }
 
     /// One phrase without any of the input in it, fit for an error answer.
-    public var description: String {
+    package var description: String {
         let what =
             switch kind {
             case .unexpectedEnd: "the text ends too early"

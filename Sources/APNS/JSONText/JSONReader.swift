@@ -5,20 +5,20 @@
 /// trailing commas, no bare words, no control characters or broken UTF-8 in strings, no lone surrogates.
 ///
 /// The bytes must stay valid for as long as the reader is used; use it inside `withUnsafeBytes`.
-public struct JSONReader {
+package struct JSONReader {
     /// What a value starts like.
-    public enum Kind: Sendable, Equatable {
+    package enum Kind: Sendable, Equatable {
         case object, array, string, number, boolean, null
     }
 
     /// Values may be nested this deep; deeper ones are refused before they can exhaust the stack.
-    public static let depthMax = 64
+    package static let depthMax = 64
 
-    public let bytes: UnsafeRawBufferPointer
+    package let bytes: UnsafeRawBufferPointer
     /// Offset of the next byte to read.
-    public private(set) var position: Int
+    package private(set) var position: Int
 
-    public init(_ bytes: UnsafeRawBufferPointer, at position: Int = 0) {
+    package init(_ bytes: UnsafeRawBufferPointer, at position: Int = 0) {
         self.bytes = bytes
         self.position = position
     }
@@ -26,7 +26,7 @@ public struct JSONReader {
     // MARK: Values
 
     /// The kind of the next value; the reader stays in front of it.
-    public mutating func peekKind() throws(JSONError) -> Kind {
+    package mutating func peekKind() throws(JSONError) -> Kind {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
         switch bytes[position] {
@@ -44,7 +44,7 @@ public struct JSONReader {
     ///
     /// - Returns: where the value stands in `bytes`, without surrounding white space.
     @discardableResult
-    public mutating func skipValue() throws(JSONError) -> Range<Int> {
+    package mutating func skipValue() throws(JSONError) -> Range<Int> {
         skipWhitespace()
         let start = position
         try skipValue(depth: 0)
@@ -54,13 +54,13 @@ public struct JSONReader {
     /// Reads a string and returns where its *contents* stand (without the quotes), still escaped.
     ///
     /// - Returns: the range, and whether it holds a backslash, that is, whether it must be unescaped before use.
-    public mutating func readString() throws(JSONError) -> (contents: Range<Int>, isEscaped: Bool) {
+    package mutating func readString() throws(JSONError) -> (contents: Range<Int>, isEscaped: Bool) {
         skipWhitespace()
         return try scanString()
     }
 
     /// Reads an integer that fits 64 bits; a fraction or an exponent is refused, even `1.0`.
-    public mutating func readInteger() throws(JSONError) -> Int64 {
+    package mutating func readInteger() throws(JSONError) -> Int64 {
         skipWhitespace()
         let start = position
         try skipNumber()
@@ -80,7 +80,7 @@ public struct JSONReader {
         return value
     }
 
-    public mutating func readBoolean() throws(JSONError) -> Bool {
+    package mutating func readBoolean() throws(JSONError) -> Bool {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
         if bytes[position] == UInt8(ascii: "t") {
@@ -91,7 +91,7 @@ public struct JSONReader {
         return false
     }
 
-    public mutating func readNull() throws(JSONError) {
+    package mutating func readNull() throws(JSONError) {
         skipWhitespace()
         try skipWord("null")
     }
@@ -99,13 +99,13 @@ public struct JSONReader {
     // MARK: Objects and arrays
 
     /// Steps into an object. Follow with `nextKey(isFirst:)` until it returns nil, reading one value after each key.
-    public mutating func enterObject() throws(JSONError) {
+    package mutating func enterObject() throws(JSONError) {
         skipWhitespace()
         try expect(UInt8(ascii: "{"))
     }
 
     /// The next key of the object just entered, or nil after its closing brace.
-    public mutating func nextKey(isFirst: Bool) throws(JSONError) -> (contents: Range<Int>, isEscaped: Bool)? {
+    package mutating func nextKey(isFirst: Bool) throws(JSONError) -> (contents: Range<Int>, isEscaped: Bool)? {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
         if bytes[position] == UInt8(ascii: "}") {
@@ -123,12 +123,12 @@ public struct JSONReader {
     }
 
     /// Steps into an array. Follow with `nextElement(isFirst:)` until it returns false, reading one value after each true.
-    public mutating func enterArray() throws(JSONError) {
+    package mutating func enterArray() throws(JSONError) {
         skipWhitespace()
         try expect(UInt8(ascii: "["))
     }
 
-    public mutating func nextElement(isFirst: Bool) throws(JSONError) -> Bool {
+    package mutating func nextElement(isFirst: Bool) throws(JSONError) -> Bool {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
         if bytes[position] == UInt8(ascii: "]") {
@@ -145,12 +145,12 @@ public struct JSONReader {
     }
 
     /// Succeeds when nothing but white space is left.
-    public mutating func finish() throws(JSONError) {
+    package mutating func finish() throws(JSONError) {
         skipWhitespace()
         guard position == bytes.count else { throw error(.trailingBytes) }
     }
 
-    public mutating func skipWhitespace() {
+    package mutating func skipWhitespace() {
         while position < bytes.count {
             switch bytes[position] {
             case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -163,14 +163,14 @@ public struct JSONReader {
 
     /// Whether the contents of a string without escapes are exactly `text`.
     @inline(__always)
-    public func equals(_ range: Range<Int>, _ text: StaticString) -> Bool {
+    package func equals(_ range: Range<Int>, _ text: StaticString) -> Bool {
         guard range.count == text.utf8CodeUnitCount else { return false }
         for index in 0..<range.count where bytes[range.lowerBound + index] != text.utf8Start[index] { return false }
         return true
     }
 
     /// The text of a string that `readString` returned, unescaped.
-    public func text(_ string: (contents: Range<Int>, isEscaped: Bool)) -> String {
+    package func text(_ string: (contents: Range<Int>, isEscaped: Bool)) -> String {
         if !string.isEscaped {
             return String(decoding: UnsafeRawBufferPointer(rebasing: bytes[string.contents]), as: UTF8.self)
         }
@@ -180,7 +180,7 @@ public struct JSONReader {
     }
 
     /// Appends the contents of a string that `readString` has checked, with its escapes resolved, as UTF-8.
-    public func appendUnescaped(_ contents: Range<Int>, to output: inout [UInt8]) {
+    package func appendUnescaped(_ contents: Range<Int>, to output: inout [UInt8]) {
         output.reserveCapacity(output.count + contents.count)
         var index = contents.lowerBound
         while index < contents.upperBound {

@@ -1,7 +1,7 @@
 /// Appends JSON to a byte array by hand: for answers that are written once per push.
-public enum JSONWriter {
+package enum JSONWriter {
     /// Appends `text` in quotes, escaped as RFC 8259 asks for.
-    public static func appendString(_ text: some StringProtocol, to output: inout [UInt8]) {
+    package static func appendString(_ text: some StringProtocol, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
             switch byte {
@@ -24,11 +24,11 @@ public enum JSONWriter {
 
     /// Appends text that is known to be JSON already.
     @inline(__always)
-    public static func append(_ json: StaticString, to output: inout [UInt8]) {
+    package static func append(_ json: StaticString, to output: inout [UInt8]) {
         output.append(contentsOf: UnsafeBufferPointer(start: json.utf8Start, count: json.utf8CodeUnitCount))
     }
 
-    public static func appendInteger(_ value: some BinaryInteger, to output: inout [UInt8]) {
+    package static func appendInteger(_ value: some BinaryInteger, to output: inout [UInt8]) {
         if value == 0 {
             output.append(UInt8(ascii: "0"))
             return
@@ -46,7 +46,7 @@ public enum JSONWriter {
     /// Appends the shortest text that reads back as `value`; a whole number has no fraction.
     ///
     /// - Returns: false, with nothing appended, for an infinity or "not a number", which JSON has no form for.
-    public static func appendNumber(_ value: Double, to output: inout [UInt8]) -> Bool {
+    package static func appendNumber(_ value: Double, to output: inout [UInt8]) -> Bool {
         guard value.isFinite else { return false }
         // Up to here every whole number is exact as a `Double` too.
         if value.magnitude <= 0x20_0000_0000_0000, value == value.rounded(.towardZero) {

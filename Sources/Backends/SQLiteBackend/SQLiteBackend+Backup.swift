@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
-import PushQueue
+import PushModel
+package import PushStore
 
 /// What a backup holds.
 package struct BackupReport: Sendable, Equatable {

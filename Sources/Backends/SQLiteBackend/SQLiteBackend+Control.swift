@@ -1,6 +1,6 @@
 import GRDB
-import PushModel
-import PushQueue
+package import PushModel
+package import PushStore
 
 extension SQLiteBackend: QueueControl {
     package func cancel(_ ids: [PushID], at now: WallTime) async throws(QueueError) -> [CancelResult] {
@@ -48,15 +48,15 @@ extension SQLiteBackend: QueueControl {
 }
 
 extension SQLiteBackend: IdempotentQueue {
-    package func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotentAnswer? {
+    package func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord? {
         try await look { db in try Idempotency.find(key, now: now, db) }
     }
 
     package func append(
-        _ batches: [NewBatch], remembering answers: [IdempotencyKey: IdempotentAnswer]
+        _ batches: [NewBatch], storing answers: [IdempotencyKey: IdempotencyRecord]
     ) async throws(QueueError) -> [Lease?] {
         guard !batches.isEmpty || !answers.isEmpty else { return [] }
-        let encoded = batches.map(Appendix.init)
+        let encoded = batches.map(EncodedBatch.init)
         let clock = clock
         let bytes = encoded.reduce(0) { $0 + $1.body.count } + answers.values.reduce(0) { $0 + $1.body.count }
         return try await commits.perform(bytes: bytes, yields: true) { db, state in

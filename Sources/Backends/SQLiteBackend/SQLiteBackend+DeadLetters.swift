@@ -1,6 +1,6 @@
 import GRDB
-import PushModel
-import PushQueue
+package import PushModel
+package import PushStore
 
 extension SQLiteBackend: DeadLetterStore {
     package func deadLetters(of app: AppID?, after: PushID?, limit: Int) async throws(QueueError) -> [DeadLetter] {

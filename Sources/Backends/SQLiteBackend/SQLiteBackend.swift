@@ -1,9 +1,8 @@
 import Foundation
 import GRDB
-import Logging
-import PushModel
-import PushQueue
-import PushStore
+package import Logging
+package import PushModel
+package import PushStore
 import Synchronization
 
 /// The queue and the outcomes in one SQLite file: the default backend.
@@ -19,8 +18,8 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let clock: QueueClock
     let logger: Logger
     let lock: FolderLock
-    let reserve: Reserve
-    let lastBeat = Mutex<Duration?>(nil)
+    let reserve: DiskReserve
+    let lastHeartbeat = Mutex<Duration?>(nil)
     let outcomes: SettledCounts.Committed
     private let fence: Fence
     private let configuration: SQLiteConfiguration
@@ -29,22 +28,22 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     ///
     /// Leases that another process held are returned, however it ended.
     ///
-    /// - Parameter takeOverAfter: a process that has the database and gave no `beat` for so long is taken over: it hangs
+    /// - Parameter takeoverAfter: a process that has the database and gave no `beat` for so long is taken over: it hangs
     ///   or is stopped, and whatever it writes from now on is refused. nil: a database in use is never opened.
     /// - Throws: the reason in one sentence; nothing is left open or locked then.
     package static func open(
-        folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), takeOverAfter: Duration? = nil,
+        folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), takeoverAfter: Duration? = nil,
         clock: QueueClock = .system, logger: Logger = Logger(label: "godwit.sqlite")
     ) throws(SQLiteOpenError) -> SQLiteBackend {
         try DatabaseFolder.prepare(folder)
         let lock = try FolderLock(
             folder: folder,
-            takeOver: takeOverAfter.map {
-                FolderLock.TakeOver(silence: $0, watch: configuration.takeOverWatch, now: clock.wall())
+            takeover: takeoverAfter.map {
+                FolderLock.TakeoverPolicy(silence: $0, watch: configuration.takeoverObservation, now: clock.wall())
             }
         )
         let path = folder + "/" + fileName
-        let reserve = Reserve(folder: folder)
+        let reserve = DiskReserve(folder: folder)
         if reserve.release() {
             logger.error("the disk is full; the database is opened in the room that was set aside for that")
         }
@@ -52,12 +51,12 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             return try open(path, lock, reserve, configuration, clock, logger)
         } catch {
             guard reserve.isDiskFull, let reason = error.reasonOnFullDisk else { throw error }
-            throw .noRoom(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
+            throw .noSpace(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
         }
     }
 
     private static func open(
-        _ path: String, _ lock: FolderLock, _ reserve: Reserve, _ configuration: SQLiteConfiguration,
+        _ path: String, _ lock: FolderLock, _ reserve: DiskReserve, _ configuration: SQLiteConfiguration,
         _ clock: QueueClock, _ logger: Logger
     ) throws(SQLiteOpenError) -> SQLiteBackend {
         do {
@@ -67,7 +66,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         }
         if lock.isTakenOver {
             logger.warning("the process that had the database gives no sign of life and is taken over")
-            try Succession.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
+            try Takeover.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
         }
         let connections = try Connections.open(path: path, configuration: configuration, now: clock.wall())
         do {
@@ -83,7 +82,8 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     package static let fileName = "godwit.sqlite"
 
     private init(
-        _ connections: Connections, _ state: QueueState, _ lock: FolderLock, _ reserve: Reserve, _ clock: QueueClock,
+        _ connections: Connections, _ state: QueueState, _ lock: FolderLock, _ reserve: DiskReserve,
+        _ clock: QueueClock,
         _ configuration: SQLiteConfiguration, _ logger: Logger
     ) {
         self.connections = connections
@@ -106,7 +106,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     package func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
         guard !batches.isEmpty else { return [] }
-        let encoded = batches.map(Appendix.init)
+        let encoded = batches.map(EncodedBatch.init)
         let clock = clock
         return try await commits.perform(bytes: encoded.reduce(0) { $0 + $1.body.count }, yields: true) { db, state in
             try Append.run(encoded, db, &state, clock: clock)
@@ -133,7 +133,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         }
         var readable: [ClaimedBatch] = []
         readable.reserveCapacity(result.claims.count)
-        var unreadable: [RawClaim] = []
+        var unreadable: [EncodedClaim] = []
         for claim in result.claims {
             if let batch = claim.read() { readable.append(batch) } else { unreadable.append(claim) }
         }
@@ -143,7 +143,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     /// Batches that cannot be read can never be sent: their pushes are given up, so that they do not come back for
     /// ever, and their bytes are kept.
-    private func end(_ unreadable: [RawClaim]) async throws(QueueError) {
+    private func end(_ unreadable: [EncodedClaim]) async throws(QueueError) {
         for claim in unreadable {
             logger.error(
                 "a stored batch cannot be read; what is left of it is given up, and its bytes are kept as dead letters",

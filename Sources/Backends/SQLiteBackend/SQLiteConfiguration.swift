@@ -16,7 +16,7 @@ package struct SQLiteConfiguration: Sendable {
     /// How long a connection waits for a lock inside the file.
     package var busyTimeout: Duration = .seconds(5)
     /// How long a silent owner is watched before it is taken over; more than two of its beats.
-    package var takeOverWatch: Duration = .seconds(3)
+    package var takeoverObservation: Duration = .seconds(3)
 
     package init() {}
 }

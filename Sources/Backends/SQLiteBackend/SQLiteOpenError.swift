@@ -7,13 +7,13 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     /// Another process has it. `processID` as that process wrote it, if it could be read.
     case inUse(String, processID: Int?)
     /// It is to be taken from another process, which has shown no life for `since`; less than what is `needed`.
-    case notSilent(String, processID: Int?, since: Duration, needed: Duration)
+    case ownerAlive(String, processID: Int?, since: Duration, needed: Duration)
     case notADatabase(String)
     /// A database, but not one of ours.
     case foreignDatabase(String)
     case newerSchema(String, found: Int, supported: Int)
     /// The disk is full.
-    case noRoom(String, bytesFree: Int, reason: String)
+    case noSpace(String, bytesFree: Int, reason: String)
     /// SQLite could not make its log. It does not tell why: it answers with the mode that it stays in.
     case noLog(String, mode: String)
     /// SQLite did not take a setting that durability depends on.
@@ -42,7 +42,7 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""); \
             each database belongs to one process.
             """
-        case .notSilent(let path, let processID, let since, let needed):
+        case .ownerAlive(let path, let processID, let since, let needed):
             """
             The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""), whose last sign of \
             life is \(since.components.seconds) s old; it can be taken over once it has shown none for \
@@ -58,7 +58,7 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             \(path) was written by a newer version of Godwit (schema \(found), this version knows \(supported)); \
             start the newer version.
             """
-        case .noRoom(let path, let bytesFree, let reason):
+        case .noSpace(let path, let bytesFree, let reason):
             """
             The disk of \(path) is full (\(bytesFree >> 10) KiB left), and the database cannot be opened without writing a \
             little: free some MiB and start again; nothing is lost (\(reason)).
@@ -66,7 +66,7 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
         case .noLog(let path, let mode):
             """
             SQLite could not make its write-ahead log for \(path) (journal_mode is \(mode)): the disk answered with an \
-            I/O error, has no room, or cannot map files into memory; look at the kernel's messages and start again.
+            I/O error, has no capacity, or cannot map files into memory; look at the kernel's messages and start again.
             """
         case .notDurable(let path, let setting, let found, let wanted):
             "SQLite uses \(setting)=\(found) for \(path) where nothing would be lost with \(wanted) only."

@@ -62,7 +62,7 @@ enum Schema {
         ) STRICT;
         """
 
-    // The 3 is `PoisonLimits.crashDeliveriesMax`: an index serves only queries that say the same.
+    // The 3 is `PoisonLimits.redeliveriesBeforeQuarantine`: an index serves only queries that say the same.
     private static let second = """
         ALTER TABLE records ADD COLUMN last_epoch INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE batches ADD COLUMN request TEXT;

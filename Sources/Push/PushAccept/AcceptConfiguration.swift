@@ -1,4 +1,4 @@
-import PushModel
+package import PushModel
 
 /// How accept listens and what it takes. Plain values; nothing here reads the environment.
 package struct AcceptConfiguration: Sendable {
@@ -36,9 +36,9 @@ package struct AcceptConfiguration: Sendable {
     package var queryIDsMax = 1000
 
     /// Largest body of a bulk request with an `Idempotency-Key`, which is held whole, in bytes.
-    package var keyedBodyBytesMax = 8 * 1024 * 1024
+    package var idempotentBodyBytesMax = 8 * 1024 * 1024
     /// What such bodies may take together, in bytes.
-    package var keyedBodiesBytesMax = 64 * 1024 * 1024
+    package var idempotentBodiesBytesMax = 64 * 1024 * 1024
 
     /// Requests that each caller may make.
     package var rateLimits = RateLimits()
@@ -75,8 +75,12 @@ package struct AcceptConfiguration: Sendable {
         check((1...64).contains(appendsPerRequestMax), "appendsPerRequestMax is not within 1...64")
         check(resultsWaitingMax >= 1000, "resultsWaitingMax must be at least 1000")
         check((1...10_000).contains(queryIDsMax), "queryIDsMax is not within 1...10000")
-        check((65_536...268_435_456).contains(keyedBodyBytesMax), "keyedBodyBytesMax is not within 65536...268435456")
-        check(keyedBodiesBytesMax >= keyedBodyBytesMax, "keyedBodiesBytesMax must be at least keyedBodyBytesMax")
+        check(
+            (65_536...268_435_456).contains(idempotentBodyBytesMax),
+            "idempotentBodyBytesMax is not within 65536...268435456")
+        check(
+            idempotentBodiesBytesMax >= idempotentBodyBytesMax,
+            "idempotentBodiesBytesMax must be at least idempotentBodyBytesMax")
         problems += rateLimits.problems()
         problems += admission.problems()
         check(appendBytesMax >= batchBytesMax, "appendBytesMax must be at least batchBytesMax")

@@ -1,5 +1,5 @@
 import PushModel
-import Telemetry
+package import Telemetry
 
 /// What accept counts.
 package struct AcceptMetrics: Sendable {

@@ -1,13 +1,12 @@
 import Hummingbird
 import HummingbirdCore
-import Logging
+package import Logging
 import NIOCore
 import PushModel
-import PushQueue
-import PushStore
+package import PushStore
 import ServiceLifecycle
 import Synchronization
-import Telemetry
+package import Telemetry
 
 /// The HTTP side of the gateway: listens, takes pushes, tells what became of them.
 ///
@@ -27,7 +26,8 @@ package final class AcceptService: Service {
     ///   - readiness: why the gateway is not ready; nothing when it is. Must not block.
     package init(
         configuration: AcceptConfiguration, apps: AppDirectory, stores: AcceptStores, dispatch: AcceptDispatch,
-        admission: AdmissionGate, metrics registry: MetricsRegistry, readiness: @escaping @Sendable () -> [String],
+        admission: AdmissionController, metrics registry: MetricsRegistry,
+        readiness: @escaping @Sendable () -> [String],
         clock: QueueClock, logger: Logger
     ) {
         self.configuration = configuration
@@ -35,9 +35,9 @@ package final class AcceptService: Service {
         let metrics = AcceptMetrics(registry: registry)
         let devices = configuration.rateLimits.device.map { DeviceLimiter(limit: $0, clock: clock.monotonic) }
         let committer = BatchCommitter(
-            queue: stores.queue, remembering: stores.idempotent, handoff: dispatch.handoff,
+            queue: stores.queue, storing: stores.idempotent, handoff: dispatch.handoff,
             leaseDuration: configuration.leaseDuration,
-            bytesMax: configuration.appendBytesMax, outlook: dispatch.outlook, devices: devices, metrics: metrics,
+            bytesMax: configuration.appendBytesMax, delay: dispatch.delay, devices: devices, metrics: metrics,
             wallClock: clock.wall, logger: logger
         )
         let idempotency = stores.idempotent.map {
@@ -59,11 +59,12 @@ package final class AcceptService: Service {
             ),
             bulk: BulkRoute(
                 apps: apps, committer: committer, idempotency: idempotency,
-                keyedBodies: KeyedBodies(configuration: configuration), admission: admission, devices: devices,
+                bufferedBodies: BufferedBodyReader(configuration: configuration), admission: admission,
+                devices: devices,
                 configuration: configuration, metrics: metrics, stopFlag: stopFlag
             ),
             status: StatusRoutes(
-                outcomes: stores.outcomes, outlook: dispatch.outlook, configuration: configuration, stopFlag: stopFlag
+                outcomes: stores.outcomes, delay: dispatch.delay, configuration: configuration, stopFlag: stopFlag
             ),
             control: ControlRoutes(
                 queue: stores.queue, control: stores.control, dispatch: dispatch, apps: apps,
@@ -73,7 +74,7 @@ package final class AcceptService: Service {
                 store: stores.deadLetters, handoff: dispatch.handoff, apps: apps, configuration: configuration,
                 wallClock: clock.wall, audit: ControlAudit(logger: logger)
             ),
-            doors: RouteDoors(
+            doors: RequestMiddleware(
                 limits: configuration.rateLimits, admission: admission, metrics: metrics, clock: clock.monotonic
             ),
             readiness: readiness, stopFlag: stopFlag, registry: registry
@@ -109,7 +110,7 @@ package final class AcceptService: Service {
 
     private func application() -> Application<AcceptResponder> {
         let channel = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [ConnectionGuard(configuration: self.configuration)],
+            additionalChannelHandlers: [RequestTimeoutHandler(configuration: self.configuration)],
             idleTimeout: TimeAmount(configuration.idleTimeout),
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: configuration.headerBytesMax, maxHeaderListSize: configuration.headerBytesMax,

@@ -1,5 +1,5 @@
-import PushQueue
-import PushStore
+import HTTPTypes
+package import PushStore
 
 /// Where accept writes and reads. One object may be all of it; what a store cannot do is answered with 501.
 package struct AcceptStores: Sendable {

@@ -1,8 +1,8 @@
 import APNSWire
-import PushModel
+package import PushModel
 
 package struct DispatchConfiguration: Sendable {
-    package var limits = DispatchStateMachine.Limits()
+    package var limits = DispatchBuffer.Limits()
     package var policy = DeliveryPolicy()
     /// How long a claim stays ours without renewal.
     package var lease: Duration = .seconds(20)
@@ -10,7 +10,7 @@ package struct DispatchConfiguration: Sendable {
     /// How long a push may wait for APNs' answer once it was handed to the client. Well under `lease`, so that
     /// nothing is sent under a lease that has run out.
     package var requestTimeout: Duration = .seconds(10)
-    /// How often the store is asked for batches that have become due, and `DispatchCore.tick` is called.
+    /// How often the store is asked for batches that have become due, and `DispatchStateMachine.tick` is called.
     package var pollEvery: Duration = .milliseconds(250)
 
     package var breaker = Breaker.Settings()
@@ -50,7 +50,7 @@ package struct DispatchConfiguration: Sendable {
         for (app, settings) in apps.sorted(by: { $0.key < $1.key }) where (settings.pushesPerSecond ?? 1) < 1 {
             problems.append("app \"\(app)\": pushes_per_second must be at least 1, or be left out")
         }
-        if Double(limits.pushesPerAppMin) * limits.roomShares.bulk < Double(NotificationBatch.countMax) {
+        if Double(limits.pushesPerAppMin) * limits.capacityShares.bulk < Double(NotificationBatch.countMax) {
             problems.append("the room of an app must hold a whole batch of bulk pushes")
         }
         return problems

@@ -1,5 +1,6 @@
 import PushModel
-import Synchronization
+import PushStore
+package import Synchronization
 import Telemetry
 
 /// What dispatch has done since the start, for metrics. Added to once per batch or piece of answers.
@@ -26,7 +27,7 @@ package final class DispatchCounters: Sendable {
         path.withLock { Double($0.quantile(quantile)) / 1_000_000_000 }
     }
 
-    func count(_ news: DispatchEffects.News) {
+    func count(_ news: DispatchActions.News) {
         retries.add(news.settlement.retries.count, ordering: .relaxed)
         let outcomes = news.settlement.outcomes
         guard !outcomes.isEmpty else { return }
@@ -34,7 +35,7 @@ package final class DispatchCounters: Sendable {
         path.withLock { $0.record(nanoseconds: UInt64(age) * 1_000_000, times: UInt64(outcomes.count)) }
     }
 
-    func count(_ event: DispatchEffects.Event) {
+    func count(_ event: DispatchActions.Event) {
         switch event {
         case .late(let pushes): lateAnswers.add(pushes, ordering: .relaxed)
         case .ambiguous(let pushes): ambiguous.add(pushes, ordering: .relaxed)

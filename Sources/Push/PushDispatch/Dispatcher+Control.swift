@@ -1,5 +1,7 @@
-import PushModel
-import PushQueue
+import Logging
+package import PushModel
+import PushOutcome
+import PushStore
 import Synchronization
 
 extension Dispatcher {
@@ -7,9 +9,9 @@ extension Dispatcher {
 
     /// Why pushes of `app` that are accepted now would not be sent at once; nil when they would. Cheap enough to be asked
     /// for every batch.
-    package func outlook(of app: AppID) -> DeliveryOutlook? {
-        guard hasOutlooks.load(ordering: .relaxed) else { return nil }
-        return outlooks.withLock { $0[app] }
+    package func delay(of app: AppID) -> DeliveryDelay? {
+        guard hasDelays.load(ordering: .relaxed) else { return nil }
+        return delays.withLock { $0[app] }
     }
 
     /// How it stands with the way to APNs of an app.
@@ -27,7 +29,7 @@ extension Dispatcher {
         for app in apps { setPaused(true, app: app) }
     }
 
-    private func cancel(_ cancelled: DispatchCore.Cancelled) async -> [Settlement] {
+    private func cancel(_ cancelled: DispatchStateMachine.Cancelled) async -> [Settlement] {
         let settlements = tell { core, now, _ in core.cancel(cancelled, now: now) }
         guard !settlements.isEmpty else { return [] }
         do {
@@ -46,7 +48,7 @@ extension Dispatcher {
     }
 }
 
-extension Dispatcher: InMemoryCancel {
+extension Dispatcher: ClaimedBatchCanceller {
     package func cancel(ids: [PushID]) async -> Set<PushID> {
         let taken = await cancel(.ids(ids))
         return Set(

@@ -1,13 +1,13 @@
-import APNSWire
-import Logging
-import PushModel
-import PushOutcome
-import PushQueue
+package import APNSWire
+package import Logging
+package import PushModel
+package import PushOutcome
+package import PushStore
 import Synchronization
 
 /// Takes claimed batches, hands them to the APNs clients and turns answers into outcomes and retries.
 ///
-/// What is decided is decided by `DispatchCore`; this asks the store, calls the clients and keeps the time. Works per
+/// What is decided is decided by `DispatchStateMachine`; this asks the store, calls the clients and keeps the time. Works per
 /// batch and per piece of answers; per push it runs the delivery policy and nothing else.
 package final class Dispatcher: Sendable {
     let queue: any DurableQueue
@@ -16,11 +16,11 @@ package final class Dispatcher: Sendable {
     private let configuration: DispatchConfiguration
     private let clock: QueueClock
     let logger: Logger
-    let core: Mutex<DispatchCore>
-    let outlooks = Mutex<[AppID: DeliveryOutlook]>([:])
-    let hasOutlooks = Atomic<Bool>(false)
-    private let isHurried = Atomic<Bool>(false)
-    private let wake = Signal()
+    let core: Mutex<DispatchStateMachine>
+    let delays = Mutex<[AppID: DeliveryDelay]>([:])
+    let hasDelays = Atomic<Bool>(false)
+    private let isShutdownForced = Atomic<Bool>(false)
+    private let wake = AsyncSignal()
     package let counters = DispatchCounters()
 
     package init(
@@ -34,7 +34,7 @@ package final class Dispatcher: Sendable {
         self.clock = clock
         self.logger = logger
         core = Mutex(
-            DispatchCore(
+            DispatchStateMachine(
                 configuration: configuration, apps: Array(senders.keys), seed: UInt64.random(in: 0 ... .max)
             )
         )
@@ -53,16 +53,16 @@ package final class Dispatcher: Sendable {
 
     /// Tells the core what happened, and does what it says.
     func tell<Result: Sendable>(
-        _ event: (inout DispatchCore, Moment, inout DispatchEffects) -> Result
+        _ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result
     ) -> Result {
         let now = clock.now
-        var effects = DispatchEffects()
+        var effects = DispatchActions()
         let result = core.withLock { event(&$0, now, &effects) }
         perform(effects)
         return result
     }
 
-    private func perform(_ effects: DispatchEffects) {
+    private func perform(_ effects: DispatchActions) {
         for news in effects.news {
             counters.count(news)
             recorder.record(news.settlement)
@@ -78,14 +78,14 @@ package final class Dispatcher: Sendable {
             counters.count(event)
             log(event)
         }
-        if let new = effects.outlooks {
-            outlooks.withLock { $0 = new }
-            hasOutlooks.store(!new.isEmpty, ordering: .relaxed)
+        if let new = effects.delays {
+            delays.withLock { $0 = new }
+            hasDelays.store(!new.isEmpty, ordering: .relaxed)
         }
         if effects.wantsClaim { wake.set() }
     }
 
-    private func log(_ event: DispatchEffects.Event) {
+    private func log(_ event: DispatchActions.Event) {
         switch event {
         case .late, .ambiguous, .overBudget, .rateWait: break
         case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": "\(batches)"])
@@ -141,12 +141,12 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    private func claim(_ plan: DispatchStateMachine.ClaimPlan) async throws -> Bool {
+    private func claim(_ plan: DispatchBuffer.ClaimPlan) async throws -> Bool {
         let askedAt = clock.monotonic()
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
-            excludedPlaces: plan.excludedPlaces, suspectsMax: plan.suspectsMax,
-            excludedSuspects: plan.excludedSuspects
+            excludedLanes: plan.excludedLanes, quarantinedMax: plan.quarantinedMax,
+            excludedQuarantined: plan.excludedQuarantined
         )
         let batches: [ClaimedBatch]
         do {
@@ -187,11 +187,11 @@ package final class Dispatcher: Sendable {
 
     /// Whether pushes are still waiting for an answer that is worth waiting for.
     package var hasUnanswered: Bool {
-        !isHurried.load(ordering: .relaxed) && core.withLock { $0.hasUnanswered }
+        !isShutdownForced.load(ordering: .relaxed) && core.withLock { $0.hasUnanswered }
     }
 
     /// Nobody waits for answers any more. What is unanswered when its client closes goes back to the queue.
-    package func hurry() { isHurried.store(true, ordering: .relaxed) }
+    package func forceShutdown() { isShutdownForced.store(true, ordering: .relaxed) }
 }
 
 extension Dispatcher: APNSAnswerReceiver {
@@ -201,11 +201,11 @@ extension Dispatcher: APNSAnswerReceiver {
             counters.lateAnswers.add(answers.answers.count, ordering: .relaxed)
             return
         }
-        let judgement = Judgement(
+        let classification = AnswerClassification(
             answers, for: work, policy: configuration.policy, slowAfter: configuration.breaker.slowAfter,
             now: clock.wall()
         )
-        tell { core, now, effects in core.judged(judgement, now: now, &effects) }
+        tell { core, now, effects in core.classified(classification, now: now, &effects) }
     }
 }
 
@@ -223,22 +223,22 @@ extension Dispatcher: OutcomeObserver {
     }
 }
 
-extension Dispatcher: HotHandoff {
-    package func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffRoom? {
+extension Dispatcher: DirectHandoff {
+    package func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffReservation? {
         tell { core, now, _ in core.reserve(pushes: pushes, for: app, lane: lane, now: now) }
     }
 
-    package func cancel(_ room: HandoffRoom) {
-        core.withLock { $0.cancel(room) }
+    package func cancel(_ capacity: HandoffReservation) {
+        core.withLock { $0.cancel(capacity) }
     }
 
-    package func handOver(_ batch: ClaimedBatch, to room: HandoffRoom) {
+    package func deliver(_ batch: ClaimedBatch, to capacity: HandoffReservation) {
         counters.batchesHandedOver.add(1, ordering: .relaxed)
-        tell { core, now, effects in core.handedOver(batch, to: room, now: now, &effects) }
+        tell { core, now, effects in core.handedOver(batch, to: capacity, now: now, &effects) }
     }
 
-    package func batchesWait(of app: AppID, lane: Lane) {
-        core.withLock { $0.batchesWait(of: app, lane: lane) }
+    package func notifyBacklog(of app: AppID, lane: Lane) {
+        core.withLock { $0.notifyBacklog(of: app, lane: lane) }
         wake.set()
     }
 }

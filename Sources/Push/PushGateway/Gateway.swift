@@ -1,12 +1,12 @@
 import APNSKit
 import APNSWire
-import Logging
+package import Logging
 import NIOPosix
 import PushAccept
 import PushDispatch
 import PushModel
 import PushOutcome
-import PushQueue
+import PushStore
 import SQLiteBackend
 import ServiceLifecycle
 import Synchronization
@@ -22,10 +22,10 @@ package final class Gateway: Sendable {
     private let dispatcher: Dispatcher
     private let accept: AcceptService
     private let readiness: Readiness
-    private let upkeep: StoreUpkeeper
-    private let links: LinkWatch
-    private let outcomeLog: OutcomeLog
-    private let isHurried = Atomic<Bool>(false)
+    private let maintenance: StoreMaintenanceService
+    private let links: ConnectivityMonitor
+    private let failureSummaryLogger: FailureSummaryLogger
+    private let isShutdownForced = Atomic<Bool>(false)
 
     /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
     ///
@@ -36,7 +36,7 @@ package final class Gateway: Sendable {
         let clients = try GatewayClients.make(configuration, logger: logger)
         let store = try SQLiteBackend.open(
             folder: configuration.storePath,
-            takeOverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil, logger: logger
+            takeoverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil, logger: logger
         )
         return Gateway(configuration, store: store, clients: clients, logger: logger)
     }
@@ -54,26 +54,26 @@ package final class Gateway: Sendable {
             queue: store, recorder: recorder, senders: clients, configuration: configuration.dispatch,
             clock: .system, logger: logger
         )
-        links = LinkWatch(clients, logger: logger)
-        outcomeLog = OutcomeLog(logger: logger)
+        links = ConnectivityMonitor(clients, logger: logger)
+        failureSummaryLogger = FailureSummaryLogger(logger: logger)
         let directory = configuration.directory
-        let admission = AdmissionGate(limits: configuration.admission, apps: directory.apps.map(\.id))
-        let outlook: @Sendable (AppID) -> DeliveryOutlook? = { [dispatcher, links] app in
+        let admission = AdmissionController(limits: configuration.admission, apps: directory.apps.map(\.id))
+        let delay: @Sendable (AppID) -> DeliveryDelay? = { [dispatcher, links] app in
             // A breaker needs some calls before it knows; the client knows after one.
-            dispatcher.outlook(of: app)
-                ?? (links.isCut(app) ? DeliveryOutlook(reason: .apnsUnreachable, estimate: nil) : nil)
+            dispatcher.delay(of: app)
+                ?? (links.isCut(app) ? DeliveryDelay(reason: .apnsUnreachable, estimate: nil) : nil)
         }
-        upkeep = StoreUpkeeper(
-            queue: store, store: store, beat: { store.beat() }, retention: configuration.retention,
+        maintenance = StoreMaintenanceService(
+            queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,
             wallClock: QueueClock.system.wall,
-            observe: { [store, outcomeLog] sample in
-                admission.update(sample, outlook, logger)
-                outcomeLog.look(store.settled(), now: QueueClock.system.monotonic())
+            observe: { [store, failureSummaryLogger] sample in
+                admission.update(sample, delay, logger)
+                failureSummaryLogger.look(store.settled(), now: QueueClock.system.monotonic())
             }, logger: logger
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(
-            in: metrics, dispatcher: dispatcher, clients: clients, links: links, upkeep: upkeep, store: store,
+            in: metrics, dispatcher: dispatcher, clients: clients, links: links, maintenance: maintenance, store: store,
             readiness: readiness
         )
         GatewayMetrics.register(admission, of: directory, in: metrics)
@@ -83,7 +83,7 @@ package final class Gateway: Sendable {
                 queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
             ),
             dispatch: AcceptDispatch(
-                handoff: dispatcher, inMemory: dispatcher, outlook: outlook,
+                handoff: dispatcher, inMemory: dispatcher, delay: delay,
                 pauseObserver: { [dispatcher] in dispatcher.setPaused($1, app: $0) }
             ),
             admission: admission, metrics: metrics,
@@ -95,15 +95,15 @@ package final class Gateway: Sendable {
 
     /// How long requests in progress may take to end after the gateway was asked to stop: a client that does not read
     /// its answer must not hold up the rest.
-    private static let requestsPatience: Duration = .seconds(5)
+    private static let requestTimeout: Duration = .seconds(5)
 
     private enum Part {
-        case accept, dispatcher, recorder, links, upkeep
+        case accept, dispatcher, recorder, links, maintenance
     }
 
     private enum Ending {
         case asked(isGraceful: Bool)
-        case hurried, graceOver, outOfPatience
+        case shutdownForced, graceOver, timedOut
         case ended(Part, (any Error)?)
     }
 
@@ -118,23 +118,23 @@ package final class Gateway: Sendable {
     /// - Throws: when a part of it failed; then nothing was lost, but the process must not go on.
     package func run(
         ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Bool,
-        hurry impatience: @escaping @Sendable () async -> Void
+        forceShutdown forceShutdownSignal: @escaping @Sendable () async -> Void
     ) async throws {
         dispatcher.setPausedApps(try await store.pausedApps().keys)
-        tellWhatWaits(try await store.depth())
+        reportBacklog(try await store.depth())
         let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
         let failure = await withTaskGroup(of: Ending.self) { group in
             start(.recorder, in: &group) { try await self.recorder.run(observer: self.dispatcher) }
             start(.dispatcher, in: &group) { try await self.dispatcher.run() }
             start(.accept, in: &group) { try await server.run() }
             start(.links, in: &group) { await self.links.run() }
-            start(.upkeep, in: &group) { try await self.upkeep.run() }
+            start(.maintenance, in: &group) { try await self.maintenance.run() }
             group.addTask { .asked(isGraceful: await termination()) }
             group.addTask {
-                await impatience()
-                self.isHurried.store(true, ordering: .relaxed)
-                self.dispatcher.hurry()
-                return .hurried
+                await forceShutdownSignal()
+                self.isShutdownForced.store(true, ordering: .relaxed)
+                self.dispatcher.forceShutdown()
+                return .shutdownForced
             }
             if let port = await accept.boundPort() {
                 readiness.set(.ready)
@@ -148,7 +148,7 @@ package final class Gateway: Sendable {
     }
 
     /// What an earlier run has left, and what of it nobody will send.
-    private func tellWhatWaits(_ depth: QueueDepth) {
+    private func reportBacklog(_ depth: QueueDepth) {
         guard depth.pushes > 0 else { return }
         logger.notice("pushes of an earlier run wait", metadata: ["pushes": "\(depth.pushes)"])
         for row in depth.rows where clients[row.app] == nil {
@@ -194,15 +194,16 @@ package final class Gateway: Sendable {
         if case .asked(isGraceful: true) = first, isServing {
             // Whoever spreads the traffic has not noticed yet that this instance is leaving.
             Self.wait(configuration.shutdownGrace, then: .graceOver, in: &group)
-            while isServing, failure == nil, !isHurried.load(ordering: .relaxed), let ending = await next(&group) {
+            while isServing, failure == nil, !isShutdownForced.load(ordering: .relaxed), let ending = await next(&group)
+            {
                 if case .graceOver = ending { break }
             }
         }
         if isServing {
             await server.triggerGracefulShutdown()
-            Self.wait(Self.requestsPatience, then: .outOfPatience, in: &group)
-            while isServing, !isHurried.load(ordering: .relaxed), let ending = await next(&group) {
-                if case .outOfPatience = ending { break }
+            Self.wait(Self.requestTimeout, then: .timedOut, in: &group)
+            while isServing, !isShutdownForced.load(ordering: .relaxed), let ending = await next(&group) {
+                if case .timedOut = ending { break }
             }
         }
         if failure == nil {
@@ -238,20 +239,20 @@ package final class Gateway: Sendable {
 
     private func close() async {
         for client in clients.values { await client.shutdown(grace: .zero) }
-        outcomeLog.look(store.settled(), isLast: true, now: QueueClock.system.monotonic())
+        failureSummaryLogger.look(store.settled(), isLast: true, now: QueueClock.system.monotonic())
         await store.close()
     }
 }
 
-extension AdmissionGate {
+extension AdmissionController {
     /// Tells the log when new pushes are refused from now on, and when they are taken again.
     fileprivate func update(
-        _ sample: StoreUpkeeper.Sample, _ outlook: (AppID) -> DeliveryOutlook?, _ logger: Logger
+        _ sample: StoreMaintenanceService.Sample, _ delay: (AppID) -> DeliveryDelay?, _ logger: Logger
     ) {
         let news = update(
             AdmissionSample(
                 depth: sample.depth, now: sample.at, bytesFree: sample.usage?.bytesFree,
-                memoryBytes: ProcessUsage.residentBytes, outlook: outlook
+                memoryBytes: ProcessUsage.residentBytes, delay: delay
             )
         )
         for change in news {

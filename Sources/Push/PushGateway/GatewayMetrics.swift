@@ -1,15 +1,17 @@
 import APNSKit
+import APNSWire
 import PushAccept
 import PushDispatch
 import PushModel
-import PushQueue
+import PushStore
+import Synchronization
 import Telemetry
 
 /// The metrics of dispatch, APNs and outcome. Those of accept are its own.
 enum GatewayMetrics {
     static func register(
-        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], links: LinkWatch,
-        upkeep: StoreUpkeeper, store: any StoreUpkeep, readiness: Readiness
+        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient], links: ConnectivityMonitor,
+        maintenance: StoreMaintenanceService, store: any StoreMaintenance, readiness: Readiness
     ) {
         registry.gauge("godwit_ready", help: "1 while pushes are taken, as GET /readyz says.") {
             readiness.problems.isEmpty ? 1 : 0
@@ -83,27 +85,27 @@ enum GatewayMetrics {
             apps.map { app in ("\(app)", { links.isCut(app) ? 1 : 0 }) }
         )
         registerLinks(in: registry, clients)
-        registerStore(in: registry, upkeep, apps: apps)
+        registerStore(in: registry, maintenance, apps: apps)
     }
 
     /// Reasons are for the log: with them there would be ten times the series.
-    private static func outcomes(_ tally: OutcomeTally, apps: [AppID]) -> [(values: [String], Double)] {
-        var counts: [OutcomeTally.Key: Int] = [:]
+    private static func outcomes(_ tally: OutcomeCounts, apps: [AppID]) -> [(values: [String], Double)] {
+        var counts: [OutcomeCounts.Key: Int] = [:]
         // From the start, so that the first of each verdict is seen as a step.
         for app in apps {
             for verdict in Verdict.allCases {
-                counts[OutcomeTally.Key(app: app, verdict: verdict, code: verdict.ordinaryCode)] = 0
+                counts[OutcomeCounts.Key(app: app, verdict: verdict, code: verdict.ordinaryCode)] = 0
             }
         }
         for (key, pushes) in tally.counts {
-            counts[OutcomeTally.Key(app: key.app, verdict: key.verdict, code: key.code), default: 0] += pushes
+            counts[OutcomeCounts.Key(app: key.app, verdict: key.verdict, code: key.code), default: 0] += pushes
         }
         return counts.map { key, pushes in
             (["\(key.app)", key.verdict.label, "\(key.code.rawValue)"], Double(pushes))
         }.sorted { $0.0.lexicographicallyPrecedes($1.0) }
     }
 
-    static func register(_ admission: AdmissionGate, of directory: AppDirectory, in registry: MetricsRegistry) {
+    static func register(_ admission: AdmissionController, of directory: AppDirectory, in registry: MetricsRegistry) {
         registry.gauges(
             "godwit_admission_refused", help: "1 while new pushes of the app are refused because too many of it wait.",
             label: "app",
@@ -113,30 +115,32 @@ enum GatewayMetrics {
         )
     }
 
-    private static func registerStore(in registry: MetricsRegistry, _ upkeep: StoreUpkeeper, apps: [AppID]) {
+    private static func registerStore(
+        in registry: MetricsRegistry, _ maintenance: StoreMaintenanceService, apps: [AppID]
+    ) {
         registry.gauges(
             "godwit_queue_pushes", help: "Pushes accepted and not settled, a second ago.", labels: ["app"]
         ) {
             var waiting = Dictionary(uniqueKeysWithValues: apps.map { ($0, 0) })
-            for row in upkeep.sample.depth.rows { waiting[row.app, default: 0] += row.pushes }
+            for row in maintenance.sample.depth.rows { waiting[row.app, default: 0] += row.pushes }
             return waiting.sorted { $0.key < $1.key }.map { (["\($0.key)"], Double($0.value)) }
         }
         registry.gauge(
             "godwit_queue_unconfigured_pushes", help: "Those of them whose app is not configured: nobody sends them."
         ) {
-            Double(upkeep.sample.depth.rows.reduce(0) { $0 + (apps.contains($1.app) ? 0 : $1.pushes) })
+            Double(maintenance.sample.depth.rows.reduce(0) { $0 + (apps.contains($1.app) ? 0 : $1.pushes) })
         }
         registry.gauges(
             "godwit_queue_oldest_seconds", help: "Age of the oldest batch that is due and waits.", labels: ["app"]
         ) {
-            let sample = upkeep.sample
+            let sample = maintenance.sample
             return apps.map { app in (["\(app)"], sample.oldestDueAge(of: app).map { $0 / .seconds(1) } ?? 0) }
         }
         registry.gauge("godwit_store_bytes", help: "Bytes that the store takes.") {
-            Double(upkeep.sample.usage?.bytesUsed ?? 0)
+            Double(maintenance.sample.usage?.bytesUsed ?? 0)
         }
         registry.gauge("godwit_store_free_bytes", help: "Bytes that the store's disk has left.") {
-            Double(upkeep.sample.usage?.bytesFree ?? 0)
+            Double(maintenance.sample.usage?.bytesFree ?? 0)
         }
     }
 
@@ -165,7 +169,7 @@ enum GatewayMetrics {
             ("answers", "Answers from APNs.", \.answered),
             ("accepted", "Answers with status 200.", \.accepted),
             ("ambiguous", "Requests that were written and not answered.", \.ambiguous),
-            ("sent_again", "Requests that APNs had not processed, sent again at once.", \.moved),
+            ("sent_again", "Requests that APNs had not processed, sent again at once.", \.requeued),
             ("resets", "Streams reset by us: deadlines, and answers without an end.", \.resets),
             ("connects", "Connections made.", \.connects),
             ("goaways", "GOAWAY frames received.", \.goAways),

@@ -1,6 +1,6 @@
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import SQLiteBackend
 
 /// The store of a configuration as files: backup and restore.

@@ -1,5 +1,5 @@
 import PushModel
-import PushQueue
+package import PushStore
 
 /// Settlements on their way to the store: what waits, and what is being written. Pure; `OutcomeRecorder` writes.
 ///
@@ -50,7 +50,7 @@ package struct OutcomeBuffer: Sendable {
     package mutating func finish() { isFinishing = true }
 
     /// Whether what comes now should be written without waiting for more.
-    package var isHurried: Bool { isFinishing }
+    package var isShutdownForced: Bool { isFinishing }
     /// Nothing waits and nothing is being written.
     package var isIdle: Bool { pending.isEmpty && writing.isEmpty }
     /// Everything is durable and nothing more comes.

@@ -1,6 +1,6 @@
-import Logging
+package import Logging
 import PushModel
-import PushQueue
+package import PushStore
 import Synchronization
 
 /// Learns which settlements have become durable.
@@ -32,7 +32,7 @@ package final class OutcomeRecorder: Sendable {
     private let configuration: Configuration
     private let logger: Logger
     private let buffer = Mutex(OutcomeBuffer())
-    private let signal = Signal()
+    private let signal = AsyncSignal()
 
     package init(queue: any DurableQueue, configuration: Configuration = Configuration(), logger: Logger) {
         self.queue = queue
@@ -62,7 +62,7 @@ package final class OutcomeRecorder: Sendable {
         while !Task.isCancelled {
             await signal.wait()
             // A cancelled sleep returns early, which is what we want.
-            if !buffer.withLock({ $0.isHurried }) { try? await Task.sleep(for: configuration.gatherFor) }
+            if !buffer.withLock({ $0.isShutdownForced }) { try? await Task.sleep(for: configuration.gatherFor) }
             try await write(observer: observer)
             if buffer.withLock({ $0.isDone }) { return }
         }

@@ -1,6 +1,6 @@
 /// The whole path, accept → queue → dispatch → APNs → outcome, in one thread, in virtual time and from one seed.
 ///
-/// The decisions are the real ones: `DispatchCore`, `OutcomeBuffer`, `DeliveryPolicy`, `VerdictTable`, `BatchLedger` and the
+/// The decisions are the real ones: `DispatchStateMachine`, `OutcomeBuffer`, `DeliveryPolicy`, `VerdictTable`, `BatchLedger` and the
 /// stored form. Around them are models: a store, processes that die and stand still, APNs with its connections, and
 /// applications. Faults are drawn from the seed, then everything heals, and every accepted push has to come to its end.
 /// The invariants are checked where things become true, by somebody who knows the truth.
@@ -18,7 +18,7 @@ package enum PathSimulation {
             seed: seed, steps: steps, bug: bug, violation: world.checker.violation, faults: world.plan.faults,
             gateways: world.plan.gateways, hash: world.record.hash, events: world.events,
             virtualSeconds: Double(world.now) / Double(Ticks.second), pushes: world.checker.pushes,
-            deliveries: world.checker.deliveries, doubles: world.checker.doubles,
+            deliveries: world.checker.deliveries, duplicates: world.checker.duplicates,
             ambiguities: world.checker.ambiguities, trace: world.record.lines ?? []
         )
     }
@@ -40,7 +40,7 @@ package struct SimulationReport: Sendable {
     package var pushes: Int
     /// Pushes that APNs delivered, doubles included.
     package var deliveries: Int
-    package var doubles: Int
+    package var duplicates: Int
     /// Events after which nobody could know whether APNs has a push, or whether that was recorded.
     package var ambiguities: Int
     package var trace: [String]
@@ -48,6 +48,6 @@ package struct SimulationReport: Sendable {
     /// The command that does the same again.
     package var replayCommand: String {
         let bugOption = bug.map { " --bug \($0.rawValue)" } ?? ""
-        return "godwit simulate-path --seed \(seed) --steps \(steps)\(bugOption) --trace"
+        return "godwit-lab simulate-path --seed \(seed) --steps \(steps)\(bugOption) --trace"
     }
 }

@@ -57,7 +57,7 @@ package struct RunPlan: Sendable {
     var pausing: Int
 
     /// - Parameter steps: roughly how many pushes the applications send.
-    init(steps: Int, random: inout Randomness) {
+    init(steps: Int, random: inout SimulationRandom) {
         gateways = random.within(1...3)
         isEmbedded = gateways == 1 && random.chance(0.6)
         let isFlooded = random.chance(0.4)

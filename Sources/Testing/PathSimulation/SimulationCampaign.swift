@@ -4,7 +4,7 @@ package struct SimulationCampaign: Sendable {
     package private(set) var events = 0
     package private(set) var pushes = 0
     package private(set) var deliveries = 0
-    package private(set) var doubles = 0
+    package private(set) var duplicates = 0
     package private(set) var ambiguities = 0
     package private(set) var virtualSeconds = 0.0
     /// The runs in which an invariant did not hold.
@@ -17,7 +17,7 @@ package struct SimulationCampaign: Sendable {
         events += report.events
         pushes += report.pushes
         deliveries += report.deliveries
-        doubles += report.doubles
+        duplicates += report.duplicates
         ambiguities += report.ambiguities
         virtualSeconds += report.virtualSeconds
         guard let violation = report.violation else { return }
@@ -34,7 +34,7 @@ package struct SimulationCampaign: Sendable {
     package var summary: String {
         let found = violations.map { "\($0.invariant.rawValue): \($0.count)" }.joined(separator: "; ")
         return """
-            \(runs) seeds, \(pushes) pushes, \(deliveries) deliveries, \(doubles) doubles for \(ambiguities) ambiguous \
+            \(runs) seeds, \(pushes) pushes, \(deliveries) deliveries, \(duplicates) duplicates for \(ambiguities) ambiguous \
             events, \(events) events in \(Int(virtualSeconds)) virtual seconds: \
             \(failures.isEmpty ? "every invariant held" : "\(failures.count) seeds failed (\(found))")
             """

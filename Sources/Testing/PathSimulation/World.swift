@@ -1,11 +1,11 @@
 import PushModel
-import PushQueue
+import PushStore
 
 /// Everything in one run: one thread, one virtual clock, one source of chance.
 final class World {
     let plan: RunPlan
     let bug: PlantedBug?
-    var random: Randomness
+    var random: SimulationRandom
     let checker: Checker
     private(set) var now: Ticks = 0
     private(set) var events = 0
@@ -22,7 +22,7 @@ final class World {
     private(set) var gateways: [ModelGateway] = []
 
     init(seed: UInt64, steps: Int, bug: PlantedBug?, keepsTrace: Bool) {
-        random = Randomness(seed: seed)
+        random = SimulationRandom(seed: seed)
         plan = RunPlan(steps: steps, random: &random)
         self.bug = bug
         checker = Checker(plan: plan)
@@ -69,8 +69,8 @@ final class World {
         let gateway = gateways[held.holder.gateway - 1]
         guard gateway.processLife == held.holder, gateway.condition == .running, gateway.knownLeases.contains(lease)
         else { return false }
-        let calm = Troubles.longestCalm(
-            in: held.until - held.duration...held.until, [gateway.troubles, store.troubles])
+        let calm = OutageLog.longestCalm(
+            in: held.until - held.duration...held.until, [gateway.outages, store.outages])
         return calm >= 8 * .second
     }
 

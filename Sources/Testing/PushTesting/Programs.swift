@@ -10,11 +10,16 @@ package enum Repository {
     }()
 
     /// The `godwit` executable that was built together with the running tests.
-    package static let godwit: String = {
-        // On Linux the test bundle is an executable beside the other products.
+    package static let godwit = built("godwit")
+
+    /// The `godwit-lab` executable that was built together with the running tests.
+    package static let godwitLab = built("godwit-lab")
+
+    private static func built(_ product: String) -> String {
+        // On Linux the test bundle is an executable next to the other products.
         let tests = Bundle.main.executableURL ?? URL(filePath: CommandLine.arguments[0])
-        return tests.deletingLastPathComponent().appending(path: "godwit").path
-    }()
+        return tests.deletingLastPathComponent().appending(path: product).path
+    }
 }
 
 /// What a program left behind.
@@ -39,7 +44,7 @@ package func run(
 }
 
 /// An HTTP answer, as curl saw it.
-package struct CurlAnswer: Sendable {
+package struct CurlResponse: Sendable {
     package let status: Int
     package let body: String
 }
@@ -50,7 +55,7 @@ package struct CurlAnswer: Sendable {
 /// - Throws: `CurlFailed` when there was no HTTP answer.
 package func curl(
     _ arguments: [String], folder: String? = nil, within limit: Duration = .seconds(60)
-) async throws -> CurlAnswer {
+) async throws -> CurlResponse {
     let marker = "\n~status:"
     let result = try await run(
         "curl", ["--silent", "--show-error", "--write-out", "\(marker)%{http_code}"] + arguments, folder: folder,
@@ -59,7 +64,7 @@ package func curl(
     guard result.exit == .status(0), let end = result.output.range(of: marker, options: .backwards),
         let status = Int(result.output[end.upperBound...])
     else { throw CurlFailed(description: "curl ended with \(result.exit): \(result.error)") }
-    return CurlAnswer(status: status, body: String(result.output[..<end.lowerBound]))
+    return CurlResponse(status: status, body: String(result.output[..<end.lowerBound]))
 }
 
 package struct CurlFailed: Error, CustomStringConvertible {

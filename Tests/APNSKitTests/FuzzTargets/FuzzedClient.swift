@@ -18,7 +18,7 @@ final class FuzzedClient {
     private var reports = [Int](repeating: 0, count: pushes)
     private var broken: FuzzTargets.Broken?
 
-    private let batch: OpenBatch = {
+    private let batch: InFlightBatch = {
         var batch = NotificationBatch(firstID: APNSID(high: 1, low: 1))
         let headers = NotificationHeaders(topic: "com.example.app", pushType: .alert)
         for index in 0..<pushes {
@@ -29,7 +29,7 @@ final class FuzzedClient {
                 }
             }
         }
-        return OpenBatch(batch, indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: Nobody())
+        return InFlightBatch(batch, indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: Nobody())
     }()
 
     private final class Nobody: APNSAnswerReceiver {

@@ -1,5 +1,5 @@
 import PushModel
-import PushQueue
+import PushStore
 import Synchronization
 
 extension FakeQueue: QueueControl {
@@ -92,7 +92,7 @@ extension FakeQueue: DeadLetterStore {
 }
 
 /// Takes back what it is told to.
-final class FakeInMemoryCancel: InMemoryCancel {
+final class FakeInMemoryCancel: ClaimedBatchCanceller {
     private let claimed: Mutex<Set<PushID>>
 
     init(claimed: Set<PushID>) {

@@ -1,5 +1,4 @@
 import PushModel
-import PushQueue
 import PushStore
 import Synchronization
 
@@ -21,7 +20,7 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
         var arrival: CheckedContinuation<Void, Never>?
         var statuses: [PushID: PushStatus] = [:]
         var isStoreDown = false
-        var answers: [IdempotencyKey: IdempotentAnswer] = [:]
+        var answers: [IdempotencyKey: IdempotencyRecord] = [:]
         var rememberedAppends = 0
         var paused: [AppID: WallTime] = [:]
         /// What cancelling an id answers, and asking for whom.
@@ -79,11 +78,11 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
     // MARK: DurableQueue
 
     func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
-        try await append(batches, remembering: [:])
+        try await append(batches, storing: [:])
     }
 
     func append(
-        _ batches: [NewBatch], remembering answers: [IdempotencyKey: IdempotentAnswer]
+        _ batches: [NewBatch], storing answers: [IdempotencyKey: IdempotencyRecord]
     ) async throws(QueueError) -> [Lease?] {
         await withCheckedContinuation { continuation in
             let (isOpen, arrival) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
@@ -122,7 +121,7 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
         }
     }
 
-    func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotentAnswer? {
+    func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord? {
         let (answer, isDown) = state.withLock { ($0.answers[key], $0.isStoreDown) }
         if isDown { throw .unavailable("down", isOutcomeKnown: true) }
         return answer.flatMap { $0.at + IdempotencyKey.lifetime > now ? $0 : nil }
@@ -136,7 +135,7 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
     func depth() async throws(QueueError) -> QueueDepth {
         if state.withLock({ $0.isStoreDown }) { throw .unavailable("down", isOutcomeKnown: true) }
         if settles { return QueueDepth() }
-        let places = Dictionary(grouping: batches) { QueuePlace(app: $0.app, lane: $0.lane) }
+        let places = Dictionary(grouping: batches) { AppLane(app: $0.app, lane: $0.lane) }
         return QueueDepth(
             rows: places.map { place, batches in
                 QueueDepth.Row(
@@ -159,7 +158,7 @@ final class FakeQueue: IdempotentQueue, OutcomeStore {
 }
 
 /// Remembers what it is told.
-final class FakeHandoff: HotHandoff {
+final class FakeHandoff: DirectHandoff {
     struct Log: Sendable, Equatable {
         var reserved = 0
         var cancelled = 0
@@ -168,22 +167,22 @@ final class FakeHandoff: HotHandoff {
     }
 
     private let state = Mutex(Log())
-    private let hasRoom: Bool
+    private let hasCapacity: Bool
 
-    init(hasRoom: Bool = true) {
-        self.hasRoom = hasRoom
+    init(hasCapacity: Bool = true) {
+        self.hasCapacity = hasCapacity
     }
 
     var log: Log { state.withLock { $0 } }
 
-    func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffRoom? {
-        guard hasRoom else { return nil }
+    func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffReservation? {
+        guard hasCapacity else { return nil }
         state.withLock { $0.reserved += pushes }
-        return HandoffRoom(app: app, lane: lane, pushes: pushes, since: .zero)
+        return HandoffReservation(app: app, lane: lane, pushes: pushes, since: .zero)
     }
-    func cancel(_ room: HandoffRoom) { state.withLock { $0.cancelled += room.pushes } }
-    func handOver(_ batch: ClaimedBatch, to room: HandoffRoom) {
+    func cancel(_ capacity: HandoffReservation) { state.withLock { $0.cancelled += capacity.pushes } }
+    func deliver(_ batch: ClaimedBatch, to capacity: HandoffReservation) {
         state.withLock { $0.handedOver += batch.batch.count }
     }
-    func batchesWait(of app: AppID, lane: Lane) { state.withLock { $0.waits += 1 } }
+    func notifyBacklog(of app: AppID, lane: Lane) { state.withLock { $0.waits += 1 } }
 }

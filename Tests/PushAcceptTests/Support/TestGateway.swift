@@ -2,7 +2,7 @@ import Foundation
 import Logging
 import PushAccept
 import PushModel
-import PushQueue
+import PushStore
 import ServiceLifecycle
 import Synchronization
 import Telemetry
@@ -13,7 +13,7 @@ struct TestGateway: Sendable {
     let queue: FakeQueue
     let handoff: FakeHandoff
     let metrics: MetricsRegistry
-    let admission: AdmissionGate
+    let admission: AdmissionController
     let stop: @Sendable () async -> Void
 
     static let now = WallTime(milliseconds: 1_763_899_200_123)
@@ -33,7 +33,7 @@ struct TestGateway: Sendable {
         var configuration = configuration
         configuration.port = 0
         let metrics = MetricsRegistry()
-        let admission = AdmissionGate(limits: configuration.admission, apps: apps.apps.map(\.id))
+        let admission = AdmissionController(limits: configuration.admission, apps: apps.apps.map(\.id))
         let service = AcceptService(
             configuration: configuration, apps: apps,
             stores: stores

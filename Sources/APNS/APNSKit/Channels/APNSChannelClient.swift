@@ -1,5 +1,5 @@
-import APNSWire
-import NIOCore
+public import APNSWire
+public import NIOCore
 import NIOSSL
 import Synchronization
 
@@ -17,7 +17,7 @@ import Synchronization
 /// The event loop group must outlive the client; call `shutdown` before either goes away.
 public final class APNSChannelClient: Sendable {
     private let eventLoop: any EventLoop
-    private let core: NIOLoopBoundBox<ChannelCore>
+    private let core: NIOLoopBoundBox<ChannelClientEngine>
     private let isShutDown = Atomic(false)
 
     /// - Throws: all problems of `configuration` at once. Nothing is connected yet.
@@ -35,7 +35,8 @@ public final class APNSChannelClient: Sendable {
         }
         let eventLoop = eventLoopGroup.next()
         self.eventLoop = eventLoop
-        core = .makeBoxSendingValue(ChannelCore(configuration, tls: tls, eventLoop: eventLoop), eventLoop: eventLoop)
+        core = .makeBoxSendingValue(
+            ChannelClientEngine(configuration, tls: tls, eventLoop: eventLoop), eventLoop: eventLoop)
     }
 
     deinit {

@@ -1,5 +1,5 @@
-import APNSWire
-import Logging
+public import APNSWire
+public import Logging
 
 /// Where and how an `APNSChannelClient` connects. Plain values; nothing here reads the environment.
 public struct APNSChannelClientConfiguration: Sendable {

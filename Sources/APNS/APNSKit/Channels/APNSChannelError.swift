@@ -1,4 +1,4 @@
-import APNSWire
+public import APNSWire
 
 /// Why a request about a channel had no success, and what to do now.
 ///

@@ -1,4 +1,4 @@
-import APNSWire
+package import APNSWire
 import NIOCore
 
 /// What is to be done with one request after each of its attempts.

@@ -26,7 +26,7 @@ final class ChannelConnection {
     /// The token of the last request.
     private(set) var token: ProviderToken?
     private var context: ChannelHandlerContext?
-    private var watch: ConnectionWatch
+    private var watch: IdleConnectionPolicy
     private var exchanges: [UInt32: (call: ChannelCall, exchange: ChannelExchange)] = [:]
     private var tags: UInt32 = 0
     private var pings: UInt64 = 0
@@ -38,7 +38,7 @@ final class ChannelConnection {
 
     init(route: ChannelRoute) {
         self.route = route
-        watch = ConnectionWatch(route.limits.watch, now: route.now)
+        watch = IdleConnectionPolicy(route.limits.watch, now: route.now)
     }
 
     // MARK: Requests
@@ -282,6 +282,6 @@ extension ChannelConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { finish(.connectionClosed) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        finish(ConnectFailure.classify(error, isReady: state != .connecting))
+        finish(ConnectErrorMapping.classify(error, isReady: state != .connecting))
     }
 }

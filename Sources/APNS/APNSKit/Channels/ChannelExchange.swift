@@ -1,4 +1,4 @@
-import APNSWire
+package import APNSWire
 import HTTP2Session
 
 /// One request on one stream, and what has come of its answer.

@@ -8,7 +8,7 @@ import NIOCore
 /// replaced when it is lost; those that take no more requests live on beside it until they are done.
 final class ChannelRoute {
     struct Limits {
-        var watch: ConnectionWatch.Limits
+        var watch: IdleConnectionPolicy.Limits
         var drainTimeout: TimeAmount
     }
 
@@ -142,7 +142,7 @@ final class ChannelRoute {
         current = connection
         dialer.dial(
             connection, isWanted: { [weak connection] in connection?.state == .connecting },
-            failed: { [weak connection] in connection?.finish(ConnectFailure.classify($0, isReady: false)) }
+            failed: { [weak connection] in connection?.finish(ConnectErrorMapping.classify($0, isReady: false)) }
         )
         // Covers what the dialer's own time-outs do not: the TLS handshake and the server's SETTINGS.
         eventLoop.assumeIsolated().scheduleTask(in: dialer.timeout) { [weak connection] in

@@ -1,4 +1,4 @@
-import APNSWire
+package import APNSWire
 
 /// What one connection has learnt about its provider: the team and key of its first push, and the token in use.
 ///

@@ -46,7 +46,7 @@ final class DelayLine: ChannelDuplexHandler {
     }
 
     /// False while too much is on its way out; a change of writability is announced when there is room again.
-    var hasRoom: Bool { outBytes < Self.outBytesMax }
+    var hasCapacity: Bool { outBytes < Self.outBytesMax }
 
     private var isShort: Bool { halfTrip == 0 && halfJitter == 0 }
 
@@ -130,7 +130,7 @@ final class DelayLine: ChannelDuplexHandler {
     }
 
     private func send(_ context: ChannelHandlerContext, before now: NIODeadline) {
-        let hadRoom = hasRoom
+        let hadCapacity = hasCapacity
         while let step = outgoing.popFirst(dueBy: now) {
             switch step {
             case .write(let data, let promise, let bytes):
@@ -140,7 +140,7 @@ final class DelayLine: ChannelDuplexHandler {
             case .close(let mode, let promise): context.close(mode: mode, promise: promise)
             }
         }
-        if !hadRoom, hasRoom, !isGone { context.fireChannelWritabilityChanged() }
+        if !hadCapacity, hasCapacity, !isGone { context.fireChannelWritabilityChanged() }
     }
 
     // MARK: Time

@@ -1,4 +1,4 @@
-import APNSWire
+package import APNSWire
 
 /// What is wrong with one request, as a set in one word.
 package struct ReasonSet: Equatable {

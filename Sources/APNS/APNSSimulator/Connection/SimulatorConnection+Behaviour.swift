@@ -23,7 +23,7 @@ extension SimulatorConnection {
     }
 
     /// What an answer does to the connection.
-    func watch(_ answer: Answer, on stream: Int32) {
+    func watch(_ answer: SimulatedResponse, on stream: Int32) {
         if answer.status == 200 {
             if hasDroppedStreams {
                 hasDroppedStreams = false
@@ -56,7 +56,7 @@ extension SimulatorConnection {
         }
     }
 
-    private func spendBudget(_ answer: Answer, _ stream: Int32) {
+    private func spendBudget(_ answer: SimulatedResponse, _ stream: Int32) {
         guard let budget = settings.errorBudget, answer.status != 410, goAwayLast == nil else { return }
         errorsEarned += answer.reason == "BadDeviceToken" ? settings.badTokenWeight : 1
         if errorsEarned >= budget { goAway(after: stream) }

@@ -28,10 +28,10 @@ extension SimulatorConnection {
         case .ignorePings: ignoresPings = true
         case .wedge(let answer): wedged = answer.answer
         case .goAway(let last, let code, let debugData):
-            sayGoAwayFirst(last, code, debugData)
+            sayGoAwayFirst(last, code.http2, debugData)
         case .goAwayTwice(let last, let code, let debugData):
-            sayGoAwayFirst(last, code, debugData)
-            sayGoAwayFirst(last, code, debugData)
+            sayGoAwayFirst(last, code.http2, debugData)
+            sayGoAwayFirst(last, code.http2, debugData)
         case .accept, .answer, .answerAndGoAway, .stall, .reset, .resetAfterHeaders, .goAwayInTwoSteps,
             .goAwayBeforeAnswer, .settings:
             preconditionFailure("\(fault.kind.name) is not possible when a client connects")
@@ -89,11 +89,11 @@ extension SimulatorConnection {
             wedged = answer.answer
             respond(slot, stream, answer.answer)
         case .stall: break
-        case .reset(let code): reset(stream, code)
+        case .reset(let code): reset(stream, code.http2)
         case .resetAfterHeaders(let code):
             // HPACK: 0x88 is `:status: 200` of the static table, so the dynamic ones stay in step.
             ownFrames += Self.frame(type: 1, flags: 4, stream: stream, [0x88])
-            reset(stream, code)
+            reset(stream, code.http2)
         case .close: isAborted = true
         case .tcpReset: (isAborted, isReset) = (true, true)
         case .settings(let new):
@@ -112,22 +112,22 @@ extension SimulatorConnection {
         switch fault.kind {
         case .answerAndGoAway(let answer, let code, let debugData):
             respond(slot, stream, answer.answer)
-            goAway(after: stream, code: code, debugData: debugData)
+            goAway(after: stream, code: code.http2, debugData: debugData)
         case .goAway(let last, let code, let debugData), .goAwayTwice(let last, let code, let debugData):
             let last = last ?? (fault.isTaken ? stream : max(0, stream - 2))
             if stream <= last { respond(slot, stream, .accepted) }
-            goAway(after: last, code: code, debugData: debugData)
-            if case .goAwayTwice = fault.kind { goAway(after: last, code: code, debugData: debugData) }
+            goAway(after: last, code: code.http2, debugData: debugData)
+            if case .goAwayTwice = fault.kind { goAway(after: last, code: code.http2, debugData: debugData) }
         case .goAwayInTwoSteps(let interval, let code, let debugData):
             // libnghttp2 would take no new streams after it.
             ownFrames += Self.goAwayFrame(last: .max, code: .noError, debugData: [])
             counters.goAwaysSent += 1
             respond(slot, stream, .accepted)
             afterwards(.now() + TimeAmount(interval)) { connection in
-                connection.goAway(after: connection.session.lastProcessedStream, code: code, debugData: debugData)
+                connection.goAway(after: connection.session.lastProcessedStream, code: code.http2, debugData: debugData)
             }
         case .goAwayBeforeAnswer(let delay, let code, let debugData):
-            goAway(after: stream, code: code, debugData: debugData)
+            goAway(after: stream, code: code.http2, debugData: debugData)
             afterwards(.now() + TimeAmount(delay)) { $0.respond(slot, stream, .accepted) }
         default: preconditionFailure("no GOAWAY")
         }

@@ -76,7 +76,7 @@ final class SimulatorConnection: ChannelInboundHandler {
     private var isDeaf = false
     var ignoresPings = false
     /// What every push gets from now on.
-    var wedged: Answer?
+    var wedged: SimulatedResponse?
     var goAwayLast: Int32?
     var held = WaitingLine<HeldAnswer>()
 
@@ -211,7 +211,7 @@ final class SimulatorConnection: ChannelInboundHandler {
 
     private func write(_ context: ChannelHandlerContext) {
         do {
-            while context.channel.isWritable, line.hasRoom {
+            while context.channel.isWritable, line.hasCapacity {
                 output.clear()
                 if !ownFrames.isEmpty {
                     output.writeBytes(ownFrames)

@@ -1,4 +1,4 @@
-import Crypto
+public import Crypto
 import JSONText
 
 /// The public half of a provider's signing key, as Apple would know it.

@@ -1,4 +1,4 @@
-import APNSWire
+package import APNSWire
 
 /// One push on its way to a device.
 package struct DevicePush: Equatable, Sendable {

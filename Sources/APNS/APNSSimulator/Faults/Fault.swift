@@ -1,3 +1,4 @@
+import APNSWire
 import HTTP2Session
 
 /// Something that happens to a push, or to the connection it comes on, in place of a plain 200.
@@ -8,27 +9,27 @@ public struct Fault: Sendable, Equatable {
         case accept
         case answer(FaultAnswer)
         /// The answer, and after it GOAWAY: this push's stream is the last one. So Apple's servers shut down.
-        case answerAndGoAway(FaultAnswer, code: HTTP2ErrorCode, debugData: [UInt8])
+        case answerAndGoAway(FaultAnswer, code: FaultErrorCode, debugData: [UInt8])
         /// Never answered; the stream stays open.
         case stall
         /// RST_STREAM before any answer.
-        case reset(HTTP2ErrorCode)
+        case reset(FaultErrorCode)
         /// The header block of a 200 without its end, then RST_STREAM.
-        case resetAfterHeaders(HTTP2ErrorCode)
+        case resetAfterHeaders(FaultErrorCode)
         /// The TCP connection ends without a word.
         case close
         /// The TCP connection is reset (`SO_LINGER` 0).
         case tcpReset
         /// GOAWAY; streams up to its last one are answered, then the connection ends. nil: the last one is this
         /// push's stream when it is taken, else the one before.
-        case goAway(lastStream: Int32?, code: HTTP2ErrorCode, debugData: [UInt8])
+        case goAway(lastStream: Int32?, code: FaultErrorCode, debugData: [UInt8])
         /// The same frame twice (seen in 2016).
-        case goAwayTwice(lastStream: Int32?, code: HTTP2ErrorCode, debugData: [UInt8])
+        case goAwayTwice(lastStream: Int32?, code: FaultErrorCode, debugData: [UInt8])
         /// GOAWAY with the highest stream id there is, pushes go on, and `interval` later the true one (RFC 9113,
         /// section 6.8). This push is answered with 200.
-        case goAwayInTwoSteps(interval: Duration, code: HTTP2ErrorCode, debugData: [UInt8])
+        case goAwayInTwoSteps(interval: Duration, code: FaultErrorCode, debugData: [UInt8])
         /// GOAWAY first, the 200 for this push `answerDelay` later.
-        case goAwayBeforeAnswer(answerDelay: Duration, code: HTTP2ErrorCode, debugData: [UInt8])
+        case goAwayBeforeAnswer(answerDelay: Duration, code: FaultErrorCode, debugData: [UInt8])
         /// New SETTINGS in mid-connection; the push is answered with 200.
         case settings(FaultSettings)
         /// The connection stays open, and no more comes of it.
@@ -131,8 +132,8 @@ public struct FaultAnswer: Sendable, Equatable {
         self.contentType = contentType
     }
 
-    var answer: Answer {
-        var answer = Answer(status: status, reason: reason, timestamp: timestamp, retryAfter: retryAfter)
+    var answer: SimulatedResponse {
+        var answer = SimulatedResponse(status: status, reason: reason, timestamp: timestamp, retryAfter: retryAfter)
         if let body { answer.body = body.isEmpty ? nil : HTTP2Body(body) }
         if let bodyBytes {
             let pattern = body.flatMap { $0.isEmpty ? nil : $0 } ?? Array(repeating: UInt8(ascii: "x"), count: 4096)

@@ -1,5 +1,3 @@
-import HTTP2Session
-
 /// The part of a rule that says what happens.
 struct FaultActionDocument {
     /// Largest body a document may hold, and may ask for.
@@ -98,13 +96,13 @@ struct FaultActionDocument {
 
     // MARK: Frames
 
-    private func frame() -> (code: HTTP2ErrorCode, debugData: [UInt8]) {
-        let code = members("code")?.errorCode().map { HTTP2ErrorCode(rawValue: $0) } ?? .noError
+    private func frame() -> (code: FaultErrorCode, debugData: [UInt8]) {
+        let code = members("code")?.errorCode().map { FaultErrorCode(rawValue: $0) } ?? .noError
         return (code, Array((members("debug")?.string() ?? "").utf8))
     }
 
     private func resetKind() -> Fault.Kind {
-        let code = members("code")?.errorCode().map { HTTP2ErrorCode(rawValue: $0) } ?? .internalError
+        let code = members("code")?.errorCode().map { FaultErrorCode(rawValue: $0) } ?? .internalError
         return members("after_headers")?.boolean() == true ? .resetAfterHeaders(code) : .reset(code)
     }
 

@@ -1,3 +1,5 @@
+import JSONText
+
 /// The rules on the body.
 struct PayloadLint {
     let pushType: PushType

@@ -70,7 +70,8 @@ struct PayloadMember: Sendable, Hashable {
 
 /// Why a payload cannot be written.
 public enum PayloadError: Error, Equatable, CustomStringConvertible {
-    case malformed(JSONError)
+    /// Not JSON: what is wrong, and at which byte.
+    case malformed(String)
     /// JSON, but not an object.
     case notAnObject
     /// The encoder refused a value.
@@ -84,7 +85,7 @@ public enum PayloadError: Error, Equatable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .malformed(let error): "not JSON: \(error)"
+        case .malformed(let reason): "not JSON: \(reason)"
         case .notAnObject: "not a JSON object"
         case .notEncodable: "the value cannot be encoded as JSON"
         case .reservedKey: "`aps` is written by the payload itself"
@@ -105,7 +106,7 @@ enum PayloadText {
                 let range = try reader.skipValue()
                 try reader.finish()
                 return kind == .object ? .success(range) : .failure(.notAnObject)
-            } catch { return .failure(.malformed(error)) }
+            } catch { return .failure(.malformed("\(error)")) }
         }
         return try result.get()
     }

@@ -1,0 +1,62 @@
+import NIOCore
+import Synchronization
+
+/// Who may connect: APNs takes rapid reconnects for an attack and blocks their sender for a while.
+final class ConnectionRateLimiter: Sendable {
+    private struct Record {
+        /// When the last connections came; at most as many as the rate allows.
+        var times: [NIODeadline] = []
+        var blockedUntil: NIODeadline?
+    }
+
+    private let record = Mutex(Record())
+
+    /// - Parameter open: connections there are already.
+    func admits(_ settings: SimulatorSettings, open: Int, now: NIODeadline = .now()) -> Bool {
+        if let most = settings.connectionsMax, open >= most { return false }
+        guard let rate = settings.connectionRate else { return true }
+        return record.withLock { record in
+            if let end = record.blockedUntil {
+                if now < end { return false }
+                record.blockedUntil = nil
+                record.times.removeAll()
+            }
+            record.times.removeAll { $0 + TimeAmount(rate.period) <= now }
+            guard record.times.count < rate.count else {
+                record.blockedUntil = now + TimeAmount(settings.connectionPenalty)
+                return false
+            }
+            record.times.append(now)
+            return true
+        }
+    }
+
+    func reset() { record.withLock { $0 = Record() } }
+}
+
+/// How often each device token is pushed to.
+final class TokenRates: Sendable {
+    /// Tokens remembered; when there are more, all are forgotten.
+    private static let tokensMax = 1_000_000
+
+    private struct Window {
+        var start: NIODeadline
+        var count: Int
+    }
+
+    private let windows = Mutex<[[UInt8]: Window]>([:])
+
+    /// Counts one push.
+    func admits(_ token: [UInt8], _ rate: SimulatorSettings.Rate, now: NIODeadline = .now()) -> Bool {
+        windows.withLock { windows in
+            if windows.count >= Self.tokensMax { windows.removeAll() }
+            var window = windows[token] ?? Window(start: now, count: 0)
+            if window.start + TimeAmount(rate.period) <= now { window = Window(start: now, count: 0) }
+            window.count += 1
+            windows[token] = window
+            return window.count <= rate.count
+        }
+    }
+
+    func reset() { windows.withLock { $0.removeAll() } }
+}

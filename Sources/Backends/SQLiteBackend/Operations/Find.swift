@@ -1,0 +1,115 @@
+import Foundation
+import GRDB
+import PushModel
+import PushStore
+
+/// Looks up what became of pushes, on the reading connection. Reads the rows of each batch once.
+struct Find {
+    let db: Database
+    let now: WallTime
+
+    func run(_ ids: [PushID]) throws -> [PushStatus?] {
+        var statuses = [PushStatus?](repeating: nil, count: ids.count)
+        for (batch, positions) in Dictionary(grouping: ids.indices, by: { ids[$0].batch }) {
+            guard let record = try Record.read(batch, db) else { continue }
+            let latest = try latestUpdates(of: positions.map { ids[$0].index }, record)
+            for position in positions {
+                let id = ids[position]
+                guard id.index < record.count else { continue }
+                statuses[position] = status(of: id, record, latest[id.index])
+            }
+        }
+        return statuses
+    }
+
+    private enum News {
+        case outcome(Outcome, at: WallTime)
+        case retry(Retry, at: WallTime)
+        case replay(at: WallTime)
+    }
+
+    private func latestUpdates(of indexes: [Int], _ record: Record) throws -> [Int: News] {
+        var isWanted = [Bool](repeating: false, count: record.count)
+        for index in indexes where index < record.count { isWanted[index] = true }
+        let keys = ProgressKey.keys(ofBatch: record.key)
+        let rows = try Data.fetchAll(
+            db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
+            arguments: [keys.lowerBound, keys.upperBound]
+        )
+        var latest: [Int: News] = [:]
+        for row in rows {
+            // What cannot be read cannot be told; claiming the batch ends what is left of it.
+            guard let news = try? ProgressCodec.decode(row, pushes: record.count) else { continue }
+            for index in news.replays where isWanted[Int(index)] { latest[Int(index)] = .replay(at: news.at) }
+            for retry in news.retries where isWanted[Int(retry.index)] {
+                latest[Int(retry.index)] = .retry(retry, at: news.at)
+            }
+            for outcome in news.outcomes where isWanted[Int(outcome.index)] {
+                latest[Int(outcome.index)] = .outcome(outcome, at: news.at)
+            }
+        }
+        return latest
+    }
+
+    private func status(of id: PushID, _ record: Record, _ news: News?) -> PushStatus {
+        var status = PushStatus(
+            id: id, app: record.app, lane: record.lane, state: .queued, acceptedAt: record.acceptedAt,
+            updatedAt: record.acceptedAt
+        )
+        switch news {
+        case .outcome(let outcome, let at):
+            status.state = .settled(outcome.verdict)
+            status.code = outcome.code
+            status.status = outcome.status
+            status.reason = outcome.reason
+            status.attempts = outcome.attempts
+            status.updatedAt = at
+            if outcome.tokenDeadAt != 0 { status.tokenDeadAt = WallTime(milliseconds: outcome.tokenDeadAt) }
+        case .retry(let retry, let at):
+            let isSending = record.isLeased && retry.due <= now
+            status.state = isSending ? .sending : .retrying
+            status.code = retry.code
+            status.status = retry.status
+            status.reason = retry.reason
+            status.attempts = retry.attempts
+            status.updatedAt = at
+            status.nextAttemptAt = isSending ? nil : retry.due
+        case .replay(let at):
+            if record.isLeased { status.state = .sending }
+            status.updatedAt = at
+        case nil:
+            if record.isLeased {
+                status.state = .sending
+            } else if let notBefore = record.notBefore, notBefore > now {
+                status.state = .scheduled
+                status.nextAttemptAt = notBefore
+            }
+        }
+        return status
+    }
+}
+
+/// What outlives a batch, and where it stands in the queue if it is still there.
+private struct Record {
+    var key: Int64
+    var app: AppID
+    var lane: Lane
+    var acceptedAt: WallTime
+    var count: Int
+    var notBefore: WallTime?
+    var isLeased = false
+
+    static func read(_ id: BatchID, _ db: Database) throws -> Record? {
+        let statement = try db.cachedStatement(
+            sql: """
+                SELECT r.key, r.app, r.lane, r.accepted_at, r.count, b.not_before, coalesce(b.leased, 0)
+                FROM records r LEFT JOIN batches b ON b.key = r.key WHERE r.id = ?
+                """
+        )
+        guard let row = try Row.fetchOne(statement, arguments: [id.bytes]) else { return nil }
+        return Record(
+            key: row[0], app: AppID(row[1]), lane: try Lane(stored: row[2]), acceptedAt: WallTime(milliseconds: row[3]),
+            count: row[4], notBefore: (row[5] as Int64?).map { WallTime(milliseconds: $0) }, isLeased: row[6]
+        )
+    }
+}

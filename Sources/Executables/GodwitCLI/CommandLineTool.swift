@@ -1,0 +1,40 @@
+package import ArgumentParser
+import Foundation
+
+/// Runs a command line: `godwit` and `godwit-lab` share their exit codes and their way of reporting errors.
+package enum CommandLineTool {
+    package static let version = "0.1.0"
+
+    /// Parses the arguments of the process and runs the chosen subcommand of `root`.
+    ///
+    /// Exit code 0 on success, 2 for a wrong command line, 1 for any other failure.
+    package static func run(_ root: any ParsableCommand.Type) async {
+        // A write to a closed connection must fail as a write, and not end the process.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try root.parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            exit(after: error, of: root)
+        }
+    }
+
+    private static func exit(after error: any Error, of root: any ParsableCommand.Type) -> Never {
+        let message = root.fullMessage(for: error)
+        switch root.exitCode(for: error) {
+        case .success:
+            Terminal.say(message)
+            Foundation.exit(0)
+        case .validationFailure:
+            Terminal.note(message)
+            Foundation.exit(2)
+        default:
+            if !message.isEmpty { Terminal.note(message) }
+            Foundation.exit(1)
+        }
+    }
+}

@@ -1,0 +1,172 @@
+import APNSSimulator
+import APNSWire
+import ArgumentParser
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOFoundationEssentialsCompat
+import NIOHTTP1
+import PushGateway
+
+struct Demo: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "See it work: a simulator of APNs and a gateway on this machine, and a few pushes.",
+        discussion: "Keeps running until Ctrl-C, so that you can send pushes of your own."
+    )
+
+    @Option(help: "The gateway's port; 0 takes a free one.")
+    var port = 8025
+
+    @Option(help: "The simulator's port; 0 takes a free one.")
+    var simulatorPort = 8443
+
+    @Option(help: "The port of the simulator's control API; 0 takes a free one.")
+    var controlPort = 8444
+
+    @Option(help: "The folder for the database and the keys; a fresh one is made under .demo if left out.")
+    var directory: String?
+
+    @Flag(help: "Stop after the sample pushes.")
+    var once = false
+
+    mutating func run() async throws {
+        let directory = directory ?? ".demo/\(Int(Date().timeIntervalSince1970))"
+        let folder = try SimulatorFolder("\(directory)/simulator")
+        let key = try folder.signingKey(teamID: "DEMOTEAM00", keyID: "DEMOKEY000")
+        var settings = SimulatorConfiguration(.faithful, authentication: .signingKeys([key]))
+        settings.certificate = .issued(by: try folder.authority())
+        settings.port = simulatorPort
+        settings.controlPort = controlPort
+        let simulator = try await started { try await Simulator.start(settings) }
+        DemoPushes.script(simulator)
+        Terminal.say(
+            "simulator: APNs on https://localhost:\(simulator.port), CA \(folder.authorityFile), key \(folder.keyFile)"
+        )
+
+        var configuration = GatewayConfiguration()
+        configuration.listen.port = port
+        configuration.storePath = "\(directory)/store"
+        configuration.logLevel = "warning"
+        configuration.shutdownGrace = .zero
+        configuration.apps = [
+            GatewayConfiguration.App(
+                name: "com.example.app", bundleID: "com.example.app", environment: .sandbox,
+                credential: .key(.init(file: folder.keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")),
+                endpoint: .init(host: "localhost", port: simulator.port, caFile: folder.authorityFile)
+            )
+        ]
+        let (once, controlPort) = (once, simulator.controlPort ?? 0)
+        do {
+            try await GatewayRun(configuration).run { url in
+                Task {
+                    do {
+                        try await DemoPushes(url: url).run(
+                            storedIn: directory, control: "http://127.0.0.1:\(controlPort)")
+                    } catch {
+                        Terminal.note("The sample pushes failed: \(error)")
+                    }
+                    if once { kill(getpid(), SIGTERM) } else { Terminal.say("\nRunning until Ctrl-C.") }
+                }
+            }
+        } catch {
+            try? await simulator.shutdown()
+            throw error
+        }
+        try await simulator.shutdown()
+    }
+}
+
+/// The pushes of the demo: one of each fate.
+struct DemoPushes {
+    let url: String
+
+    private static let deadToken = "00000000000000000000000000000000000000000000000000000000deadbeef"
+    private static let samples: [(what: String, push: String)] = [
+        (
+            "an alert",
+            #"{"device_token":"a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90","#
+                + #""payload":{"aps":{"alert":{"title":"Godwit","body":"Non-stop, 13,560 km."},"sound":"default"}}}"#
+        ),
+        (
+            "a silent push",
+            #"{"device_token":"b1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90","#
+                + #""push_type":"background","payload":{"aps":{"content-available":1}}}"#
+        ),
+        (
+            "to an app that was deleted",
+            #"{"device_token":"\#(deadToken)","payload":{"aps":{"alert":"Anybody there?"}}}"#
+        ),
+        ("one that is no push", #"{"device_token":"not a token","payload":{"aps":{"alert":"?"}}}"#),
+    ]
+
+    /// The device of the third sample is gone.
+    static func script(_ simulator: Simulator) {
+        let yesterday = Int64(Date().timeIntervalSince1970 - 86_400) * 1000
+        guard let token = DeviceToken(hex: deadToken) else { return }
+        simulator.setTokenState(.unregistered(at: yesterday), of: token)
+    }
+
+    func run(storedIn directory: String, control: String) async throws {
+        Terminal.say("Godwit is running.\n")
+        for sample in Self.samples {
+            let answer = try await post(sample.push)
+            guard let id = answer["msg_id"] as? String else {
+                let detail = answer["detail"] ?? answer["title"] ?? "refused"
+                Terminal.say("  \(Self.padded(sample.what)) refused at once: \(detail)")
+                continue
+            }
+            let status = try await settled(id)
+            var line = "  \(Self.padded(sample.what)) \(status["state"] ?? "?")"
+            if let reason = status["reason"] as? String, !reason.isEmpty { line += " (\(reason))" }
+            Terminal.say("\(line)  \(id)")
+        }
+        Terminal.say(
+            """
+
+              gateway    \(url)          health /healthz, metrics /metrics, error codes /api/v1/codes
+              simulator  \(control)          what it received: /pushes, counters: /counters
+              phones     \(control)/         open it in a browser and watch the pushes arrive
+              database   \(directory)/store
+
+            Send one yourself:
+
+              curl -s \(url)/push -H 'Content-Type: application/json' -d \\
+                '{"device_token":"\(String(repeating: "ab", count: 32))","payload":{"aps":{"alert":"Hello"}}}'
+
+            and ask what became of it:
+
+              curl -s \(url)/api/v1/messages/MSG_ID
+            """
+        )
+    }
+
+    private static func padded(_ text: String) -> String {
+        text.padding(toLength: 28, withPad: " ", startingAt: 0)
+    }
+
+    private func post(_ push: String) async throws -> [String: Any] {
+        var request = HTTPClientRequest(url: url + "/push")
+        request.method = .POST
+        request.headers.add(name: "Content-Type", value: "application/json")
+        request.body = .bytes(ByteBuffer(string: push))
+        return try await object(request)
+    }
+
+    /// Asks until the push is settled; the simulator answers within milliseconds.
+    private func settled(_ id: String) async throws -> [String: Any] {
+        let waiting: Set<String> = ["queued", "sending", "retrying", "scheduled"]
+        var status: [String: Any] = [:]
+        for _ in 0..<200 {
+            status = try await object(HTTPClientRequest(url: "\(url)/api/v1/messages/\(id)"))
+            if let state = status["state"] as? String, !waiting.contains(state) { break }
+            try await Task.sleep(for: .milliseconds(25))
+        }
+        return status
+    }
+
+    private func object(_ request: HTTPClientRequest) async throws -> [String: Any] {
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
+        let body = try await response.body.collect(upTo: 1 << 16)
+        return try JSONSerialization.jsonObject(with: Data(buffer: body)) as? [String: Any] ?? [:]
+    }
+}

@@ -1,0 +1,65 @@
+package import APNSSimulator
+import Foundation
+
+/// The folder in which a simulator leaves what its clients need.
+package struct SimulatorFolder {
+    package let path: String
+
+    package init(_ path: String) throws {
+        self.path = path
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw CommandError("The folder \(path) cannot be made: \(PlainReason.of(error))")
+        }
+    }
+
+    package var keyFile: String { "\(path)/AuthKey.p8" }
+    package var authorityFile: String { "\(path)/ca.pem" }
+
+    /// The key in the folder, or a new one.
+    package func signingKey(teamID: String, keyID: String) throws -> SimulatorSigningKey {
+        if let pem = try read(keyFile) {
+            return try SimulatorSigningKey(teamID: teamID, keyID: keyID, pem: pem)
+        }
+        let credentials = SimulatorCredentials(teamID: teamID, keyID: keyID)
+        try write(credentials.privateKeyPEM, to: keyFile, permissions: 0o600)
+        return credentials.signingKey
+    }
+
+    /// The authority in the folder, or a new one: clients that trust it go on trusting it after a restart.
+    package func authority() throws -> SimulatorAuthority {
+        let authorityKeyFile = "\(path)/ca.key"
+        if let certificate = try read(authorityFile), let key = try read(authorityKeyFile) {
+            return try SimulatorAuthority(certificatePEM: certificate, privateKeyPEM: key)
+        }
+        let authority = try SimulatorAuthority()
+        try write(authority.privateKeyPEM, to: authorityKeyFile, permissions: 0o600)
+        try write(authority.certificatePEM, to: authorityFile, permissions: 0o644)
+        return authority
+    }
+
+    /// A certificate with which a provider needs no key.
+    package func writeClientCertificate(of bundleID: String, by authority: SimulatorAuthority) throws {
+        let certificate = try authority.issueClientCertificate(bundleID: bundleID)
+        try write(certificate.privateKeyPEM, to: "\(path)/client.key", permissions: 0o600)
+        try write(certificate.certificatePEM, to: "\(path)/client.pem", permissions: 0o644)
+    }
+
+    /// - Returns: nil when there is no such file.
+    private func read(_ file: String) throws -> String? {
+        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+            throw CommandError("The file \(file) cannot be read.")
+        }
+        return text
+    }
+
+    private func write(_ text: String, to file: String, permissions: Int) throws {
+        guard
+            FileManager.default.createFile(
+                atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: permissions]
+            )
+        else { throw CommandError("The file \(file) cannot be written.") }
+    }
+}

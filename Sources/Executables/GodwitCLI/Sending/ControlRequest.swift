@@ -1,0 +1,36 @@
+package import APNSWire
+import Foundation
+import JSONText
+
+/// The bodies and paths of control requests.
+package enum ControlRequest {
+    /// `{"ids":[…]}`
+    package static func body(ids: some Sequence<APNSID>) -> [UInt8] {
+        var json: [UInt8] = Array("{\"ids\":[".utf8)
+        for (index, id) in ids.enumerated() {
+            if index > 0 { json.append(UInt8(ascii: ",")) }
+            JSONWriter.appendString("\(id)", to: &json)
+        }
+        json += "]}".utf8
+        return json
+    }
+
+    /// `{"field":"value"}`
+    package static func body(_ field: String, _ value: String) -> [UInt8] {
+        var json: [UInt8] = [UInt8(ascii: "{")]
+        JSONWriter.appendString(field, to: &json)
+        json.append(UInt8(ascii: ":"))
+        JSONWriter.appendString(value, to: &json)
+        json.append(UInt8(ascii: "}"))
+        return json
+    }
+
+    package static let all = Array("{\"all\":true}".utf8)
+
+    /// `text` as one component of a path, or one value of a query.
+    package static func escaped(_ text: String) -> String {
+        var allowed = CharacterSet.alphanumerics.intersection(CharacterSet(charactersIn: "\0"..."\u{7F}"))
+        allowed.insert(charactersIn: "-._~")
+        return text.addingPercentEncoding(withAllowedCharacters: allowed) ?? text
+    }
+}

@@ -1,0 +1,111 @@
+import Foundation
+
+/// What the gateway answers to `godwit cancel`, `apps` and `dead-letters`, and how people read it.
+package enum ControlResponses {
+    /// - Throws: `GatewayFailure` when it is not the gateway's JSON.
+    package static func decode<Answer: Decodable>(_ type: Answer.Type, from body: [UInt8]) throws -> Answer {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        do {
+            return try decoder.decode(type, from: Data(body))
+        } catch {
+            throw GatewayFailure(description: "the answer is not the gateway's: it is not the JSON that was asked for")
+        }
+    }
+
+    /// `2026-11-23T12:00:00.123Z` as `2026-11-23 12:00:00 UTC`.
+    static func time(_ text: String) -> String {
+        let parts = text.split(separator: "T", maxSplits: 1)
+        guard parts.count == 2 else { return text }
+        return "\(parts[0]) \(parts[1].prefix(8)) UTC"
+    }
+}
+
+package struct CancelResponse: Decodable {
+    package struct Item: Decodable {
+        package var msgId: String
+        package var result: String
+        package var state: String?
+    }
+
+    /// Parallel to the ids that were asked for; nil when a request or an app was.
+    package var results: [Item]?
+    package var cancelled: Int
+    package var tooLate: Int
+
+    /// A line for each id.
+    package var lines: [String] {
+        (results ?? []).map { item in
+            switch item.result {
+            case "cancelled": "\(item.msgId)  cancelled"
+            case "too_late": "\(item.msgId)  too late: it is being sent"
+            case "settled": "\(item.msgId)  too late: \(item.state ?? "settled")"
+            default: "\(item.msgId)  \(item.result)"
+            }
+        }
+    }
+}
+
+package struct AppsResponse: Decodable {
+    package struct App: Decodable {
+        package var app: String
+        /// nil for an app that is not configured any more.
+        package var bundleId: String?
+        package var queued: [String: Int]
+        package var pausedSince: String?
+        package var delayed: String?
+        package var estimate: Int?
+
+        var state: String {
+            guard bundleId != nil else { return "not configured: nobody sends them" }
+            if let pausedSince { return "paused since \(ControlResponses.time(pausedSince))" }
+            guard let delayed else { return "ready" }
+            let reason = delayed.replacing("_", with: " ").replacing("apns", with: "APNs")
+            return "waits: \(reason)" + (estimate.map { ", about \(Duration.seconds($0).short)" } ?? "")
+        }
+    }
+
+    package var apps: [App]
+
+    package var text: String {
+        let lanes = ["urgent", "normal", "bulk"]
+        return Columns.table(
+            header: ["app", "bundle ID"] + lanes + ["state"],
+            rows: apps.map { app in
+                [app.app, app.bundleId ?? "-"] + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
+            },
+            rightAligned: [2, 3, 4]
+        ).joined(separator: "\n")
+    }
+}
+
+package struct DeadLettersResponse: Decodable {
+    package struct Letter: Decodable {
+        package var msgId: String
+        package var app: String
+        package var lane: String
+        package var code: Int
+        package var error: String
+        package var reason: String?
+        package var attempts: Int
+        package var diedAt: String
+    }
+
+    package var deadLetters: [Letter]
+    /// Where the next page begins; nil: this was the last.
+    package var next: String?
+
+    package static func text(_ letters: [Letter]) -> String {
+        Columns.table(
+            header: ["msg_id", "app", "lane", "died", "attempts", "why"],
+            rows: letters.map { letter in
+                [
+                    letter.msgId, letter.app, letter.lane, ControlResponses.time(letter.diedAt),
+                    letter.attempts.grouped,
+                    "\(letter.code) \(letter.error)" + (letter.reason.map { ", \($0)" } ?? ""),
+                ]
+            },
+            rightAligned: [4]
+        ).joined(separator: "\n")
+    }
+}

@@ -1,0 +1,148 @@
+import JSONText
+import PushModel
+
+/// What became of the pushes of one `godwit send`, counted by state, code and reason.
+package struct SendSummary {
+    package struct Row: Hashable {
+        package var state: String
+        package var code: Int
+        package var reason: String
+    }
+
+    /// Rows come from answers, so there is a limit; past it the reason is left out.
+    package static let rowsMax = 200
+
+    package private(set) var counts: [Row: Int] = [:]
+    /// Pushes that the gateway said anything about.
+    package private(set) var answered = 0
+    package private(set) var accepted = 0
+    package private(set) var refused = 0
+    /// Accepted pushes that wait for something, by what the gateway says it is.
+    package private(set) var delayed: [String: Int] = [:]
+    /// From the start to the answer for the last push.
+    package var acceptTime: Duration = .zero
+    /// From the start to the last verdict; nil when it was not waited for.
+    package var settleTime: Duration?
+    /// What broke off the sending or the waiting.
+    package var failure: String?
+
+    /// Takes a line of the answer to a batch.
+    ///
+    /// - Parameter isAskedFor: its final state is going to be counted later.
+    package mutating func countAnswer(_ line: ResponseLine, isAskedFor: Bool) {
+        answered += 1
+        switch line.state {
+        case "accepted":
+            accepted += 1
+            if !line.delayed.isEmpty, delayed[line.delayed] != nil || delayed.count < Self.rowsMax {
+                delayed[line.delayed, default: 0] += 1
+            }
+        case "refused": refused += 1
+        default: break
+        }
+        if !isAskedFor { count(line) }
+    }
+
+    /// Takes what is known in the end of a push that was accepted.
+    package mutating func count(_ line: ResponseLine) {
+        add(1, Row(state: line.state, code: line.code, reason: line.reason))
+    }
+
+    /// Takes pushes of which nothing more is known than their state.
+    package mutating func count(_ pushes: Int, state: String) {
+        if pushes > 0 { add(pushes, Row(state: state, code: 0, reason: "")) }
+    }
+
+    package init() {}
+
+    /// Nothing was refused, rejected or lost sight of.
+    package var isGood: Bool {
+        failure == nil && refused == 0
+            && counts.keys.allSatisfy { ["delivered", "accepted", "scheduled"].contains($0.state) }
+    }
+
+    private mutating func add(_ pushes: Int, _ row: Row) {
+        var row = row
+        if counts[row] == nil, counts.count >= Self.rowsMax { row.reason = "other" }
+        counts[row, default: 0] += pushes
+    }
+
+    // MARK: Output
+
+    /// Most frequent first.
+    package var rows: [(row: Row, count: Int)] {
+        counts.map { ($0.key, $0.value) }
+            .sorted { ($1.1, $0.0.state, $0.0.code, $0.0.reason) < ($0.1, $1.0.state, $1.0.code, $1.0.reason) }
+    }
+
+    package var text: String {
+        var lines = [headline]
+        if !counts.isEmpty {
+            lines.append("")
+            lines += Columns.table(
+                header: ["state", "code", "reason", "pushes"],
+                rows: rows.map { [$0.row.state, "\($0.row.code)", $0.row.reason, $0.count.grouped] },
+                rightAligned: [1, 3]
+            )
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    /// A line for each reason why accepted pushes wait.
+    package var delayedLines: [String] {
+        delayed.sorted { $0.key < $1.key }.map { reason, count in
+            let text =
+                switch reason {
+                case "paused": "the app is paused, until godwit resume"
+                case "credential_refused": "APNs refuses the app's key or certificate"
+                case "apns_unreachable": "APNs cannot be reached"
+                case "rate_limited": "the app sends as many a second as it may"
+                case "backlog": "others come first"
+                default: reason
+                }
+            return "\(count == 1 ? "1 push is" : "\(count.grouped) pushes are") accepted and will wait: \(text)"
+        }
+    }
+
+    private var headline: String {
+        var text = "\(accepted.grouped) of \(answered.grouped) pushes accepted in \(acceptTime.short)"
+        if accepted > 1 { text += ", \(accepted.perSecond(in: acceptTime).grouped)/s" }
+        if let settleTime { text += "; verdicts after \(settleTime.short)" }
+        return text
+    }
+
+    package var json: String {
+        var output: [UInt8] = []
+        JSONWriter.append("{\"accepted\":", to: &output)
+        JSONWriter.appendInteger(accepted, to: &output)
+        JSONWriter.append(",\"refused\":", to: &output)
+        JSONWriter.appendInteger(refused, to: &output)
+        output += ",\"accept_ms\":\(acceptTime.milliseconds)".utf8
+        if let settleTime { output += ",\"settle_ms\":\(settleTime.milliseconds)".utf8 }
+        JSONWriter.append(",\"outcomes\":[", to: &output)
+        for (index, entry) in rows.enumerated() {
+            if index > 0 { output.append(UInt8(ascii: ",")) }
+            JSONWriter.append("{\"state\":", to: &output)
+            JSONWriter.appendString(entry.row.state, to: &output)
+            output += ",\"code\":\(entry.row.code),\"reason\":".utf8
+            JSONWriter.appendString(entry.row.reason, to: &output)
+            output += ",\"pushes\":\(entry.count)}".utf8
+        }
+        JSONWriter.append("]", to: &output)
+        if !delayed.isEmpty {
+            JSONWriter.append(",\"delayed\":{", to: &output)
+            for (index, entry) in delayed.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { JSONWriter.append(",", to: &output) }
+                JSONWriter.appendString(entry.key, to: &output)
+                output += ":\(entry.value)".utf8
+            }
+            JSONWriter.append("}", to: &output)
+        }
+        if let failure {
+            JSONWriter.append(",\"failure\":", to: &output)
+            JSONWriter.appendString(failure, to: &output)
+        }
+        JSONWriter.append("}", to: &output)
+        return String(decoding: output, as: UTF8.self)
+    }
+}

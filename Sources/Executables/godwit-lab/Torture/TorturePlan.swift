@@ -1,0 +1,122 @@
+/// What happens when in a run: a function of the seed alone.
+package struct TorturePlan: Equatable, Sendable {
+    /// What is done to the gateway, and when, counted from the beginning of the load; ascending.
+    package struct Interruption: Equatable, Sendable {
+        package enum Kind: Equatable, Sendable {
+            /// `kill -9`.
+            case kill
+            /// SIGTERM.
+            case stop
+        }
+
+        package var at: Duration
+        package var kind: Kind
+        /// How long it stays down.
+        package var pause: Duration
+    }
+
+    /// What the simulator does, and for how long; one follows the other.
+    package struct Spell: Equatable, Sendable {
+        package var length: Duration
+        /// nil: nothing goes wrong.
+        package var fault: TortureFault?
+    }
+
+    package private(set) var interruptions: [Interruption] = []
+    package private(set) var spells: [Spell] = []
+
+    package init(seed: UInt64, duration: Duration, kills: Int, stops: Int) {
+        var random = SeededRandom(seed: seed)
+        let count = kills + stops
+        // One in each slice of the time, so that a gateway works for a while between two interruptions.
+        let kinds = (0..<count).map { $0 < kills ? Interruption.Kind.kill : .stop }.shuffled(using: &random)
+        for (index, kind) in kinds.enumerated() {
+            let share = (Double(index) + Double.random(in: 0.1..<0.9, using: &random)) / Double(count)
+            let pause = Duration.milliseconds(Int.random(in: 0...400, using: &random))
+            interruptions.append(Interruption(at: duration * share, kind: kind, pause: pause))
+        }
+        var left = duration
+        while left > .zero {
+            let length = min(left, .milliseconds(Int.random(in: 800...2500, using: &random)))
+            left -= length
+            let isQuiet = Double.random(in: 0..<1, using: &random) < 0.25
+            var fault = isQuiet ? nil : TortureFault.all.randomElement(using: &random)
+            // What a refused credential holds up waits for half a minute: that must fit in.
+            if let chosen = fault, chosen.holdsUpFor > left { fault = nil }
+            spells.append(Spell(length: length, fault: fault))
+        }
+    }
+}
+
+/// Something that goes wrong at APNs, in the words of the simulator's control API.
+package struct TortureFault: Equatable, Sendable {
+    package var name: String
+    /// The document of a plan of faults (docs/simulator.md).
+    package var plan: String
+    /// It ends connections, so that answers of other pushes are lost with it.
+    package var breaksConnections = false
+    /// How long pushes may wait because of it.
+    package var holdsUpFor: Duration = .zero
+
+    package static let all: [TortureFault] = [
+        TortureFault(
+            name: "503", plan: "rules: [{action: answer, status: 503, reason: ServiceUnavailable, probability: 0.5}]"),
+        TortureFault(
+            name: "500", plan: "rules: [{action: answer, status: 500, reason: InternalServerError, probability: 0.3}]"),
+        TortureFault(
+            name: "429",
+            plan: "rules: [{action: answer, status: 429, reason: TooManyRequests, retry_after: 1, probability: 0.2}]"),
+        TortureFault(
+            name: "403 for one app",
+            plan: "rules: [{action: answer, status: 403, reason: InvalidProviderToken, topic: com.example.three}]",
+            holdsUpFor: .seconds(25)),
+        TortureFault(name: "GOAWAY", plan: "rules: [{action: goaway, request_on_connection: {every: 150}}]"),
+        TortureFault(
+            name: "shutdown",
+            plan: """
+                rules: [{action: answer, status: 503, reason: Shutdown, then_goaway: true, \
+                request_on_connection: {every: 200}}]
+                """),
+        TortureFault(
+            name: "refused streams", plan: "rules: [{action: reset, code: REFUSED_STREAM, probability: 0.1}]"),
+        TortureFault(
+            name: "reset streams",
+            plan: """
+                rules: [{action: reset, code: 2, probability: 0.02}, \
+                {action: reset, code: 2, after_headers: true, taken: true, probability: 0.02}]
+                """),
+        TortureFault(
+            name: "silence",
+            plan: """
+                rules: [{action: stall, probability: 0.01}, {action: stall, taken: true, probability: 0.01}]
+                """),
+        TortureFault(
+            name: "lost connections",
+            plan: """
+                rules: [{action: tcp-reset, taken: true, request_on_connection: {every: 170}}, \
+                {action: close, request_on_connection: {every: 190}}]
+                """,
+            breaksConnections: true),
+        TortureFault(
+            name: "dead connection", plan: "rules: [{action: black-hole, request: 50, taken: true}]",
+            breaksConnections: true),
+        TortureFault(name: "slow answers", plan: "rules: [{action: accept, delay: 400ms, probability: 0.2}]"),
+    ]
+}
+
+/// Numbers that depend on a seed alone (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+package struct SeededRandom: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    package init(seed: UInt64) {
+        state = seed
+    }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

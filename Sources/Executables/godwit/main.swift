@@ -1,0 +1,3 @@
+import GodwitCLI
+
+await CommandLineTool.run(Godwit.self)

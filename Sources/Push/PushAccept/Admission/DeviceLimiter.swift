@@ -1,0 +1,54 @@
+import APNSWire
+package import PushModel
+import Synchronization
+
+/// The limit of pushes that one device of one app is sent in a time. Only the hash of a token is kept.
+package final class DeviceLimiter: Sendable {
+    /// 16 bytes each.
+    package static let devicesMax = 1_000_000
+
+    private let limit: RateLimit
+    private let limiter: Mutex<RateLimiter>
+    private let clock: @Sendable () -> Duration
+
+    /// - Parameter clock: monotonic.
+    package init(limit: RateLimit, devicesMax: Int = devicesMax, clock: @escaping @Sendable () -> Duration) {
+        self.limit = limit
+        self.clock = clock
+        limiter = Mutex(RateLimiter(limit: limit, keysMax: devicesMax))
+    }
+
+    /// Counts a push.
+    ///
+    /// - Parameter token: raw bytes.
+    /// - Returns: why it is not taken; nil when it is.
+    func refusal(app: AppID, token: UnsafeRawBufferPointer) -> Refusal? {
+        let now = clock()
+        let key = Self.key(app: app, token: token)
+        guard case .refuse(let retryAfter) = limiter.withLock({ $0.take(key, now: now) }) else { return nil }
+        return Refusal(
+            .rateLimited,
+            .tooOften(
+                pushes: limit.burst, seconds: max(1, limit.window.secondsRoundedUp),
+                retryAfter: max(1, retryAfter.secondsRoundedUp)
+            )
+        )
+    }
+
+    /// The pushes were counted and are not stored, so that sending them again must not count twice.
+    func giveBack(_ batch: Batch) {
+        let notifications = batch.notifications
+        limiter.withLock { limiter in
+            for index in 0..<notifications.count {
+                notifications.token(at: index).withUnsafeBytes { limiter.giveBack(Self.key(app: batch.app, token: $0)) }
+            }
+        }
+    }
+
+    private static func key(app: AppID, token: UnsafeRawBufferPointer) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(app.name)
+        hasher.combine(bytes: token)
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+}

@@ -1,0 +1,57 @@
+import APNSWire
+import PushModel
+import PushStore
+
+/// What the pushes of one batch have in common.
+struct BatchKey: Hashable, Sendable {
+    /// Index into `AppDirectory.apps`.
+    var app: Int
+    var lane: Lane
+    /// UNIX seconds; 0: at once.
+    var notBefore: Int64
+    var ambiguity: AmbiguityPolicy
+
+    init(_ push: ParsedPush) {
+        app = push.app
+        lane = push.lane
+        notBefore = push.notBefore
+        ambiguity = push.ambiguity
+    }
+}
+
+/// A batch that still takes pushes.
+struct BatchBuilder: Sendable {
+    let key: BatchKey
+    let id: BatchID
+    private(set) var notifications: NotificationBatch
+
+    init(key: BatchKey, id: BatchID) {
+        self.key = key
+        self.id = id
+        notifications = NotificationBatch(firstID: id.value)
+    }
+
+    var count: Int { notifications.count }
+    var byteCount: Int { notifications.byteCount }
+
+    /// Appends the push that `parser` has just read from `bytes`.
+    ///
+    /// - Returns: its index.
+    mutating func append(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser) -> Int {
+        let headers = parser.headers(of: push)
+        parser.withColumns(of: push, in: bytes) { token, payload in
+            notifications.append(token: token, payload: payload, headers: headers, expiration: push.expiration)
+        }
+        return notifications.count - 1
+    }
+
+    func closed(
+        apps: AppDirectory, acceptedAt: WallTime, traceparent: String? = nil, requestID: String? = nil
+    ) -> Batch {
+        Batch(
+            id: id, app: apps.apps[key.app].id, lane: key.lane, acceptedAt: acceptedAt,
+            notBefore: key.notBefore > 0 ? WallTime(seconds: key.notBefore) : nil, notifications: notifications,
+            traceparent: traceparent, requestID: requestID, ambiguity: key.ambiguity
+        )
+    }
+}

@@ -1,0 +1,253 @@
+import Hummingbird
+import JSONText
+import NIOCore
+import PushModel
+import PushStore
+
+/// `POST /push/batch`: an array or a stream of pushes, answered item by item.
+///
+/// Until the first write to the store is answered the request can still be refused as a whole. From then on the answer
+/// is a stream: what is durable is acknowledged at once, while the rest is still being read.
+struct BulkRoute: Sendable {
+    let apps: AppDirectory
+    let committer: BatchCommitter
+    let idempotency: Idempotency?
+    let bufferedBodies: BufferedBodyReader
+    let admission: AdmissionController
+    let devices: DeviceLimiter?
+    let configuration: AcceptConfiguration
+    let metrics: AcceptMetrics
+    let stopFlag: StopFlag
+
+    func respond(to request: Request, _ context: AcceptContext) async throws -> Response {
+        let format = try BodyFormat(of: request, linesAllowed: true)
+        let machine = BulkStateMachine(
+            apps: apps, format: format == .lines ? .lines : .array, configuration: configuration,
+            traceparent: Self.traceparent(of: request), requestID: context.requestID, admission: admission,
+            devices: devices,
+            newID: { [committer] in committer.newBatchID() }
+        )
+        if let key = try IdempotencyKeyField.value(of: request) {
+            return try await respond(to: request, key: key, machine, format)
+        }
+        let session = BulkSession(
+            machine: machine, committer: committer, commitsMax: configuration.appendsPerRequestMax, metrics: metrics
+        )
+        let input = RequestInput(request)
+        let isOver = await readUntilWork(input, session)
+        if stopFlag.isSet {
+            throw Problem(stopping: configuration.retryAfterSeconds)
+        }
+        if isOver, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
+        if isOver, let problem = session.nothingButOverload { throw problem }
+        if let first = session.startCommit(), let error = await session.commit(first), !error.isOutcomeUnknown {
+            throw Problem(error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
+                .refusing(session.itemCount)
+        }
+        return isOver ? await wholeResponse(session, format) : streamedResponse(session, input, format)
+    }
+
+    // MARK: With an Idempotency-Key
+
+    private func respond(
+        to request: Request, key: String, _ machine: BulkStateMachine, _ format: BodyFormat
+    ) async throws -> Response {
+        guard let idempotency else { throw Problem.cannotStoreResponse }
+        let keyed = IdempotentBulkRequest(
+            machine: machine, format: format, committer: committer, configuration: configuration, metrics: metrics
+        )
+        return try await bufferedBodies.withBody(of: RequestInput(request)) { body in
+            if stopFlag.isSet { throw Problem(stopping: configuration.retryAfterSeconds) }
+            let idempotentRequest = IdempotentRequest(key, route: .batch, request: request, body: body)
+            return try await idempotency.answer(idempotentRequest) {
+                try await keyed.serve(body, as: idempotentRequest)
+            }
+        }
+    }
+
+    // MARK: Until the first commit
+
+    /// Reads until there is something to commit, or too much to answer.
+    ///
+    /// - Returns: whether the body is over.
+    private func readUntilWork(_ input: RequestInput, _ session: BulkSession) async -> Bool {
+        while true {
+            guard await read(from: input, into: session) else { return true }
+            guard session.wantsInput else {
+                session.end(isCutOff: false)
+                return true
+            }
+            // The end of a body of known length costs no waiting, and lets a small request be answered in one piece.
+            if session.hasWork, !input.isComplete { return false }
+            if session.itemCount >= BulkSession.pageItems { return false }
+        }
+    }
+
+    /// Takes one piece of the body.
+    ///
+    /// - Returns: false when it is over.
+    private func read(from input: RequestInput, into session: BulkSession) async -> Bool {
+        do {
+            guard let chunk = try await input.next() else {
+                session.end(isCutOff: false)
+                return false
+            }
+            session.receive(chunk)
+            return true
+        } catch {
+            session.end(isCutOff: true)
+            return false
+        }
+    }
+
+    /// A body without items is fine when it is an empty array.
+    static func refuseEmptyBody(_ ending: ItemFramer.Ending, _ format: BodyFormat) throws(Problem) {
+        if ending == .notAnArray {
+            throw Problem(
+                .badRequest, .invalidJSON,
+                "the body is not a JSON array; for one push a line say Content-Type: application/x-ndjson"
+            )
+        }
+        if format == .lines { throw Problem(.badRequest, .invalidJSON, "the body holds no push") }
+    }
+
+    // MARK: The answer
+
+    private func wholeResponse(_ session: BulkSession, _ format: BodyFormat) async -> Response {
+        session.done()
+        var writer = BulkResponseWriter(format: format)
+        var json: [UInt8] = []
+        while true {
+            let page = await session.nextPage()
+            writer.append(page, to: &json)
+            if page.isLast { break }
+        }
+        metrics.outcomeUnknown(pushes: writer.unknown)
+        return Response(
+            status: .ok, headers: [.contentType: writer.contentType], body: .init(byteBuffer: ByteBuffer(bytes: json))
+        )
+    }
+
+    private func streamedResponse(_ session: BulkSession, _ input: RequestInput, _ format: BodyFormat) -> Response {
+        let body = ResponseBody { output in
+            var writer = BulkResponseWriter(format: format)
+            let registration = stopFlag.whenSet {
+                session.stop(
+                    Refusal(.shuttingDown, .text("no item from this one on was taken, send them to another instance"))
+                )
+            }
+            defer { registration.cancel() }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await readAndCommit(input, session) }
+                var isClientGone = false
+                while true {
+                    let page = await session.nextPage()
+                    if !isClientGone {
+                        var json: [UInt8] = []
+                        writer.append(page, to: &json)
+                        do {
+                            try await output.write(ByteBuffer(bytes: json))
+                        } catch {
+                            // What was read is committed all the same; only nobody hears of it.
+                            isClientGone = true
+                        }
+                    }
+                    if page.isLast { break }
+                }
+                metrics.outcomeUnknown(pushes: writer.unknown)
+                try await output.finish(nil)
+                // Of a request that was stopped the reader may wait for bytes that never come.
+                group.cancelAll()
+            }
+        }
+        return Response(
+            status: .ok, headers: [.contentType: BulkResponseWriter(format: format).contentType], body: body
+        )
+    }
+
+    private func readAndCommit(_ input: RequestInput, _ session: BulkSession) async {
+        await withDiscardingTaskGroup { commits in
+            while session.wantsInput {
+                let isOpen = await read(from: input, into: session)
+                while let submission = session.startCommit() {
+                    commits.addTask { _ = await session.commit(submission) }
+                }
+                guard isOpen else { break }
+                await session.waitForCapacity()
+                // A stream may have begun long ago.
+                if let refusal = admission.refusal {
+                    session.stop(Refusal(.overloaded, .overloaded(refusal)))
+                }
+            }
+            session.end(isCutOff: false)
+            while let submission = session.startCommit() {
+                commits.addTask { _ = await session.commit(submission) }
+            }
+        }
+        session.done()
+    }
+
+    /// W3C trace context, level 1: version 00 with its fixed length; anything else is left alone.
+    private static func traceparent(of request: Request) -> String? {
+        guard let value = request.headers[.traceparent], value.utf8.count == 55, value.hasPrefix("00-"),
+            value.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        else { return nil }
+        return value
+    }
+}
+
+/// The JSON of a bulk answer: lines for lines, one object for an array.
+struct BulkResponseWriter {
+    let format: BodyFormat
+    private var isFirst = true
+    private var accepted = 0
+    private var refused = 0
+    private(set) var unknown = 0
+
+    init(format: BodyFormat) {
+        self.format = format
+    }
+
+    var contentType: String { format == .lines ? "application/x-ndjson" : "application/json" }
+
+    mutating func append(_ page: BulkSession.Page, to json: inout [UInt8]) {
+        if isFirst, format == .json { JSONWriter.append("{\"results\":[\n", to: &json) }
+        for piece in page.pieces {
+            if format == .json, !isFirst { JSONWriter.append(",\n", to: &json) }
+            isFirst = false
+            count(piece)
+            switch format {
+            case .lines: ResponseJSON.append(piece, separator: UInt8(ascii: "\n"), to: &json)
+            case .json:
+                ResponseJSON.append(piece, separator: UInt8(ascii: ","), to: &json)
+                json.removeLast()
+            }
+        }
+        guard page.isLast else { return }
+        if let stop = page.stop {
+            if format == .json, !isFirst { JSONWriter.append(",\n", to: &json) }
+            ResponseJSON.appendRefused(
+                index: page.itemCount, code: stop.code, field: nil, detail: stop.text, unknownID: nil, to: &json
+            )
+            if format == .lines { json.append(UInt8(ascii: "\n")) }
+        }
+        if format == .json {
+            JSONWriter.append("\n],\"accepted\":", to: &json)
+            JSONWriter.appendInteger(accepted, to: &json)
+            JSONWriter.append(",\"refused\":", to: &json)
+            JSONWriter.appendInteger(refused, to: &json)
+            JSONWriter.append(",\"unknown\":", to: &json)
+            JSONWriter.appendInteger(unknown, to: &json)
+            JSONWriter.append("}\n", to: &json)
+        }
+    }
+
+    private mutating func count(_ piece: BulkResults.Piece) {
+        switch piece {
+        case .accepted(_, let count, _, _, _, _): accepted += count
+        case .failed(_, let count, _, _, let error):
+            if error.isOutcomeUnknown { unknown += count } else { refused += count }
+        case .refused, .verbatim: refused += 1
+        }
+    }
+}

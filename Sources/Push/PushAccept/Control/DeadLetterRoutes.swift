@@ -1,0 +1,243 @@
+import APNSWire
+import Hummingbird
+import JSONText
+import Logging
+import NIOCore
+import PushModel
+import PushStore
+
+/// Pushes that were given up: lists and shows them, sends them again, forgets them.
+struct DeadLetterRoutes: Sendable {
+    /// Letters on a page, when the request does not say.
+    static let pageDefault = 100
+    static let pageMax = 1000
+
+    let store: (any DeadLetterStore)?
+    let handoff: any DirectHandoff
+    let apps: AppDirectory
+    let configuration: AcceptConfiguration
+    let wallClock: @Sendable () -> WallTime
+    let audit: ControlAudit
+
+    /// `GET /api/v1/dead-letters?app=&after=&limit=`
+    func list(_ request: Request) async throws -> Response {
+        let page = try Page(request)
+        if let app = page.app { try await demandKnown(app) }
+        let letters = try letters()
+        let found: [DeadLetter]
+        do {
+            found = try await letters.deadLetters(of: page.app, after: page.after, limit: page.limit)
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        var json: [UInt8] = []
+        JSONWriter.append("{\"dead_letters\":[", to: &json)
+        for (index, letter) in found.enumerated() {
+            if index > 0 { json.append(UInt8(ascii: ",")) }
+            JSONWriter.append("\n{", to: &json)
+            Self.append(letter, to: &json)
+            json.append(UInt8(ascii: "}"))
+        }
+        JSONWriter.append("\n],\"next\":", to: &json)
+        if found.count == page.limit, let last = found.last {
+            JSONWriter.appendString(last.id.description, to: &json)
+        } else {
+            JSONWriter.append("null", to: &json)
+        }
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    /// `GET /api/v1/dead-letters/{msg_id}`
+    func show(_ text: String?) async throws -> Response {
+        guard let text, let id = PushID(text) else { throw Problem.noID }
+        let letters = try letters()
+        let found: (letter: DeadLetter, push: DeadPush?)?
+        do {
+            found = try await letters.deadLetter(id)
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        guard let found else {
+            throw Problem(.notFound, nil, "there is no dead letter of this msg_id; it may have been replayed or purged")
+        }
+        var json: [UInt8] = [UInt8(ascii: "{")]
+        Self.append(found.letter, to: &json)
+        if let push = found.push {
+            Self.append(push, to: &json)
+        } else {
+            JSONWriter.append(#","readable":false,"detail":"#, to: &json)
+            JSONWriter.appendString(Self.unreadable, to: &json)
+        }
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    private static let unreadable = """
+        the stored bytes of this push are damaged, so it cannot be sent again; look at the disk, keep a backup of the store \
+        if you want to report it, and purge the dead letter when nobody needs it any more
+        """
+
+    /// `POST /api/v1/dead-letters/replay`
+    func replay(_ request: Request, _ context: AcceptContext) async throws -> Response {
+        let letters = try letters()
+        let selection = try await selection(request)
+        let count: ReplayCount
+        do {
+            count = try await letters.replay(selection, at: wallClock())
+        } catch {
+            audit.failed(.replay, by: context, Self.which(selection), error)
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        // They are due at once, and nobody else tells dispatch.
+        if count.replayed > 0 {
+            var waiting = apps.apps.map(\.id)
+            if case .app(let app?) = selection { waiting = [app] }
+            for app in waiting { for lane in Lane.allCases { handoff.notifyBacklog(of: app, lane: lane) } }
+        }
+        var json: [UInt8] = []
+        JSONWriter.append(#"{"replayed":"#, to: &json)
+        JSONWriter.appendInteger(count.replayed, to: &json)
+        if count.unreadable > 0 {
+            JSONWriter.append(#","unreadable":"#, to: &json)
+            JSONWriter.appendInteger(count.unreadable, to: &json)
+        }
+        JSONWriter.append("}\n", to: &json)
+        let counts: Logger.Metadata = ["replayed": "\(count.replayed)", "unreadable": "\(count.unreadable)"]
+        audit.done(.replay, by: context, Self.which(selection).merging(counts) { $1 })
+        return .json(json)
+    }
+
+    /// `POST /api/v1/dead-letters/purge`
+    func purge(_ request: Request, _ context: AcceptContext) async throws -> Response {
+        let letters = try letters()
+        let selection = try await selection(request)
+        let count: Int
+        do {
+            count = try await letters.purge(selection)
+        } catch {
+            audit.failed(.purge, by: context, Self.which(selection), error)
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        var json: [UInt8] = []
+        audit.done(.purge, by: context, Self.which(selection).merging(["purged": "\(count)"]) { $1 })
+        JSONWriter.append(#"{"purged":"#, to: &json)
+        JSONWriter.appendInteger(count, to: &json)
+        JSONWriter.append("}\n", to: &json)
+        return .json(json)
+    }
+
+    private func letters() throws(Problem) -> any DeadLetterStore {
+        guard let store else { throw Problem(cannot: "keep dead letters") }
+        return store
+    }
+
+    /// An app that is not configured any more may have left dead letters.
+    private func demandKnown(_ app: AppID) async throws(Problem) {
+        guard apps.app(named: app.name) == nil else { return }
+        let letters = try letters()
+        let found: [DeadLetter]
+        do {
+            found = try await letters.deadLetters(of: app, after: nil, limit: 1)
+        } catch {
+            throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
+        }
+        guard !found.isEmpty else { throw .unknownApp }
+    }
+
+    private func selection(_ request: Request) async throws -> DeadLetterSelection {
+        let body = ControlBody(
+            apps: apps, fields: [.ids, .app, .all], idsMax: configuration.queryIDsMax, takesAnyApp: true)
+        switch try await body.read(request, configuration) {
+        case .ids(let ids): return .ids(ids)
+        case .app(let app):
+            try await demandKnown(app)
+            return .app(app)
+        case .all: return .app(nil)
+        case .request: preconditionFailure("a field that this route does not take")
+        }
+    }
+
+    private static func which(_ selection: DeadLetterSelection) -> Logger.Metadata {
+        switch selection {
+        case .ids(let ids): ["by": "ids", "ids": "\(ids.count)"]
+        case .app(let app?): ["by": "app", "app": "\(app)"]
+        case .app(nil): ["by": "all"]
+        }
+    }
+
+    // MARK: JSON
+
+    private static func append(_ letter: DeadLetter, to json: inout [UInt8]) {
+        JSONWriter.append(#""msg_id":""#, to: &json)
+        letter.id.value.append(to: &json)
+        JSONWriter.append(#"","app":"#, to: &json)
+        JSONWriter.appendString(letter.app.name, to: &json)
+        JSONWriter.append(#","lane":"#, to: &json)
+        JSONWriter.appendString(letter.lane.label, to: &json)
+        JSONWriter.append(#","code":"#, to: &json)
+        JSONWriter.appendInteger(letter.code.rawValue, to: &json)
+        JSONWriter.append(#","error":"#, to: &json)
+        JSONWriter.appendString(letter.code.entry.name, to: &json)
+        if !letter.reason.text.isEmpty {
+            JSONWriter.append(#","reason":"#, to: &json)
+            JSONWriter.appendString(letter.reason.text, to: &json)
+        }
+        if letter.status != 0 {
+            JSONWriter.append(#","apns_status":"#, to: &json)
+            JSONWriter.appendInteger(letter.status, to: &json)
+        }
+        JSONWriter.append(#","attempts":"#, to: &json)
+        JSONWriter.appendInteger(letter.attempts, to: &json)
+        ResponseJSON.appendTime("accepted_at", letter.acceptedAt, to: &json)
+        ResponseJSON.appendTime("died_at", letter.diedAt, to: &json)
+    }
+
+    private static func append(_ push: DeadPush, to json: inout [UInt8]) {
+        JSONWriter.append(#","topic":"#, to: &json)
+        JSONWriter.appendString(push.topic, to: &json)
+        JSONWriter.append(#","push_type":"#, to: &json)
+        JSONWriter.appendString(push.pushType, to: &json)
+        JSONWriter.append(#","token_bytes":"#, to: &json)
+        JSONWriter.appendInteger(push.tokenBytes, to: &json)
+        JSONWriter.append(#","payload_bytes":"#, to: &json)
+        JSONWriter.appendInteger(push.payloadBytes, to: &json)
+        if let expiration = push.expiration {
+            JSONWriter.append(#","expiration":"#, to: &json)
+            JSONWriter.appendInteger(expiration, to: &json)
+        }
+        if let collapseID = push.collapseID {
+            JSONWriter.append(#","collapse_id":"#, to: &json)
+            JSONWriter.appendString(collapseID, to: &json)
+        }
+    }
+
+    // MARK: Pages
+
+    /// Which page is asked for.
+    private struct Page {
+        var app: AppID?
+        var after: PushID?
+        var limit = DeadLetterRoutes.pageDefault
+
+        init(_ request: Request) throws(Problem) {
+            for (name, value) in request.uri.queryParameters {
+                switch name {
+                case "app":
+                    app = AppID(String(value))
+                case "after":
+                    guard let id = PushID(value) else { throw Problem(.badField, field: "after", "a msg_id") }
+                    after = id
+                case "limit":
+                    guard let limit = Int(value), (1...DeadLetterRoutes.pageMax).contains(limit) else {
+                        throw Problem(.badField, field: "limit", "1 to \(DeadLetterRoutes.pageMax)")
+                    }
+                    self.limit = limit
+                default:
+                    let name = String(decoding: name.utf8.prefix(64), as: UTF8.self)
+                    throw Problem(.unknownField, field: name, "this route takes app, after and limit")
+                }
+            }
+        }
+    }
+}

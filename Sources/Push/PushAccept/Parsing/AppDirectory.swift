@@ -1,0 +1,63 @@
+import APNSWire
+package import PushModel
+
+/// An app that pushes may be for.
+package struct AcceptApp: Sendable, Equatable {
+    package var id: AppID
+    /// What topics are made from; a push may name a topic of its own.
+    package var bundleID: String
+
+    package init(id: AppID, bundleID: String) {
+        self.id = id
+        self.bundleID = bundleID
+    }
+}
+
+/// The apps of the configuration, and the headers that their pushes share, made once.
+package struct AppDirectory: Sendable {
+    package let apps: [AcceptApp]
+    private let indexes: [String: Int]
+    private let names: [[UInt8]]
+    /// For each app: each push type with each priority.
+    private let headers: [NotificationHeaders]
+
+    private static let priorities: [Priority?] = [nil, .immediate, .conserving, .low]
+
+    /// - Precondition: the ids differ.
+    package init(apps: [AcceptApp]) {
+        self.apps = apps
+        indexes = Dictionary(uniqueKeysWithValues: apps.enumerated().map { ($1.id.name, $0) })
+        names = apps.map { Array($0.id.name.utf8) }
+        headers = apps.flatMap { app in
+            PushType.allCases.flatMap { type in
+                let topic = app.bundleID + type.topicSuffix
+                return Self.priorities.map { NotificationHeaders(topic: topic, pushType: type, priority: $0) }
+            }
+        }
+    }
+
+    /// The app of pushes that name none: the only one there is.
+    package var defaultIndex: Int? { apps.count == 1 ? 0 : nil }
+
+    /// The app of this name.
+    ///
+    /// - Parameter likely: looked at first; neighbours are for the same app as a rule.
+    func index(of name: UnsafeRawBufferPointer, likely: Int) -> Int? {
+        if likely < names.count, names[likely].withUnsafeBytes({ $0.elementsEqual(name) }) { return likely }
+        return indexes[String(decoding: name, as: UTF8.self)]
+    }
+
+    func app(named name: String) -> AcceptApp? { indexes[name].map { apps[$0] } }
+
+    /// The headers of a push that names neither topic nor collapse id: without allocation.
+    func sharedHeaders(app: Int, pushType: PushType, priority: Priority?) -> NotificationHeaders {
+        let priorityIndex =
+            switch priority {
+            case nil: 0
+            case .immediate: 1
+            case .conserving: 2
+            case .low: 3
+            }
+        return headers[(app * PushType.allCases.count + Int(pushType.rawValue)) * Self.priorities.count + priorityIndex]
+    }
+}

@@ -1,0 +1,99 @@
+package import JSONText
+package import PushModel
+
+/// A field that a push may have. Unknown ones are refused.
+package enum PushField: String, Sendable, CaseIterable {
+    case deviceToken = "device_token"
+    case deviceID = "device_id"
+    case payload
+    case message
+    case app
+    case pushType = "push_type"
+    case topic
+    case priority
+    case expiration
+    case collapseID = "collapse_id"
+    case notBefore = "not_before"
+    case lane
+    case onUnanswered = "on_unanswered"
+    case timestamp
+}
+
+/// Why an item is not taken. Small, because many may wait until a slow client reads them; the texts are made when they
+/// are written. Nothing of a token or payload gets into it.
+package struct Refusal: Error, Sendable, Equatable {
+    package enum Field: Sendable, Equatable {
+        case none
+        case known(PushField)
+        /// A name from the input, cut to 64 bytes.
+        case unknown(String)
+    }
+
+    package enum Detail: Sendable, Equatable {
+        case text(String)
+        case json(JSONError)
+        /// `text`, followed by what was given and what is allowed.
+        case size(String, given: Int, max: Int)
+        /// More than `pushes` to one device within `seconds`.
+        case tooOften(pushes: Int, seconds: Int, retryAfter: Int)
+        /// The rest of a stream.
+        case overloaded(AdmissionRefusal)
+        /// One push.
+        case appOverloaded(AdmissionRefusal)
+    }
+
+    package var code: ErrorCode
+    package var field: Field
+    package var detail: Detail
+
+    package init(_ code: ErrorCode, field: Field = .none, _ detail: Detail) {
+        self.code = code
+        self.field = field
+        self.detail = detail
+    }
+
+    static func badField(_ field: PushField, _ text: String) -> Refusal {
+        Refusal(.badField, field: .known(field), .text(text))
+    }
+
+    static func wrongType(_ field: PushField, _ expected: String) -> Refusal {
+        Refusal(.wrongType, field: .known(field), .text(expected))
+    }
+
+    /// The name of the field at fault, if there is one.
+    package var fieldName: String? {
+        switch field {
+        case .none: nil
+        case .known(let field): field.rawValue
+        case .unknown(let name): name
+        }
+    }
+
+    /// When it is worth sending it again; nil: not as it is.
+    var retryAfterSeconds: Int? {
+        switch detail {
+        case .tooOften(_, _, let retryAfter): retryAfter
+        case .overloaded(let refusal), .appOverloaded(let refusal): refusal.retryAfterSeconds
+        case .text, .json, .size: nil
+        }
+    }
+
+    static func overloaded(_ refusal: AdmissionRefusal) -> Refusal { Refusal(.overloaded, .appOverloaded(refusal)) }
+
+    /// One sentence for a human.
+    package var text: String {
+        let what =
+            switch detail {
+            case .text(let text): text
+            case .json(let error): error.description
+            case .size(let text, let given, let max): "\(text) has \(given) bytes, at most \(max) are allowed"
+            case .tooOften(let pushes, let seconds, let retryAfter):
+                "one device gets at most \(pushes) pushes within \(seconds) s; send it again in \(retryAfter) s"
+            case .overloaded(let refusal):
+                "\(refusal.text); no item from this one on was taken, send them again in \(refusal.retryAfterSeconds) s"
+            case .appOverloaded(let refusal):
+                "\(refusal.text); send it again in \(refusal.retryAfterSeconds) s"
+            }
+        return fieldName.map { "\($0): \(what)" } ?? what
+    }
+}

@@ -1,0 +1,126 @@
+package import APNSWire
+package import PushModel
+import PushStore
+
+/// What a piece of answers means: each answer's outcome or retry, and how the calls went. Pure, and independent of all
+/// other batches, so that it is made without holding a lock.
+package struct AnswerClassification: Sendable {
+    package let ticket: UInt64
+    package private(set) var outcomes: [Outcome] = []
+    package private(set) var retries: [Retry] = []
+    /// Attempts that were written and not answered.
+    package private(set) var ambiguous = 0
+    /// How the calls went, for the breakers; without those that say nothing about APNs.
+    package private(set) var tally = CallTally()
+    package private(set) var delivered = 0
+    /// Pushes about which APNs said its last word: it took their credential.
+    package private(set) var classified = 0
+    /// Pushes that were turned away because of the credential.
+    package private(set) var credentialRefused = 0
+    /// Pushes that had been sent before, and were answered well now.
+    package private(set) var recovered = 0
+
+    /// - Parameters:
+    ///   - work: the batch that the answers are for.
+    ///   - slowAfter: an answer that took longer is slow.
+    package init(
+        _ answers: APNSAnswers, for work: DispatchBuffer.Work, policy: DeliveryPolicy, slowAfter: Duration,
+        now: WallTime
+    ) {
+        ticket = answers.ticket
+        let batch = work.claimed.batch
+        let deadlines = Deadlines(of: batch, policy: policy)
+        let attemptsBefore = AttemptTable(work.claimed)
+        let slowMilliseconds = UInt32(clamping: slowAfter.milliseconds)
+        outcomes.reserveCapacity(answers.answers.count)
+        for (position, answer) in answers.answers.enumerated() {
+            let index = answers.indexes[position]
+            let meaning = VerdictTable.meaning(of: answer)
+            let before = attemptsBefore[index]
+            let action = policy.action(
+                for: meaning, retryAfter: answer.retryAfter, attempts: before, ambiguity: batch.ambiguity,
+                deadline: deadlines[index], now: now, draw: work.draw
+            )
+            note(answer, meaning, isSlow: answers.latencies[position] >= slowMilliseconds, wasSentBefore: before > 0)
+            let reason = ReasonText(answer, at: index, in: answers)
+            switch action {
+            case .settle(let verdict, let code, let attempts):
+                outcomes.append(
+                    Outcome(
+                        index: index, verdict: verdict, code: code, status: answer.status, attempts: attempts,
+                        reason: reason, tokenDeadAt: answer.timestamp
+                    )
+                )
+            case .retry(let code, let attempts, let due):
+                retries.append(
+                    Retry(index: index, code: code, status: answer.status, attempts: attempts, reason: reason, due: due)
+                )
+            }
+        }
+    }
+
+    private mutating func note(
+        _ answer: APNSAnswer, _ meaning: VerdictTable.Meaning, isSlow: Bool, wasSentBefore: Bool
+    ) {
+        if answer.outcome == .ambiguous { ambiguous += 1 }
+        if answer.status == 200 { delivered += 1 }
+        switch meaning {
+        case .settle(.expired, _): break
+        case .settle:
+            classified += 1
+            if wasSentBefore { recovered += 1 }
+        case .retry(_, .credential): credentialRefused += 1
+        case .retry: break
+        }
+        switch VerdictTable.health(of: answer, meaning: meaning) {
+        case .void: break
+        case .failed: tally += CallTally(calls: 1, failed: 1)
+        case .fine: tally += CallTally(calls: 1, slow: isSlow ? 1 : 0)
+        }
+    }
+
+    package var count: Int { outcomes.count + retries.count }
+}
+
+/// When the pushes of a batch may no longer be sent.
+package struct Deadlines {
+    private let batch: Batch
+    /// Of pushes without an expiration of their own.
+    private let lifetime: WallTime
+
+    package init(of batch: Batch, policy: DeliveryPolicy) {
+        self.batch = batch
+        lifetime = policy.deadline(
+            expiration: NotificationBatch.noExpiration, acceptedAt: batch.acceptedAt, notBefore: batch.notBefore,
+            lane: batch.lane
+        )
+    }
+
+    package subscript(index: UInt16) -> WallTime {
+        let expiration = batch.notifications.entries[Int(index)].expiration
+        return expiration > 0 ? WallTime(seconds: expiration) : lifetime
+    }
+}
+
+/// Attempts made before, by push index. A fresh batch needs no table.
+private struct AttemptTable {
+    private var attempts: [UInt16] = []
+
+    init(_ claimed: ClaimedBatch) {
+        guard let pending = claimed.pending else { return }
+        attempts = Array(repeating: 0, count: claimed.batch.count)
+        for push in pending { attempts[Int(push.index)] = push.attempts }
+    }
+
+    subscript(index: UInt16) -> UInt16 { attempts.isEmpty ? 0 : attempts[Int(index)] }
+}
+
+extension ReasonText {
+    fileprivate init(_ answer: APNSAnswer, at index: UInt16, in answers: APNSAnswers) {
+        if answer.reason == .unknown, let text = answers.unknownReasons[index] {
+            self = .verbatim(text)
+        } else {
+            self = .known(answer.reason)
+        }
+    }
+}

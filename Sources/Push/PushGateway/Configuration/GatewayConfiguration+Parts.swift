@@ -1,0 +1,42 @@
+import APNSKit
+package import PushAccept
+import PushDispatch
+import PushModel
+import PushStore
+
+/// What each room is told.
+extension GatewayConfiguration {
+    package var accept: AcceptConfiguration {
+        var accept = AcceptConfiguration()
+        accept.host = listen.host
+        accept.port = listen.port
+        accept.leaseDuration = delivery.lease
+        accept.rateLimits = limits
+        accept.idempotentBodyBytesMax = idempotentBodyMaxMiB << 20
+        accept.idempotentBodiesBytesMax = idempotentBodiesMaxMiB << 20
+        accept.admission = admission
+        return accept
+    }
+
+    var dispatch: DispatchConfiguration {
+        var dispatch = delivery
+        for app in apps {
+            let endpoint = app.apnsEndpoint
+            dispatch.apps[AppID(app.name)] = DispatchApp(
+                environment: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: app.rate
+            )
+        }
+        return dispatch
+    }
+
+    var directory: AppDirectory {
+        AppDirectory(apps: apps.map { AcceptApp(id: AppID($0.name), bundleID: $0.bundleID) })
+    }
+}
+
+extension GatewayConfiguration.App {
+    var apnsEndpoint: APNSClientConfiguration.Endpoint {
+        if let endpoint { return .init(host: endpoint.host, port: endpoint.port) }
+        return environment == .production ? .production : .sandbox
+    }
+}

@@ -1,0 +1,68 @@
+import APNSWire
+package import Foundation
+import PushModel
+
+extension BatchID {
+    /// The 16 bytes of the UUID, big-endian.
+    package var bytes: Data {
+        var bytes = Data(capacity: 16)
+        withUnsafeBytes(of: value.high.bigEndian) { bytes.append(contentsOf: $0) }
+        withUnsafeBytes(of: value.low.bigEndian) { bytes.append(contentsOf: $0) }
+        return bytes
+    }
+
+    /// nil unless there are 16 bytes, the last two of them zero.
+    package init?(bytes: Data) {
+        guard bytes.count == 16 else { return nil }
+        let (high, low) = bytes.withUnsafeBytes { raw in
+            (
+                UInt64(bigEndian: raw.loadUnaligned(as: UInt64.self)),
+                UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+            )
+        }
+        self.init(APNSID(high: high, low: low))
+    }
+}
+
+extension StoredLane {
+    init(_ lane: Lane) {
+        switch lane {
+        case .urgent: self = .urgent
+        case .normal: self = .normal
+        case .bulk: self = .bulk
+        }
+    }
+}
+
+extension Lane {
+    init?(_ stored: StoredLane) {
+        switch stored {
+        case .urgent: self = .urgent
+        case .normal: self = .normal
+        case .bulk: self = .bulk
+        case .unspecified, .UNRECOGNIZED: return nil
+        }
+    }
+}
+
+extension StoredHeaders {
+    init(_ headers: NotificationHeaders) {
+        self.init()
+        topic = headers.topic
+        pushType = headers.pushType.description
+        priority = UInt32(headers.priority?.rawValue ?? 0)
+        collapseID = headers.collapseID ?? ""
+    }
+}
+
+extension NotificationHeaders {
+    init(_ stored: StoredHeaders) throws(CodecError) {
+        guard let pushType = PushType(label: stored.pushType) else { throw CodecError("unknown push type") }
+        let priority = UInt8(exactly: stored.priority).flatMap(Priority.init)
+        guard priority != nil || stored.priority == 0 else { throw CodecError("priority \(stored.priority)") }
+        self.init(
+            topic: stored.topic, pushType: pushType, priority: priority,
+            collapseID: stored.collapseID.isEmpty ? nil : stored.collapseID
+        )
+    }
+}

@@ -1,0 +1,168 @@
+import APNSWire
+import Foundation
+import PushModel
+import PushStore
+
+extension QueueConformance {
+    private static func answer(_ text: String, at: WallTime) -> IdempotencyRecord {
+        IdempotencyRecord(fingerprint: Data(repeating: 7, count: 32), body: Data(text.utf8), at: at)
+    }
+
+    private static func key(_ byte: UInt8) -> IdempotencyKey {
+        IdempotencyKey(digest: Data(repeating: byte, count: 32))
+    }
+
+    static let counting: [Clause] = [
+        Clause("what is settled is counted once, by app, verdict, code and reason, whoever reached the verdict") {
+            harness in
+            let now = try await harness.now
+            let sent = Samples.batch(4, at: now)
+            let lease = try await harness.appendClaimed(sent)
+            let rejected = Outcome(
+                index: 2, verdict: .rejected, code: .badDeviceToken, status: 400, attempts: 1,
+                reason: .known(.badDeviceToken)
+            )
+            _ = try await harness.settle(lease, Samples.delivered([0, 1]) + [rejected])
+            // Neither what is settled already nor news under a lease that is not ours.
+            _ = try await harness.settle(lease, [rejected])
+            _ = try await harness.settle(Lease(batch: sent.id, epoch: lease.epoch + 1), Samples.delivered([3]))
+            let cancelled = Samples.batch(3, at: now, app: AppID("other"))
+            try await harness.append(cancelled)
+            _ = try await harness.queue.cancel(.app(AppID("other")), at: now)
+            try await harness.append(Samples.batch(2, at: now, collapseID: "score"))
+            try await harness.append(Samples.batch(1, at: now + .milliseconds(1), collapseID: "score"))
+            var wanted = OutcomeCounts()
+            wanted.add(2, to: .init(app: Samples.app, verdict: .delivered, code: .none))
+            wanted.add(
+                1, to: .init(app: Samples.app, verdict: .rejected, code: .badDeviceToken, reason: .badDeviceToken)
+            )
+            wanted.add(3, to: .init(app: AppID("other"), verdict: .cancelled, code: .cancelled))
+            wanted.add(1, to: .init(app: Samples.app, verdict: .suppressed, code: .superseded))
+            try expect(harness.queue.settled(), is: wanted, "the counts")
+        }
+    ]
+
+    static let idempotency: [Clause] = [
+        Clause("an answer is remembered with the pushes, for 24 hours, also over a crash") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(2, at: now)
+            let answer = answer("größe", at: now)
+            let leases = try await harness.queue.append(
+                [NewBatch(batch: batch, claim: .seconds(20))], storing: [key(1): answer]
+            )
+            try expect(leases.first??.batch, is: batch.id, "the lease")
+            try await harness.crash()
+            try expect(try await harness.queue.answer(to: key(1), now: now), is: answer, "the answer")
+            let last = now + IdempotencyKey.lifetime + .milliseconds(-1)
+            try expect(try await harness.queue.answer(to: key(1), now: last), is: answer, "at the last moment")
+            let over = now + IdempotencyKey.lifetime
+            try expect(try await harness.queue.answer(to: key(1), now: over), is: nil, "its time is over")
+            try expect(try await harness.queue.answer(to: key(2), now: now), is: nil, "another key")
+            try expect(try await harness.claimOne().batch == batch, "the batch")
+        },
+        Clause("an append under a key that is known stores nothing") { harness in
+            let now = try await harness.now
+            let first = answer("first", at: now)
+            _ = try await harness.queue.append([], storing: [key(1): first])
+            let batch = Samples.batch(at: now)
+            do {
+                _ = try await harness.queue.append(
+                    [NewBatch(batch: batch)], storing: [key(1): answer("second", at: now), key(2): first]
+                )
+                throw BrokenClause(description: "a key that is known was accepted")
+            } catch is QueueError {}
+            try expect(try await harness.queue.answer(to: key(1), now: now), is: first, "the first answer")
+            try expect(try await harness.queue.answer(to: key(2), now: now), is: nil, "its neighbour")
+            try expect(try await harness.queue.find([batch.id.push(0)]), is: [nil], "the push is unknown")
+            let later = answer("third", at: now + IdempotencyKey.lifetime)
+            _ = try await harness.queue.append([NewBatch(batch: batch)], storing: [key(1): later])
+            try expect(
+                try await harness.queue.answer(to: key(1), now: later.at), is: later, "after its time it is free")
+        },
+    ]
+
+    static let maintenance: [Clause] = [
+        Clause("pruning forgets what is finished and old, step by step, and nothing else") { harness in
+            let now = try await harness.now
+            let old = (0..<7).map { _ in Samples.batch(2, at: now) }
+            for batch in old {
+                _ = try await harness.settle(
+                    harness.appendClaimed(batch), Samples.delivered([0]) + Samples.givenUp([1]))
+            }
+            let waiting = Samples.batch(2, at: now)
+            try await harness.append(waiting)
+            let recent = Samples.batch(2, at: now)
+            let lease = try await harness.appendClaimed(recent)
+            try await harness.advance(by: .seconds(5))
+            _ = try await harness.settle(lease, Samples.givenUp([0, 1]))
+            _ = try await harness.queue.append([], storing: [key(1): answer("old", at: now)])
+            let moment = now + .seconds(1)
+            var steps = 0
+            while try await harness.queue.prune(endedBefore: moment, batchesMax: 3, now: harness.now) {
+                steps += 1
+                try expect(steps < 10, "pruning comes to an end")
+            }
+            try expect(steps >= 2, "it works in steps")
+            for batch in old { try expect(try await harness.states(batch), is: [nil, nil], "old and finished") }
+            try expect(try await harness.states(waiting), is: [.queued, .queued], "old and waiting")
+            try expect(try await harness.states(recent).compactMap { $0 }.count, is: 2, "recent")
+            let letters = try await harness.queue.deadLetters(of: nil, after: nil, limit: 99)
+            try expect(letters.map(\.id), is: [recent.id.push(0), recent.id.push(1)], "dead letters")
+            try expect(try await harness.queue.answer(to: key(1), now: now) != nil, "an answer of today")
+            let tomorrow = now + IdempotencyKey.lifetime
+            _ = try await harness.queue.prune(endedBefore: moment, batchesMax: 100, now: tomorrow)
+            try expect(try await harness.queue.answer(to: key(1), now: now), is: nil, "an answer of yesterday")
+            try await harness.advance(by: .seconds(10))
+            try expect(Set(try await harness.deliverAll()), is: Set((0..<2).map(waiting.id.push)), "what waits is sent")
+            _ = try await harness.queue.prune(endedBefore: now + .seconds(60), batchesMax: 100, now: harness.now)
+            try expect(try await harness.states(waiting), is: [nil, nil], "it is finished now")
+        },
+        Clause("what is kept for a time is kept from the end of its batch, however long ago that was accepted") {
+            harness in
+            let accepted = try await harness.now
+            let batch = Samples.batch(3, at: accepted, notBefore: accepted + .seconds(100))
+            try await harness.append(batch)
+            try await harness.advance(by: .seconds(100))
+            let lease = try await harness.claimOne().lease
+            _ = try await harness.settle(lease, Samples.givenUp([0]) + Samples.delivered([1]))
+            try await harness.advance(by: .seconds(50))
+            _ = try await harness.settle(lease, Samples.delivered([2]))
+            try await harness.crash()
+            let last = accepted + .seconds(150)
+            _ = try await harness.queue.prune(endedBefore: last, batchesMax: 9, now: last)
+            try expect(
+                try await harness.states(batch), is: [.givenUp, .delivered, .delivered].map { .settled($0) },
+                "what became of them"
+            )
+            let letter = batch.id.push(0)
+            try expect(try await harness.queue.deadLetter(letter)?.letter.id, is: letter, "the dead letter")
+            let over = last + .milliseconds(1)
+            _ = try await harness.queue.prune(endedBefore: over, batchesMax: 9, now: over)
+            try expect(try await harness.states(batch), is: [nil, nil, nil], "their time is over")
+            try expect(try await harness.queue.deadLetter(letter) == nil, "that of the dead letter as well")
+        },
+        Clause("a push that was replayed is kept from its second end") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(at: now)
+            _ = try await harness.settle(harness.appendClaimed(batch), Samples.givenUp([0]))
+            try await harness.advance(by: .seconds(50))
+            _ = try await harness.queue.replay(.app(nil), at: harness.now)
+            _ = try await harness.deliverAll()
+            _ = try await harness.queue.prune(endedBefore: now + .seconds(50), batchesMax: 9, now: harness.now)
+            try expect(try await harness.states(batch), is: [.settled(.delivered)], "its outcome")
+        },
+        Clause("a replayed push that waits is not pruned") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(at: now)
+            _ = try await harness.settle(harness.appendClaimed(batch), Samples.givenUp([0]))
+            _ = try await harness.queue.replay(.app(nil), at: now)
+            _ = try await harness.queue.prune(endedBefore: now + .seconds(1), batchesMax: 9, now: now)
+            try expect(try await harness.deliverAll(), is: [batch.id.push(0)], "it is sent")
+        },
+        Clause("the use of the disk can be told") { harness in
+            try await harness.append(Samples.batch(1000, at: try await harness.now))
+            guard let usage = harness.queue.usage() else { return }
+            try expect(usage.bytesUsed > 40_000 && usage.bytesFree >= 0, "\(usage)")
+        },
+    ]
+}

@@ -1,0 +1,42 @@
+import PushModel
+package import PushOutcome
+package import PushStore
+package import Synchronization
+
+/// A queue that takes settlements and nothing else, and fails as often as it is told to.
+package final class SettlementSink: DurableQueue {
+    package struct State {
+        package var writes: [[Settlement]] = []
+        package var failures: [QueueError] = []
+        package var stale: Set<Lease> = []
+        package var claimable: [ClaimedBatch] = []
+        package var claimFailure: QueueError?
+    }
+
+    package let state = Mutex(State())
+    package let wrote = AsyncSignal()
+
+    package init() {}
+
+    package func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] { throw .closed }
+    package func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
+        let result: Result<[ClaimedBatch], QueueError> = state.withLock { state in
+            if let failure = state.claimFailure { return .failure(failure) }
+            defer { state.claimable = [] }
+            return .success(state.claimable)
+        }
+        return try result.get()
+    }
+    package func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
+    package func depth() async throws(QueueError) -> QueueDepth { QueueDepth() }
+
+    package func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] {
+        let result: Result<[Lease], QueueError> = state.withLock { state in
+            if let failure = state.failures.popLast() { return .failure(failure) }
+            state.writes.append(settlements)
+            return .success(settlements.map(\.lease).filter { state.stale.contains($0) })
+        }
+        wrote.set()
+        return try result.get()
+    }
+}

@@ -1,0 +1,192 @@
+import APNSSimulator
+import APNSWire
+import Foundation
+import PushTesting
+import Synchronization
+
+/// A simulator in this process and a gateway in its own, which can be killed and started again on the same store.
+final class GatewayUnderTest: Sendable {
+    let folder: TemporaryFolder
+    let simulator: Simulator
+    private let current = Mutex<ChildProcess?>(nil)
+    private let address: Mutex<String>
+    private let configFile: String
+
+    var storeFolder: String { "\(folder.path)/store" }
+
+    /// - Parameters:
+    ///   - isStarted: false leaves the first start to `restart` or `startUnder`.
+    ///   - grace: how long it serves after SIGTERM.
+    init(
+        _ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "", isStarted: Bool = true,
+        grace: String = "0s"
+    ) async throws {
+        let folder = try TemporaryFolder()
+        let credentials = SimulatorCredentials()
+        let simulator = try await Simulator.start(
+            SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
+        )
+        let port = try freePort()
+        try credentials.privateKeyPEM.write(toFile: "\(folder.path)/key.p8", atomically: true, encoding: .utf8)
+        try simulator.certificateAuthorityPEM.write(toFile: "\(folder.path)/ca.pem", atomically: true, encoding: .utf8)
+        let configuration = """
+            listen: {port: \(port)}
+            store: {path: store}
+            apps:
+              - bundle_id: com.example.app
+                key: {file: key.p8, key_id: \(credentials.keyID), team_id: \(credentials.teamID)}
+                endpoint: {host: localhost, port: \(simulator.port), ca_file: ca.pem}
+            shutdown: {grace: \(grace)}
+            log: {level: notice}
+            \(extra)
+            """
+        configFile = "\(folder.path)/godwit.yaml"
+        try configuration.write(toFile: configFile, atomically: true, encoding: .utf8)
+        self.folder = folder
+        self.simulator = simulator
+        address = Mutex("http://127.0.0.1:\(port)")
+        if isStarted { try await restart() }
+    }
+
+    var url: String { address.withLock { $0 } }
+
+    /// The one that was started last; there must have been one.
+    var process: ChildProcess { current.withLock { $0! } }
+
+    private static let readyLine = "godwit: ready on"
+
+    private func launch(under tracer: [String], _ arguments: [String]) throws -> ChildProcess {
+        let words = tracer + [Repository.godwit, "serve", "--config", configFile] + arguments
+        let process = try ChildProcess(words[0], Array(words.dropFirst()))
+        current.withLock { $0 = process }
+        return process
+    }
+
+    func kill() async throws { try await process.kill() }
+
+    /// - Parameter tracer: a program, with its arguments, that runs the gateway.
+    /// - Parameter arguments: for `godwit serve`, besides its configuration.
+    func restart(under tracer: [String] = [], _ arguments: [String] = []) async throws {
+        try await launch(under: tracer, arguments).waitForLine(containing: Self.readyLine)
+    }
+
+    /// Starts it under a tracer that may end it before it is ready.
+    ///
+    /// - Returns: whether it became ready.
+    func startUnder(_ tracer: [String]) async throws -> Bool {
+        let process = try launch(under: tracer, [])
+        do {
+            try await process.waitForLine(containing: Self.readyLine)
+            return true
+        } catch {
+            guard process.exit != nil else { throw error }
+            return false
+        }
+    }
+
+    /// Starts another one on the same store, which takes it from the one that runs, and talks to that from now on.
+    ///
+    /// - Returns: nil when the store was refused to it.
+    func takeover() async throws -> ChildProcess? {
+        let former = process
+        let heir = try launch(under: [], ["--take-over", "--port", "0"])
+        do {
+            let line = try await heir.waitForLine(containing: Self.readyLine)
+            address.withLock { $0 = String(line.split(separator: " ").last ?? "") }
+            return former
+        } catch {
+            guard heir.exit != nil else { throw error }
+            current.withLock { $0 = former }
+            return nil
+        }
+    }
+
+    /// The gateway's own process, also when a tracer runs it.
+    var gatewayID: Int32? {
+        let text = try? String(contentsOfFile: "\(storeFolder)/godwit.lock", encoding: .utf8)
+        return text.flatMap { Int32($0.prefix { $0.isNumber }) }
+    }
+
+    /// Asks it to stop and returns how it ended.
+    func stop() async throws -> ChildProcess.Exit {
+        process.signal(SIGTERM)
+        return try await process.waitForExit()
+    }
+
+    func close() async throws {
+        current.withLock { $0 }?.signal(SIGKILL)
+        try await simulator.shutdown()
+    }
+
+    // MARK: Talking to it
+
+    /// Posts NDJSON and returns the ids of the pushes that were accepted, even when the connection broke meanwhile.
+    func post(ndjson file: String) async throws -> (accepted: [APNSID], isComplete: Bool) {
+        let answers = file + ".answers"
+        let result = try await run(
+            "curl",
+            [
+                "-sS", "--no-buffer", "-H", "Content-Type: application/x-ndjson", "-H", "Expect:", "--data-binary",
+                "@\(file)", "-o", answers, "\(url)/push/batch",
+            ], within: .seconds(300)
+        )
+        // Without a connection curl makes no file.
+        defer { try? FileManager.default.removeItem(atPath: answers) }
+        let text = (try? String(contentsOfFile: answers, encoding: .utf8)) ?? ""
+        return (Self.accepted(in: text), result.exit == .status(0))
+    }
+
+    static func accepted(in answer: String) -> [APNSID] {
+        answer.split(separator: "\n").compactMap { line in
+            guard line.contains("\"status\":\"accepted\""), line.hasSuffix("}") else { return nil }
+            return value(of: "msg_id", in: line).flatMap { APNSID($0) }
+        }
+    }
+
+    /// The text value of a key in a line of flat JSON.
+    static func value(of key: String, in line: some StringProtocol) -> String? {
+        guard let start = line.range(of: "\"\(key)\":\"") else { return nil }
+        return String(line[start.upperBound...].prefix { $0 != "\"" })
+    }
+
+    /// The states of many pushes, asked through the API.
+    func states(of ids: [APNSID]) async throws -> [String: Int] {
+        var states: [String: Int] = [:]
+        for start in stride(from: 0, to: ids.count, by: 1000) {
+            let file = "\(folder.path)/ids"
+            let lines = ids[start..<min(start + 1000, ids.count)].map { "\"\($0)\"\n" }.joined()
+            try lines.write(toFile: file, atomically: true, encoding: .utf8)
+            let answer = try await curl([
+                "-H", "Content-Type: application/x-ndjson", "--data-binary", "@\(file)", "\(url)/api/v1/messages/query",
+            ])
+            for line in answer.body.split(separator: "\n") {
+                states[Self.value(of: "state", in: line) ?? "unreadable", default: 0] += 1
+            }
+        }
+        return states
+    }
+
+    /// Waits until every one of `ids` has an outcome, and returns how many have which.
+    func settledStates(of ids: [APNSID], within limit: Duration = .seconds(120)) async throws -> [String: Int] {
+        let waiting: Set<String> = ["queued", "scheduled", "sending", "retrying"]
+        var states: [String: Int] = [:]
+        try await waitUntil("all outcomes", within: limit, every: .milliseconds(200)) {
+            states = try await self.states(of: ids)
+            return waiting.isDisjoint(with: states.keys)
+        }
+        return states
+    }
+
+    /// A file of `count` pushes to tokens of their own.
+    func pushFile(_ name: String, count: Int, from first: Int, fields: String = "") throws -> String {
+        let path = "\(folder.path)/\(name)"
+        var text = ""
+        for number in first..<first + count {
+            let digits = String(number, radix: 16)
+            let token = String(repeating: "0", count: 64 - digits.count) + digits
+            text += "{\"device_token\":\"\(token)\",\"payload\":{\"aps\":{\"alert\":\"push \(number)\"}}\(fields)}\n"
+        }
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+}

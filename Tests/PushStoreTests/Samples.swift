@@ -1,0 +1,94 @@
+import APNSWire
+import Foundation
+import PushModel
+import PushStore
+
+enum Samples {
+    static let now = WallTime(milliseconds: 1_790_000_000_123)
+
+    /// A batch with pushes of all kinds, drawn from `generator`.
+    static func batch(_ count: Int, using generator: inout some RandomNumberGenerator) -> Batch {
+        let id = BatchID(at: now, using: &generator)
+        var pushes = NotificationBatch(firstID: id.value)
+        let types = PushType.allCases
+        for _ in 0..<count {
+            let token = (0..<Int.random(in: 1...100, using: &generator)).map { UInt8($0) }
+            let payload = [UInt8](repeating: 65, count: Int.random(in: 0...60, using: &generator))
+            let headers = NotificationHeaders(
+                topic: "org.example.\(Int.random(in: 0..<3, using: &generator))",
+                pushType: types.randomElement(using: &generator)!,
+                priority: [nil, .immediate, .conserving, .low].randomElement(using: &generator)!,
+                collapseID: Bool.random(using: &generator) ? "collapse" : nil
+            )
+            let expiration = [NotificationBatch.noExpiration, 0, 1_900_000_000].randomElement(using: &generator)!
+            token.withUnsafeBytes { token in
+                payload.withUnsafeBytes { payload in
+                    pushes.append(token: token, payload: payload, headers: headers, expiration: expiration)
+                }
+            }
+        }
+        return Batch(
+            id: id, app: AppID("app"), lane: Lane.allCases.randomElement(using: &generator)!, acceptedAt: now,
+            notBefore: Bool.random(using: &generator) ? now + .seconds(60) : nil, notifications: pushes,
+            traceparent: Bool.random(using: &generator) ? "00-abc" : nil
+        )
+    }
+
+    /// `count` pushes with tokens of 32 bytes and the payloads that `payload` gives.
+    static func uniform(_ count: Int, payload: (Int) -> String) -> Batch {
+        let id = BatchID.random(at: now)
+        var pushes = NotificationBatch(firstID: id.value)
+        let headers = NotificationHeaders(topic: "org.example.app", pushType: .alert)
+        for index in 0..<count {
+            [UInt8](repeating: UInt8(index & 255), count: 32).withUnsafeBytes { token in
+                Array(payload(index).utf8).withUnsafeBytes { payload in
+                    pushes.append(token: token, payload: payload, headers: headers)
+                }
+            }
+        }
+        return Batch(id: id, app: AppID("app"), lane: .bulk, acceptedAt: now, notifications: pushes)
+    }
+
+    static func outcome(_ index: Int, _ verdict: Verdict = .delivered) -> Outcome {
+        Outcome(index: UInt16(index), verdict: verdict, code: .none, status: 200, attempts: 1)
+    }
+
+    static func retry(_ index: Int, attempts: UInt16 = 1, due: WallTime) -> Retry {
+        Retry(index: UInt16(index), code: .apnsUnavailable, status: 503, attempts: attempts, due: due)
+    }
+}
+
+/// A generator whose draws a seed decides (SplitMix64), so that a failure can be run again.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// Damages bytes in a few places: flips, insertions, deletions, cuts.
+func mutated(_ bytes: Data, using generator: inout some RandomNumberGenerator) -> Data {
+    var bytes = [UInt8](bytes)
+    for _ in 0..<Int.random(in: 1...4, using: &generator) where !bytes.isEmpty {
+        // Most of the structure stands in the first bytes of each field; half of the damage goes to the start.
+        let reach = Bool.random(using: &generator) ? min(bytes.count, 48) : bytes.count
+        let place = Int.random(in: 0..<reach, using: &generator)
+        switch Int.random(in: 0..<5, using: &generator) {
+        case 0: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+        case 1: bytes[place] = UInt8.random(in: 0...255, using: &generator)
+        case 2: bytes.insert(UInt8.random(in: 0...255, using: &generator), at: place)
+        case 3: bytes.remove(at: place)
+        default: bytes.removeSubrange(place...)
+        }
+    }
+    return Data(bytes)
+}
