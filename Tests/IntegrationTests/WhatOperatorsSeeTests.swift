@@ -56,7 +56,7 @@ import Testing
         let served = Set(text.matches(of: /TYPE (godwit_\w+)/).map { String($0.1) })
         try #require(served.count > 40)
 
-        let page = try String(contentsOfFile: "\(Repository.root)/docs/operations.md", encoding: .utf8)
+        let page = try String(contentsOfFile: "\(Repository.root)/docs/reference/metrics.md", encoding: .utf8)
         // `_x` in the rows of the links stands for `godwit_apns_x`.
         let documented = Set(
             page.split(separator: "\n").filter { $0.hasPrefix("| `godwit_") }.flatMap { row in
@@ -68,7 +68,7 @@ import Testing
         #expect(documented.subtracting(served) == [], "not served")
 
         let alerts = try String(
-            contentsOfFile: "\(Repository.root)/Examples/Deployment/alerts.yaml", encoding: .utf8)
+            contentsOfFile: "\(Repository.root)/deploy/alerts.yaml", encoding: .utf8)
         let used = Set(alerts.matches(of: /godwit_\w+/).map { String($0.0) })
         #expect(used.subtracting(served) == [], "no such metric to alert on")
     }

@@ -4,9 +4,9 @@ import PushTesting
 import Testing
 import Yams
 
-/// What `Examples/Deployment` gives to start from.
-@Suite struct `Examples for running a gateway` {
-    private static let folder = "\(Repository.root)/Examples/Deployment"
+/// The files in `deploy`.
+@Suite struct `Deployment files` {
+    private static let folder = "\(Repository.root)/deploy"
 
     private static func text(_ name: String) throws -> String {
         try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
@@ -36,9 +36,9 @@ import Yams
         }
     }
 
-    /// Those of the table in the operations page; `.x` stands for the one before with another end.
+    /// The keys in the table of the configuration reference; `.x` means the key before it with another last part.
     private static func documentedKeys() throws -> Set<String> {
-        let page = try String(contentsOfFile: "\(Repository.root)/docs/operations.md", encoding: .utf8)
+        let page = try String(contentsOfFile: "\(Repository.root)/docs/reference/configuration.md", encoding: .utf8)
         let table = try #require(page.split(separator: "| key | default |").dropFirst().first)
         var keys: Set<String> = []
         for row in table.split(separator: "\n").drop(while: { !$0.hasPrefix("| `") }).prefix(while: {
@@ -76,7 +76,7 @@ import Yams
         #expect(complete.logLevel == defaults.logLevel)
     }
 
-    @Test func `the configuration has every key that the operations page has, and no other`() throws {
+    @Test func `the configuration has every key of the configuration reference, and no other`() throws {
         let found = Self.keys(of: try #require(try Yams.load(yaml: Self.complete())))
         let documented = try Self.documentedKeys()
         try #require(documented.count > 40)
