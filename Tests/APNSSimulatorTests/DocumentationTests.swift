@@ -2,7 +2,7 @@ import APNSSimulator
 import Foundation
 import Testing
 
-/// `docs/simulator.md` says what is so.
+/// `docs/simulator/README.md` says what is so.
 @Suite struct `The simulator's documentation` {
     private struct Block {
         var language: String
@@ -10,7 +10,7 @@ import Testing
     }
 
     private static func page() throws -> String {
-        try String(contentsOf: ForeignClients.root.appending(path: "docs/simulator.md"), encoding: .utf8)
+        try String(contentsOf: ForeignClients.root.appending(path: "docs/simulator/README.md"), encoding: .utf8)
     }
 
     private static func blocks(_ language: String) throws -> [Block] {

@@ -5,7 +5,7 @@ import Testing
 /// Swift in the documentation is compiled: each block stands, word for word, between `// snippet: NAME` and `// snippet end` in
 /// a file that is built with the tests.
 @Suite struct `Swift in the documentation` {
-    private static let pages = ["README.md", "docs/simulator.md"]
+    private static let pages = ["README.md", "docs/simulator/README.md"]
     private static let sources = "Examples"
 
     @Test func `is a compiled snippet`() throws {

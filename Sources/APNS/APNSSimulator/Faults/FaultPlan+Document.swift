@@ -2,7 +2,7 @@ import APNSWire
 import HTTP2Session
 
 extension FaultPlan {
-    /// Reads `{"rules": [...]}`, in JSON or YAML. `docs/simulator.md` lists the members of a rule.
+    /// Reads `{"rules": [...]}`, in JSON or YAML. `docs/simulator/README.md` lists the members of a rule.
     public init(document bytes: [UInt8]) throws(ControlDocumentError) {
         self.init(
             try DocumentReader.read(bytes) { reader in

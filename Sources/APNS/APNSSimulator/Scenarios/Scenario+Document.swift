@@ -1,5 +1,5 @@
 extension Scenario {
-    /// Reads a scenario file; `docs/simulator.md` describes it.
+    /// Reads a scenario file; `docs/simulator/README.md` describes it.
     ///
     /// - Throws: `ControlDocumentError` with every problem and its line.
     public init(yaml: String) throws(ControlDocumentError) {

@@ -2,7 +2,7 @@ import APNSWire
 
 /// How the simulated APNs behaves towards connections and requests: the switches that can be turned while it runs.
 ///
-/// Sources are named in `docs/simulator.md`, with what is documented and what is only observed.
+/// Sources are named in `docs/simulator/README.md`, with what is documented and what is only observed.
 public struct SimulatorSettings: Sendable, Equatable {
     /// What happens to a stream over the announced limit.
     public enum OverLimit: String, Sendable, CaseIterable {

@@ -25,7 +25,7 @@ struct Simulate: AsyncParsableCommand {
 
     @Option(
         help: """
-            What to play: \(Scenario.readyFiles.map(\.name).joined(separator: ", ")), or a file (docs/simulator.md).
+            What to play: \(Scenario.readyFiles.map(\.name).joined(separator: ", ")), or a file (docs/simulator/README.md).
             """
     )
     var scenario: String?

@@ -51,7 +51,7 @@ package struct TorturePlan: Equatable, Sendable {
 /// Something that goes wrong at APNs, in the words of the simulator's control API.
 package struct TortureFault: Equatable, Sendable {
     package var name: String
-    /// The document of a plan of faults (docs/simulator.md).
+    /// The document of a plan of faults (docs/simulator/README.md).
     package var plan: String
     /// It ends connections, so that answers of other pushes are lost with it.
     package var breaksConnections = false
