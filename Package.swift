@@ -273,7 +273,7 @@ let package = Package(
             // The recipes of the examples are compiled into their test: so they cannot go stale, and nothing is built twice.
             path: "Examples",
             exclude: [
-                "Package.swift", "README.md", "Sources/SendOne", "Sources/SendMillion",
+                "Package.swift", "README.md", "Clients", "Sources/SendOne", "Sources/SendMillion",
                 "Sources/LiveActivity",
                 "Sources/Channel",
             ],

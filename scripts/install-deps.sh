@@ -43,6 +43,9 @@ if [ "$set_name" = test ]; then
     command_from promtool prometheus
     command_from strace strace
     command_from tinyproxy tinyproxy
+    # The client programs of the README.
+    command_from node nodejs
+    command_from go golang-go
 elif [ "$set_name" = bench ]; then
     command_from h2load nghttp2-client
     command_from nghttpd nghttp2-server
