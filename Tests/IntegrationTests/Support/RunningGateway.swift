@@ -5,21 +5,25 @@ import PushTesting
 final class RunningGateway: Sendable {
     let process: ChildProcess
     let url: String
+    /// The simulator's control API.
+    let control: String
     private let folder: TemporaryFolder
 
-    private init(process: ChildProcess, url: String, folder: TemporaryFolder) {
+    private init(process: ChildProcess, url: String, control: String, folder: TemporaryFolder) {
         self.process = process
         self.url = url
+        self.control = control
         self.folder = folder
     }
 
     /// Starts it on free ports with a fresh database, and waits until its sample pushes are through.
     static func start() async throws -> RunningGateway {
         let folder = try TemporaryFolder()
+        let controlPort = try freePort()
         let process = try ChildProcess(
             Repository.godwit,
             [
-                "demo", "--port", "0", "--simulator-port", "0", "--control-port", "0", "--directory",
+                "demo", "--port", "0", "--simulator-port", "0", "--control-port", "\(controlPort)", "--directory",
                 folder.file("demo"),
             ],
             folder: folder.path
@@ -29,7 +33,8 @@ final class RunningGateway: Sendable {
             throw GatewayDidNotStart(description: "no URL in: \(line)")
         }
         try await process.waitForLine(containing: "Ctrl-C")
-        return RunningGateway(process: process, url: String(url.0), folder: folder)
+        return RunningGateway(
+            process: process, url: String(url.0), control: "http://127.0.0.1:\(controlPort)", folder: folder)
     }
 
     /// Asks it to stop and waits until it has.
