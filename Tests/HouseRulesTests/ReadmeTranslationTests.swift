@@ -2,7 +2,7 @@ import Foundation
 import PushTesting
 import Testing
 
-/// README.zh-CN.md says the same as README.md: a change to one page needs the same change to the other.
+/// README.zh-CN.md is a translation of README.md: a change to one page needs the same change to the other.
 @Suite struct `The Chinese README` {
     private static let english = "README.md"
     private static let chinese = "README.zh-CN.md"

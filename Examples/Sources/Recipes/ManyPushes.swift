@@ -41,8 +41,8 @@ public enum ManyPushes {
 
     // snippet: window
     /// - Parameters:
-    ///   - inFlight: batches of 1,000 at once. Enough to fill the round trip, few enough to stay small in memory.
-    ///   - progress: is told after each batch.
+    ///   - inFlight: concurrent batches of 1,000. Enough to fill the round trip, few enough to use little memory.
+    ///   - progress: called after each batch.
     public static func run(
         _ settings: Settings, to tokens: some Sequence<DeviceToken>, payload: APNSPayload, inFlight: Int = 8,
         progress: @Sendable (Summary) -> Void = { _ in }

@@ -55,7 +55,7 @@ public enum MatchActivity {
     ) throws(PayloadError) -> APNSNotification {
         var payload = APNSPayload()
         payload.aps.liveActivity = content
-        // The start must be announced; updates that come often are better silent, and of low priority.
+        // Announce the start. Frequent updates are better silent and of low priority.
         if content.event == .start { payload.aps.alert = Alert(title: "Kick-off", body: "Ajax – Bohemians") }
         return try APNSNotification(
             deviceToken: token, bundleID: settings.bundleID, pushType: .liveactivity, payload: payload,

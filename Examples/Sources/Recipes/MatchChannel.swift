@@ -27,13 +27,13 @@ public enum MatchChannel {
 
     // snippet: broadcast
     static func broadcast(_ channels: APNSChannelClient, bundleID: String, now: Int64) async throws -> Result {
-        // Keep the id with your match: APNs tells it once, and lists know no names.
+        // Store the ID with your match: APNs returns it once, and lists contain no names.
         let channel = try await channels.create(bundleID: bundleID, policy: .none)
         var payload = APNSPayload()
         payload.aps.liveActivity = try .update(contentState: Score(home: 1, guest: 0), timestamp: now)
         try await channels.publish(payload, to: channel, bundleID: bundleID, policy: ChannelStoragePolicy.none)
         let listed = try await channels.list(bundleID: bundleID)
-        // An app may have 10,000 channels, and APNs deletes none by itself.
+        // An app may have 10,000 channels, and APNs deletes none automatically.
         try await channels.delete(channel, bundleID: bundleID)
         return Result(channel: channel, listed: listed)
     }
