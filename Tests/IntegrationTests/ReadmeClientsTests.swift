@@ -1,3 +1,4 @@
+import APNSSimulator
 import APNSWire
 import Foundation
 import PushTesting
