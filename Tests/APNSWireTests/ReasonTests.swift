@@ -141,11 +141,11 @@ import Testing
         #expect(APNSReason(label: "Service Unavailable") == .serviceUnavailable)
     }
 
-    /// `GODWIT_UPDATE_DOCS=1` writes the page in place of comparing it.
+    /// `GODWIT_UPDATE_DOCS=1` writes the page instead of comparing it.
     @Test func `the page of reasons is the table`() throws {
         let file = URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-            .appendingPathComponent("docs/reasons.md")
+            .appendingPathComponent("docs/reference/apns-reasons.md")
         if ProcessInfo.processInfo.environment["GODWIT_UPDATE_DOCS"] != nil {
             try Data(ReasonsPage.markdown.utf8).write(to: file)
         }

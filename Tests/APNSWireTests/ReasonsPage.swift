@@ -1,22 +1,22 @@
 import APNSWire
 
-/// `docs/reasons.md`, made from the table of reasons.
+/// `docs/reference/apns-reasons.md`, generated from the table of reasons.
 enum ReasonsPage {
     static var markdown: String {
         var text = """
-            # What APNs says, and what to do
+            # APNs reasons
 
             Every reason that APNs is known to give, from `APNSReason.advice` in the library `APNSWire`. Numbers are the stored form of a
             reason and never change.
 
-            **Retry** says when the same push can be sent again. *After a fix* means that it would be refused again until what the
-            reason names is put right. **Fault** says whose fault it is. A **dead token** is of no more use for this topic and
-            environment: remove it, unless the app has registered it again since the `timestamp` of a 410.
+            **Retry** says when the same push can be sent again. *After a fix* means that APNs would refuse it again until the named cause
+            is corrected. **Fault** says which side is at fault. A **dead token** is invalid for this topic and environment: remove it,
+            unless the app has registered it again since the `timestamp` of a 410.
 
-            Apple asks to wait at least 15 minutes before a retry after a 500 or 503, and longer each time; after `Shutdown` it is usual
-            to connect again at once. A 410 does not count against a connection; too many other refusals make APNs close it.
+            Apple asks providers to wait at least 15 minutes before a retry after a 500 or 503, and longer each time. After `Shutdown`,
+            reconnect immediately. A 410 does not count against a connection; too many other refusals make APNs close it.
 
-            This page is made from the code's own table; a test compares the two.
+            This page is generated from the table in the code; a test compares the two. `GODWIT_UPDATE_DOCS=1 make test` writes it again.
 
             """
         for (title, services) in [
@@ -25,7 +25,7 @@ enum ReasonsPage {
         ] {
             text += "\n## \(title)\n\n"
             if services.contains(.both) {
-                text += "Those marked with \\* are given by the APIs for channels and broadcasts too.\n\n"
+                text += "The APIs for channels and broadcasts also give those marked with \\*.\n\n"
             }
             text += "| status | reason | number | meaning | retry | fault | dead token | what to do |\n"
             text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
@@ -39,7 +39,7 @@ enum ReasonsPage {
 
             ## Without a known reason
 
-            New reasons appear on the wire before they are documented, and a body can be empty or no JSON. The status decides then.
+            New reasons appear on the wire before they are documented, and a body can be empty or not JSON. The status decides in these cases.
 
             | status | meaning | retry | fault | dead token | what to do |
             | --- | --- | --- | --- | --- | --- |

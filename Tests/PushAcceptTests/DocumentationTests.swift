@@ -6,9 +6,9 @@ import Testing
 @Suite struct `The documentation` {
     private static let docs = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("docs")
+        .appendingPathComponent("docs/reference")
 
-    /// `GODWIT_UPDATE_DOCS=1` writes the page in place of comparing it.
+    /// `GODWIT_UPDATE_DOCS=1` writes the page instead of comparing it.
     @Test func `the page of error codes is the table`() throws {
         let file = Self.docs.appendingPathComponent("error-codes.md")
         if ProcessInfo.processInfo.environment["GODWIT_UPDATE_DOCS"] != nil {
@@ -18,7 +18,7 @@ import Testing
     }
 
     @Test func `the table of fields has every field`() throws {
-        let page = try String(contentsOf: Self.docs.appendingPathComponent("api.md"), encoding: .utf8)
+        let page = try String(contentsOf: Self.docs.appendingPathComponent("http-api.md"), encoding: .utf8)
         for field in PushField.allCases { #expect(page.contains("`\(field.rawValue)`"), "\(field)") }
     }
 
@@ -29,7 +29,7 @@ import Testing
 
     /// A `bash` block and the block after it, which holds what it prints.
     private static func examples() throws -> [Example] {
-        let page = try String(contentsOf: docs.appendingPathComponent("api.md"), encoding: .utf8)
+        let page = try String(contentsOf: docs.appendingPathComponent("http-api.md"), encoding: .utf8)
         return page.matches(of: /```bash\n((?:[^`]|`[^`])*)```\n```\w+\n((?:[^`]|`[^`])*)```/)
             .map { Example(command: String($0.1), output: String($0.2)) }
     }

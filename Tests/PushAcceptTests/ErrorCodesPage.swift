@@ -1,18 +1,18 @@
 import PushModel
 
-/// `docs/error-codes.md`, made from the table of codes.
-package enum ErrorCodesPage {
-    package static var markdown: String {
+/// `docs/reference/error-codes.md`, generated from the table of codes.
+enum ErrorCodesPage {
+    static var markdown: String {
         var text = """
             # Error codes
 
-            Every push that is not delivered and every item that is refused carries one of these codes. A number never changes its
-            meaning. `GET /api/v1/codes` serves the same table as JSON.
+            Every push that is not delivered and every refused item carries one of these codes. A number never changes its meaning.
+            `GET /api/v1/codes` returns the same table as JSON.
 
-            **Retried** says whether Godwit tries the push again by itself. With a code that is not retried the push has ended, or was
-            never taken.
+            **Retried** says whether Godwit tries the push again automatically. With a code that is not retried, the push has ended or
+            was never accepted.
 
-            This page is made from the code's own table; a test compares the two.
+            This page is generated from `ErrorCode`; a test compares the two. `GODWIT_UPDATE_DOCS=1 make test` writes it again.
 
             """
         for (title, range) in [
