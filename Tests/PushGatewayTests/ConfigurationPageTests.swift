@@ -1,0 +1,117 @@
+import Foundation
+import PushGateway
+import PushTesting
+import Testing
+
+/// `docs/reference/configuration.md`: its rows, by key.
+struct ConfigurationPage {
+    /// The keys, with `[]` for a list: `apps[].key.file`.
+    let keys: Set<String>
+    /// Defaults that are values, as written in the file. Keys without one are left out.
+    let defaults: [String: String]
+
+    init() throws {
+        let path = "\(Repository.root)/docs/reference/configuration.md"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        var keys: Set<String> = []
+        var defaults: [String: String] = [:]
+        for row in text.matches(of: /(?m)^\| `([a-z0-9_.\[\]]+)` \| [^|]+ \| ([^|]+) \|/) {
+            let key = String(row.1)
+            keys.insert(key)
+            if let value = row.2.wholeMatch(of: /`([^`]+)`/) { defaults[key] = String(value.1) }
+        }
+        self.keys = keys
+        self.defaults = defaults
+    }
+}
+
+@Suite struct `The page of the configuration` {
+    private static let app = """
+        apps:
+          - bundle_id: com.example.app
+            key: {file: a.p8, key_id: ABCDE12345, team_id: TEAM123456}
+        """
+
+    /// Sections of one level, such as `listen` or `delivery`, with the defaults of the page.
+    private static func sections(_ defaults: [String: String]) -> String {
+        var lines: [String: [String]] = [:]
+        for (key, value) in defaults.sorted(by: { $0.key < $1.key }) {
+            let parts = key.split(separator: ".").map(String.init)
+            switch parts.count {
+            case 2 where !parts[0].hasSuffix("[]"): lines[parts[0], default: []].append("  \(parts[1]): \(value)")
+            // `limits.batch.rate`; the proxy is not there by default.
+            case 3 where parts[0] == "limits":
+                lines[parts[0], default: []].append("  \(parts[1]).\(parts[2]): \(value)")
+            default: break
+            }
+        }
+        return lines.sorted { $0.key < $1.key }.map { section, lines in
+            "\(section):\n" + Self.nested(lines).joined(separator: "\n")
+        }.joined(separator: "\n")
+    }
+
+    /// Makes `batch.rate: 50` and `batch.burst: 100` a mapping of its own.
+    private static func nested(_ lines: [String]) -> [String] {
+        var plain: [String] = []
+        var groups: [String: [String]] = [:]
+        for line in lines {
+            if let match = line.wholeMatch(of: /  (\w+)\.(\w+: .+)/) {
+                groups[String(match.1), default: []].append(String(match.2))
+            } else {
+                plain.append(line)
+            }
+        }
+        return plain + groups.sorted { $0.key < $1.key }.map { "  \($0.key): {\($0.value.joined(separator: ", "))}" }
+    }
+
+    @Test func `shows the defaults of the code`() throws {
+        let page = try ConfigurationPage()
+        try #require(page.defaults.count > 30)
+        let text = Self.sections(page.defaults) + "\n" + Self.app
+        let shown = try GatewayConfiguration.parse(text, file: "page", folder: "")
+        let defaults = GatewayConfiguration()
+        #expect("\(shown.listen)" == "\(defaults.listen)")
+        #expect(shown.storePath == defaults.storePath && shown.retention == defaults.retention)
+        #expect(shown.connectionsMax == defaults.connectionsMax)
+        #expect("\(shown.delivery)" == "\(defaults.delivery)")
+        #expect(shown.limits == defaults.limits)
+        #expect(shown.accept.keyedBodyBytesMax == defaults.accept.keyedBodyBytesMax)
+        #expect(shown.accept.keyedBodiesBytesMax == defaults.accept.keyedBodiesBytesMax)
+        #expect("\(shown.admission)" == "\(defaults.admission)")
+        #expect(shown.shutdownGrace == defaults.shutdownGrace && shown.drainTimeout == defaults.drainTimeout)
+        #expect(shown.logLevel == defaults.logLevel)
+    }
+
+    @Test func `shows the defaults of an app and of a proxy`() throws {
+        let page = try ConfigurationPage()
+        let text = Self.app + "\n    endpoint: {host: localhost}\napns: {proxy: {host: localhost}}\n"
+        let parsed = try GatewayConfiguration.parse(text, file: "page", folder: "")
+        let app = try #require(parsed.apps.first)
+        #expect(page.defaults["apps[].environment"] == app.environment.rawValue)
+        #expect(page.defaults["apps[].endpoint.port"] == app.endpoint.map { "\($0.port)" })
+        #expect(page.defaults["apns.proxy.port"] == parsed.proxy.map { "\($0.port)" })
+        #expect(app.name == app.bundleID && app.rate == nil)
+    }
+
+    /// The reader is strict, so a key of the page that it does not know is an error; what it knows is in its source.
+    @Test func `has every key that the reader asks for`() throws {
+        let folder = "\(Repository.root)/Sources/Push/PushGateway"
+        let files = try #require(FileManager.default.enumerator(atPath: folder)).compactMap { $0 as? String }
+        let readers = files.filter { $0.hasSuffix(".swift") && $0.contains("+YAML") }
+        try #require(!readers.isEmpty)
+        var asked: Set<String> = []
+        for file in readers {
+            let source = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
+            for match in source.matches(of: /\b(?:read|readRequired|readDuration|section|list)\("([a-z0-9_]+)"/) {
+                asked.insert(String(match.1))
+            }
+            for match in source.matches(of: /requiredSection\(oneOf: \["(\w+)", "(\w+)"\]/) {
+                asked.formUnion([String(match.1), String(match.2)])
+            }
+        }
+        let page = try ConfigurationPage()
+        let documented = Set(page.keys.flatMap { key in key.replacing("[]", with: "").split(separator: ".").map(String.init) })
+        #expect(asked.subtracting(documented).sorted() == [], "not on the page")
+        #expect(documented.subtracting(asked).sorted() == [], "on the page only")
+    }
+}
