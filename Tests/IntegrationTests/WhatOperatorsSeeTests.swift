@@ -53,23 +53,48 @@ import Testing
         let gateway = try await RunningGateway.start()
         let text = try await curl(["\(gateway.url)/metrics"]).body
         #expect(try await gateway.stop() == .status(0))
-        let served = Set(text.matches(of: /TYPE (godwit_\w+)/).map { String($0.1) })
+        let served = Set(Metric.served(text).map(\.description))
         try #require(served.count > 40)
 
         let page = try String(contentsOfFile: "\(Repository.root)/docs/reference/metrics.md", encoding: .utf8)
-        // `_x` in the rows of the links stands for `godwit_apns_x`.
-        let documented = Set(
-            page.split(separator: "\n").filter { $0.hasPrefix("| `godwit_") }.flatMap { row in
-                row.dropFirst().prefix { $0 != "|" }.matches(of: /`(\w+)/).map { name in
-                    name.1.hasPrefix("_") ? "godwit_apns\(name.1)" : String(name.1)
-                }
-            })
-        #expect(served.subtracting(documented) == [], "not on the page")
-        #expect(documented.subtracting(served) == [], "not served")
+        let documented = Set(Metric.documented(page).map(\.description))
+        #expect(served.subtracting(documented).sorted() == [], "not on the page")
+        #expect(documented.subtracting(served).sorted() == [], "not served")
 
         let alerts = try String(
             contentsOfFile: "\(Repository.root)/deploy/alerts.yaml", encoding: .utf8)
         let used = Set(alerts.matches(of: /godwit_\w+/).map { String($0.0) })
-        #expect(used.subtracting(served) == [], "no such metric to alert on")
+        let names = Set(Metric.served(text).map(\.name))
+        #expect(used.subtracting(names) == [], "no such metric to alert on")
+    }
+}
+
+/// A metric, without its values.
+private struct Metric: CustomStringConvertible {
+    var name: String
+    var type: String
+    var labels: Set<String>
+
+    var description: String { "\(name) \(type) \(labels.sorted().joined(separator: ","))" }
+
+    /// Those of an exposition; `le` belongs to the type.
+    static func served(_ text: String) -> [Metric] {
+        text.matches(of: /TYPE (\w+) (\w+)/).map { match in
+            let (name, type) = (String(match.1), String(match.2))
+            let samples = text.split(separator: "\n").filter { line in
+                guard let end = line.firstIndex(where: { $0 == "{" || $0 == " " }) else { return false }
+                return line[..<end] == (type == "histogram" ? name + "_bucket" : name)
+            }
+            let labels = samples.first?.matches(of: /(\w+)="/).map { String($0.1) } ?? []
+            return Metric(name: name, type: type, labels: Set(labels).subtracting(["le"]))
+        }
+    }
+
+    /// Those of the tables of the page.
+    static func documented(_ page: String) -> [Metric] {
+        page.matches(of: /(?m)^\| `(\w+)` \| (\w+) \| ([^|]+) \|/).map { match in
+            let labels = match.3.matches(of: /`(\w+)`/).map { String($0.1) }
+            return Metric(name: String(match.1), type: String(match.2), labels: Set(labels))
+        }
     }
 }
