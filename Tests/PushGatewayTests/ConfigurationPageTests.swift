@@ -110,7 +110,8 @@ struct ConfigurationPage {
             }
         }
         let page = try ConfigurationPage()
-        let documented = Set(page.keys.flatMap { key in key.replacing("[]", with: "").split(separator: ".").map(String.init) })
+        let documented = Set(
+            page.keys.flatMap { key in key.replacing("[]", with: "").split(separator: ".").map(String.init) })
         #expect(asked.subtracting(documented).sorted() == [], "not on the page")
         #expect(documented.subtracting(asked).sorted() == [], "on the page only")
     }

@@ -6,8 +6,8 @@ import PushTesting
 import SQLiteBackend
 import Testing
 
-/// Compares the arrows of `docs/explanation/push-lifecycle.md` with what a store reports: every event that exists is applied to
-/// a push in every state that can be reached, and each change of its state is an arrow.
+/// Compares the arrows of `docs/explanation/push-lifecycle.md` with what a store reports: every event is applied to a push in
+/// every state that can be reached, and each change of its state is an arrow.
 @Suite struct `The life cycle of a push` {
     @Test func `has the arrows of the page and no others`() async throws {
         let page = try LifecyclePage()
