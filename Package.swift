@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The rooms, top to bottom. docs/ARCHITECTURE.md holds the table of allowed arrows; a test compares
-// it with this file.
+// The modules, top to bottom. docs/explanation/architecture.md has the table of module dependencies; a test compares it with
+// this file.
 
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),

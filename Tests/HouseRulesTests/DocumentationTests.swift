@@ -20,7 +20,7 @@ import Testing
         #expect(links(in: "see [a](b.md#c), `[x](y)` and ![p](q.png)\n```\n[no](link)\n```") == ["b.md#c", "q.png"])
         #expect(!leads("no-such-page.md", from: "README.md", in: ""))
         #expect(!leads("#no-such-heading", from: "README.md", in: ""))
-        #expect(leads("docs/ARCHITECTURE.md#allowed-arrows", from: "README.md", in: ""))
+        #expect(leads("docs/explanation/architecture.md#module-dependencies", from: "README.md", in: ""))
     }
 
     @Test func `every decision is listed, and says what it must`() throws {

@@ -114,7 +114,7 @@ extension HouseRule {
                 .map { $0 + 1 }
         },
         bad: ["// see /home/me/notes"],
-        good: ["// see docs/ARCHITECTURE.md"]
+        good: ["// see docs/explanation/architecture.md"]
     )
 
     /// The pure rooms decide; they neither wait nor talk. What they may import is written here in full.

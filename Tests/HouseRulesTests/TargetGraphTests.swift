@@ -3,40 +3,38 @@ import PushTesting
 import Testing
 
 @Suite struct `The target graph` {
-    @Test func `is the table in docs ARCHITECTURE`() async throws {
-        let table = try DependencyTable(markdown: text(of: "docs/ARCHITECTURE.md"))
+    @Test func `is the table of module dependencies`() async throws {
+        let table = try DependencyTable(markdown: text(of: "docs/explanation/architecture.md"))
         let package = try await PackageDescription.current()
         #expect(
-            Set(table.rows.map(\.capacity)) == Set(package.rooms.map(\.capacity)),
-            "rooms of the table, rooms of Package.swift")
-        for capacity in package.rooms {
-            let row = table.rows.first { $0.capacity == capacity.capacity }
-            #expect(row?.imports == capacity.imports, "what \(capacity.capacity) imports of this package")
-            #expect(row?.products == capacity.products, "what \(capacity.capacity) imports of other packages")
+            Set(table.rows.map(\.module)) == Set(package.modules.map(\.module)), "modules of the table, modules of Package.swift")
+        for module in package.modules {
+            let row = table.rows.first { $0.module == module.module }
+            #expect(row?.imports == module.imports, "imports of \(module.module) from this package")
+            #expect(row?.products == module.products, "imports of \(module.module) from other packages")
         }
     }
 
     @Test func `points down only`() throws {
-        let table = try DependencyTable(markdown: text(of: "docs/ARCHITECTURE.md"))
+        let table = try DependencyTable(markdown: text(of: "docs/explanation/architecture.md"))
         #expect(table.upwardDependencies() == [])
     }
 
-    @Test func `the client and the simulator do not know each other`() async throws {
+    @Test func `the client and the simulator do not depend on each other`() async throws {
         let package = try await PackageDescription.current()
         #expect(!package.reachable(from: "APNSKit").contains("APNSSimulator"))
         #expect(!package.reachable(from: "APNSSimulator").contains("APNSKit"))
-        for capacity in ["APNSKit", "APNSSimulator"] {
-            #expect(
-                package.reachable(from: capacity).filter { $0.hasPrefix("Push") } == [], "\(capacity) knows no gateway")
+        for module in ["APNSKit", "APNSSimulator"] {
+            #expect(package.reachable(from: module).filter { $0.hasPrefix("Push") } == [], "\(module) does not depend on the gateway")
         }
     }
 
-    @Test func `an arrow that points up is found`() throws {
+    @Test func `a dependency that points up is found`() throws {
         let table = try DependencyTable(
             markdown: """
-                ## Allowed arrows
+                ## Module dependencies
 
-                | capacity | imports | from other packages |
+                | module | imports | from other packages |
                 | --- | --- | --- |
                 | `Top` | `Bottom` | – |
                 | `Bottom` | `Top` | `NIOCore` |
@@ -52,21 +50,21 @@ import Testing
 }
 
 /// A target and what it may import.
-struct Room: Equatable {
-    var capacity: String
+struct Module: Equatable {
+    var module: String
     /// Targets of this package.
     var imports: Set<String>
     /// Products of other packages.
     var products: Set<String>
 }
 
-/// The table below the heading "Allowed arrows".
+/// The table below the heading "Module dependencies".
 struct DependencyTable {
-    var rows: [Room] = []
+    var rows: [Module] = []
 
     init(markdown: String) throws {
         let lines = markdown.split(separator: "\n", omittingEmptySubsequences: false)
-        let start = try #require(lines.firstIndex { $0.hasPrefix("#") && $0.hasSuffix("Allowed arrows") })
+        let start = try #require(lines.firstIndex { $0.hasPrefix("#") && $0.hasSuffix("Module dependencies") })
         var isInside = false
         for line in lines[(start + 1)...] {
             guard line.hasPrefix("|") else {
@@ -76,23 +74,23 @@ struct DependencyTable {
             isInside = true
             let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
             let names = cells.map { cell in Set(cell.matches(of: /`(\w+)`/).map { String($0.1) }) }
-            guard names.count == 3, let capacity = names[0].first else { continue }
-            rows.append(Room(capacity: capacity, imports: names[1], products: names[2]))
+            guard names.count == 3, let module = names[0].first else { continue }
+            rows.append(Module(module: module, imports: names[1], products: names[2]))
         }
     }
 
-    /// Arrows to a room that does not stand further down.
+    /// Dependencies on a module that is not further down.
     func upwardDependencies() -> [String] {
         rows.enumerated().flatMap { index, row in
-            let below = Set(rows[(index + 1)...].map(\.capacity))
-            return row.imports.subtracting(below).sorted().map { "\(row.capacity) → \($0)" }
+            let below = Set(rows[(index + 1)...].map(\.module))
+            return row.imports.subtracting(below).sorted().map { "\(row.module) → \($0)" }
         }
     }
 }
 
-/// What `swift package dump-package` says; unlike `describe` it needs no other package.
+/// The output of `swift package dump-package`; unlike `describe` it needs no other package.
 struct PackageDescription {
-    var rooms: [Room]
+    var modules: [Module]
 
     static func current() async throws -> PackageDescription {
         // A scratch folder of its own: the running `swift test` holds the lock of the usual one.
@@ -105,34 +103,34 @@ struct PackageDescription {
             try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
         )
         let targets = try #require(dump["targets"] as? [[String: Any]])
-        return PackageDescription(rooms: targets.filter { $0["type"] as? String != "test" }.compactMap(capacity))
+        return PackageDescription(modules: targets.filter { $0["type"] as? String != "test" }.compactMap(module))
     }
 
-    /// Everything that a room sees, directly or not.
-    func reachable(from capacity: String) -> Set<String> {
+    /// Everything that a module depends on, directly or not.
+    func reachable(from module: String) -> Set<String> {
         var seen: Set<String> = []
-        var waiting = [capacity]
+        var waiting = [module]
         while let next = waiting.popLast() {
-            for name in rooms.first(where: { $0.capacity == next })?.imports ?? [] where seen.insert(name).inserted {
+            for name in modules.first(where: { $0.module == next })?.imports ?? [] where seen.insert(name).inserted {
                 waiting.append(name)
             }
         }
         return seen
     }
 
-    private static func capacity(_ target: [String: Any]) -> Room? {
+    private static func module(_ target: [String: Any]) -> Module? {
         guard let name = target["name"] as? String, let dependencies = target["dependencies"] as? [[String: Any]]
         else { return nil }
-        var capacity = Room(capacity: name, imports: [], products: [])
+        var module = Module(module: name, imports: [], products: [])
         for dependency in dependencies {
             if let words = dependency["product"] as? [Any], let product = words.first as? String {
-                capacity.products.insert(product)
+                module.products.insert(product)
             } else if let words = (dependency["byName"] ?? dependency["target"]) as? [Any],
                 let target = words.first as? String
             {
-                capacity.imports.insert(target)
+                module.imports.insert(target)
             }
         }
-        return capacity
+        return module
     }
 }

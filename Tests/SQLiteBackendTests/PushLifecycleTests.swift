@@ -1,7 +1,7 @@
 import APNSWire
 import Foundation
 import PushModel
-import PushQueue
+import PushStore
 import PushTesting
 import SQLiteBackend
 import Testing

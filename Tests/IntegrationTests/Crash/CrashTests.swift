@@ -7,7 +7,7 @@ import PushTesting
 import SQLiteBackend
 import Testing
 
-/// The first two promises of docs/ARCHITECTURE.md, with a real gateway, real sockets and `kill -9`.
+/// The first two invariants of docs/explanation/architecture.md, with a real gateway, real sockets and `kill -9`.
 @Suite(.serialized) struct `Kill nine` {
     static let pushes = 200_000
     static let perRequest = 1_000
