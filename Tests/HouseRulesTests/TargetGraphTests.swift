@@ -7,7 +7,8 @@ import Testing
         let table = try DependencyTable(markdown: text(of: "docs/explanation/architecture.md"))
         let package = try await PackageDescription.current()
         #expect(
-            Set(table.rows.map(\.module)) == Set(package.modules.map(\.module)), "modules of the table, modules of Package.swift")
+            Set(table.rows.map(\.module)) == Set(package.modules.map(\.module)),
+            "modules of the table, modules of Package.swift")
         for module in package.modules {
             let row = table.rows.first { $0.module == module.module }
             #expect(row?.imports == module.imports, "imports of \(module.module) from this package")
@@ -25,7 +26,9 @@ import Testing
         #expect(!package.reachable(from: "APNSKit").contains("APNSSimulator"))
         #expect(!package.reachable(from: "APNSSimulator").contains("APNSKit"))
         for module in ["APNSKit", "APNSSimulator"] {
-            #expect(package.reachable(from: module).filter { $0.hasPrefix("Push") } == [], "\(module) does not depend on the gateway")
+            #expect(
+                package.reachable(from: module).filter { $0.hasPrefix("Push") } == [],
+                "\(module) does not depend on the gateway")
         }
     }
 
@@ -73,7 +76,7 @@ struct DependencyTable {
             }
             isInside = true
             let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
-            let names = cells.map { cell in Set(cell.matches(of: /`(\w+)`/).map { String($0.1) }) }
+            let names = cells.map { cell in Set(cell.matches(of: /`([\w-]+)`/).map { String($0.1) }) }
             guard names.count == 3, let module = names[0].first else { continue }
             rows.append(Module(module: module, imports: names[1], products: names[2]))
         }

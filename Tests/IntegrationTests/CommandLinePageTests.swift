@@ -64,7 +64,7 @@ private struct CommandLinePage {
 
     private func subcommands(in help: String) -> Set<String> {
         guard let start = help.range(of: "SUBCOMMANDS:\n") else { return [] }
-        let found = help[start.upperBound...].matches(of: /(?m)^ {2}([a-z][a-z-]*) /).map { String($0.1) }
+        let found = help[start.upperBound...].matches(of: /(?m)^ {2}([a-z][a-z-]*)(?= )/).map { String($0.1) }
         return Set(found)
     }
 }

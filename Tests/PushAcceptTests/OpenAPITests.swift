@@ -46,7 +46,9 @@ import Yams
                 for parameter in operation["parameters"] as? [[String: Any]] ?? [] {
                     let reference = try #require(parameter["$ref"] as? String, "\(id)")
                     let resolved = try #require(Self.resolve(reference, in: document), "\(reference)")
-                    if resolved["in"] as? String == "path", let name = resolved["name"] as? String { named.insert(name) }
+                    if resolved["in"] as? String == "path", let name = resolved["name"] as? String {
+                        named.insert(name)
+                    }
                 }
                 let wanted = Set(path.matches(of: /\{(\w+)\}/).map { String($0.1) })
                 #expect(named == wanted, "\(id)")

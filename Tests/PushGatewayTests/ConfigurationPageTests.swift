@@ -55,7 +55,7 @@ struct ConfigurationPage {
         var plain: [String] = []
         var groups: [String: [String]] = [:]
         for line in lines {
-            if let match = line.wholeMatch(of: /  (\w+)\.(\w+: .+)/) {
+            if let match = line.wholeMatch(of: /[ ]{2}(\w+)\.(\w+: .+)/) {
                 groups[String(match.1), default: []].append(String(match.2))
             } else {
                 plain.append(line)
@@ -102,7 +102,7 @@ struct ConfigurationPage {
         var asked: Set<String> = []
         for file in readers {
             let source = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
-            for match in source.matches(of: /\b(?:read|readRequired|readDuration|section|list)\("([a-z0-9_]+)"/) {
+            for match in source.matches(of: /\.(?:read|readRequired|readDuration|section|list)\("([a-z0-9_]+)"/) {
                 asked.insert(String(match.1))
             }
             for match in source.matches(of: /requiredSection\(oneOf: \["(\w+)", "(\w+)"\]/) {

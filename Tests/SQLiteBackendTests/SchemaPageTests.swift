@@ -31,7 +31,8 @@ import Testing
         let found = try await database.read { db in
             var found: Set<String> = []
             for table in try String.fetchAll(db, sql: "SELECT name FROM sqlite_schema WHERE type = 'table'") {
-                let columns = try Row.fetchAll(db, sql: "SELECT name, type FROM pragma_table_info(?)", arguments: [table])
+                let columns = try Row.fetchAll(
+                    db, sql: "SELECT name, type FROM pragma_table_info(?)", arguments: [table])
                 for column in columns {
                     let (name, type): (String, String) = (column[0], column[1])
                     found.insert("\(table).\(name) \(type)")
