@@ -1,3 +1,4 @@
+import PushAccept
 import Foundation
 import PushGateway
 import PushTesting
