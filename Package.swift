@@ -4,13 +4,14 @@ import PackageDescription
 // The modules, top to bottom. docs/explanation/architecture.md has the table of module dependencies; a test compares it with
 // this file.
 
-let settings: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
+/// The examples are built as an application builds them, without upcoming features.
+let exampleSettings: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+let settings: [SwiftSetting] =
+    exampleSettings + [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ]
 
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
@@ -278,7 +279,7 @@ let package = Package(
                 "Sources/Channel",
             ],
             sources: ["Sources/Recipes", "Tests"],
-            swiftSettings: settings
+            swiftSettings: exampleSettings
         ),
         .testTarget(
             name: "APNSSimulatorTests",

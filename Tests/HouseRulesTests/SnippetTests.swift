@@ -12,11 +12,15 @@ import Testing
         let compiled = try Repository.files(below: Self.sources, suffix: ".swift").flatMap {
             snippets(in: try text(of: $0))
         }
+        // A test of its own compiles and runs each client.
+        let clients = try Repository.files(below: "Examples/Clients", suffix: ".swift").map {
+            try text(of: $0).trimmingCharacters(in: .newlines)
+        }
         let pages = try Self.pages + Repository.files(below: "Sources/APNS", suffix: ".md")
         let shown = try pages.flatMap { page in blocks(in: try text(of: page)).map { (page, $0) } }
         try #require(shown.count > 10 && pages.count > 8)
         for (page, block) in shown {
-            #expect(compiled.contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
+            #expect((compiled + clients).contains(block), "\(page) shows code that is compiled nowhere:\n\(block)")
         }
         for snippet in compiled {
             #expect(shown.contains { $0.1 == snippet }, "no page shows this snippet:\n\(snippet)")

@@ -1,6 +1,6 @@
 // snippet: first-push
 import APNSKit
-public import APNSWire
+import APNSWire
 import NIOPosix
 
 /// Sends one alert to one device over Apple's sandbox.

@@ -1,5 +1,5 @@
 import APNSKit
-public import APNSWire
+import APNSWire
 
 /// Sends the same payload to very many devices, a few thousand at a time, and counts what became of them.
 public enum ManyPushes {

@@ -1,5 +1,5 @@
 import APNSKit
-public import APNSWire
+import APNSWire
 
 /// Starts a Live Activity on a device, updates it and ends it.
 public enum MatchActivity {

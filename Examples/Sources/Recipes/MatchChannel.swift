@@ -1,5 +1,5 @@
 import APNSKit
-public import APNSWire
+import APNSWire
 
 /// Creates a broadcast channel, publishes to it, lists the app's channels and deletes it.
 public enum MatchChannel {

@@ -1,5 +1,5 @@
 import APNSKit
-public import APNSWire
+import APNSWire
 
 /// Sends one alert and says what became of it.
 public enum OnePush {

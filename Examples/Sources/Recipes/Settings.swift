@@ -1,5 +1,5 @@
-public import APNSKit
-public import APNSWire
+import APNSKit
+import APNSWire
 import NIOPosix
 
 /// Where to send and as whom. Nothing here is secret but what is in the key file, and that is never printed.

@@ -4,8 +4,7 @@ import PushTesting
 import Testing
 
 @Suite struct `The phone page` {
-    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
+    static let root = URL(filePath: Repository.root)
 
     @Test(arguments: [
         ("/", "page.html", "text/html"), ("/page.css", "page.css", "text/css"),
