@@ -164,6 +164,12 @@ let package = Package(
             path: "Sources/Backends/SQLiteBackend",
             swiftSettings: settings
         ),
+        .target(
+            name: "MemoryBackend",
+            dependencies: ["PushStore", "PushModel", "APNSWire"],
+            path: "Sources/Backends/MemoryBackend",
+            swiftSettings: settings
+        ),
 
         // MARK: Telemetry
         .target(
@@ -302,6 +308,11 @@ let package = Package(
                 "SQLiteBackend", "PushStoreConformance", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "MemoryBackendTests",
+            dependencies: ["MemoryBackend", "PushStoreConformance", "PushStore", "PushModel", "APNSWire"],
             swiftSettings: settings
         ),
         .testTarget(

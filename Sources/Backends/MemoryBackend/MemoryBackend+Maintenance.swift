@@ -1,0 +1,19 @@
+package import PushModel
+package import PushStore
+import Synchronization
+
+extension MemoryBackend: StoreMaintenance {
+    package func prune(
+        endedBefore moment: WallTime, batchesMax: Int, now: WallTime
+    ) throws(QueueError) -> Bool {
+        try perform { state, _ in state.prune(endedBefore: moment, batchesMax: batchesMax, now: now) }
+    }
+
+    /// Measured against `MemoryStore.Limits.bytesMax`.
+    package func usage() -> StoreUsage? {
+        let bytesUsed = store.state.withLock { $0.bytesUsed }
+        return StoreUsage(bytesFree: max(0, store.limits.bytesMax - bytesUsed), bytesUsed: bytesUsed)
+    }
+
+    package func settled() -> OutcomeCounts { tally }
+}
