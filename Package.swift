@@ -335,7 +335,7 @@ let package = Package(
             dependencies: [
                 "PushDispatch", "PushOutcome", "PushStoreConformance", "PushStore", "PushModel", "APNSWire",
                 "PushTesting",
-                "SQLiteBackend",
+                "SQLiteBackend", "MemoryBackend",
             ],
             swiftSettings: settings
         ),

@@ -11,7 +11,7 @@ import Testing
         bench.answer = { _ in nil }
         bench.add(8, of: 500)
         bench.claim()
-        for batch in waiting { bench.store.append(batch) }
+        for batch in waiting { bench.append(batch) }
         bench.claim()
         return bench
     }
@@ -33,7 +33,7 @@ import Testing
         #expect(cancelled.allSatisfy { $0.outcomes.allSatisfy { $0.verdict == .cancelled && $0.code == .cancelled } })
         for settlement in cancelled { bench.settle(settlement) }
 
-        let ids = [3, 7].map { waiting[2].id.push($0) } + [bench.store.entries[0].batch.id.push(0)]
+        let ids = [3, 7].map { waiting[2].id.push($0) } + [bench.batches[0].id.push(0)]
         cancelled = bench.tell { core, now, _ in core.cancel(.ids(ids), now: now) }
         #expect(cancelled.map { $0.outcomes.map(\.index) } == [[3, 7]] && cancelled[0].release == .keep)
         for settlement in cancelled { bench.settle(settlement) }
@@ -41,8 +41,8 @@ import Testing
         bench.answer = { _ in .accepted }
         bench.run(.seconds(2))
         #expect(bench.sent() == 4_000 + 28 && inFlight < 4_000)
-        #expect(bench.store.pushes == 0 && bench.core.isEmpty)
-        #expect(bench.store.outcomes.values.count { $0.verdict == .cancelled } == 32)
+        #expect(bench.pushes == 0 && bench.core.isEmpty)
+        #expect(bench.verdicts.count { $0 == .cancelled } == 32)
     }
 
     @Test func `cancelling an app leaves the others alone`() {
@@ -52,8 +52,8 @@ import Testing
         bench.answer = { _ in .accepted }
         bench.run(.seconds(2))
         #expect(bench.sent("b") == 5)
-        #expect(bench.store.pushes == 0 && bench.core.isEmpty && bench.core.pushesInMemory == 0)
-        #expect(bench.store.outcomes.count == 4_015)
+        #expect(bench.pushes == 0 && bench.core.isEmpty && bench.core.pushesInMemory == 0)
+        #expect(bench.verdicts.count == 4_015)
     }
 
     @Test func `a paused app sends nothing and holds nothing, and goes on where it was`() {
@@ -64,10 +64,10 @@ import Testing
         #expect(!bench.reserve("a") && bench.delays[AppID("a")]?.reason == .paused)
         bench.answer = { _ in .accepted }
         bench.run(.seconds(30))
-        #expect(bench.sent() == before && bench.core.isEmpty && bench.store.attemptsMax == 0)
+        #expect(bench.sent() == before && bench.core.isEmpty && bench.attemptsMax == 0)
         bench.tell { core, now, effects in core.setPaused(false, app: AppID("a"), now: now, &effects) }
         bench.run(.seconds(5))
-        #expect(bench.store.pushes == 0 && bench.delays.isEmpty && bench.reserve("a"))
+        #expect(bench.pushes == 0 && bench.delays.isEmpty && bench.reserve("a"))
     }
 
     @Test func `draining gives back what was not sent, also what comes late, and counts no attempt`() throws {
@@ -81,9 +81,9 @@ import Testing
         bench.tell { core, now, effects in core.drain(now: now, &effects) }
         #expect(bench.core.pushesInMemory == before + 3)
 
-        bench.store.append(hot)
-        bench.store.append(batch(4, app: "b"))
-        let late = bench.store.claim(plan, now: bench.now.wall)
+        bench.append(hot)
+        bench.append(batch(4, app: "b"))
+        let late = bench.claim(by: plan)
         #expect(!late.isEmpty)
         let mayHoldMore = bench.tell { core, now, effects in
             core.claimed(late, plan: plan, askedAt: now.monotonic, now: now, &effects)
@@ -91,8 +91,8 @@ import Testing
         #expect(!mayHoldMore)
         let made = claimed(3, app: "b")
         bench.tell { core, now, effects in core.handedOver(made, to: capacity, now: now, &effects) }
-        #expect(bench.sent() == before && bench.store.attemptsMax == 0)
-        #expect(bench.store.entries.count { $0.isClaimed } == bench.inFlight.count)
+        #expect(bench.sent() == before && bench.attemptsMax == 0)
+        #expect(bench.leasedBatches == bench.inFlight.count)
         #expect(bench.core.hasUnanswered)
         bench.answer = { _ in .accepted }
         bench.answerAll()
@@ -115,12 +115,12 @@ import Testing
 
     @Test func `nothing is sent after its expiration, and expired pushes take no place of others`() {
         let bench = DispatchHarness()
-        bench.store.append(claimed(5, expiration: 1_002).batch)
+        bench.append(claimed(5, expiration: 1_002).batch)
         bench.answer = { _ in APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable, retryAfter: 1) }
         bench.run(.milliseconds(500))
-        #expect(bench.sent() == 5 && bench.store.attemptsMax == 1)
+        #expect(bench.sent() == 5 && bench.attemptsMax == 1)
         bench.run(.seconds(3))
-        #expect(bench.store.pushes == 0 && bench.store.outcomes.values.allSatisfy { $0.verdict == .expired })
+        #expect(bench.pushes == 0 && bench.verdicts.allSatisfy { $0 == .expired })
         #expect(bench.sent() <= 10)
     }
 }

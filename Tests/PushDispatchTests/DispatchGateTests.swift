@@ -14,14 +14,14 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         bench.add(100, of: 500)
         bench.answer = { _ in unreachable }
         bench.run(.seconds(300))
-        #expect(bench.store.pushes == 50_000 && bench.store.attemptsMax == 0)
+        #expect(bench.pushes == 50_000 && bench.attemptsMax == 0)
         #expect(bench.sent() < 4_000 + 200, "a window, and some probes")
         #expect(bench.core.pushesInMemory <= 16_000 && bench.state() != .closed)
         #expect(bench.delays[AppID("a")]?.reason == .apnsUnreachable)
         #expect(!bench.reserve("a"), "what comes now waits in the store, too")
         bench.answer = { _ in .accepted }
         bench.run(.seconds(75))
-        #expect(bench.store.pushes == 0 && bench.store.outcomes.values.allSatisfy { $0.verdict == .delivered })
+        #expect(bench.pushes == 0 && bench.verdicts.allSatisfy { $0 == .delivered })
         #expect(bench.state() == .closed && bench.core.isEmpty)
         bench.run(.seconds(5))
         #expect(bench.delays.isEmpty && bench.reserve("a"))
@@ -38,9 +38,9 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
             return bench.now.monotonic - start >= send.deadline ? .failed(.deadlineExceeded, .ambiguous) : nil
         }
         bench.run(.seconds(300))
-        #expect(bench.store.pushes == 50_000 && bench.state() != .closed)
-        #expect(bench.store.attempts < 4_000 + 200)
-        #expect(bench.store.attempts == bench.sent() - bench.inFlight.reduce(0) { $0 + $1.count })
+        #expect(bench.pushes == 50_000 && bench.state() != .closed)
+        #expect(bench.attempts < 4_000 + 200)
+        #expect(bench.attempts == bench.sent() - bench.inFlight.reduce(0) { $0 + $1.count })
     }
 
     @Test func `an app whose quarantined are not answered lets those of others go first`() {
@@ -94,7 +94,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.events.allSatisfy { if case .environment = $0 { false } else { true } })
         bench.answer = { _ in .accepted }
         bench.run(.seconds(180))
-        #expect(bench.store.pushes == 0 && bench.state("a") == .closed)
+        #expect(bench.pushes == 0 && bench.state("a") == .closed)
     }
 
     @Test func `where only the failing app had anything to send, the first push of another sets it right`() {
@@ -158,11 +158,11 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         let before = bench.sent("a")
         bench.run(.seconds(300))
         #expect((10...20).contains(bench.sent("a") - before))
-        #expect(bench.sent("b") == 2_000 && bench.store.attemptsMax == 0)
+        #expect(bench.sent("b") == 2_000 && bench.attemptsMax == 0)
         #expect(bench.delays[AppID("a")]?.reason == .credentialRefused)
         bench.answer = { _ in .accepted }
         bench.run(.seconds(61))
-        #expect(bench.store.pushes == 0 && bench.events.contains(.credentialAccepted(AppID("a"))))
+        #expect(bench.pushes == 0 && bench.events.contains(.credentialAccepted(AppID("a"))))
     }
 
     @Test func `what an outage left unanswered is sent again within the budget, and quickly once that goes well`() {
@@ -177,10 +177,10 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         let firsts = 50 * 349
         let again = bench.sent() - firsts
         #expect(again > 1_000 && Double(again) <= 100 + 10 * 100 + 0.1 * Double(firsts))
-        #expect(bench.state() == .closed && bench.store.pushes == 50 * 49, "over budget they wait, and do not die")
+        #expect(bench.state() == .closed && bench.pushes == 50 * 49, "over budget they wait, and do not die")
         bench.answer = { _ in .accepted }
         bench.run(.seconds(70))
-        #expect(bench.store.pushes == 0)
+        #expect(bench.pushes == 0)
     }
 
     @Test func `an app that fails now and then takes nothing from the retries of another`() {
@@ -207,7 +207,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     @Test func `what must not be sent twice is sent once the store knows of it, and never by a successor`() throws {
         let bench = DispatchHarness()
         let batch = claimed(3, ambiguity: .drop).batch
-        bench.store.append(batch)
+        bench.append(batch)
         bench.holdsAnnouncements = true
         bench.claim()
         #expect(bench.sent() == 0 && bench.core.pushesInFlight == 3)
@@ -217,14 +217,14 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.sent() == 3)
 
         // Its process dies, and the next one finds what the store was told.
-        let successor = DispatchHarness()
-        successor.store = bench.store
-        successor.store.endLeases()
+        bench.crash()
+        let successor = DispatchHarness(successorOf: bench)
         successor.claim()
-        #expect(successor.sent() == 0 && successor.store.pushes == 0)
-        let outcomes = successor.store.outcomes.values
-        #expect(outcomes.count == 3)
-        #expect(outcomes.allSatisfy { $0.verdict == .givenUp && $0.code == .droppedUnanswered && $0.attempts == 1 })
+        #expect(successor.sent() == 0 && successor.pushes == 0)
+        let settled = successor.settled
+        #expect(settled.count == 3)
+        #expect(settled.allSatisfy { $0.code == .droppedUnanswered && $0.attempts == 1 })
+        #expect(successor.verdicts.allSatisfy { $0 == .givenUp })
     }
 
     @Test(arguments: [APNSAnswer.accepted, APNSAnswer(outcome: .answered, status: 410, reason: .unregistered)])
@@ -233,7 +233,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
     ) {
         let bench = DispatchHarness()
         bench.answer = { _ in nil }
-        for _ in 0..<3 { bench.store.append(claimed(400, ambiguity: .drop).batch) }
+        for _ in 0..<3 { bench.append(claimed(400, ambiguity: .drop).batch) }
         bench.claim()
         #expect(bench.sent() == 10)
         bench.answer = { _ in answer }
@@ -245,10 +245,10 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.core.pushesInFlight == 500)
         bench.answer = { _ in answer }
         bench.run(.seconds(3))
-        #expect(bench.sent() == 1_200 && bench.store.pushes == 0)
+        #expect(bench.sent() == 1_200 && bench.pushes == 0)
         bench.now.monotonic += .seconds(2)
         bench.answer = { _ in nil }
-        bench.store.append(claimed(400, ambiguity: .drop).batch)
+        bench.append(claimed(400, ambiguity: .drop).batch)
         bench.claim()
         #expect(bench.core.pushesInFlight == 10, "that was some time ago")
     }
@@ -272,7 +272,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
 
     @Test func `what was announced too slowly for its lease goes back unsent`() throws {
         let bench = DispatchHarness()
-        bench.store.append(claimed(3, ambiguity: .drop).batch)
+        bench.append(claimed(3, ambiguity: .drop).batch)
         bench.holdsAnnouncements = true
         bench.claim()
         let lease = try #require(bench.settlements.first?.lease)
@@ -286,15 +286,14 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
 
     @Test func `what was announced and not sent is taken back by a drain`() throws {
         let bench = DispatchHarness()
-        bench.store.append(claimed(3, ambiguity: .drop).batch)
+        bench.append(claimed(3, ambiguity: .drop).batch)
         bench.holdsAnnouncements = true
         bench.claim()
         bench.tell { core, now, effects in core.drain(now: now, &effects) }
         let lease = try #require(bench.settlements.first?.lease)
         bench.tell { core, now, effects in core.announced([lease], now: now, &effects) }
         #expect(bench.sent() == 0 && bench.core.isEmpty)
-        let successor = DispatchHarness()
-        successor.store = bench.store
+        let successor = DispatchHarness(successorOf: bench)
         successor.claim()
         #expect(successor.sent() == 3)
     }
@@ -325,7 +324,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(bench.delays[AppID("a")]?.reason == .rateLimited && bench.delays[AppID("b")] == nil)
         #expect(bench.core.pushesInMemory <= 2_000, "what has to wait for long waits in the store")
         bench.run(.seconds(35))
-        #expect(bench.store.pushes == 0)
+        #expect(bench.pushes == 0)
     }
 
     @Test func `an urgent push does not wait until a bulk batch over the rate is paid for`() {
@@ -338,8 +337,8 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(before <= 40)
         bench.add(1, of: 1, app: "a", lane: .urgent)
         bench.run(.seconds(2))
-        #expect(!bench.store.entries.contains { $0.batch.lane == .urgent && !$0.open.isEmpty })
-        #expect(bench.store.pushes > 900, "the bulk pushes still wait")
+        #expect(!bench.depth.rows.contains { $0.lane == .urgent })
+        #expect(bench.pushes > 900, "the bulk pushes still wait")
     }
 
     @Test func `an app that sends and delivers nothing is told of once a minute`() {

@@ -1,107 +1,33 @@
 import APNSWire
+import MemoryBackend
 import PushDispatch
 import PushModel
 import PushStore
+import Synchronization
 
-/// A store of batches in memory that does what the contract of a queue says, in virtual time.
-struct ModelStore {
-    struct Entry {
-        var batch: Batch
-        /// Unsettled pushes: attempts and due time.
-        var open: [UInt16: (attempts: UInt16, due: WallTime, isUnanswered: Bool)]
-        var epoch: UInt64 = 0
-        var isClaimed = false
-        var isFresh = true
-        var notBefore = WallTime(milliseconds: 0)
+/// The clocks of a test in virtual time.
+final class VirtualClock: Sendable {
+    private let moment = Mutex(Moment(wall: WallTime(milliseconds: 1_000_000), monotonic: .seconds(1_000)))
+
+    var now: Moment {
+        get { moment.withLock { $0 } }
+        set { moment.withLock { $0 = newValue } }
     }
-
-    var entries: [Entry] = []
-    var outcomes: [PushID: Outcome] = [:]
-    var stale = 0
-
-    mutating func append(_ batch: Batch) {
-        let due = batch.notBefore ?? batch.acceptedAt
-        entries.append(
-            Entry(
-                batch: batch,
-                open: Dictionary(uniqueKeysWithValues: (0..<UInt16(batch.count)).map { ($0, (0, due, false)) })
-            )
-        )
-    }
-
-    mutating func claim(_ plan: DispatchBuffer.ClaimPlan, now: WallTime) -> [ClaimedBatch] {
-        var claimed: [ClaimedBatch] = []
-        for lane in Lane.allCases {
-            for place in entries.indices where entries[place].batch.lane == lane && claimed.count < plan.batchesMax {
-                let batch = entries[place].batch
-                let isExcluded =
-                    plan.excludedApps.contains(batch.app)
-                    || plan.excludedLanes.contains(AppLane(app: batch.app, lane: lane))
-                guard !entries[place].isClaimed, !isExcluded, entries[place].notBefore <= now else { continue }
-                let due = entries[place].open.filter { $0.value.due <= now }.sorted { $0.key < $1.key }
-                guard !due.isEmpty else { continue }
-                entries[place].isClaimed = true
-                entries[place].epoch += 1
-                claimed.append(
-                    ClaimedBatch(
-                        lease: Lease(batch: batch.id, epoch: entries[place].epoch), batch: batch,
-                        pending: entries[place].isFresh
-                            ? nil
-                            : due.map {
-                                PendingPush(
-                                    index: $0.key, attempts: $0.value.attempts, due: $0.value.due,
-                                    isUnanswered: $0.value.isUnanswered
-                                )
-                            }
-                    )
-                )
-            }
-        }
-        return claimed
-    }
-
-    /// - Returns: whether the lease is still good.
-    mutating func settle(_ settlement: Settlement) -> Bool {
-        guard
-            let place = entries.firstIndex(where: { $0.batch.id == settlement.lease.batch }), entries[place].isClaimed,
-            entries[place].epoch == settlement.lease.epoch
-        else {
-            stale += 1
-            return false
-        }
-        for index in settlement.sends {
-            entries[place].open[index]?.isUnanswered = true
-            entries[place].isFresh = false
-        }
-        for outcome in settlement.outcomes where entries[place].open.removeValue(forKey: outcome.index) != nil {
-            outcomes[settlement.lease.batch.push(Int(outcome.index))] = outcome
-            entries[place].isFresh = false
-        }
-        for retry in settlement.retries where entries[place].open[retry.index] != nil {
-            entries[place].open[retry.index] = (retry.attempts, retry.due, false)
-            entries[place].isFresh = false
-        }
-        if settlement.release.isEnd { entries[place].isClaimed = false }
-        if case .postpone(let until) = settlement.release { entries[place].notBefore = until }
-        if entries[place].open.isEmpty { entries.remove(at: place) }
-        return true
-    }
-
-    /// The holder of all leases has died.
-    mutating func endLeases() {
-        for place in entries.indices { entries[place].isClaimed = false }
-    }
-
-    var pushes: Int { entries.reduce(0) { $0 + $1.open.count } }
-    var attemptsMax: UInt16 { entries.flatMap { $0.open.values.map(\.attempts) }.max() ?? 0 }
-    var attempts: Int { entries.flatMap { $0.open.values.map { Int($0.attempts) } }.reduce(0, +) }
+    var queueClock: QueueClock { QueueClock(wall: { self.now.wall }, monotonic: { self.now.monotonic }) }
 }
 
 /// A core, its store, and an APNs that answers as the test wants: all in one thread and in virtual time.
 final class DispatchHarness {
     var core: DispatchStateMachine
-    var store = ModelStore()
-    var now = Moment(wall: WallTime(milliseconds: 1_000_000), monotonic: .seconds(1_000))
+    private let store: MemoryBackend
+    /// All batches ever appended, in this order.
+    private(set) var batches: [Batch]
+    private let clock: VirtualClock
+    private let lease: Duration
+    var now: Moment {
+        get { clock.now }
+        set { clock.now = newValue }
+    }
     /// Handed to a client and not answered yet.
     var inFlight: [DispatchActions.Send] = []
     var events: [DispatchActions.Event] = []
@@ -116,8 +42,18 @@ final class DispatchHarness {
     /// Whether what is about to be sent is not told to be durable.
     var holdsAnnouncements = false
 
-    init(_ configuration: DispatchConfiguration = DispatchConfiguration(), apps: [String] = ["a"], seed: UInt64 = 1) {
+    /// - Parameter former: continues on the store of this one, as the next process does.
+    init(
+        _ configuration: DispatchConfiguration = DispatchConfiguration(), apps: [String] = ["a"], seed: UInt64 = 1,
+        successorOf former: DispatchHarness? = nil
+    ) {
         core = DispatchStateMachine(configuration: configuration, apps: apps.map { AppID($0) }, seed: seed)
+        let clock = VirtualClock()
+        let shared = former?.store.store ?? MemoryStore(clock: clock.queueClock)
+        store = MemoryBackend(store: shared, clock: clock.queueClock)
+        batches = former?.batches ?? []
+        self.clock = clock
+        lease = configuration.lease
     }
 
     func tell<Result>(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result) -> Result {
@@ -139,7 +75,7 @@ final class DispatchHarness {
         trace.append(
             "\(now.monotonic) settle \(settlement.outcomes.count) \(settlement.retries.map(\.due.milliseconds))"
         )
-        let isGood = store.settle(settlement)
+        let isGood = try! store.settle([settlement]).isEmpty
         if isGood, !settlement.sends.isEmpty, !holdsAnnouncements {
             tell { core, now, effects in core.announced([settlement.lease], now: now, &effects) }
         }
@@ -149,10 +85,28 @@ final class DispatchHarness {
         }
     }
 
+    /// The process dies, and its leases end.
+    func crash() { store.crash() }
+
+    func append(_ batch: Batch) {
+        _ = try! store.append([NewBatch(batch: batch)])
+        batches.append(batch)
+    }
+
+    func claim(by plan: DispatchBuffer.ClaimPlan) -> [ClaimedBatch] {
+        try! store.claim(
+            ClaimRequest(
+                batchesMax: plan.batchesMax, lease: lease, excludedApps: plan.excludedApps,
+                excludedLanes: plan.excludedLanes, quarantinedMax: plan.quarantinedMax,
+                excludedQuarantined: plan.excludedQuarantined
+            )
+        )
+    }
+
     /// Claims until the store has nothing more for it.
     func claim() {
         while let plan = tell({ core, now, _ in core.claimPlan(now: now) }) {
-            let batches = store.claim(plan, now: now.wall)
+            let batches = claim(by: plan)
             let mayHoldMore = tell { core, now, effects in
                 core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
             }
@@ -164,7 +118,7 @@ final class DispatchHarness {
     func claimQuarantined() {
         guard var plan = tell({ core, now, _ in core.claimPlan(now: now) }), plan.quarantinedMax > 0 else { return }
         plan.batchesMax = 1
-        let batches = store.claim(plan, now: now.wall).map { batch in
+        let batches = claim(by: plan).map { batch in
             var batch = batch
             batch.isQuarantined = true
             return batch
@@ -202,12 +156,13 @@ final class DispatchHarness {
             answerAll(latency: latency)
             claim()
             let leases = core.leases
-            tell { core, now, effects in core.renewed(leases, lost: [], askedAt: now.monotonic, &effects) }
+            let lost = try! store.renew(leases, for: lease)
+            tell { core, now, effects in core.renewed(leases, lost: lost, askedAt: now.monotonic, &effects) }
         }
     }
 
     func add(_ batches: Int, of count: Int, app: String = "a", lane: Lane = .normal) {
-        for _ in 0..<batches { store.append(claimed(count, app: app, lane: lane).batch) }
+        for _ in 0..<batches { append(claimed(count, app: app, lane: lane).batch) }
     }
 
     func state(_ app: String = "a") -> Breaker.State { core.breakerState(of: AppID(app)) }
@@ -219,4 +174,28 @@ final class DispatchHarness {
         }
     }
     func sent(_ app: String = "a") -> Int { sent[AppID(app)] ?? 0 }
+
+    // MARK: The content of the store
+
+    var depth: QueueDepth { try! store.depth() }
+    /// Pushes that are not settled.
+    var pushes: Int { depth.pushes }
+
+    private var statuses: [PushStatus] {
+        try! store.find(batches.flatMap { batch in (0..<batch.count).map(batch.id.push) }).compactMap { $0 }
+    }
+
+    var settled: [PushStatus] { statuses.filter { if case .settled = $0.state { true } else { false } } }
+    var verdicts: [Verdict] {
+        statuses.compactMap { if case .settled(let verdict) = $0.state { verdict } else { nil } }
+    }
+
+    /// Recorded attempts of each push that is not settled.
+    private var openAttempts: [Int] {
+        statuses.compactMap { if case .settled = $0.state { nil } else { Int($0.attempts) } }
+    }
+    var attempts: Int { openAttempts.reduce(0, +) }
+    var attemptsMax: Int { openAttempts.max() ?? 0 }
+
+    var leasedBatches: Int { Set(statuses.filter { $0.state == .sending }.map(\.id.batch)).count }
 }
