@@ -318,7 +318,7 @@ let package = Package(
         .testTarget(
             name: "PushAcceptTests",
             dependencies: [
-                "PushAccept", "SQLiteBackend", "PushTesting", "PushStore", "PushModel", "APNSWire",
+                "PushAccept", "MemoryBackend", "SQLiteBackend", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 "JSONText",
                 "Telemetry",
                 .product(name: "Hummingbird", package: "hummingbird"),

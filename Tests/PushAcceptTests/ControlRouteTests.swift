@@ -1,6 +1,7 @@
 import APNSWire
 import Foundation
 import Logging
+import MemoryBackend
 import PushAccept
 import PushModel
 import PushStore
@@ -11,8 +12,20 @@ import Testing
 @Suite struct `Cancelling and pausing` {
     private static let batch = BatchID.random(at: TestGateway.now)
 
+    /// Keeps a push in the store, unclaimed.
+    private static let later = #","not_before":1763999999"#
+
     private func accepted(_ gateway: TestGateway) async throws -> String {
-        try #require(try await gateway.post("/push", pushLine(1)).json["msg_id"] as? String)
+        try #require(try await gateway.post("/push", pushLine(1, Self.later)).json["msg_id"] as? String)
+    }
+
+    /// A store in which three pushes of `batch` are claimed, and push 2 has `verdict`.
+    private static func store(_ verdict: Verdict) throws -> FaultyStore {
+        let store = FaultyStore()
+        let lease = try store.backend.appendClaimed(storedBatch(3, id: batch))
+        let outcome = Outcome(index: 2, verdict: verdict, code: .none, attempts: 1)
+        _ = try store.backend.settle([Settlement(lease: lease, outcomes: [outcome], at: TestGateway.now)])
+        return store
     }
 
     // MARK: One
@@ -29,10 +42,7 @@ import Testing
     }
 
     @Test func `what cannot be cancelled says why`() async throws {
-        let queue = FakeQueue()
-        queue.set(.tooLate, for: Self.batch.push(1))
-        queue.set(.settled(.delivered), for: Self.batch.push(2))
-        try await TestGateway.run(queue: queue) { gateway async throws in
+        try await TestGateway.run(queue: Self.store(.delivered)) { gateway async throws in
             let answers: [(String, Int, String)] = [
                 ("\(Self.batch.push(1))", 409, "too late: the push is being sent"),
                 ("\(Self.batch.push(2))", 409, "too late: the push is delivered"),
@@ -53,8 +63,8 @@ import Testing
     }
 
     @Test func `what is claimed and not sent is taken back`() async throws {
-        let queue = FakeQueue()
-        for index in 1...3 { queue.set(.tooLate, for: Self.batch.push(index)) }
+        let queue = FaultyStore()
+        _ = try queue.backend.appendClaimed(storedBatch(4, id: Self.batch))
         let memory = FakeInMemoryCancel(claimed: [Self.batch.push(1), Self.batch.push(3)])
         let dispatch = AcceptDispatch(handoff: FakeHandoff(), inMemory: memory)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
@@ -71,10 +81,7 @@ import Testing
     // MARK: Many
 
     @Test func `many are cancelled by their ids, each with its result`() async throws {
-        let queue = FakeQueue()
-        queue.set(.tooLate, for: Self.batch.push(1))
-        queue.set(.settled(.rejected), for: Self.batch.push(2))
-        try await TestGateway.run(queue: queue) { gateway async throws in
+        try await TestGateway.run(queue: Self.store(.rejected)) { gateway async throws in
             let id = try await accepted(gateway)
             let ids = [id] + (1...3).map { Self.batch.push($0).description }
             let answer = try await gateway.post(
@@ -95,16 +102,19 @@ import Testing
     @Test func `a bulk request is cancelled by its id`() async throws {
         try await TestGateway.run { gateway async throws in
             _ = try await gateway.post(
-                "/push/batch", "[\(pushLine(1)),\(pushLine(2))]", headers: ["X-Request-Id: campaign-7"]
+                "/push/batch", "[\(pushLine(1, Self.later)),\(pushLine(2, Self.later))]",
+                headers: ["X-Request-Id: campaign-7"]
             )
-            _ = try await gateway.post("/push/batch", "[\(pushLine(3))]", headers: ["X-Request-Id: campaign-8"])
-            let own = try await gateway.post("/push/batch", "[\(pushLine(4))]")
+            _ = try await gateway.post(
+                "/push/batch", "[\(pushLine(3, Self.later))]", headers: ["X-Request-Id: campaign-8"]
+            )
+            let own = try await gateway.post("/push/batch", "[\(pushLine(4, Self.later))]")
             let requestIDs = gateway.queue.batches.map(\.requestID)
             #expect(requestIDs == ["campaign-7", "campaign-8", own.headers["x-request-id"]])
             let answer = try await gateway.post("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#)
             #expect(answer.body == #"{"cancelled":2,"too_late":0}"# + "\n")
             let app = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
-            #expect(app.body == #"{"cancelled":4,"too_late":0}"# + "\n")
+            #expect(app.body == #"{"cancelled":2,"too_late":0}"# + "\n", "two were cancelled before")
         }
     }
 
@@ -116,8 +126,9 @@ import Testing
     }
 
     @Test func `what was claimed is counted by what could be taken back`() async throws {
-        let queue = FakeQueue()
-        queue.set(CancelCount(cancelled: 10, tooLate: 5), for: .app(AppID("demo")))
+        let queue = FaultyStore()
+        _ = try queue.backend.append([NewBatch(batch: storedBatch(10))])
+        _ = try queue.backend.appendClaimed(storedBatch(5))
         let memory = FakeInMemoryCancel(claimed: Set((0..<3).map { Self.batch.push($0) }))
         let dispatch = AcceptDispatch(handoff: FakeHandoff(), inMemory: memory)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
@@ -199,7 +210,7 @@ import Testing
             #expect(unknown.status == 404)
             #expect(unknown.json["code"] as? Int == 3017)
             #expect(told.all == ["demo true", "demo true", "demo false", "demo false", "gone false"])
-            gateway.queue.takeStoreDown()
+            gateway.queue.takeDown()
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/pause").status == 503)
             #expect(try await gateway.send("GET", "/api/v1/apps").status == 503)
             #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").status == 503)
@@ -211,7 +222,7 @@ import Testing
     @Test func `dispatch hears what the store says in the end`() async throws {
         let told = Told()
         let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { told.append("\($0) \($1)") })
-        let queue = FakeQueue()
+        let queue = FaultyStore()
         let slow = SlowPause(queue)
         let stores = AcceptStores(queue: queue, outcomes: queue, control: slow)
         try await TestGateway.run(queue: queue, dispatch: dispatch, stores: stores) { gateway async throws in
@@ -234,7 +245,7 @@ import Testing
     }
 
     @Test func `a store that cannot do it says so`() async throws {
-        let queue = FakeQueue()
+        let queue = FaultyStore()
         try await TestGateway.run(queue: queue, stores: AcceptStores(queue: queue, outcomes: queue)) {
             gateway async throws in
             let id = BatchID.random(at: TestGateway.now).push(0)
@@ -250,13 +261,9 @@ import Testing
 
     @Test func `the log tells who did what, and how many, but not to whom`() async throws {
         let log = LogRecorder()
-        let queue = FakeQueue()
-        let letter = DeadLetter(
-            id: Self.batch.push(0), app: AppID("demo"), lane: .bulk, code: .givenUp, status: 503,
-            reason: .known(.serviceUnavailable),
-            attempts: 50, acceptedAt: TestGateway.now, diedAt: TestGateway.now
-        )
-        queue.bury(letter, nil)
+        let queue = FaultyStore()
+        try queue.backend.appendGivenUp(storedBatch(1, id: Self.batch))
+        queue.makeUnreadable(Self.batch.push(0))
         try await TestGateway.run(queue: queue, log: log.logger) { gateway async throws in
             let id = try await accepted(gateway)
             let secret = ["Authorization: Bearer s3cr3t", "X-Request-Id: act-1"]
@@ -279,13 +286,13 @@ import Testing
                 told("by", "app", "cancelled", "too_late", "replayed", "unreadable", "purged") == [
                     "app paused - demo - - - - -", "app resumed - demo - - - - -",
                     "pushes cancelled ids - 1 0 - - -", "pushes cancelled request - 0 0 - - -",
-                    "pushes cancelled app demo 1 0 - - -", "dead letters replayed all - - - 0 1 -",
+                    "pushes cancelled app demo 0 0 - - -", "dead letters replayed all - - - 0 1 -",
                     "dead letters purged app demo - - - - 1", "pushes cancelled ids - 0 0 - - -",
                 ]
             )
             let text = "\(lines)"
             for part in ["s3cr3t", "abab", id, "campaign"] { #expect(!text.contains(part), "\(part)") }
-            gateway.queue.takeStoreDown()
+            gateway.queue.takeDown()
             #expect(try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#).status == 503)
             let failure = try #require(log.lines.last)
             #expect(failure.level == .warning)

@@ -7,22 +7,20 @@ import Testing
 
 @Suite struct `Dead letters` {
     private static let batch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000")!)!
+    private static let otherBatch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4e0000")!)!
+    /// All dead letters, by ID: three of the app "demo" and two of "other".
+    private static let ids = (0..<3).map(batch.push) + (0..<2).map(otherBatch.push)
 
-    private static func letter(_ index: Int, app: String = "demo") -> DeadLetter {
-        DeadLetter(
-            id: batch.push(index), app: AppID(app), lane: .bulk, code: .givenUp, status: 503,
-            reason: .known(.serviceUnavailable), attempts: 50, acceptedAt: TestGateway.now,
-            diedAt: TestGateway.now + .seconds(60)
+    private static func deadBatch(_ id: BatchID, _ count: Int, app: String) -> Batch {
+        storedBatch(
+            count, id: id, app: app, lane: .bulk, payloadBytes: 99, expiration: 1_900_000_000, collapseID: "order"
         )
     }
-    private static let push = DeadPush(
-        topic: "com.example.app", pushType: "alert", tokenBytes: 32, payloadBytes: 99, expiration: 1_900_000_000,
-        collapseID: "order"
-    )
 
     private func run(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
-        let queue = FakeQueue()
-        for index in 0..<5 { queue.bury(Self.letter(index, app: index < 3 ? "demo" : "other"), Self.push) }
+        let queue = FaultyStore()
+        try queue.backend.appendGivenUp(Self.deadBatch(Self.batch, 3, app: "demo"))
+        try queue.backend.appendGivenUp(Self.deadBatch(Self.otherBatch, 2, app: "other"))
         try await TestGateway.run(apps: TestGateway.twoApps, queue: queue, body)
     }
 
@@ -39,7 +37,7 @@ import Testing
                 next = (page.json["next"] as? String).map { "&after=\($0)" } ?? ""
                 pages += 1
             } while !next.isEmpty
-            #expect(ids == (0..<5).map { Self.batch.push($0).description })
+            #expect(ids == Self.ids.map(\.description))
             #expect(pages == 3)
             let other = try await gateway.send("GET", "/api/v1/dead-letters?app=other")
             #expect((other.json["dead_letters"] as? [Any])?.count == 2)
@@ -48,8 +46,8 @@ import Testing
     }
 
     @Test func `those of an app that is not configured any more can be listed and purged`() async throws {
-        let queue = FakeQueue()
-        queue.bury(Self.letter(0, app: "gone"), Self.push)
+        let queue = FaultyStore()
+        try queue.backend.appendGivenUp(Self.deadBatch(Self.batch, 1, app: "gone"))
         try await TestGateway.run(apps: TestGateway.twoApps, queue: queue) { gateway async throws in
             let page = try await gateway.send("GET", "/api/v1/dead-letters?app=gone")
             #expect((page.json["dead_letters"] as? [Any])?.count == 1)
@@ -95,7 +93,7 @@ import Testing
 
     @Test func `one that cannot be read is shown, says so, and holds up no others`() async throws {
         try await run { gateway async throws in
-            gateway.queue.bury(Self.letter(1), nil)
+            gateway.queue.makeUnreadable(Self.batch.push(1))
             let shown = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")
             #expect(shown.status == 200)
             #expect(shown.json["code"] as? Int == 3016)
@@ -111,7 +109,7 @@ import Testing
 
     @Test func `they are forgotten`() async throws {
         try await run { gateway async throws in
-            let some = try await gateway.post("/api/v1/dead-letters/purge", #"{"ids":["\#(Self.batch.push(4))"]}"#)
+            let some = try await gateway.post("/api/v1/dead-letters/purge", #"{"ids":["\#(Self.ids[4])"]}"#)
             #expect(some.body == "{\"purged\":1}\n")
             #expect(try await gateway.post("/api/v1/dead-letters/purge", #"{"all":true}"#).json["purged"] as? Int == 4)
             let list = try await gateway.send("GET", "/api/v1/dead-letters")
@@ -141,7 +139,7 @@ import Testing
 
     @Test func `a store that is down is said`() async throws {
         try await run { gateway async throws in
-            gateway.queue.takeStoreDown()
+            gateway.queue.takeDown()
             #expect(try await gateway.send("GET", "/api/v1/dead-letters").status == 503)
             #expect(try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))").status == 503)
             for path in ["replay", "purge"] {

@@ -38,7 +38,7 @@ import Testing
         let examples = try Self.examples()
         #expect(examples.count >= 8)
         let apps = AppDirectory(apps: [AcceptApp(id: AppID("com.example.app"), bundleID: "com.example.app")])
-        try await TestGateway.run(apps: apps, queue: FakeQueue(settles: true)) { gateway in
+        try await TestGateway.run(apps: apps, queue: FaultyStore(delivers: true)) { gateway in
             for example in examples {
                 let command = example.command.replacing("127.0.0.1:8025", with: "127.0.0.1:\(gateway.port)")
                     .replacing("sleep 1\n", with: "")

@@ -45,14 +45,14 @@ import Testing
     func `while a request runs another with its key is told to wait`(path: String) async throws {
         try await TestGateway.run { gateway async throws in
             let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             async let first = gateway.post(path, body, headers: Self.key)
-            await gateway.queue.waitForArrival()
+            await gateway.queue.waitForBlockedAppend()
             let second = try await gateway.post(path, body, headers: Self.key)
             #expect(second.status == 409)
             #expect(second.json["code"] as? Int == 3027)
             #expect(second.headers["retry-after"] == "1")
-            gateway.queue.open()
+            gateway.queue.unblockAppends()
             let answer = try await first
             #expect(answer.status == 200)
             let third = try await gateway.post(path, body, headers: Self.key)
@@ -121,8 +121,7 @@ import Testing
                 #expect(answer.headers["idempotency-replayed"] == nil)
             }
             #expect(gateway.queue.pushCount == 4)
-            let keys = gateway.queue.state.withLock { Array($0.answers.keys) }
-            #expect(keys.count == 4)
+            #expect(gateway.queue.idempotencyRecords.count == 4)
         }
     }
 
@@ -133,7 +132,6 @@ import Testing
             clock.advance(by: .seconds(24 * 3600 - 1))
             #expect(try await gateway.post("/push", pushLine(1), headers: Self.key).body == first.body)
             clock.advance(by: .seconds(1))
-            gateway.queue.state.withLock { $0.answers = [:] }  // as a store prunes them
             let second = try await gateway.post("/push", pushLine(1), headers: Self.key)
             #expect(second.headers["idempotency-replayed"] == nil)
             #expect(second.json["msg_id"] as? String != first.json["msg_id"] as? String)
@@ -142,10 +140,10 @@ import Testing
 
     @Test func `pushes with keys share a write with those without`() async throws {
         try await TestGateway.run { gateway async throws in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             try await withThrowingTaskGroup(of: (Int, WireResponse).self) { group in
                 group.addTask { (0, try await gateway.post("/push", pushLine(0))) }
-                await gateway.queue.waitForArrival()
+                await gateway.queue.waitForBlockedAppend()
                 for number in 1...20 {
                     group.addTask {
                         let key = number % 2 == 0 ? ["Idempotency-Key: key-\(number)"] : []
@@ -153,7 +151,7 @@ import Testing
                     }
                 }
                 await gateway.waitUntil("godwit_accept_waiting_pushes 20")
-                gateway.queue.open()
+                gateway.queue.unblockAppends()
                 var answers: [Int: WireResponse] = [:]
                 for try await (number, answer) in group { answers[number] = answer }
                 for number in stride(from: 2, through: 20, by: 2) {
@@ -164,7 +162,7 @@ import Testing
                 }
             }
             #expect(gateway.queue.appendCount == 2)
-            #expect(gateway.queue.state.withLock { $0.rememberedAppends } == 1)
+            #expect(gateway.queue.appendsWithRecords == 1)
             #expect(gateway.queue.pushCount == 21)
         }
     }
@@ -190,7 +188,7 @@ import Testing
             // But for the ids it is what a request without a key is told.
             func normal(_ text: String) -> String { text.replacing(/[0-9a-f-]{36}/, with: "ID") }
             #expect(normal(first.body) == normal(plain.body))
-            let stored = gateway.queue.state.withLock { Array($0.answers.values) }
+            let stored = gateway.queue.idempotencyRecords.values
             #expect(stored.map(\.body.count).reduce(0, +) < 120_000, "neighbours are kept together")
         }
     }
@@ -221,11 +219,11 @@ import Testing
 
     @Test func `what a key refuses is counted as refused`() async throws {
         try await TestGateway.run { gateway async throws in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(1), headers: Self.key)
-            await gateway.queue.waitForArrival()
+            await gateway.queue.waitForBlockedAppend()
             #expect(try await gateway.post("/push", pushLine(1), headers: Self.key).status == 409)
-            gateway.queue.open()
+            gateway.queue.unblockAppends()
             #expect(try await first.status == 200)
             for _ in 0..<2 {
                 #expect(try await gateway.post("/push", pushLine(2), headers: Self.key).status == 422)
@@ -241,14 +239,14 @@ import Testing
         configuration.idempotentBodyBytesMax = 65_536
         configuration.idempotentBodiesBytesMax = 65_536
         try await TestGateway.run(configuration: configuration) { gateway async throws in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             let half = "[" + (0..<300).map { pushLine($0) }.joined(separator: ",") + "]"
             async let first = gateway.post("/push/batch", half, headers: ["Idempotency-Key: a"])
-            await gateway.queue.waitForArrival()
+            await gateway.queue.waitForBlockedAppend()
             let second = try await gateway.post("/push/batch", half, headers: ["Idempotency-Key: b"])
             #expect(second.status == 503)
             #expect(second.json["code"] as? Int == 3028)
-            gateway.queue.open()
+            gateway.queue.unblockAppends()
             #expect(try await first.status == 200)
             #expect(try await gateway.post("/push/batch", half, headers: ["Idempotency-Key: b"]).status == 200)
         }
@@ -265,7 +263,7 @@ import Testing
 
     @Test func `a store that cannot tell is no reason to send twice`() async throws {
         try await TestGateway.run { gateway async throws in
-            gateway.queue.takeStoreDown()
+            gateway.queue.takeDown()
             let answer = try await gateway.post("/push", pushLine(1), headers: Self.key)
             #expect(answer.status == 503)
             #expect(answer.json["code"] as? Int == 3020)
@@ -274,7 +272,7 @@ import Testing
     }
 
     @Test func `a store that remembers nothing says so`() async throws {
-        let queue = FakeQueue()
+        let queue = FaultyStore()
         try await TestGateway.run(queue: queue, stores: AcceptStores(queue: queue, outcomes: queue)) {
             gateway async throws in
             for path in ["/push", "/push/batch"] {

@@ -71,9 +71,9 @@ import Testing
     /// all is well without anybody's help.
     @Test func `more than there is capacity for leaves what is admitted unharmed`() async throws {
         try await TestGateway.run(configuration: .with(\.singlePushesMax, 50)) { gateway async throws in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(0))
-            await gateway.queue.waitForArrival()
+            await gateway.queue.waitForBlockedAppend()
             var statuses: [Int] = []
             try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 1...50 { group.addTask { try await gateway.post("/push", pushLine(number)).status } }
@@ -88,7 +88,7 @@ import Testing
                     }
                     #expect(answer.hasPrefix("HTTP/1.1 503 "))
                 }
-                gateway.queue.open()
+                gateway.queue.unblockAppends()
                 for try await status in group { statuses.append(status) }
             }
             #expect(try await first.status == 200)

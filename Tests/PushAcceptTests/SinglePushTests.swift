@@ -29,13 +29,13 @@ import Testing
 
     @Test func `pushes that come during a write share the next one`() async throws {
         try await TestGateway.run { gateway in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             try await withThrowingTaskGroup(of: WireResponse.self) { group in
                 group.addTask { try await gateway.post("/push", pushLine(0)) }
-                await gateway.queue.waitForArrival()
+                await gateway.queue.waitForBlockedAppend()
                 for number in 1...40 { group.addTask { try await gateway.post("/push", pushLine(number)) } }
                 await gateway.waitUntil("godwit_accept_waiting_pushes 40")
-                gateway.queue.open()
+                gateway.queue.unblockAppends()
                 var ids: Set<String> = []
                 for try await answer in group {
                     #expect(answer.status == 200)
@@ -77,16 +77,16 @@ import Testing
 
     @Test func `past the limit of waiting pushes a push is refused`() async throws {
         try await TestGateway.run(configuration: .with(\.singlePushesMax, 1)) { gateway in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(1))
-            await gateway.queue.waitForArrival()
+            await gateway.queue.waitForBlockedAppend()
             async let second = gateway.post("/push", pushLine(2))
             await gateway.waitUntil("godwit_accept_waiting_pushes 1")
             let third = try await gateway.post("/push", pushLine(3))
             #expect(third.status == 503)
             #expect(third.json["code"] as? Int == 3019)
             #expect(third.headers["retry-after"] == "1")
-            gateway.queue.open()
+            gateway.queue.unblockAppends()
             let statuses = [try await first.status, try await second.status]
             #expect(statuses == [200, 200])
             #expect(gateway.queue.pushCount == 2)
@@ -113,7 +113,10 @@ import Testing
     }
 
     @Test func `a claim that the store does not give returns its room`() async throws {
-        try await TestGateway.run(queue: FakeQueue(claims: false)) { gateway in
+        let queue = FaultyStore()
+        // An append does not claim for a paused app.
+        try await queue.setPaused(true, app: AppID("demo"), at: TestGateway.now)
+        try await TestGateway.run(queue: queue) { gateway in
             _ = try await gateway.post("/push", pushLine(1))
             #expect(gateway.handoff.log == FakeHandoff.Log(reserved: 1, cancelled: 1, waits: 1))
         }
@@ -130,13 +133,13 @@ import Testing
 
     @Test func `what was taken is committed before a stop`() async throws {
         try await TestGateway.run { gateway in
-            gateway.queue.close()
+            gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(1))
-            await gateway.queue.waitForArrival()
+            await gateway.queue.waitForBlockedAppend()
             async let second = gateway.post("/push", pushLine(2))
             await gateway.waitUntil("godwit_accept_waiting_pushes 1")
             await gateway.stop()
-            gateway.queue.open()
+            gateway.queue.unblockAppends()
             let statuses = [try await first.status, try await second.status]
             #expect(statuses == [200, 200])
             #expect(gateway.queue.pushCount == 2)

@@ -1,27 +1,25 @@
 import APNSWire
 import Foundation
+import MemoryBackend
 import PushAccept
 import PushModel
+import PushStore
 import Testing
 
 @Suite struct `Asking for pushes` {
     private static let batch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000")!)!
-    private static let rejected = PushStatus(
-        id: batch.push(1), app: AppID("demo"), lane: .bulk, state: .settled(.rejected), code: .notSubscribed,
-        status: 410,
-        reason: .known(.unregistered), attempts: 2, acceptedAt: TestGateway.now,
-        updatedAt: TestGateway.now + .seconds(2),
-        tokenDeadAt: WallTime(seconds: 0)
-    )
-    private static let retrying = PushStatus(
-        id: batch.push(2), app: AppID("demo"), lane: .bulk, state: .retrying, acceptedAt: TestGateway.now,
-        updatedAt: TestGateway.now, nextAttemptAt: TestGateway.now + .milliseconds(877)
-    )
-
     private func run(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
-        let queue = FakeQueue()
-        queue.set(Self.rejected)
-        queue.set(Self.retrying)
+        let queue = FaultyStore()
+        let lease = try queue.backend.appendClaimed(storedBatch(3, id: Self.batch, lane: .bulk))
+        let rejected = Outcome(
+            index: 1, verdict: .rejected, code: .notSubscribed, status: 410, attempts: 2,
+            reason: .known(.unregistered), tokenDeadAt: 1_700_000_000_123
+        )
+        let retry = Retry(index: 2, code: .none, attempts: 0, due: TestGateway.now + .milliseconds(877))
+        _ = try queue.backend.settle([
+            Settlement(lease: lease, retries: [retry], at: TestGateway.now),
+            Settlement(lease: lease, outcomes: [rejected], release: .release, at: TestGateway.now + .seconds(2)),
+        ])
         try await TestGateway.run(queue: queue, body)
     }
 
@@ -34,7 +32,7 @@ import Testing
                     {"msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0001","app":"demo","lane":"bulk","state":"rejected",\
                     "code":3002,"error":"not_subscribed","reason":"Unregistered","apns_status":410,"attempts":2,\
                     "accepted_at":"2025-11-23T12:00:00.123Z","updated_at":"2025-11-23T12:00:02.123Z",\
-                    "token_dead_at":"1970-01-01T00:00:00.000Z"}
+                    "token_dead_at":"2023-11-14T22:13:20.123Z"}
 
                     """
             )
@@ -51,21 +49,23 @@ import Testing
     @Test func `a push that waits says why`() async throws {
         let delay = DeliveryDelay(reason: .credentialRefused, estimate: .seconds(20))
         let dispatch = AcceptDispatch(handoff: FakeHandoff(), delay: { $0 == AppID("demo") ? delay : nil })
-        let queue = FakeQueue()
+        let queue = FaultyStore()
+        let batches = (0..<5).map { storedBatch(1, notBefore: $0 == 2 ? TestGateway.now + .seconds(60) : nil) }
+        _ = try queue.backend.append([NewBatch(batch: batches[0]), NewBatch(batch: batches[2])])
+        let leases = try [1, 3, 4].map { try queue.backend.appendClaimed(batches[$0]) }
+        let retry = Retry(index: 0, code: .none, attempts: 1, due: TestGateway.now + .seconds(60))
+        let delivered = Outcome(index: 0, verdict: .delivered, code: .none, attempts: 1)
+        _ = try queue.backend.settle([
+            Settlement(lease: leases[0], retries: [retry], release: .release, at: TestGateway.now),
+            Settlement(lease: leases[2], outcomes: [delivered], at: TestGateway.now),
+        ])
+        let pushes = batches.map { $0.id.push(0) }
         let states: [PushStatus.State] = [.queued, .retrying, .scheduled, .sending, .settled(.delivered)]
-        for (index, state) in states.enumerated() {
-            let now = TestGateway.now
-            queue.set(
-                PushStatus(
-                    id: Self.batch.push(index), app: AppID("demo"), lane: .bulk, state: state, acceptedAt: now,
-                    updatedAt: now
-                )
-            )
-        }
+        #expect(try queue.backend.find(pushes).map { $0?.state } == states)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
-            let one = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(0))")
+            let one = try await gateway.send("GET", "/api/v1/messages/\(pushes[0])")
             #expect(one.body.hasSuffix(#","delayed":"credential_refused","estimate":20}"# + "\n"))
-            let ids = (0..<5).map { Self.batch.push($0).description }.joined(separator: "\n")
+            let ids = pushes.map(\.description).joined(separator: "\n")
             let many = try await gateway.post("/api/v1/messages/query", ids, type: "application/x-ndjson")
             let reason = "credential_refused"
             #expect(many.lines.map { $0["delayed"] as? String } == [reason, reason, nil, nil, nil])
@@ -125,7 +125,7 @@ import Testing
 
     @Test func `a store that is down is said`() async throws {
         try await run { gateway in
-            gateway.queue.takeStoreDown()
+            gateway.queue.takeDown()
             let one = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(1))")
             #expect(one.status == 503)
             #expect(one.json["code"] as? Int == 3020)

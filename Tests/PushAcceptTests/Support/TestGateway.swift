@@ -10,7 +10,7 @@ import Telemetry
 /// Accept on an ephemeral port of loopback, for as long as `body` runs.
 struct TestGateway: Sendable {
     let port: Int
-    let queue: FakeQueue
+    let queue: FaultyStore
     let handoff: FakeHandoff
     let metrics: MetricsRegistry
     let admission: AdmissionController
@@ -24,7 +24,7 @@ struct TestGateway: Sendable {
     ])
 
     static func run(
-        apps: AppDirectory = oneApp, queue: FakeQueue = FakeQueue(), handoff: FakeHandoff = FakeHandoff(),
+        apps: AppDirectory = oneApp, queue: FaultyStore = FaultyStore(), handoff: FakeHandoff = FakeHandoff(),
         dispatch: AcceptDispatch? = nil, stores: AcceptStores? = nil, reasons: [String] = [],
         configuration: AcceptConfiguration = AcceptConfiguration(), clock: TestClock = TestClock(),
         log: Logger = silence,
@@ -59,7 +59,7 @@ struct TestGateway: Sendable {
             do {
                 try await body(gateway)
             } catch {
-                queue.open()
+                queue.unblockAppends()
                 await group.triggerGracefulShutdown()
                 throw error
             }
