@@ -89,7 +89,7 @@ final class GatewayUnderTest: Sendable {
     /// - Returns: nil when the store was refused to it.
     func takeover() async throws -> ChildProcess? {
         let former = process
-        let heir = try launch(under: [], ["--take-over", "--port", "0"])
+        let heir = try launch(under: [], ["--takeover", "--port", "0"])
         do {
             let line = try await heir.waitForLine(containing: Self.readyLine)
             address.withLock { $0 = String(line.split(separator: " ").last ?? "") }
