@@ -1,9 +1,9 @@
-"""Writes the inputs that the fuzzers begin with: FOLDER/ErrorBody, FOLDER/GoAway and FOLDER/Frames.
+"""Writes the initial corpus of the fuzzers: FOLDER/ErrorBody, FOLDER/GoAway and FOLDER/Frames.
 
     .build/python-peers/bin/python Fuzz/seeds.py Fuzz/corpus
 
-The frames are those of the hostile server of the tests: every case of it plays against a recorded client, and what it
-says is kept.
+The frames come from the hostile server of the tests: every case plays against a recorded client, and this script keeps
+the bytes that the server sends.
 """
 
 import os
@@ -25,7 +25,7 @@ PUSHES = 14
 
 
 class RecordedClient:
-    """A socket at whose other end a client has said all that it will ever say."""
+    """A socket whose peer has sent all of its bytes already."""
 
     def __init__(self):
         encoder = Encoder()
@@ -53,7 +53,7 @@ class RecordedClient:
         return len(data)
 
     def __getattr__(self, name):
-        # Whatever is done to a socket beside that ends the conversation.
+        # Any other operation on the socket ends the conversation.
         raise OSError(f"{name}: closed")
 
 
@@ -105,7 +105,7 @@ def main(folder):
     for case in cases.all_cases.values():
         said = b"" if case.is_raw else played(case)
         if said:
-            # The first byte says in how large pieces it comes: all at once.
+            # The first byte is the chunk size of the fuzz target: here everything in one chunk.
             write(folder, "Frames", case.name, b"\xff" + said)
 
 

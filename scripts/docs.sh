@@ -21,12 +21,12 @@ for product in APNSWire APNSKit APNSSimulator; do
     docc convert "Sources/APNS/$product/$product.docc" --additional-symbol-graph-dir "$alone" \
         --fallback-display-name "$product" --fallback-bundle-identifier "godwit.$product" \
         --output-dir "$out/$product" >"$alone/log" 2>&1 || { cat "$alone/log" >&2; exit 1; }
-    # DocC wants a sentence on every parameter as soon as one has one; ours leave out those whose name says it all.
+    # DocC warns about every undocumented parameter as soon as one is documented; parameters with clear names need no text.
     if grep -E '(warning|error):' -A 3 "$alone/log" | grep -vE "Parameter '[A-Za-z]+' is missing documentation" |
         grep -E '(warning|error):' -A 3 >&2; then
         failed=1
     fi
 done
 rm -rf "$out/.graphs"
-[ "$failed" = 0 ] || { echo "the documentation has the faults above" >&2; exit 1; }
+[ "$failed" = 0 ] || { echo "docs.sh: the documentation has the problems listed above" >&2; exit 1; }
 echo "documentation: $out"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the package in Examples as somebody else would, runs each of its programs against `godwit simulate`, and looks at what
-# the simulator received.
+# Builds the package in Examples as a user would, runs each of its programs against `godwit simulate`, and checks what the
+# simulator received.
 #
 #   scripts/examples.sh [COUNT]     pushes that SendMillion sends, default 20000
 #
-# The package has a build folder of its own (.build-examples), in which all libraries are built once more. GODWIT names a
-# program that is there already; without it, it is built.
+# The package has its own build folder (.build-examples), in which all libraries are built again. GODWIT names an existing
+# `godwit` executable; without it the script builds one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ folder="$(mktemp -d)"
 simulator=$!
 trap 'kill "$simulator" 2>/dev/null || true; wait "$simulator" 2>/dev/null || true; rm -rf "$folder"' EXIT
 
-# PATTERN: the port at the end of the address that follows it in what the simulator says.
+# PATTERN: the port of the address that follows the pattern in the output of the simulator.
 port_of() { sed -nE "s#.*$1 (on )?https?://[^ :,]+:([0-9]+).*#\2#p" "$folder/out" | head -n 1; }
 for _ in $(seq 1 300); do
     [ -z "$(port_of 'phones are at')" ] || break

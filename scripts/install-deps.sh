@@ -5,8 +5,8 @@
 #   scripts/install-deps.sh --test     also what the tests start (the foreign peers)
 #   scripts/install-deps.sh --bench    also what the benchmarks start
 #
-# Debian 12 and its relatives, as root or with sudo. On other systems it says what is missing and changes nothing.
-# When nothing is missing it does nothing and takes a few milliseconds.
+# It supports Debian 12 and its derivatives, as root or with sudo. On other systems it lists the missing packages and changes
+# nothing. When no package is missing it ends within milliseconds.
 set -euo pipefail
 
 set_name=build
@@ -21,7 +21,7 @@ missing=()
 command_from() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }   # COMMAND PACKAGE
 library_from() { pkg-config --exists "$1" 2>/dev/null || missing+=("$2"); }   # PKG-CONFIG-NAME PACKAGE
 
-# Some programs stand where only root's PATH looks.
+# Some programs are in folders that only root's PATH contains.
 PATH="$PATH:/usr/sbin:/sbin"
 
 command_from git git
@@ -69,12 +69,12 @@ if [ "$(id -u)" -ne 0 ]; then
         exit 1
     fi
     as_root=(sudo)
-    # Without a terminal nobody can type a password: fail at once instead of waiting for ever.
+    # Without a terminal sudo cannot ask for a password, so it must fail instead of waiting indefinitely.
     [ -t 0 ] || as_root=(sudo -n)
 fi
 
-# The tests start nginx and Prometheus tools by themselves, on ports of their own. Installing them must not start
-# services on this machine, so installs run under a policy that says no; one that is already there is left alone.
+# The tests start nginx and the Prometheus tools themselves, on their own ports. Installing these packages must not start
+# services on this machine, so apt runs under a policy that denies it. An existing policy stays in place.
 policy=/usr/sbin/policy-rc.d
 if [ "$set_name" != build ] && [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
@@ -84,6 +84,6 @@ fi
 
 echo "Installing: ${missing[*]}"
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 "$@" </dev/null; }
-# The package lists of a new machine are empty or old; a failing mirror is reported by the install.
-apt update >/dev/null || echo "apt-get update failed; trying with the package lists that are here" >&2
+# The package lists of a new machine are empty or old. If the mirror fails, the install below reports it.
+apt update >/dev/null || echo "apt-get update failed; continuing with the existing package lists" >&2
 apt install -y --no-install-recommends "${missing[@]}" >/dev/null

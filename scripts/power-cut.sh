@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# A power cut: what is in the page cache and was never flushed is gone. Is every acknowledged push still there?
+# Simulates power cuts, which lose everything in the page cache that was not flushed, and looks up every acknowledged push.
 #
 # The gateway's store lies on ext4 in an image file behind a loop device with direct I/O, so the image holds what the
-# gateway's fdatasync has sent to the disk, and nothing else. At a random moment under load the gateway is stopped, the
-# image is copied, the copy is mounted as a machine would find its disk after the cut, and a new gateway opens it. Each
+# gateway's fdatasync has sent to the disk, and nothing else. At a random moment under load the script stops the gateway,
+# copies the image, mounts the copy as a machine would find its disk after the cut, and starts a new gateway on it. Each
 # push whose acceptance a client has read must be there.
 #
-#   sudo scripts/power-cut.sh         # 6 cuts as shipped, and 6 of the control
-#   sudo scripts/power-cut.sh 10      # more
+#   sudo scripts/power-cut.sh         6 cuts of the gateway, and 6 of the control
+#   sudo scripts/power-cut.sh 10      more
 #
-# The control runs the same gateway with a shim that makes fdatasync and fsync return at once: what a weaker setting of the
-# database amounts to. It must lose some, else the test could not see a loss.
+# The control runs the same gateway with a shim that makes fdatasync and fsync return without flushing, which equals a
+# weaker setting of the database. It must lose pushes; otherwise the test could not detect a loss.
 #
-# Models the loss of the page cache; neither a drive that lies about flushes nor torn sectors.
-# Exit status: 0 as promised, 1 not, 77 cannot run here.
+# It models the loss of the page cache, and neither a drive that ignores flushes nor torn sectors.
+# Exit status: 0 when the promise holds, 1 when it does not, 77 when this machine cannot run it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 skip() { echo "power-cut.sh: skipped: $1" >&2; exit 77; }

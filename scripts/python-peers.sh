@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes the Python environment in which the foreign HTTP/2 peers of the tests run, and prints its interpreter.
+# Creates the Python environment in which the foreign HTTP/2 peers of the tests run, and prints its interpreter.
 #
 #   scripts/python-peers.sh
 #
-# It lies in .build/python-peers, with the versions below; when it is there already nothing is done. Several may call
-# this at once: one works, the others wait for it.
+# The environment is .build/python-peers, with the package versions below. The script does nothing when it exists. Several
+# calls may run concurrently: one works, the others wait for it.
 set -euo pipefail
-# Resolved, so that a linked folder of scripts finds this repository too.
+# Resolved, so that a symbolic link to the scripts folder also finds this repository.
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 packages=(h2==4.3.0 hpack==4.1.0 hyperframe==6.1.0)

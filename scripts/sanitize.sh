@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests of the APNs rooms under a sanitizer.
+# Runs the tests of the APNs modules under a sanitizer.
 #
 #   scripts/sanitize.sh thread | address [FILTER]
 #
-# Only those rooms are built: a package that links to this one, with a manifest that forgets the other targets, lies in
-# .build-SANITIZER/package. A first build takes some minutes and 1 GB.
+# It builds only those modules: .build-SANITIZER/package is a package of links to this one, whose manifest drops the other
+# targets. The first build takes some minutes and 1 GB.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,23 +28,23 @@ manifest="$folder/package/Package.swift"
     cat Package.swift
     cat <<'EOF'
 
-let rooms: Set = [
+let modules: Set = [
     "APNSKit", "APNSSimulator", "APNSWire", "CNGHTTP2", "HTTP2Session", "JSONText", "PushTesting",
     "APNSKitTests", "APNSSimulatorTests", "APNSWireTests", "HTTP2SessionTests",
 ]
-package.products.removeAll { !rooms.contains($0.name) }
-package.targets.removeAll { !rooms.contains($0.name) }
+package.products.removeAll { !modules.contains($0.name) }
+package.targets.removeAll { !modules.contains($0.name) }
 EOF
 } >"$manifest.new"
-# Left as it is when nothing has changed: a new manifest would be compiled again.
+# An unchanged manifest stays in place, because SwiftPM would compile a new one again.
 if cmp -s "$manifest.new" "$manifest"; then rm "$manifest.new"; else mv "$manifest.new" "$manifest"; fi
 
-# Tests that measure the process leave room for a sanitizer's own needs when they see this.
+# Tests that measure the process allow for the sanitizer's own memory when this is set.
 export GODWIT_SANITIZER="$sanitizer"
 # ThreadSanitizer does not see how Swift's Mutex hands over a contended lock on Linux (Swift 6.3: two threads and one Mutex
-# are enough), so "Swift access race" between two closures of one `withLock` is none. Anything else is.
+# show it), so a "Swift access race" between two closures of one `withLock` is a false alarm. Any other report is real.
 export TSAN_OPTIONS="halt_on_error=0:exitcode=66${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
-# Swift's runtime keeps what it caches until the end, and so does XCTest: leaks are looked for elsewhere.
+# Swift's runtime and XCTest keep their caches until the end, so leak detection would report those.
 export ASAN_OPTIONS="detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 
 swift=(--package-path "$folder/package" --scratch-path "$folder/build" --sanitize="$sanitizer")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Names the public types, protocols, methods and functions of a symbol graph that have no documentation comment.
 
-Enumeration cases, stored properties and initialisers may do without one where their names say it all: a comment that
-repeats a name helps nobody.
+Enumeration cases, stored properties and initialisers need none where the name is enough: a comment that repeats a name
+helps no reader.
 """
 
 import json
