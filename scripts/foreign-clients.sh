@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts foreign APNs and HTTP/2 clients for Python into .build/foreign, for the tests of the simulator.
-# Says where the Python with them is. Does nothing when they are there.
+# Installs foreign APNs and HTTP/2 clients for Python into .build/foreign, for the tests of the simulator, and prints the
+# path of that Python. It does nothing when they are installed already.
 set -eu
 cd "$(dirname "$0")/.."
 folder="$(pwd)/.build/foreign"

@@ -3,8 +3,8 @@
 #
 #   scripts/fuzz.sh TARGET SECONDS [LIBFUZZER-OPTION ...]      TARGET: ErrorBody, GoAway, Frames
 #
-# Begins with Fuzz/corpus/TARGET; what it finds new on its way lies in .build-fuzz/corpus/TARGET, and what breaks a promise
-# in Fuzz/corpus/TARGET/crash-*, where the tests find it. `make` it small first: see Fuzz/README.md.
+# It starts from Fuzz/corpus/TARGET. New inputs go to .build-fuzz/corpus/TARGET; inputs that break a promise go to
+# Fuzz/corpus/TARGET/crash-*, where the tests find them. Fuzz/README.md shows how to minimise such an input first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ shift 2
 build=(--package-path Fuzz --scratch-path .build-fuzz/build -c release --sanitize=fuzzer -Xswiftc -parse-as-library)
 nice swift build "${build[@]}" --product "Fuzz$target"
 folder=$(swift build "${build[@]}" --show-bin-path)
-# Else Swift's own crash reports keep libFuzzer from writing down the input.
+# Otherwise Swift's crash reports keep libFuzzer from writing the input.
 export SWIFT_BACKTRACE=enable=no
 mkdir -p ".build-fuzz/corpus/$target"
 nice "$folder/Fuzz$target" ".build-fuzz/corpus/$target" "Fuzz/corpus/$target" \

@@ -1,4 +1,4 @@
-"""The cuts of power-cut.sh, which explains them. Arguments: the godwit executable, and how many cuts of each kind."""
+"""Performs the power cuts that power-cut.sh describes. Arguments: the godwit executable, the number of cuts of each kind."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 SHIM = """
-/* A disk that answers before it has written. */
+/* A disk that reports a flush that it did not perform. */
 int fdatasync(int fd) { (void)fd; return 0; }
 int fsync(int fd) { (void)fd; return 0; }
 """
@@ -24,7 +24,7 @@ def run(*words):
 
 
 class Disk:
-    """An ext4 file system in an image, with nothing of it in this machine's page cache but what is dirty."""
+    """An ext4 file system in an image, of which this machine's page cache holds only dirty pages."""
 
     def __init__(self, image, folder):
         self.image, self.folder = image, folder
@@ -45,7 +45,7 @@ class Disk:
 
 
 class Gateway:
-    """`godwit serve` on a store of its own; its APNs refuses connections, so that every push waits in the store."""
+    """`godwit serve` on its own store; its APNs refuses connections, so that every push waits in the store."""
 
     def __init__(self, godwit, folder, store, environment):
         configuration = f"{folder}/godwit.yaml"
@@ -57,7 +57,7 @@ class Gateway:
                 "  - bundle_id: com.example.app\n"
                 f"    key: {{file: {folder}/key.p8, key_id: ABCDE12345, team_id: TEAM123456}}\n"
                 "    endpoint: {host: localhost, port: 1}\n"
-                # The disk has 256 MiB, no more than the gateway keeps free as a rule.
+                # The disk has 256 MiB, which is also the default of what the gateway keeps free.
                 "admission: {disk_free_min_mib: 16}\n"
                 "log: {level: critical}\n"
             )
@@ -81,7 +81,7 @@ class Gateway:
 
 
 class Client(threading.Thread):
-    """Posts pushes one request after the other, and keeps the ids whose acceptance it has read."""
+    """Posts pushes one request after the other, and records the IDs of acknowledged pushes."""
 
     def __init__(self, gateway, count):
         super().__init__(daemon=True)
@@ -114,7 +114,7 @@ def unknown(gateway, ids):
 
 
 def cut(godwit, folder, environment):
-    """One cut; returns how many pushes were acknowledged, how many of them are gone, and what became of the store."""
+    """Performs one cut; returns the numbers of acknowledged and of missing pushes, and the state of the store."""
     image, copy = f"{folder}/disk.img", f"{folder}/after.img"
     for file in (image, copy):
         if os.path.exists(file):
@@ -133,7 +133,7 @@ def cut(godwit, folder, environment):
             client.start()
         time.sleep(random.uniform(0.5, 4))
         gateway.process.send_signal(signal.SIGSTOP)
-        # What was read before this moment was promised before the cut.
+        # Acknowledgements read before this moment were sent before the cut.
         accepted = [id for client in clients for id in list(client.accepted)]
         run("cp", "--sparse=always", image, copy)
         for client in clients:
@@ -169,17 +169,17 @@ def main():
             for number in range(1, cuts + 1):
                 accepted, missing, state = cut(godwit, folder, environment)
                 if not accepted:
-                    print("power-cut.py: nothing was acknowledged, so nothing is proved", file=sys.stderr)
+                    print("power-cut.py: no push was acknowledged, so the cut proves nothing", file=sys.stderr)
                     return 1
                 lost[setting].append(missing)
                 print(f"{setting:<14}{number:>4}{accepted:>14,}{missing:>9,}  {state}", flush=True)
     if any(lost["as shipped"]):
-        print("Acknowledged pushes are gone after a power cut.")
+        print("Acknowledged pushes are missing after a power cut.")
         return 1
     if not any(lost["without sync"]):
-        print("The control lost nothing: these cuts prove nothing.")
+        print("The control lost no push, so these cuts prove nothing.")
         return 1
-    print("Every acknowledged push survived; the control lost some, so the cuts can be seen.")
+    print("Every acknowledged push is there. The control lost some, so the test detects losses.")
     return 0
 
 
