@@ -8,15 +8,15 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// The stored form of batches and of what became of them.
+/// The stored form of batches and of their progress.
 ///
-/// Every backend keeps these bytes, so instances of different versions can share a queue during a rolling upgrade, and
-/// other languages can read it. Only add fields; never reuse a number.
+/// Every backend stores these bytes, so that instances of different versions can share a queue during a rolling upgrade and
+/// other languages can read it. Only add fields, and never reuse a number.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
-import Foundation
+package import Foundation
 #endif
 package import SwiftProtobuf
 
@@ -72,7 +72,7 @@ package nonisolated enum StoredLane: SwiftProtobuf.Enum, Swift.CaseIterable {
 
 }
 
-/// What many pushes of a batch share.
+/// Headers that many pushes of a batch share.
 package nonisolated struct StoredHeaders: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -121,7 +121,7 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
     set {_uniqueStorage()._acceptedAtMs = newValue}
   }
 
-  /// Nothing of this batch is sent before; 0: at once.
+  /// No push of this batch is sent before this time; 0: no limit.
   package var notBeforeMs: Int64 {
     get {_storage._notBeforeMs}
     set {_uniqueStorage()._notBeforeMs = newValue}
@@ -203,7 +203,7 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
   fileprivate var _storage = _StorageClass.defaultInstance
 }
 
-/// Some news of the pushes of one batch: written once, never changed. All columns are parallel to `indexes`.
+/// An update of some pushes of one batch: written once, never changed. All columns are parallel to `indexes`.
 /// A column without elements, other than `states`, is zero for all.
 package nonisolated struct StoredProgress: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -235,7 +235,7 @@ package nonisolated struct StoredProgress: Sendable {
 
   package var reasonIndexes: [UInt32] = []
 
-  /// From a 410: when APNs learnt that the token is dead, UNIX milliseconds; 0: not said.
+  /// From a 410: when the token became invalid, UNIX milliseconds; 0: unknown.
   package var tokenDeadAtMs: [Int64] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -250,13 +250,13 @@ package nonisolated struct StoredProgress: Sendable {
     case suppressed // = 5
     case givenUp // = 6
 
-    /// Not an end: the push waits for another attempt.
+    /// Not final: the push waits for another attempt.
     case retry // = 7
 
-    /// A dead letter was put back: the push waits as if it were new.
+    /// A replayed dead letter: the push waits as if it were new.
     case replayed // = 8
 
-    /// Not an end: the push is about to be sent, and must not be sent again unless it is known that APNs has not taken it.
+    /// Not final: the push is about to be sent, and must not be sent again unless APNs is known not to have received it.
     case sent // = 9
     case UNRECOGNIZED(Int)
 
