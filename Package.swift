@@ -352,6 +352,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .testTarget(name: "GodwitCLITests", dependencies: ["GodwitCLI", "APNSWire"], swiftSettings: settings),
         .testTarget(name: "PathSimulationTests", dependencies: ["PathSimulation"], swiftSettings: settings),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
         .testTarget(

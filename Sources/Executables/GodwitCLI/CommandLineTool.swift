@@ -1,15 +1,15 @@
 package import ArgumentParser
 import Foundation
 
-/// Runs a command line: `godwit` and `godwit-lab` share their exit codes and their way of reporting errors.
+/// Runs a command line. `godwit` and `godwit-lab` share exit statuses and error reporting.
 package enum CommandLineTool {
     package static let version = "0.1.0"
 
     /// Parses the arguments of the process and runs the chosen subcommand of `root`.
     ///
-    /// Exit code 0 on success, 2 for a wrong command line, 1 for any other failure.
+    /// Exit status: 0 on success, 2 for a wrong command line, 1 for any other failure.
     package static func run(_ root: any ParsableCommand.Type) async {
-        // A write to a closed connection must fail as a write, and not end the process.
+        // A write to a closed connection must fail with an error instead of ending the process.
         signal(SIGPIPE, SIG_IGN)
         do {
             var command = try root.parseAsRoot()
@@ -27,13 +27,13 @@ package enum CommandLineTool {
         let message = root.fullMessage(for: error)
         switch root.exitCode(for: error) {
         case .success:
-            Terminal.say(message)
+            Terminal.writeOutput(message)
             Foundation.exit(0)
         case .validationFailure:
-            Terminal.note(message)
+            Terminal.writeError(message)
             Foundation.exit(2)
         default:
-            if !message.isEmpty { Terminal.note(message) }
+            if !message.isEmpty { Terminal.writeError(message) }
             Foundation.exit(1)
         }
     }

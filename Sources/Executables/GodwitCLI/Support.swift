@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Synchronization
 
-/// A command that failed for a reason its user can act on: one sentence, exit code 1.
+/// Why a command failed, in one line that its user can act on. The command exits with status 1.
 package struct CommandError: Error, CustomStringConvertible {
     package var description: String
 
@@ -11,24 +11,24 @@ package struct CommandError: Error, CustomStringConvertible {
     }
 }
 
-/// Runs what starts a server and turns its error into one sentence.
-package func started<Value>(_ start: () async throws -> Value) async throws -> Value {
+/// Runs `body` and rethrows any error as a `CommandError` in plain words.
+package func withPlainErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
     do {
-        return try await start()
+        return try await body()
     } catch {
         throw CommandError("\(PlainReason.of(error))")
     }
 }
 
-/// Lines for people.
+/// Output of the commands.
 package enum Terminal {
-    /// Writes a line to standard output at once, also when it is a pipe.
-    package static func say(_ line: String) {
+    /// Writes a line to standard output without buffering, so that a reader of a pipe receives it immediately.
+    package static func writeOutput(_ line: String) {
         FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
 
-    /// Writes a line to standard error: progress and remarks, not results.
-    package static func note(_ line: String) {
+    /// Writes a line to standard error: errors, progress and notes, but no results.
+    package static func writeError(_ line: String) {
         FileHandle.standardError.write(Data((line + "\n").utf8))
     }
 
@@ -39,7 +39,7 @@ package enum Terminal {
 // SAFETY: set once, before the handler that reads it is installed.
 nonisolated(unsafe) private var signalPipe: Int32 = -1
 
-/// SIGINT, SIGTERM and SIGHUP as something to wait for. A terminal that closes sends SIGHUP; nothing is read anew at it.
+/// SIGINT, SIGTERM and SIGHUP as an event to await. A closing terminal sends SIGHUP; it does not reload anything.
 package enum Termination {
     private struct State {
         var signals = 0
@@ -54,12 +54,12 @@ package enum Termination {
         guard pipe(&ends) == 0 else { preconditionFailure("no pipe for signals: errno \(errno)") }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         signalPipe = ends[1]
-        let reading = ends[0]
+        let readEnd = ends[0]
         Thread.detachNewThread {
             var number: UInt8 = 0
             while true {
-                switch read(reading, &number, 1) {
-                case 1: arrived(Int32(number))
+                switch read(readEnd, &number, 1) {
+                case 1: signalReceived(Int32(number))
                 case -1 where errno == EINTR: continue
                 default: return
                 }
@@ -67,7 +67,7 @@ package enum Termination {
         }
         for number in [SIGINT, SIGTERM, SIGHUP] {
             signal(number) { number in
-                // Only what is safe in a handler: one write of one byte.
+                // A handler may only call async-signal-safe functions, such as write(2).
                 let saved = errno
                 var byte = UInt8(truncatingIfNeeded: number)
                 _ = write(signalPipe, &byte, 1)
@@ -76,11 +76,11 @@ package enum Termination {
         }
     }()
 
-    /// From here on these signals are noted, each of them, whether anybody waits or not; before, they end the
-    /// process. To be called before anybody is told that the process is ready.
+    /// Installs the handlers. From then on every signal is counted, even if no task waits; before, a signal ends the
+    /// process. Call it before the process reports that it is ready.
     package static func listen() { _ = listening }
 
-    private static func arrived(_ number: Int32) {
+    private static func signalReceived(_ number: Int32) {
         let ready = state.withLock { state in
             if state.signals == 0 { state.isInterrupt = number == SIGINT }
             state.signals += 1
@@ -91,11 +91,10 @@ package enum Termination {
         for waiter in ready { waiter.continuation.resume() }
     }
 
-    /// Whether the first signal was SIGINT: somebody sits at a terminal and waits.
+    /// Whether the first signal was SIGINT, which a user sends from a terminal.
     package static var isInterrupt: Bool { state.withLock { $0.isInterrupt } }
 
-    /// Returns when the process was asked to end, or its task is cancelled; with `times: 2`, when somebody has lost
-    /// patience.
+    /// Returns once the process has received `count` signals, or when the current task is cancelled.
     package static func wait(times count: Int = 1) async {
         listen()
         let id = state.withLock { state in
@@ -104,15 +103,15 @@ package enum Termination {
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isOver = state.withLock { state in
+                let isDone = state.withLock { state in
                     guard state.signals < count, !Task.isCancelled else { return true }
                     state.waiters.append((id, count, continuation))
                     return false
                 }
-                if isOver { continuation.resume() }
+                if isDone { continuation.resume() }
             }
         } onCancel: {
-            // A gateway that failed must not wait for a signal before it can say so.
+            // A gateway that failed must not wait for a signal before it reports its error.
             let waiter = state.withLock { state in
                 state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
             }

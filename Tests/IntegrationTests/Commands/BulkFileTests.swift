@@ -8,17 +8,17 @@ import Testing
     static let pushes = 200_000
 
     @Test(.timeLimit(.minutes(10)))
-    func `every line is accepted in its place, delivered once, and found by its status`() async throws {
+    func `each line is accepted, delivered once, and found by its status`() async throws {
         let gateway = try await GatewayUnderTest(.fast)
         let file = try gateway.pushFile("large", count: Self.pushes, from: 0)
-        let answer = try await gateway.post(ndjson: file)
-        #expect(answer.isComplete)
-        #expect(answer.accepted.count == Self.pushes)
-        let states = try await gateway.settledStates(of: answer.accepted)
+        let response = try await gateway.post(ndjson: file)
+        #expect(response.isComplete)
+        #expect(response.accepted.count == Self.pushes)
+        let states = try await gateway.settledStates(of: response.accepted)
         #expect(states == ["delivered": Self.pushes])
-        // Nothing went wrong, so nothing may have been sent twice.
-        let isEachTakenOnce = gateway.simulator.takenIDs().sorted() == answer.accepted.sorted()
-        #expect(isEachTakenOnce)
+        // Without faults there are no duplicates.
+        let isEachAcceptedOnce = gateway.simulator.takenIDs().sorted() == response.accepted.sorted()
+        #expect(isEachAcceptedOnce)
         #expect(try await gateway.stop() == .status(0))
         try await gateway.close()
     }

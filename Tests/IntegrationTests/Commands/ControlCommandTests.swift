@@ -2,12 +2,12 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `The commands for whoever is on call` {
+@Suite struct `Control commands` {
     private static let app = "com.example.app"
-    private static let stranger = "00000000-0000-7000-8000-000000000001"
+    private static let unknownID = "00000000-0000-7000-8000-000000000001"
 
-    /// A push far in the future.
-    private func accepted(_ gateway: RunningGateway) async throws -> String {
+    /// Sends a push that is due far in the future, and returns its ID.
+    private func sendScheduled(_ gateway: RunningGateway) async throws -> String {
         let token = String(repeating: "ab", count: 32)
         let sent = try await gateway.godwit([
             "send", "--token", token, "--alert", "later", "--not-before", "1900000000", "--no-wait",
@@ -18,25 +18,25 @@ import Testing
 
     @Test func `pushes are cancelled by id, request and app`() async throws {
         let gateway = try await RunningGateway.start()
-        let ids = [try await accepted(gateway), try await accepted(gateway)]
+        let ids = [try await sendScheduled(gateway), try await sendScheduled(gateway)]
         let both = try await gateway.godwit(["cancel"] + ids)
         #expect(both.exit == .status(0), "\(both.error)")
         #expect(both.output == "\(ids[0])  cancelled\n\(ids[1])  cancelled\n\n2 of 2 cancelled\n")
-        let unknown = try await gateway.godwit(["cancel", Self.stranger])
+        let unknown = try await gateway.godwit(["cancel", Self.unknownID])
         #expect(unknown.exit == .status(1))
-        #expect(unknown.output == "\(Self.stranger)  unknown\n")
-        let json = try await gateway.godwit(["cancel", Self.stranger, "--json"])
+        #expect(unknown.output == "\(Self.unknownID)  unknown\n")
+        let json = try await gateway.godwit(["cancel", Self.unknownID, "--json"])
         #expect(json.output.contains("\"result\":\"unknown\""))
 
-        _ = try await accepted(gateway)
-        let none = try await gateway.godwit(["cancel", "--request", "nobody"])
-        #expect(none.output == "nothing waits\n")
+        _ = try await sendScheduled(gateway)
+        let none = try await gateway.godwit(["cancel", "--request", "nosuch"])
+        #expect(none.output == "no waiting pushes\n")
         #expect(none.exit == .status(1))
         let all = try await gateway.godwit(["cancel", "--app", Self.app])
         #expect(all.output == "1 push cancelled\n", "\(all.error)")
         #expect(all.exit == .status(0))
 
-        for wrong in [["cancel"], ["cancel", "nonsense"], ["cancel", Self.stranger, "--app", "x"]] {
+        for wrong in [["cancel"], ["cancel", "nonsense"], ["cancel", Self.unknownID, "--app", "x"]] {
             #expect(try await gateway.godwit(wrong).exit == .status(2), "\(wrong)")
         }
         #expect(try await gateway.stop() == .status(0))
@@ -47,7 +47,7 @@ import Testing
         let paused = try await gateway.godwit(["pause", Self.app])
         #expect(paused.exit == .status(0), "\(paused.error)")
         #expect(paused.output.hasPrefix("\(Self.app) is paused"))
-        _ = try await accepted(gateway)
+        _ = try await sendScheduled(gateway)
         let list = try await gateway.godwit(["apps"]).output
         #expect(list.contains("paused since 20"))
         #expect(list.contains("bundle ID"))
@@ -55,33 +55,33 @@ import Testing
             try objects(try await gateway.godwit(["apps", "--json"]).output.replacing("\n", with: "")).first)
         let app = try #require((apps["apps"] as? [[String: Any]])?.first)
         #expect((app["queued"] as? [String: Int])?["normal"] == 1)
-        #expect(try await gateway.godwit(["resume", Self.app]).output.hasPrefix("\(Self.app) goes on"))
+        #expect(try await gateway.godwit(["resume", Self.app]).output.hasPrefix("\(Self.app) is resumed"))
         #expect(try await gateway.godwit(["apps"]).output.contains("paused since") == false)
-        let nobody = try await gateway.godwit(["pause", "nobody"])
-        #expect(nobody.exit == .status(1))
-        #expect(nobody.error.contains("no app of this name is configured"))
+        let unknown = try await gateway.godwit(["pause", "nosuch"])
+        #expect(unknown.exit == .status(1))
+        #expect(unknown.error.contains("no app of this name is configured"))
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `dead letters that are not there are said not to be`() async throws {
+    @Test func `missing dead letters are reported`() async throws {
         let gateway = try await RunningGateway.start()
-        #expect(try await gateway.godwit(["dead-letters"]).output == "there are no dead letters\n")
+        #expect(try await gateway.godwit(["dead-letters"]).output == "no dead letters\n")
         #expect(
             try await gateway.godwit(["dead-letters", "list", "--app", Self.app, "--json"]).output.contains(
                 "\"next\":null"))
-        let shown = try await gateway.godwit(["dead-letters", "show", Self.stranger])
+        let shown = try await gateway.godwit(["dead-letters", "show", Self.unknownID])
         #expect(shown.exit == .status(1))
         #expect(shown.error.contains("there is no dead letter of this msg_id"))
-        for verb in ["replay", "purge"] {
+        for action in ["replay", "purge"] {
             for arguments in [["--all"], ["--app", Self.app]] {
-                let none = try await gateway.godwit(["dead-letters", verb] + arguments)
+                let none = try await gateway.godwit(["dead-letters", action] + arguments)
                 #expect(none.exit == .status(0), "\(none.error)")
-                #expect(none.output == "nothing to \(verb)\n")
+                #expect(none.output == "no dead letters to \(action)\n")
             }
-            let unknown = try await gateway.godwit(["dead-letters", verb, Self.stranger])
+            let unknown = try await gateway.godwit(["dead-letters", action, Self.unknownID])
             #expect(unknown.exit == .status(1))
-            #expect(unknown.output == "there are no such dead letters\n")
-            #expect(try await gateway.godwit(["dead-letters", verb]).exit == .status(2))
+            #expect(unknown.output == "no such dead letters\n")
+            #expect(try await gateway.godwit(["dead-letters", action]).exit == .status(2))
         }
         #expect(try await gateway.stop() == .status(0))
     }

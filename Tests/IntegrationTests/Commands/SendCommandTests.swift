@@ -2,10 +2,10 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `The commands send and status` {
+@Suite struct `godwit send and godwit status` {
     private static let token = String(repeating: "ab", count: 32)
 
-    @Test func `a push from flags is delivered, and its status can be asked for`() async throws {
+    @Test func `a push from flags is delivered, and its status can be queried`() async throws {
         let gateway = try await RunningGateway.start()
         let sent = try await gateway.godwit(["send", "--token", Self.token, "--alert", "Tea \"is\" ready ☕"])
         #expect(sent.exit == .status(0), "\(sent.error)")
@@ -20,13 +20,13 @@ import Testing
         #expect(object["state"] as? String == "delivered")
         #expect(try await gateway.godwit(["status", String(words[0])]).output.contains("delivered"))
 
-        let stranger = try await gateway.godwit(["status", "00000000-0000-7000-8000-000000000001"])
-        #expect(stranger.exit == .status(1))
-        #expect(stranger.error.contains("knows no push"))
+        let unknown = try await gateway.godwit(["status", "00000000-0000-7000-8000-000000000001"])
+        #expect(unknown.exit == .status(1))
+        #expect(unknown.error.contains("has no push with this ID"))
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `a file is sent, and each push is accounted for`() async throws {
+    @Test func `a file is sent, and each push has a result`() async throws {
         let gateway = try await RunningGateway.start()
         let folder = try TemporaryFolder()
         let pushes = (0..<3000).map { number in
@@ -45,7 +45,7 @@ import Testing
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `what is refused is counted by its reason and ends with status 1`() async throws {
+    @Test func `refused pushes are counted by reason and result in status 1`() async throws {
         let gateway = try await RunningGateway.start()
         let folder = try TemporaryFolder()
         let good = #"{"device_token":"\#(Self.token)","payload":{"aps":{"alert":"x"}}}"#
@@ -65,7 +65,7 @@ import Testing
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `without waiting, being accepted is enough`() async throws {
+    @Test func `with --no-wait, acceptance suffices`() async throws {
         let gateway = try await RunningGateway.start()
         let sent = try await gateway.godwit([
             "send", "--token", Self.token, "--payload", #"{"aps":{"alert":"x"}}"#, "--no-wait",
@@ -75,7 +75,7 @@ import Testing
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `a push whose time has not come is not waited for`() async throws {
+    @Test func `a scheduled push is not waited for`() async throws {
         let gateway = try await RunningGateway.start()
         let later = Int(Date().timeIntervalSince1970) + 86_400
         let sent = try await gateway.godwit(["send", "--token", Self.token, "--alert", "x", "--not-before", "\(later)"])
@@ -84,7 +84,7 @@ import Testing
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `a gateway that is not there is one sentence and status 1`() async throws {
+    @Test func `an unreachable gateway is reported in one line with status 1`() async throws {
         let url = "http://127.0.0.1:\(try freePort())"
         for arguments in [
             ["send", "--token", Self.token, "--alert", "x"], ["status", "00000000-0000-7000-8000-000000000001"],
@@ -104,13 +104,13 @@ import Testing
             ["status"], ["status", "17"],
         ]
     )
-    func `a wrong command line is status 2`(_ arguments: [String]) async throws {
+    func `a wrong command line results in status 2`(_ arguments: [String]) async throws {
         let result = try await run(Repository.godwit, arguments)
         #expect(result.exit == .status(2), "\(result.error)")
         #expect(result.error.hasPrefix("Error: "), "\(result.error)")
     }
 
-    @Test func `files that cannot be read or written are said so`() async throws {
+    @Test func `files that cannot be read or written are reported in one line`() async throws {
         let folder = try TemporaryFolder()
         let file = try folder.write("{}\n", to: "pushes.ndjson")
         for arguments in [

@@ -3,71 +3,65 @@ import ArgumentParser
 /// Lists the gateway's apps.
 struct Apps: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List the gateway's apps, and what waits for them.",
-        discussion: "Exit status: 0, or 1 when the gateway cannot be reached."
+        abstract: "List the gateway's apps and their waiting pushes.",
+        discussion: "Exit status: 0, or 1 if the gateway cannot be reached."
     )
 
-    @OptionGroup var gateway: TimeoutOption
-
-    @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
-    var isJSON = false
+    @OptionGroup var gateway: GatewayOptions
 
     func run() async throws {
-        let answer = try await gateway.call { try await $0.get("/api/v1/apps") }
-        Terminal.say(
-            isJSON ? JSONResponse.trimmed(answer) : try ControlResponses.decode(AppsResponse.self, from: answer).text
-        )
+        let body = try await gateway.call { try await $0.get("/api/v1/apps") }
+        try gateway.write(body) { try ControlResponses.decode(AppsResponse.self, from: $0).text }
     }
 }
 
-/// Keeps an app's pushes waiting.
+/// Pauses an app.
 struct Pause: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Pause an app: its pushes are accepted and wait.",
         discussion: """
-            It stays paused until it is resumed, also across restarts. What is being sent at the moment still arrives; \
-            pushes whose time is over meanwhile expire.
+            The app stays paused until it is resumed, even across restarts. Pushes that are already being sent still arrive. \
+            Pushes whose expiration passes while they wait expire.
 
-            Exit status: 0, or 1 when there is no such app or the gateway cannot be reached.
+            Exit status: 0, or 1 if there is no such app or the gateway cannot be reached.
             """
     )
 
     @OptionGroup var target: AppTarget
 
     func run() async throws {
-        try await target.tell("pause") { "\($0) is paused: its pushes are accepted and wait for godwit resume" }
+        try await target.post("pause") { "\($0) is paused: its pushes wait for godwit resume" }
     }
 }
 
-/// Lets an app's pushes go on.
+/// Resumes a paused app.
 struct Resume: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Resume an app that was paused.",
-        discussion: "Exit status: 0, or 1 when there is no such app or the gateway cannot be reached."
+        abstract: "Resume a paused app.",
+        discussion: "Exit status: 0, or 1 if there is no such app or the gateway cannot be reached."
     )
 
     @OptionGroup var target: AppTarget
 
     func run() async throws {
-        try await target.tell("resume") { "\($0) goes on: its pushes are sent" }
+        try await target.post("resume") { "\($0) is resumed: its pushes are sent again" }
     }
 }
 
-/// The app that a command is about.
+/// The app that a command acts on.
 struct AppTarget: ParsableArguments {
-    @Argument(help: "The app, by its name in the gateway's configuration.")
+    @Argument(help: "Name of the app in the gateway's configuration.")
     var app: String
 
-    @OptionGroup var gateway: TimeoutOption
+    @OptionGroup var gateway: GatewayOptions
 
-    @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
-    var isJSON = false
-
-    /// - Parameter sentence: what to say about the app when it is done.
-    func tell(_ verb: String, _ sentence: (String) -> String) async throws {
-        let answer = try await gateway.call { api in
-            try await api.post("/api/v1/apps/\(ControlRequest.escaped(app))/\(verb)")
+    /// Posts to `/api/v1/apps/APP/ACTION`.
+    ///
+    /// - Parameter confirmation: the line to print for the app's name on success.
+    func post(_ action: String, confirmation: (String) -> String) async throws {
+        let body = try await gateway.call { api in
+            try await api.post("/api/v1/apps/\(ControlRequest.escaped(app))/\(action)")
         }
-        Terminal.say(isJSON ? JSONResponse.trimmed(answer) : sentence(app))
+        try gateway.write(body) { _ in confirmation(app) }
     }
 }

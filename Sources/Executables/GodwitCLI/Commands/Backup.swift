@@ -2,60 +2,61 @@ import ArgumentParser
 import Foundation
 import PushGateway
 
+/// Copies the database of a running gateway.
 struct Backup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Copy the gateway's database while it runs.",
+        abstract: "Copy the database of a running gateway.",
         discussion: """
-            The copy is consistent, checked, and holds everything that was acknowledged before the command began. It holds \
-            device tokens and payloads in clear.
+            The copy is consistent and verified. It contains everything that was acknowledged before the command started, \
+            including device tokens and payloads in plain text.
             """
     )
 
-    @Option(name: .shortAndLong, help: "The gateway's configuration file (YAML).")
+    @Option(name: .shortAndLong, help: "Configuration file of the gateway (YAML).")
     var config = "godwit.yaml"
 
-    @Option(help: "Use this folder of the database instead of the configured one.")
+    @Option(help: "Folder of the database instead of the configured one.")
     var store: String?
 
-    @Option(name: .customLong("to"), help: "The file to write; must not exist.")
+    @Option(name: .customLong("to"), help: "File to write; must not exist.")
     var file: String
 
     mutating func run() async throws {
         var configuration = try GatewayConfiguration.read(path: config)
         if let store { configuration.storePath = store }
         let source = configuration
-        let contents = try await started { try StoreFiles.backUp(source, to: file) }
-        Terminal.say("\(file): \(contents.text)")
+        let contents = try await withPlainErrors { try StoreFiles.backUp(source, to: file) }
+        Terminal.writeOutput("\(file): \(contents.text)")
     }
 }
 
 extension StoreFiles.Contents {
-    /// One line for people.
     fileprivate var text: String {
         let size = ByteCountFormatter.string(fromByteCount: Int64(bytes), countStyle: .binary)
-        return "\(size), \(batches) batches, \(pushesWaiting) pushes waiting, \(deadLetters) dead letters"
+        return "\(size), \(batches) batches, \(pushesWaiting) waiting pushes, \(deadLetters) dead letters"
     }
 }
 
+/// Replaces the database of a stopped gateway by a backup.
 struct Restore: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Put a backup in the place of the gateway's database.",
+        abstract: "Replace the gateway's database by a backup.",
         discussion: """
-            The gateway must be stopped. The queue is work in progress: what was delivered since the backup is sent again, \
-            unless it is cancelled first, for which --paused leaves time.
+            Stop the gateway first. Pushes that were delivered after the backup was made are sent again, unless you cancel \
+            them first; use --paused to have time for that.
             """
     )
 
-    @Option(name: .shortAndLong, help: "The gateway's configuration file (YAML).")
+    @Option(name: .shortAndLong, help: "Configuration file of the gateway (YAML).")
     var config = "godwit.yaml"
 
-    @Option(help: "Use this folder of the database instead of the configured one.")
+    @Option(help: "Folder of the database instead of the configured one.")
     var store: String?
 
-    @Option(name: .customLong("from"), help: "The backup.")
+    @Option(name: .customLong("from"), help: "Backup to restore.")
     var file: String
 
-    @Flag(help: "Keep a database that is there under another name, beside the new one.")
+    @Flag(help: "Keep an existing database next to the new one, under another name.")
     var replace = false
 
     @Flag(help: "Pause every app: nothing is sent before `godwit resume`.")
@@ -65,9 +66,9 @@ struct Restore: AsyncParsableCommand {
         var configuration = try GatewayConfiguration.read(path: config)
         if let store { configuration.storePath = store }
         let target = configuration
-        let contents = try await started {
+        let contents = try await withPlainErrors {
             try await StoreFiles.restore(target, from: file, replacing: replace, isPaused: paused)
         }
-        Terminal.say("\(target.storePath): \(contents.text)" + (paused ? "; every app is paused" : ""))
+        Terminal.writeOutput("\(target.storePath): \(contents.text)" + (paused ? "; every app is paused" : ""))
     }
 }

@@ -1,14 +1,13 @@
-import APNSWire
 import ArgumentParser
 
-/// Pushes that were given up.
+/// Commands for pushes that were given up.
 struct DeadLetters: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dead-letters",
         abstract: "List, show, replay and purge pushes that were given up.",
         discussion: """
-            A push is given up when it was tried too often, or when the gateway crashed each time it worked on it. It is \
-            kept with its payload until it is replayed or purged, or its time is over.
+            A push is given up after too many attempts, or when the gateway crashed each time it handled the push. It is \
+            kept with its payload until it is replayed or purged, or until the retention ends.
 
               godwit dead-letters list --app com.example.app
               godwit dead-letters replay --all
@@ -19,22 +18,24 @@ struct DeadLetters: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List dead letters.", discussion: "Exit status: 0, or 1 when the gateway cannot be reached."
+            abstract: "List dead letters.",
+            discussion: """
+                With --json, each page of up to 1,000 dead letters is one JSON object.
+
+                Exit status: 0, or 1 if the gateway cannot be reached.
+                """
         )
 
-        @Option(help: "Only those of this app.")
+        @Option(help: "List only dead letters of this app.")
         var app: String?
 
-        @Option(help: "How many to list.")
+        @Option(help: "Maximum number to list.")
         var limit = 100
 
-        @OptionGroup var gateway: TimeoutOption
-
-        @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is, a page at a time.")
-        var isJSON = false
+        @OptionGroup var gateway: GatewayOptions
 
         func validate() throws {
-            guard limit >= 1 else { throw ValidationError("--limit is at least 1") }
+            guard limit >= 1 else { throw ValidationError("--limit must be at least 1") }
         }
 
         func run() async throws {
@@ -45,126 +46,113 @@ struct DeadLetters: AsyncParsableCommand {
                     var path = "/api/v1/dead-letters?limit=\(min(1000, limit - letters.count))"
                     if let app { path += "&app=" + ControlRequest.escaped(app) }
                     if let next { path += "&after=" + ControlRequest.escaped(next) }
-                    let page = try await api.get(path)
-                    if isJSON { Terminal.say(JSONResponse.trimmed(page)) }
-                    let answer = try ControlResponses.decode(DeadLettersResponse.self, from: page)
-                    letters += answer.deadLetters
-                    next = answer.next
+                    let body = try await api.get(path)
+                    if gateway.isJSON { Terminal.writeOutput(JSONResponse.trimmed(body)) }
+                    let page = try ControlResponses.decode(DeadLettersResponse.self, from: body)
+                    letters += page.deadLetters
+                    next = page.next
                 } while next != nil && letters.count < limit
             }
-            if isJSON { return }
-            guard !letters.isEmpty else { return Terminal.say("there are no dead letters") }
-            Terminal.say(DeadLettersResponse.text(letters))
-            if next != nil { Terminal.note("there may be more; see --limit") }
+            if gateway.isJSON { return }
+            guard !letters.isEmpty else { return Terminal.writeOutput("no dead letters") }
+            Terminal.writeOutput(DeadLettersResponse.text(letters))
+            if next != nil { Terminal.writeError("there may be more: raise --limit") }
         }
     }
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show one dead letter, without its device token and payload.",
-            discussion: "Exit status: 0, or 1 when there is none of this id or the gateway cannot be reached."
+            discussion: "Exit status: 0, or 1 if there is no such dead letter or the gateway cannot be reached."
         )
 
-        @Argument(help: "The msg_id of the push.")
-        var id: String
-
-        @OptionGroup var gateway: TimeoutOption
-
-        @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
-        var isJSON = false
-
-        func validate() throws {
-            guard APNSID(id) != nil else { throw ValidationError("\(id) is not an id of a push") }
-        }
+        @OptionGroup var push: PushArgument
 
         func run() async throws {
-            let answer = try await gateway.call { api in
-                try await api.get("/api/v1/dead-letters/\(id)")
-            }
-            Terminal.say(isJSON ? JSONResponse.trimmed(answer) : Status.text(answer))
+            try await push.show { api, id in try await api.get("/api/v1/dead-letters/\(id)") }
         }
     }
 
     struct Replay: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Send dead letters again, under their old ids.",
-            discussion: """
-                Exit status: 0, or 1 when none of the ids was a dead letter or the gateway cannot be reached; 2 when the \
-                command line is wrong.
-                """
+            abstract: "Send dead letters again, under their old IDs.", discussion: DeadLetterSelection.exitStatus
         )
 
-        @OptionGroup var selection: DeadLetterChoice
+        @OptionGroup var selection: DeadLetterSelection
 
-        func run() async throws { try await selection.tell("replay", done: "replayed") }
+        func run() async throws { try await selection.post(.replay) }
     }
 
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Forget dead letters and their payloads. There is no way back.",
-            discussion: """
-                Exit status: 0, or 1 when none of the ids was a dead letter or the gateway cannot be reached; 2 when the \
-                command line is wrong.
-                """
+            abstract: "Delete dead letters and their payloads. This cannot be undone.",
+            discussion: DeadLetterSelection.exitStatus
         )
 
-        @OptionGroup var selection: DeadLetterChoice
+        @OptionGroup var selection: DeadLetterSelection
 
-        func run() async throws { try await selection.tell("purge", done: "purged") }
+        func run() async throws { try await selection.post(.purge) }
     }
 }
 
-/// Which dead letters a command is about.
-struct DeadLetterChoice: ParsableArguments {
-    @Argument(help: "Ids of pushes.")
+/// The dead letters that `replay` and `purge` act on.
+struct DeadLetterSelection: ParsableArguments {
+    enum Action: String {
+        case replay, purge
+
+        /// The participle, which is also the name of the count in the response.
+        var done: String { self == .replay ? "replayed" : "purged" }
+    }
+
+    static let exitStatus = """
+        Exit status: 0; 1 if none of the IDs is a dead letter or the gateway cannot be reached; 2 if the command line is \
+        wrong.
+        """
+
+    @Argument(help: "Push IDs.")
     var ids: [String] = []
 
-    @Option(help: "All of this app.")
+    @Option(help: "All dead letters of this app.")
     var app: String?
 
-    @Flag(name: .customLong("all"), help: "All there are.")
+    @Flag(name: .customLong("all"), help: "All dead letters.")
     var isAll = false
 
-    @OptionGroup var gateway: TimeoutOption
-
-    @Flag(name: .customLong("json"), help: "Print the gateway's JSON as it is.")
-    var isJSON = false
+    @OptionGroup var gateway: GatewayOptions
 
     func validate() throws {
         guard [!ids.isEmpty, app != nil, isAll].count(where: { $0 }) == 1 else {
-            throw ValidationError("give ids, or --app, or --all")
+            throw ValidationError("give either push IDs, --app or --all")
         }
-        for id in ids where APNSID(id) == nil { throw ValidationError("\(id) is not an id of a push") }
+        _ = try PushIDs.parse(ids)
     }
 
-    private var bodies: [[UInt8]] {
+    private func bodies() throws -> [[UInt8]] {
         if isAll { return [ControlRequest.all] }
         if let app { return [ControlRequest.body("app", app)] }
-        let ids = ids.compactMap { APNSID($0) }
-        return stride(from: 0, to: ids.count, by: GatewayAPI.idsPerQuery).map { start in
-            ControlRequest.body(ids: ids[start..<min(start + GatewayAPI.idsPerQuery, ids.count)])
-        }
+        return ControlRequest.bodies(ids: try PushIDs.parse(ids))
     }
 
-    func tell(_ verb: String, done: String) async throws {
+    /// Posts to `/api/v1/dead-letters/ACTION` and prints how many dead letters it changed.
+    func post(_ action: Action) async throws {
         let (count, unreadable) = try await gateway.call { api in
             var (count, unreadable) = (0, 0)
-            for body in bodies {
-                let answer = try await api.post("/api/v1/dead-letters/\(verb)", body)
-                if isJSON { Terminal.say(JSONResponse.trimmed(answer)) }
-                let counts = try ControlResponses.decode([String: Int].self, from: answer)
-                count += counts[done] ?? 0
+            for body in try bodies() {
+                let response = try await api.post("/api/v1/dead-letters/\(action)", body)
+                if gateway.isJSON { Terminal.writeOutput(JSONResponse.trimmed(response)) }
+                let counts = try ControlResponses.decode([String: Int].self, from: response)
+                count += counts[action.done] ?? 0
                 unreadable += counts["unreadable"] ?? 0
             }
             return (count, unreadable)
         }
-        if !isJSON {
-            Terminal.say(
-                count == 0 && unreadable == 0
-                    ? ids.isEmpty ? "nothing to \(verb)" : "there are no such dead letters"
-                    : "\(count.grouped) dead \(count == 1 ? "letter" : "letters") \(done)"
-            )
-            if unreadable > 0 { Terminal.say("\(unreadable.grouped) cannot be read and stay where they are") }
+        if !gateway.isJSON {
+            if count == 0, unreadable == 0 {
+                Terminal.writeOutput(ids.isEmpty ? "no dead letters to \(action)" : "no such dead letters")
+            } else {
+                Terminal.writeOutput("\(count.grouped) dead \(count == 1 ? "letter" : "letters") \(action.done)")
+            }
+            if unreadable > 0 { Terminal.writeOutput("\(unreadable.grouped) cannot be decoded and are kept") }
         }
         if count == 0, !ids.isEmpty { throw ExitCode.failure }
     }

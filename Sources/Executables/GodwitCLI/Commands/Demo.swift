@@ -8,22 +8,23 @@ import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import PushGateway
 
+/// Runs a gateway and a simulator, and sends sample pushes.
 struct Demo: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "See it work: a simulator of APNs and a gateway on this machine, and a few pushes.",
-        discussion: "Keeps running until Ctrl-C, so that you can send pushes of your own."
+        abstract: "Run the gateway and a local APNs simulator, and send sample pushes.",
+        discussion: "Runs until Ctrl-C, so that you can send your own pushes."
     )
 
-    @Option(help: "The gateway's port; 0 takes a free one.")
+    @Option(help: "Port of the gateway; 0 selects a free one.")
     var port = 8025
 
-    @Option(help: "The simulator's port; 0 takes a free one.")
+    @Option(help: "Port of the simulator; 0 selects a free one.")
     var simulatorPort = 8443
 
-    @Option(help: "The port of the simulator's control API; 0 takes a free one.")
+    @Option(help: "Port of the simulator's control API; 0 selects a free one.")
     var controlPort = 8444
 
-    @Option(help: "The folder for the database and the keys; a fresh one is made under .demo if left out.")
+    @Option(help: "Folder for the database and the keys. Default: a new folder in .demo.")
     var directory: String?
 
     @Flag(help: "Stop after the sample pushes.")
@@ -37,9 +38,9 @@ struct Demo: AsyncParsableCommand {
         settings.certificate = .issued(by: try folder.authority())
         settings.port = simulatorPort
         settings.controlPort = controlPort
-        let simulator = try await started { try await Simulator.start(settings) }
-        DemoPushes.script(simulator)
-        Terminal.say(
+        let simulator = try await withPlainErrors { try await Simulator.start(settings) }
+        DemoPushes.prepare(simulator)
+        Terminal.writeOutput(
             "simulator: APNs on https://localhost:\(simulator.port), CA \(folder.authorityFile), key \(folder.keyFile)"
         )
 
@@ -63,9 +64,9 @@ struct Demo: AsyncParsableCommand {
                         try await DemoPushes(url: url).run(
                             storedIn: directory, control: "http://127.0.0.1:\(controlPort)")
                     } catch {
-                        Terminal.note("The sample pushes failed: \(error)")
+                        Terminal.writeError("the sample pushes failed: \(error)")
                     }
-                    if once { kill(getpid(), SIGTERM) } else { Terminal.say("\nRunning until Ctrl-C.") }
+                    if once { kill(getpid(), SIGTERM) } else { Terminal.writeOutput("\nRunning until Ctrl-C.") }
                 }
             }
         } catch {
@@ -76,12 +77,12 @@ struct Demo: AsyncParsableCommand {
     }
 }
 
-/// The pushes of the demo: one of each fate.
+/// The sample pushes of the demo: two are delivered, one is rejected by APNs, one is refused by the gateway.
 struct DemoPushes {
     let url: String
 
     private static let deadToken = "00000000000000000000000000000000000000000000000000000000deadbeef"
-    private static let samples: [(what: String, push: String)] = [
+    private static let samples: [(name: String, push: String)] = [
         (
             "an alert",
             #"{"device_token":"a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90","#
@@ -93,47 +94,47 @@ struct DemoPushes {
                 + #""push_type":"background","payload":{"aps":{"content-available":1}}}"#
         ),
         (
-            "to an app that was deleted",
-            #"{"device_token":"\#(deadToken)","payload":{"aps":{"alert":"Anybody there?"}}}"#
+            "an alert to a deleted app",
+            #"{"device_token":"\#(deadToken)","payload":{"aps":{"alert":"Hello?"}}}"#
         ),
-        ("one that is no push", #"{"device_token":"not a token","payload":{"aps":{"alert":"?"}}}"#),
+        ("an invalid push", #"{"device_token":"not a token","payload":{"aps":{"alert":"?"}}}"#),
     ]
 
-    /// The device of the third sample is gone.
-    static func script(_ simulator: Simulator) {
+    /// Makes the simulator reject the third sample: its app was deleted yesterday.
+    static func prepare(_ simulator: Simulator) {
         let yesterday = Int64(Date().timeIntervalSince1970 - 86_400) * 1000
         guard let token = DeviceToken(hex: deadToken) else { return }
         simulator.setTokenState(.unregistered(at: yesterday), of: token)
     }
 
     func run(storedIn directory: String, control: String) async throws {
-        Terminal.say("Godwit is running.\n")
+        Terminal.writeOutput("Godwit is running.\n")
         for sample in Self.samples {
-            let answer = try await post(sample.push)
-            guard let id = answer["msg_id"] as? String else {
-                let detail = answer["detail"] ?? answer["title"] ?? "refused"
-                Terminal.say("  \(Self.padded(sample.what)) refused at once: \(detail)")
+            let response = try await post(sample.push)
+            guard let id = response["msg_id"] as? String else {
+                let detail = response["detail"] ?? response["title"] ?? "no reason"
+                Terminal.writeOutput("  \(Self.padded(sample.name)) refused by the gateway: \(detail)")
                 continue
             }
             let status = try await settled(id)
-            var line = "  \(Self.padded(sample.what)) \(status["state"] ?? "?")"
+            var line = "  \(Self.padded(sample.name)) \(status["state"] ?? "?")"
             if let reason = status["reason"] as? String, !reason.isEmpty { line += " (\(reason))" }
-            Terminal.say("\(line)  \(id)")
+            Terminal.writeOutput("\(line)  \(id)")
         }
-        Terminal.say(
+        Terminal.writeOutput(
             """
 
               gateway    \(url)          health /healthz, metrics /metrics, error codes /api/v1/codes
-              simulator  \(control)          what it received: /pushes, counters: /counters
-              phones     \(control)/         open it in a browser and watch the pushes arrive
+              simulator  \(control)          received pushes /pushes, counters /counters
+              phones     \(control)/         open it in a browser to watch the pushes arrive
               database   \(directory)/store
 
-            Send one yourself:
+            Send a push yourself:
 
               curl -s \(url)/push -H 'Content-Type: application/json' -d \\
                 '{"device_token":"\(String(repeating: "ab", count: 32))","payload":{"aps":{"alert":"Hello"}}}'
 
-            and ask what became of it:
+            and query its state:
 
               curl -s \(url)/api/v1/messages/MSG_ID
             """
@@ -152,7 +153,7 @@ struct DemoPushes {
         return try await object(request)
     }
 
-    /// Asks until the push is settled; the simulator answers within milliseconds.
+    /// Polls until the push is settled; the simulator answers within milliseconds.
     private func settled(_ id: String) async throws -> [String: Any] {
         let waiting: Set<String> = ["queued", "sending", "retrying", "scheduled"]
         var status: [String: Any] = [:]

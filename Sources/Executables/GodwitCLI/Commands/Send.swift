@@ -1,47 +1,47 @@
 import ArgumentParser
 
-/// Sends one push, or a file of pushes, and tells what became of them.
+/// Sends one push, or a file of pushes, and reports their results.
 struct Send: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Send one push from flags, or a file of pushes.",
+        abstract: "Send one push, or a file of pushes.",
         discussion: """
-            A file holds one JSON object a line, as POST /push/batch takes them; - is standard input.
+            A file has one JSON object per line, in the format of POST /push/batch; - is standard input.
 
               godwit send --token 00fc13ad… --alert 'Tea is ready'
               godwit send --file pushes.ndjson --results results.ndjson
               generate-pushes | godwit send --file - --no-wait
               godwit send --file pushes.ndjson --idempotency-key campaign-7
 
-            With --idempotency-key the same command may be given again within 24 hours, after a broken connection for \
-            example: what was accepted is not accepted twice. The pushes then go in chunks of 4 MiB with the keys \
-            campaign-7-1, campaign-7-2 and so on, so the file must be the same; what waits of them is cancelled by \
-            `godwit cancel --request campaign-7`.
+            With --idempotency-key you can repeat the same command within 24 hours, for example after a broken connection: \
+            no push is accepted twice. The command then sends the file in chunks of 4 MiB, with the keys campaign-7-1, \
+            campaign-7-2 and so on, so the file must not change. `godwit cancel --request campaign-7` cancels the pushes \
+            that still wait.
 
-            Exit status: 0 when every push was delivered (with --no-wait: accepted), 1 when one was not or the gateway \
-            cannot be reached, 2 when the command line is wrong.
+            Exit status: 0 if every push was delivered (with --no-wait: accepted), 1 if one was not or the gateway cannot \
+            be reached, 2 if the command line is wrong.
             """
     )
 
     @OptionGroup(title: "One push") var push: PushFlags
 
-    @Option(name: .shortAndLong, help: "File of pushes, one JSON object a line; - is standard input.")
+    @Option(name: .shortAndLong, help: "File of pushes, one JSON object per line; - is standard input.")
     var file: String?
 
-    @OptionGroup var gateway: GatewayOption
+    @OptionGroup var gateway: GatewayURL
 
-    @Flag(name: .customLong("no-wait"), help: "Do not wait for the verdicts; being accepted is enough.")
+    @Flag(name: .customLong("no-wait"), help: "Do not wait for verdicts: exit once the pushes are accepted.")
     var isNotWaiting = false
 
-    @Option(help: "How long to wait for the verdicts, in seconds.")
+    @Option(help: "Seconds to wait for verdicts.")
     var timeout = 300
 
-    @Option(help: "How long the gateway may say nothing, in seconds.")
-    var answerTimeout = TimeoutOption.secondsDefault
+    @Option(help: "Seconds that the gateway may take to respond.")
+    var responseTimeout = GatewayOptions.defaultTimeoutSeconds
 
-    @Option(help: "A name for these pushes, so that giving the command again sends nothing twice.")
+    @Option(help: "Name for these pushes: a repeated command does not accept them again.")
     var idempotencyKey: String?
 
-    @Option(help: "Write the gateway's line for each push to this file.")
+    @Option(help: "Write the gateway's result for each push to this file.")
     var results: String?
 
     @Flag(name: .customLong("json"), help: "Print the summary as JSON.")
@@ -50,21 +50,20 @@ struct Send: AsyncParsableCommand {
     func validate() throws {
         if file != nil {
             guard push.isEmpty else {
-                throw ValidationError(
-                    "--file takes everything about its pushes from its lines; leave the other flags out")
+                throw ValidationError("--file cannot be combined with flags that describe a push")
             }
         } else if let problem = push.problem {
             throw ValidationError(problem)
         }
-        guard timeout >= 0 else { throw ValidationError("--timeout is a number of seconds") }
-        guard (1...86_400).contains(answerTimeout) else {
-            throw ValidationError("--answer-timeout is 1 to 86400 seconds")
+        guard timeout >= 0 else { throw ValidationError("--timeout must be at least 0 seconds") }
+        guard (1...86_400).contains(responseTimeout) else {
+            throw ValidationError("--response-timeout must be 1 to 86400 seconds")
         }
         if let idempotencyKey {
-            let isGood = idempotencyKey.utf8.allSatisfy { (0x21...0x7E).contains($0) && !#"",;\"#.utf8.contains($0) }
-            guard isGood, (1...200).contains(idempotencyKey.utf8.count) else {
+            let isValid = idempotencyKey.utf8.allSatisfy { (0x21...0x7E).contains($0) && !#"",;\"#.utf8.contains($0) }
+            guard isValid, (1...200).contains(idempotencyKey.utf8.count) else {
                 throw ValidationError(
-                    "--idempotency-key is 1 to 200 printable ASCII characters without quotes, commas, semicolons and spaces"
+                    "--idempotency-key must be 1 to 200 printable ASCII characters without spaces, commas, semicolons, quotes and backslashes"
                 )
             }
         }
@@ -73,7 +72,7 @@ struct Send: AsyncParsableCommand {
     func run() async throws {
         let source = try file.map { try PushSource(path: $0) } ?? PushSource(bytes: push.line)
         let results = try results.map { try ResultFile(path: $0) }
-        let summary = try await GatewayAPI.with(gateway.address, timeout: .seconds(answerTimeout)) { api in
+        let summary = try await GatewayAPI.with(gateway.address, timeout: .seconds(responseTimeout)) { api in
             var flow = SendFlow(
                 gateway: api, source: source, waitLimit: isNotWaiting ? nil : .seconds(timeout), results: results,
                 idempotencyKey: idempotencyKey, isQuiet: file == nil
@@ -83,10 +82,10 @@ struct Send: AsyncParsableCommand {
             return flow.summary
         }
         if let failure = summary.failure {
-            let advice = idempotencyKey == nil ? "" : "; the same command again sends nothing twice"
+            let advice = idempotencyKey == nil ? "" : "; repeat the same command: no push is accepted twice"
             throw GatewayFailure(description: failure + advice)
         }
-        if !summary.isGood { throw ExitCode.failure }
+        if !summary.isSuccess { throw ExitCode.failure }
     }
 
     private func report(_ flow: SendFlow) {
@@ -102,7 +101,7 @@ struct Send: AsyncParsableCommand {
             for (row, _) in summary.rows where row.state != "refused" {
                 print(row.code == 0 ? row.state : "\(row.state): \(row.code) \(row.reason)")
             }
-        } else if summary.failure == nil || summary.answered > 0 {
+        } else if summary.failure == nil || summary.results > 0 {
             print(summary.text)
         }
     }

@@ -5,25 +5,26 @@ import NIOCore
 import PushGateway
 import Telemetry
 
+/// Runs the gateway.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the gateway.",
         discussion: """
-            Takes pushes over HTTP and sends them to APNs until SIGTERM, SIGINT or SIGHUP, which drain it; a second signal makes \
-            that short. SIGINT does without the grace period of shutdown.grace.
+            Accepts pushes over HTTP and sends them to APNs. SIGTERM, SIGHUP and SIGINT drain the gateway and stop it; SIGINT \
+            skips the grace period (shutdown.grace). A second signal shortens the drain.
             """
     )
 
-    @Option(name: .shortAndLong, help: "The configuration file (YAML).")
+    @Option(name: .shortAndLong, help: "Configuration file (YAML).")
     var config = "godwit.yaml"
 
-    @Option(help: "Listen on this port instead of the configured one; 0 takes a free one.")
+    @Option(help: "Port to listen on instead of the configured one; 0 selects a free one.")
     var port: Int?
 
-    @Option(help: "Use this folder for the database instead of the configured one.")
+    @Option(help: "Folder of the database instead of the configured one.")
     var store: String?
 
-    @Flag(help: "Take the database from another process that has shown no life for three leases.")
+    @Flag(help: "Take the database from a process whose heartbeat has been stale for three leases.")
     var takeover = false
 
     mutating func run() async throws {
@@ -31,11 +32,11 @@ struct Serve: AsyncParsableCommand {
         if let port { configuration.listen.port = port }
         if let store { configuration.storePath = store }
         configuration.takesOver = takeover
-        try await GatewayRun(configuration).run { url in Terminal.say("godwit: ready on \(url)") }
+        try await GatewayRun(configuration).run { url in Terminal.writeOutput("godwit: ready on \(url)") }
     }
 }
 
-/// A gateway under the signals of this process.
+/// A gateway that the signals of this process stop.
 struct GatewayRun {
     let gateway: Gateway
     private let listen: GatewayConfiguration.Listen
@@ -43,14 +44,15 @@ struct GatewayRun {
     init(_ configuration: GatewayConfiguration) async throws {
         Termination.listen()
         listen = configuration.listen
-        if configuration.takesOver { try Self.demandFreePort(configuration.listen) }
+        if configuration.takesOver { try Self.requireFreePort(configuration.listen) }
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, logLevel: level) }
-        gateway = try await started { try Gateway.open(configuration, logger: logger) }
+        gateway = try await withPlainErrors { try Gateway.open(configuration, logger: logger) }
     }
 
-    /// Whoever hangs still listens. To find that out after the store was taken would leave nobody to serve.
-    private static func demandFreePort(_ listen: GatewayConfiguration.Listen) throws {
+    /// A process that hangs still holds its port. This check runs before the takeover: otherwise the new process would
+    /// own the store but could not listen, and neither process would serve.
+    private static func requireFreePort(_ listen: GatewayConfiguration.Listen) throws {
         guard listen.port != 0 else { return }
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
@@ -59,7 +61,7 @@ struct GatewayRun {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = in_port_t(listen.port).bigEndian
-        // An address that is no IPv4 literal is left to the server itself.
+        // Addresses other than IPv4 literals are checked when the server binds them.
         guard inet_pton(AF_INET, listen.host, &address.sin_addr) == 1 else { return }
         // SAFETY: `address` outlives the call.
         let result = withUnsafePointer(to: &address) { pointer in
@@ -69,13 +71,13 @@ struct GatewayRun {
         }
         guard result != 0, errno == EADDRINUSE else { return }
         throw CommandError(
-            "port \(listen.port) is in use, perhaps by the process that hangs; nothing was taken over, give another --port"
+            "port \(listen.port) is in use, possibly by the previous owner; the database was not taken over; use another --port"
         )
     }
 
-    /// Serves until SIGTERM or SIGINT, and drains; a second signal hurries.
+    /// Serves until a signal arrives, then drains. A second signal forces the shutdown.
     func run(ready: @escaping @Sendable (String) -> Void) async throws {
-        try await started {
+        try await withPlainErrors {
             do {
                 try await gateway.run(
                     ready: ready,

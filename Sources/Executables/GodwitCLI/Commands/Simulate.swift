@@ -2,65 +2,66 @@ import APNSSimulator
 import ArgumentParser
 import Foundation
 
+/// Runs the APNs simulator.
 struct Simulate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run an APNs to test against, on this machine.",
+        abstract: "Run a local APNs simulator.",
         discussion: """
-            Speaks TLS and HTTP/2 as APNs does, checks what APNs checks, and remembers what it received. Point any APNs \
-            library at it: it trusts the key AuthKey.p8 and proves itself by ca.pem, both written to --directory.
+            Speaks TLS and HTTP/2, validates requests like APNs, and records the pushes it receives. Any APNs library can \
+            connect: sign provider tokens with AuthKey.p8 and trust ca.pem. Both files are written to --directory.
             """
     )
 
-    @Option(help: "The address to listen on.")
+    @Option(help: "Address to listen on.")
     var host = "127.0.0.1"
 
-    @Option(help: "The port for pushes; 0 takes a free one.")
+    @Option(help: "Port for pushes; 0 selects a free one.")
     var port = 8443
 
-    @Option(help: "The port of the HTTP control API; 0 takes a free one.")
+    @Option(help: "Port of the HTTP control API; 0 selects a free one.")
     var controlPort = 8444
 
-    @Option(help: "The port of channel management; without it two above --port, or a free one where that is 0.")
+    @Option(help: "Port of channel management. Default: --port + 2, or a free one if --port is 0.")
     var channelPort: Int?
 
     @Option(
         help: """
-            What to play: \(Scenario.readyFiles.map(\.name).joined(separator: ", ")), or a file (docs/simulator/README.md).
+            Scenario to run: \(Scenario.readyFiles.map(\.name).joined(separator: ", ")), or a file.
             """
     )
     var scenario: String?
 
-    @Option(help: "Where ca.pem and AuthKey.p8 are written; a key that is there already is used.")
+    @Option(help: "Folder for ca.pem and AuthKey.p8; an existing key is used.")
     var directory = "godwit-simulator"
 
-    @Option(help: "The key id that provider tokens must name.")
+    @Option(help: "Key ID that provider tokens must have.")
     var keyID = "DEMOKEY000"
 
-    @Option(help: "The team id that provider tokens must name.")
+    @Option(help: "Team ID that provider tokens must have.")
     var teamID = "DEMOTEAM00"
 
-    @Option(help: "The round trip between client and server, in milliseconds.")
+    @Option(help: "Round-trip time between client and server, in milliseconds.")
     var latency = 0
 
-    @Option(help: "Up to this many milliseconds are added to each round trip.")
+    @Option(help: "Maximum random addition to each round-trip time, in milliseconds.")
     var jitter = 0
 
-    @Option(help: "Concurrent streams of a connection.")
+    @Option(help: "Concurrent streams per connection.")
     var streams: UInt32 = 1000
 
-    @Option(help: "Accept client certificates too, and write one for this bundle ID: client.pem and client.key.")
+    @Option(help: "Also accept client certificates, and write one for this bundle ID: client.pem and client.key.")
     var clientCertificate: String?
 
-    @Option(help: "Event loop threads.")
+    @Option(help: "Number of event loop threads.")
     var threads = 1
 
-    @Flag(help: "For benchmarks: keep only the ids of pushes, no stream ramp.")
+    @Flag(help: "For benchmarks: record only the IDs of pushes, and allow all streams from the start.")
     var fast = false
 
-    @Flag(help: "Be the sandbox, not production.")
+    @Flag(help: "Simulate the sandbox instead of production.")
     var sandbox = false
 
-    @Flag(help: "Accept any provider token of the right form.")
+    @Flag(help: "Accept any well-formed provider token.")
     var unverified = false
 
     mutating func run() async throws {
@@ -74,7 +75,7 @@ struct Simulate: AsyncParsableCommand {
         configuration.environment = sandbox ? .sandbox : .production
         if let clientCertificate {
             configuration.clientAuthority = authority
-            try folder.writeClientCertificate(of: clientCertificate, by: authority)
+            try folder.writeClientCertificate(bundleID: clientCertificate, by: authority)
         }
         configuration.host = host
         configuration.port = port
@@ -85,33 +86,33 @@ struct Simulate: AsyncParsableCommand {
         configuration.streamsMax = streams
         configuration.streamsBeforeAuthentication = min(streams, configuration.streamsBeforeAuthentication)
         configuration.numberOfThreads = threads
-        let played = try scenario.map(Self.scenario)
-        let simulator = try await started { try await Simulator.start(configuration, scenario: played) }
-        Terminal.say(
+        let scenario = try scenario.map(Self.scenario)
+        let simulator = try await withPlainErrors { try await Simulator.start(configuration, scenario: scenario) }
+        Terminal.writeOutput(
             "simulator: APNs on https://\(host):\(simulator.port), control on http://\(host):\(simulator.controlPort ?? 0)"
         )
-        Terminal.say(
-            "simulator: key \(directory)/AuthKey.p8 (key id \(keyID), team id \(teamID)), CA \(directory)/ca.pem")
-        Terminal.say("simulator: channel management on https://\(host):\(simulator.channelPort ?? 0)")
-        if let name = simulator.scenario?.name { Terminal.say("simulator: playing \(name)") }
-        Terminal.say("simulator: the phones are at http://\(host):\(simulator.controlPort ?? 0)/")
+        Terminal.writeOutput(
+            "simulator: key \(directory)/AuthKey.p8 (key ID \(keyID), team ID \(teamID)), CA \(directory)/ca.pem")
+        Terminal.writeOutput("simulator: channel management on https://\(host):\(simulator.channelPort ?? 0)")
+        if let name = simulator.scenario?.name { Terminal.writeOutput("simulator: running the scenario \(name)") }
+        Terminal.writeOutput("simulator: the phones are at http://\(host):\(simulator.controlPort ?? 0)/")
         await Termination.wait()
         try await simulator.shutdown()
     }
 
-    /// - Parameter name: of a ready scenario, or of a file.
+    /// - Parameter name: a built-in scenario, or a file.
     private static func scenario(_ name: String) throws -> Scenario {
         if let ready = Scenario.ready(name) { return ready }
         guard let yaml = try? String(contentsOfFile: name, encoding: .utf8) else {
             let names = Scenario.readyFiles.map(\.name).joined(separator: ", ")
             throw CommandError(
-                "There is no ready scenario \(name), and no file of that name can be read; ready are \(names)."
+                "'\(name)' is neither a built-in scenario (\(names)) nor a readable file"
             )
         }
         do {
             return try Scenario(yaml: yaml)
         } catch {
-            throw CommandError("The scenario \(name) is wrong:\n" + error.problems.joined(separator: "\n"))
+            throw CommandError("\(name) is not a valid scenario:\n" + error.problems.joined(separator: "\n"))
         }
     }
 }

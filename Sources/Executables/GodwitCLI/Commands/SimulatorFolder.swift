@@ -1,7 +1,7 @@
 package import APNSSimulator
 import Foundation
 
-/// The folder in which a simulator leaves what its clients need.
+/// The folder with the key and the certificate authority of a simulator, which its clients need.
 package struct SimulatorFolder {
     package let path: String
 
@@ -10,7 +10,7 @@ package struct SimulatorFolder {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw CommandError("The folder \(path) cannot be made: \(PlainReason.of(error))")
+            throw CommandError("folder \(path) cannot be created: \(PlainReason.of(error))")
         }
     }
 
@@ -27,7 +27,7 @@ package struct SimulatorFolder {
         return credentials.signingKey
     }
 
-    /// The authority in the folder, or a new one: clients that trust it go on trusting it after a restart.
+    /// The authority in the folder, or a new one. It is kept so that clients still trust the simulator after a restart.
     package func authority() throws -> SimulatorAuthority {
         let authorityKeyFile = "\(path)/ca.key"
         if let certificate = try read(authorityFile), let key = try read(authorityKeyFile) {
@@ -39,18 +39,18 @@ package struct SimulatorFolder {
         return authority
     }
 
-    /// A certificate with which a provider needs no key.
-    package func writeClientCertificate(of bundleID: String, by authority: SimulatorAuthority) throws {
+    /// Writes a client certificate, with which a provider needs no signing key.
+    package func writeClientCertificate(bundleID: String, by authority: SimulatorAuthority) throws {
         let certificate = try authority.issueClientCertificate(bundleID: bundleID)
         try write(certificate.privateKeyPEM, to: "\(path)/client.key", permissions: 0o600)
         try write(certificate.certificatePEM, to: "\(path)/client.pem", permissions: 0o644)
     }
 
-    /// - Returns: nil when there is no such file.
+    /// - Returns: nil if there is no such file.
     private func read(_ file: String) throws -> String? {
         guard FileManager.default.fileExists(atPath: file) else { return nil }
         guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-            throw CommandError("The file \(file) cannot be read.")
+            throw CommandError("file \(file) cannot be read")
         }
         return text
     }
@@ -60,6 +60,6 @@ package struct SimulatorFolder {
             FileManager.default.createFile(
                 atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: permissions]
             )
-        else { throw CommandError("The file \(file) cannot be written.") }
+        else { throw CommandError("file \(file) cannot be written") }
     }
 }

@@ -1,27 +1,28 @@
 import APNSKit
 import ArgumentParser
 
+/// Prints a provider token.
 struct Token: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Print a provider token, for curl and other clients.",
         discussion: """
-            APNs takes it for an hour, as "authorization: bearer TOKEN". Without options it is signed with the key that \
-            `godwit simulate` left in ./godwit-simulator.
+            APNs accepts the token for one hour, in the header "authorization: bearer TOKEN". By default it is signed with \
+            the key that `godwit simulate` wrote to ./godwit-simulator.
             """
     )
 
-    @Option(help: "The signing key, a .p8 file.")
+    @Option(help: "Signing key, a .p8 file.")
     var keyFile = "godwit-simulator/AuthKey.p8"
 
-    @Option(help: "The key id.")
+    @Option(help: "Key ID.")
     var keyID = "DEMOKEY000"
 
-    @Option(help: "The team id.")
+    @Option(help: "Team ID.")
     var teamID = "DEMOTEAM00"
 
     func run() throws {
         let key = try ProviderTokenKey(file: keyFile, keyID: keyID, teamID: teamID)
         let authorization = try ProviderTokenSource(key: key).current().authorization
-        Terminal.say(String(authorization.trimmingPrefix("bearer ")))
+        Terminal.writeOutput(String(authorization.trimmingPrefix("bearer ")))
     }
 }

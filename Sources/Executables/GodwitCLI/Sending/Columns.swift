@@ -1,22 +1,37 @@
-/// Text for people: tables and figures.
+/// Aligns text in columns.
 package enum Columns {
-    /// Lines of a table, columns two spaces apart, without spaces at the ends of lines.
+    /// Formats a table: columns two spaces apart, no trailing spaces.
     package static func table(header: [String], rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
         let all = [header] + rows
         let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
         return all.map { row in
             let cells = row.enumerated().map { column, text in
-                let space = String(repeating: " ", count: widths[column] - text.count)
-                return rightAligned.contains(column) ? space + text : text + space
+                let padding = String(repeating: " ", count: widths[column] - text.count)
+                return rightAligned.contains(column) ? padding + text : text + padding
             }
             let line = cells.joined(separator: "  ")
             return "  " + line.reversed().drop { $0 == " " }.reversed()
         }
     }
+
+    /// Formats a JSON object: one field per line, in the given order, without empty and null fields.
+    package static func fields(of json: [UInt8]) -> String {
+        var fields: [(name: String, value: String)] = []
+        json.withUnsafeBytes { bytes in
+            var reader = FieldReader(bytes)
+            while let field = try? reader.next() {
+                if field.value != "null", field.value != "" { fields.append(field) }
+            }
+        }
+        let width = fields.map(\.name.count).max() ?? 0
+        return fields.map { name, value in
+            name + String(repeating: " ", count: width - name.count + 2) + value
+        }.joined(separator: "\n")
+    }
 }
 
 extension Int {
-    /// With a comma between groups of three digits.
+    /// With commas as thousands separators.
     package var grouped: String {
         var text = ""
         for (index, digit) in String(magnitude).reversed().enumerated() {

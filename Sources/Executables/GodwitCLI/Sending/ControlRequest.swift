@@ -2,7 +2,7 @@ package import APNSWire
 import Foundation
 import JSONText
 
-/// The bodies and paths of control requests.
+/// Bodies and paths of control requests.
 package enum ControlRequest {
     /// `{"ids":[…]}`
     package static func body(ids: some Sequence<APNSID>) -> [UInt8] {
@@ -13,6 +13,13 @@ package enum ControlRequest {
         }
         json += "]}".utf8
         return json
+    }
+
+    /// One `{"ids":[…]}` for each `GatewayAPI.idsPerRequestMax` IDs.
+    static func bodies(ids: [APNSID]) -> [[UInt8]] {
+        stride(from: 0, to: ids.count, by: GatewayAPI.idsPerRequestMax).map { start in
+            body(ids: ids[start..<min(start + GatewayAPI.idsPerRequestMax, ids.count)])
+        }
     }
 
     /// `{"field":"value"}`
@@ -27,7 +34,7 @@ package enum ControlRequest {
 
     package static let all = Array("{\"all\":true}".utf8)
 
-    /// `text` as one component of a path, or one value of a query.
+    /// Percent-encodes `text` as one path component or one query value.
     package static func escaped(_ text: String) -> String {
         var allowed = CharacterSet.alphanumerics.intersection(CharacterSet(charactersIn: "\0"..."\u{7F}"))
         allowed.insert(charactersIn: "-._~")

@@ -1,19 +1,19 @@
 import Foundation
 
-/// What the gateway answers to `godwit cancel`, `apps` and `dead-letters`, and how people read it.
+/// Responses to control requests, and their text form.
 package enum ControlResponses {
-    /// - Throws: `GatewayFailure` when it is not the gateway's JSON.
-    package static func decode<Answer: Decodable>(_ type: Answer.Type, from body: [UInt8]) throws -> Answer {
+    /// - Throws: `GatewayFailure` if the body is not JSON of this type.
+    package static func decode<Response: Decodable>(_ type: Response.Type, from body: [UInt8]) throws -> Response {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
             return try decoder.decode(type, from: Data(body))
         } catch {
-            throw GatewayFailure(description: "the answer is not the gateway's: it is not the JSON that was asked for")
+            throw GatewayFailure(description: "unexpected response: not the JSON of a gateway")
         }
     }
 
-    /// `2026-11-23T12:00:00.123Z` as `2026-11-23 12:00:00 UTC`.
+    /// Formats `2026-11-23T12:00:00.123Z` as `2026-11-23 12:00:00 UTC`.
     static func time(_ text: String) -> String {
         let parts = text.split(separator: "T", maxSplits: 1)
         guard parts.count == 2 else { return text }
@@ -28,12 +28,12 @@ package struct CancelResponse: Decodable {
         package var state: String?
     }
 
-    /// Parallel to the ids that were asked for; nil when a request or an app was.
+    /// In the order of the requested IDs; nil if the pushes were selected by request or app.
     package var results: [Item]?
     package var cancelled: Int
     package var tooLate: Int
 
-    /// A line for each id.
+    /// One line for each requested ID.
     package var lines: [String] {
         (results ?? []).map { item in
             switch item.result {
@@ -44,12 +44,19 @@ package struct CancelResponse: Decodable {
             }
         }
     }
+
+    /// One line with the counts.
+    package var summary: String {
+        guard cancelled + tooLate > 0 else { return "no waiting pushes" }
+        let pushes = cancelled == 1 ? "1 push" : "\(cancelled.grouped) pushes"
+        return "\(pushes) cancelled" + (tooLate == 0 ? "" : "; \(tooLate.grouped) too late, being sent")
+    }
 }
 
 package struct AppsResponse: Decodable {
     package struct App: Decodable {
         package var app: String
-        /// nil for an app that is not configured any more.
+        /// nil for an app that is no longer configured.
         package var bundleId: String?
         package var queued: [String: Int]
         package var pausedSince: String?
@@ -57,11 +64,11 @@ package struct AppsResponse: Decodable {
         package var estimate: Int?
 
         var state: String {
-            guard bundleId != nil else { return "not configured: nobody sends them" }
+            guard bundleId != nil else { return "not configured: pushes are not sent" }
             if let pausedSince { return "paused since \(ControlResponses.time(pausedSince))" }
             guard let delayed else { return "ready" }
             let reason = delayed.replacing("_", with: " ").replacing("apns", with: "APNs")
-            return "waits: \(reason)" + (estimate.map { ", about \(Duration.seconds($0).short)" } ?? "")
+            return "delayed: \(reason)" + (estimate.map { ", about \(Duration.seconds($0).short)" } ?? "")
         }
     }
 
@@ -92,12 +99,12 @@ package struct DeadLettersResponse: Decodable {
     }
 
     package var deadLetters: [Letter]
-    /// Where the next page begins; nil: this was the last.
+    /// Cursor of the next page; nil on the last page.
     package var next: String?
 
     package static func text(_ letters: [Letter]) -> String {
         Columns.table(
-            header: ["msg_id", "app", "lane", "died", "attempts", "why"],
+            header: ["msg_id", "app", "lane", "given up", "attempts", "error"],
             rows: letters.map { letter in
                 [
                     letter.msgId, letter.app, letter.lane, ControlResponses.time(letter.diedAt),

@@ -7,25 +7,25 @@ import NIOHTTP1
 import NIOPosix
 import PushModel
 
-/// The gateway's HTTP API, as far as the command line uses it.
+/// A client of the gateway's HTTP API, for the commands.
 struct GatewayAPI {
-    /// Ids asked for at once; an id is about 40 bytes.
-    static let idsPerQuery = 1000
-    /// An error document is a few hundred bytes.
+    /// IDs in one request; an ID takes about 40 bytes.
+    static let idsPerRequestMax = 1000
+    /// A problem document has a few hundred bytes.
     private static let errorBytesMax = 64 * 1024
     private static let statusBytesMax = 64 * 1024
-    /// A page of 1,000 dead letters has about 300 KiB.
+    /// A page of 1,000 dead letters takes about 300 KiB.
     private static let controlBytesMax = 4 * 1024 * 1024
 
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     let url: String
-    /// How long the gateway may say nothing while it is asked something.
+    /// How long the gateway may take to respond.
     let timeout: Duration
     private let client: HTTPClient
 
-    /// Runs `body` with a client that is shut down afterwards, or when the gateway says nothing for longer than `patience`.
+    /// Runs `body` with a client that is shut down afterwards, or when the gateway does not respond for `timeout`.
     ///
-    /// - Throws: `GatewayFailure` with one sentence whenever the gateway is at fault or out of reach.
+    /// - Throws: `GatewayFailure`, whose description is one line.
     static func with<Value>(
         _ url: String, timeout: Duration, _ body: (GatewayAPI) async throws -> Value
     ) async throws -> Value {
@@ -33,7 +33,7 @@ struct GatewayAPI {
         var configuration = HTTPClient.Configuration(
             timeout: .init(connect: .milliseconds(max(1, connectTime.milliseconds)))
         )
-        // A gateway that is not there is to be reported now, not after ten seconds of trying.
+        // Report an unreachable gateway immediately instead of retrying for ten seconds.
         configuration.connectionPool.retryConnectionEstablishment = false
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let result: Result<Value, any Error>
@@ -47,61 +47,66 @@ struct GatewayAPI {
         return try result.get()
     }
 
-    /// - Parameter call: tells the watch of every sign of life.
-    private func watched<Value>(_ call: (ResponseTimeout) async throws -> Value) async throws -> Value {
-        let watch = ResponseTimeout(limit: timeout)
+    /// Runs `call` and fails it when the gateway does not respond for `timeout`.
+    ///
+    /// - Parameter call: reports all progress of the gateway to the `ResponseTimeout`.
+    private func withResponseTimeout<Value>(
+        _ call: (ResponseTimeout) async throws -> Value
+    ) async throws -> Value {
+        let responseTimeout = ResponseTimeout(limit: timeout)
         let client = client
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                while !watch.isOver { try await Task.sleep(for: .milliseconds(100)) }
-                // Ends the call; nothing else reaches it.
+                while !responseTimeout.isExceeded { try await Task.sleep(for: .milliseconds(100)) }
+                // The only way to end the call.
                 try? await client.shutdown()
             }
             defer { group.cancelAll() }
             do {
-                return try await call(watch)
+                return try await call(responseTimeout)
             } catch {
-                guard watch.isOver else { throw error }
+                guard responseTimeout.isExceeded else { throw error }
                 throw GatewayFailure(
                     description: """
-                        the gateway at \(url) has said nothing for \(timeout.short): it hangs or has much to do; what it was \
-                        asked for may happen all the same
+                        the gateway at \(url) has not responded for \(timeout.short): it hangs or is overloaded; the request \
+                        may still take effect
                         """
                 )
             }
         }
     }
 
-    /// Sends pushes, one JSON object a line, as a stream.
+    /// Streams pushes, one JSON object per line.
     ///
-    /// - Parameter onLine: called for each line of the answer as it comes, in the order of the pushes.
+    /// - Parameter onLine: called for each line of the response on arrival, in the order of the pushes.
     func sendBatch(_ pushes: PushSource, onLine: (ArraySlice<UInt8>) throws -> Void) async throws {
-        try await watched { watch in
+        try await withResponseTimeout { responseTimeout in
             var request = lineRequest("/push/batch")
             request.body = .stream(
-                WatchedSource(source: pushes, watch: watch),
+                TimedPushSource(source: pushes, responseTimeout: responseTimeout),
                 length: pushes.sizeBytes.map { .known(Int64($0)) } ?? .unknown
             )
-            try await lines(of: request, watch, onLine)
+            try await readLines(of: request, responseTimeout, onLine)
         }
     }
 
-    /// Sends pushes, one JSON object a line, under a key: sent again, they are answered as before and not accepted twice.
+    /// Sends pushes, one JSON object per line, with an `Idempotency-Key`: a repeated request receives the stored
+    /// response, and no push is accepted twice.
     ///
-    /// - Parameter requestID: by which what waits of them can be cancelled.
+    /// - Parameter requestID: the `X-Request-Id`, by which waiting pushes can be cancelled.
     func sendBatch(
         _ pushes: [UInt8], idempotencyKey: String, requestID: String?, onLine: (ArraySlice<UInt8>) throws -> Void
     ) async throws {
-        try await watched { watch in
+        try await withResponseTimeout { responseTimeout in
             var request = lineRequest("/push/batch")
             request.headers.add(name: "Idempotency-Key", value: idempotencyKey)
             if let requestID { request.headers.add(name: "X-Request-Id", value: requestID) }
             request.body = .bytes(pushes)
-            try await lines(of: request, watch, onLine)
+            try await readLines(of: request, responseTimeout, onLine)
         }
     }
 
-    /// What became of these pushes: one line each, in the order of the ids.
+    /// Queries the state of pushes: one line each, in the order of `ids`.
     func query(_ ids: [APNSID], onLine: (ArraySlice<UInt8>) throws -> Void) async throws {
         var body: [UInt8] = []
         for id in ids {
@@ -110,7 +115,7 @@ struct GatewayAPI {
         }
         var request = lineRequest("/api/v1/messages/query")
         request.body = .bytes(body)
-        try await watched { try await lines(of: request, $0, onLine) }
+        try await withResponseTimeout { try await readLines(of: request, $0, onLine) }
     }
 
     private func lineRequest(_ path: String) -> HTTPClientRequest {
@@ -121,10 +126,10 @@ struct GatewayAPI {
         return request
     }
 
-    /// The status of one push as the gateway's JSON; nil when it knows no such push.
+    /// The status of one push as JSON; nil if the gateway has no such push.
     func status(_ id: APNSID) async throws -> [UInt8]? {
         let request = HTTPClientRequest(url: "\(url)/api/v1/messages/\(id)")
-        return try await watched { _ in
+        return try await withResponseTimeout { _ in
             let response = try await client.execute(request, deadline: .distantFuture)
             guard response.status != .notFound else { return nil }
             try await checkStatus(of: response)
@@ -132,12 +137,12 @@ struct GatewayAPI {
         }
     }
 
-    /// The JSON at `path`, which begins with a slash and is escaped.
+    /// Gets the JSON at `path`, which starts with a slash and is percent-encoded.
     func get(_ path: String) async throws -> [UInt8] {
-        try await control(HTTPClientRequest(url: url + path))
+        try await execute(HTTPClientRequest(url: url + path))
     }
 
-    /// The JSON that is answered to the JSON `body`; nil: a request without a body.
+    /// Posts the JSON `body`, or no body if it is nil, and returns the JSON of the response.
     func post(_ path: String, _ body: [UInt8]? = nil) async throws -> [UInt8] {
         var request = HTTPClientRequest(url: url + path)
         request.method = .POST
@@ -145,26 +150,26 @@ struct GatewayAPI {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(body)
         }
-        return try await control(request)
+        return try await execute(request)
     }
 
-    private func control(_ request: HTTPClientRequest) async throws -> [UInt8] {
-        try await watched { _ in
+    private func execute(_ request: HTTPClientRequest) async throws -> [UInt8] {
+        try await withResponseTimeout { _ in
             let response = try await client.execute(request, deadline: .distantFuture)
             try await checkStatus(of: response)
             return Array(buffer: try await response.body.collect(upTo: Self.controlBytesMax))
         }
     }
 
-    private func lines(
-        of request: HTTPClientRequest, _ watch: ResponseTimeout, _ onLine: (ArraySlice<UInt8>) throws -> Void
+    private func readLines(
+        of request: HTTPClientRequest, _ responseTimeout: ResponseTimeout, _ onLine: (ArraySlice<UInt8>) throws -> Void
     ) async throws {
         let response = try await client.execute(request, deadline: .distantFuture)
-        watch.sign()
+        responseTimeout.recordProgress()
         try await checkStatus(of: response)
         var splitter = LineSplitter()
         for try await chunk in response.body {
-            watch.sign()
+            responseTimeout.recordProgress()
             try splitter.append(chunk.readableBytesView, onLine)
         }
         try splitter.finish(onLine)
@@ -174,9 +179,9 @@ struct GatewayAPI {
         guard response.status != .ok else { return }
         let body = try? await response.body.collect(upTo: Self.errorBytesMax)
         let problem = body.map { Problem(Array(buffer: $0)) }
-        var sentence = "the gateway answered \(response.status.code)"
-        if let text = problem?.text { sentence += ": \(text)" }
-        if let seconds = response.headers.first(name: "Retry-After") { sentence += " (try again in \(seconds) s)" }
-        throw GatewayFailure(description: sentence)
+        var description = "the gateway returned \(response.status.code)"
+        if let text = problem?.text { description += ": \(text)" }
+        if let seconds = response.headers.first(name: "Retry-After") { description += " (retry in \(seconds) s)" }
+        throw GatewayFailure(description: description)
     }
 }

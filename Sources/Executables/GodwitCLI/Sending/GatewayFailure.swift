@@ -2,7 +2,7 @@ import AsyncHTTPClient
 import NIOCore
 import NIOPosix
 
-/// Why a command cannot go on, in one sentence.
+/// Why a call to the gateway failed, in one line.
 package struct GatewayFailure: Error, CustomStringConvertible {
     package let description: String
 
@@ -13,7 +13,7 @@ package struct GatewayFailure: Error, CustomStringConvertible {
     init(_ error: any Error, url: String) {
         switch error {
         case let error as GatewayFailure: self = error
-        case let error as HTTPClientError: self.init(description: Self.sentence(error, url: url))
+        case let error as HTTPClientError: self.init(description: Self.text(error, url: url))
         case let error as NIOConnectionError:
             self.init(description: "the gateway at \(url) cannot be reached: \(PlainReason.of(error))")
         case let error as IOError where [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(error.errnoCode):
@@ -23,12 +23,12 @@ package struct GatewayFailure: Error, CustomStringConvertible {
         }
     }
 
-    private static func sentence(_ error: HTTPClientError, url: String) -> String {
+    private static func text(_ error: HTTPClientError, url: String) -> String {
         switch error {
-        case .connectTimeout: "the gateway at \(url) cannot be reached: no connection could be made in time"
-        case .deadlineExceeded, .readTimeout: "the gateway at \(url) did not answer in time"
-        case .remoteConnectionClosed: "the gateway at \(url) closed the connection before it had answered"
-        case .invalidURL, .emptyHost, .emptyScheme: "\(url) is not a URL"
+        case .connectTimeout: "the gateway at \(url) cannot be reached: connection timed out"
+        case .deadlineExceeded, .readTimeout: "the gateway at \(url) did not respond in time"
+        case .remoteConnectionClosed: "the gateway at \(url) closed the connection before it responded"
+        case .invalidURL, .emptyHost, .emptyScheme: "'\(url)' is not a URL"
         default: "the connection to the gateway at \(url) failed: \(error.shortDescription)"
         }
     }

@@ -1,4 +1,4 @@
-/// Counts lines that are not blank, whatever pieces they come in.
+/// Counts the lines of a byte stream, without blank ones.
 package struct LineCount: Sendable {
     private var ended = 0
     private var isOpen = false
@@ -22,10 +22,11 @@ package struct LineCount: Sendable {
     package mutating func end() { isAtEnd = true }
 }
 
-/// Cuts lines into chunks, always at the same places whatever pieces they come in: each chunk has as many whole lines as
-/// fit.
+/// Splits a byte stream into chunks of whole lines. The split depends only on the bytes, not on how they arrive, so a
+/// repeated command sends the same chunks.
 package struct LineChunks {
-    /// Under what a gateway takes with an `Idempotency-Key`, 8 MiB, and little enough to be answered soon.
+    /// Below the gateway's default limit for a request with an `Idempotency-Key`, 8 MiB, and small enough for a quick
+    /// response.
     package static let bytesMax = 4 << 20
 
     private let bytesMax: Int
@@ -37,19 +38,19 @@ package struct LineChunks {
 
     package mutating func append(_ bytes: some Collection<UInt8>) { rest.append(contentsOf: bytes) }
 
-    /// A chunk that nothing can be added to; nil when more bytes are needed to know.
+    /// The next full chunk; nil if more bytes are needed.
     ///
     /// - Throws: `GatewayFailure` for a line that is longer than a chunk.
     package mutating func next() throws -> [UInt8]? {
         guard rest.count > bytesMax else { return nil }
         guard let end = rest[..<bytesMax].lastIndex(of: UInt8(ascii: "\n")) else {
-            throw GatewayFailure(description: "a line has more than \(bytesMax.grouped) bytes; no push is that large")
+            throw GatewayFailure(description: "a line exceeds \(bytesMax.grouped) bytes, more than any push")
         }
         defer { rest.removeFirst(end + 1) }
         return Array(rest[...end])
     }
 
-    /// What is left once everything was appended and `next` gave nil; nil: nothing.
+    /// The rest, after all bytes were appended and `next` returned nil; nil if there is none.
     package mutating func last() -> [UInt8]? {
         defer { rest = [] }
         return rest.isEmpty ? nil : rest

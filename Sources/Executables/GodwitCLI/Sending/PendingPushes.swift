@@ -1,10 +1,10 @@
 package import APNSWire
 
-/// Accepted pushes whose verdict is not known yet, first in, first out: 16 bytes each.
+/// Accepted pushes without a known verdict: a FIFO queue with 16 bytes per push.
 package struct PendingPushes {
     private var ids: [APNSID] = []
     private var head = 0
-    /// Pushes put back one after the other without a verdict among them.
+    /// Pushes requeued in a row since the last verdict.
     package private(set) var idleCount = 0
     /// How many of those wait for their `not_before`.
     package private(set) var idleScheduledCount = 0
@@ -13,36 +13,38 @@ package struct PendingPushes {
 
     package var count: Int { ids.count - head }
     package var isEmpty: Bool { count == 0 }
-    /// Every one has been asked for since the last verdict.
+    /// Whether every push was queried since the last verdict.
     package var isIdle: Bool { idleCount >= count }
-    /// Every one waits for its time: nothing more is going to happen soon.
+    /// Whether every push waits for its `not_before`, so that no verdict is expected soon.
     package var isAllScheduled: Bool { isIdle && idleScheduledCount >= count }
 
     package mutating func append(_ id: APNSID) {
         ids.append(id)
     }
 
-    /// Takes the next ones to ask for.
-    package mutating func take(upTo limit: Int) -> [APNSID] {
+    /// Removes and returns the next pushes to query.
+    package mutating func removeFirst(upTo limit: Int) -> [APNSID] {
         let end = min(ids.count, head + limit)
-        let taken = Array(ids[head..<end])
+        let removed = Array(ids[head..<end])
         head = end
-        // Moving the rest down costs as much as was taken since the last time.
+        // Amortized: compaction costs no more than the removals since the last one.
         if head > 4096, head > ids.count / 2 {
             ids.removeFirst(head)
             head = 0
         }
-        return taken
+        return removed
     }
 
-    /// Gives back those that have no verdict yet.
+    /// Appends pushes that were queried and have no verdict yet.
     ///
-    /// - Parameter scheduled: how many of them wait for their `not_before`.
-    package mutating func putBack(_ unsettled: [APNSID], scheduled: Int, settled: Int) {
+    /// - Parameters:
+    ///   - scheduled: how many of them wait for their `not_before`.
+    ///   - settled: how many pushes of the same query have a verdict.
+    package mutating func requeue(_ unsettled: [APNSID], scheduled: Int, settled: Int) {
         ids.append(contentsOf: unsettled)
         idleCount = settled > 0 ? 0 : idleCount + unsettled.count
         idleScheduledCount = settled > 0 ? 0 : idleScheduledCount + scheduled
-        // A push that has moved on from `scheduled` starts the count again, else old looks would be counted.
+        // A push that is no longer `scheduled` restarts the count; earlier polls may be outdated.
         if scheduled < unsettled.count { idleScheduledCount = 0 }
         if idleCount > count { (idleCount, idleScheduledCount) = (count, min(idleScheduledCount, count)) }
     }

@@ -1,12 +1,12 @@
 import Foundation
 
-/// How far a long piece of work has come.
+/// The progress of a long operation.
 package struct WorkProgress {
     /// One word: `accepting`, `delivering`.
     package var phase: String
-    /// 0 to 1; nil when the end cannot be told.
+    /// 0 to 1; nil if the total is unknown.
     package var fraction: Double?
-    /// Pushes.
+    /// Pushes processed so far.
     package var count: Int
     package var elapsed: Duration
 
@@ -17,7 +17,7 @@ package struct WorkProgress {
         self.elapsed = elapsed
     }
 
-    /// One line of at most `width` characters; the bar takes what room the figures leave.
+    /// One line of at most `width` characters. The bar fills the width that the figures leave.
     package func line(width: Int) -> String {
         var figures = "\(count.grouped) pushes  \(count.perSecond(in: elapsed).grouped)/s"
         guard let fraction else { return String("\(phase)  \(figures)".prefix(width)) }
@@ -27,33 +27,34 @@ package struct WorkProgress {
         }
         let left = "\(phase) "
         let right = " \(String(repeating: " ", count: percent < 10 ? 2 : percent < 100 ? 1 : 0))\(percent)%  \(figures)"
-        let capacity = min(40, width - left.count - right.count - 2)
-        guard capacity >= 8 else { return String((left + right).prefix(width)) }
-        let filled = Int(Double(capacity) * fraction)
-        let bar = String(repeating: "=", count: filled) + String(repeating: " ", count: capacity - filled)
+        let barWidth = min(40, width - left.count - right.count - 2)
+        guard barWidth >= 8 else { return String((left + right).prefix(width)) }
+        let filled = Int(Double(barWidth) * fraction)
+        let bar = String(repeating: "=", count: filled) + String(repeating: " ", count: barWidth - filled)
         return "\(left)[\(bar)]\(right)"
     }
 }
 
-/// Shows progress on standard error: one line that changes on a terminal, a line now and then elsewhere.
+/// Shows progress on standard error: a terminal shows one line that is updated; other outputs receive a line every five
+/// seconds.
 package struct ProgressBar {
     private let isTerminal: Bool
     private let isQuiet: Bool
-    private let pause: Duration
+    private let interval: Duration
     private var shownAt: ContinuousClock.Instant
     private var isShown = false
 
     package init(isQuiet: Bool = false) {
         self.isQuiet = isQuiet
         isTerminal = isatty(STDERR_FILENO) == 1
-        pause = isTerminal ? .milliseconds(100) : .seconds(5)
+        interval = isTerminal ? .milliseconds(100) : .seconds(5)
         shownAt = ContinuousClock.now
     }
 
-    /// Shows `progress` unless something was shown a moment ago.
+    /// Shows `progress`, at most once per interval.
     package mutating func show(_ progress: @autoclosure () -> WorkProgress) {
         let now = ContinuousClock.now
-        guard !isQuiet, now - shownAt >= pause else { return }
+        guard !isQuiet, now - shownAt >= interval else { return }
         shownAt = now
         isShown = true
         if isTerminal {
@@ -63,7 +64,7 @@ package struct ProgressBar {
         }
     }
 
-    /// Leaves the line free for other output.
+    /// Erases the line, so that other output can follow.
     package mutating func clear() {
         if isShown, isTerminal { write("\r\u{1B}[K") }
         isShown = false

@@ -3,42 +3,42 @@ import ArgumentParser
 import JSONText
 import PushModel
 
-/// A push that is described by flags.
+/// Flags that describe one push.
 struct PushFlags: ParsableArguments {
-    @Option(help: "Device token in hexadecimal digits.")
+    @Option(help: "Device token, hexadecimal.")
     var token: String?
 
-    @Option(help: "Text of an alert; short for a payload that holds only that.")
+    @Option(help: "Text of an alert, instead of --payload.")
     var alert: String?
 
-    @Option(help: "The whole payload as JSON.")
+    @Option(help: "Payload as JSON.")
     var payload: String?
 
-    @Option(help: "App, by its name in the gateway's configuration; needed when there are several.")
+    @Option(help: "Name of the app in the gateway's configuration; required if there are several.")
     var app: String?
 
-    @Option(help: "Push type: alert, background, voip and so on.")
+    @Option(help: "Push type, such as alert, background or voip. Default: alert.")
     var pushType: String?
 
-    @Option(help: "Priority: 10 at once, 5 with regard to the battery, 1 the battery first.")
+    @Option(help: "Priority: 10 immediate, 5 power-saving, 1 lowest.")
     var priority: Int?
 
-    @Option(help: "Until when APNs may deliver it, in seconds since 1970; 0: now or never.")
+    @Option(help: "UNIX time in seconds until which APNs may deliver the push; 0: one attempt.")
     var expiration: Int?
 
-    @Option(help: "Notifications with the same id replace each other on the device.")
+    @Option(help: "Notifications with the same ID replace each other on the device.")
     var collapseID: String?
 
-    @Option(help: "Topic, where it is not the app's bundle ID.")
+    @Option(help: "Topic, if it is not the app's bundle ID.")
     var topic: String?
 
-    @Option(help: "Not to be sent before, in seconds since 1970.")
+    @Option(help: "UNIX time in seconds before which the push is not sent.")
     var notBefore: Int?
 
-    @Option(help: "Lane: urgent, normal or bulk.")
+    @Option(help: "Lane: urgent, normal or bulk. Default: normal.")
     var lane: String?
 
-    @Option(help: "When APNs does not answer: resend, which may make it two, or drop, which may make it none.")
+    @Option(help: "If APNs does not answer: resend (may deliver twice) or drop (may not deliver). Default: resend.")
     var onUnanswered: String?
 
     var isEmpty: Bool {
@@ -46,10 +46,10 @@ struct PushFlags: ParsableArguments {
             && [priority, expiration, notBefore].allSatisfy { $0 == nil }
     }
 
-    /// What is wrong with the flags, in one sentence; the gateway checks their values.
+    /// Why the flags do not describe a push; nil if they do. The gateway validates their values.
     var problem: String? {
-        guard token != nil else { return "a push needs --token, or give a file of pushes with --file" }
-        guard (alert == nil) != (payload == nil) else { return "a push needs either --alert or --payload" }
+        guard token != nil else { return "--token is missing; give --token, or a file of pushes with --file" }
+        guard (alert == nil) != (payload == nil) else { return "give either --alert or --payload" }
         guard let payload else { return nil }
         var copy = payload
         return copy.withUTF8 { utf8 in
@@ -64,7 +64,7 @@ struct PushFlags: ParsableArguments {
         }
     }
 
-    /// The push as one line of NDJSON.
+    /// The push as a line of NDJSON.
     var line: [UInt8] {
         var output: [UInt8] = Array("{\"payload\":".utf8)
         if let alert {
@@ -72,7 +72,7 @@ struct PushFlags: ParsableArguments {
             JSONWriter.appendString(alert, to: &output)
             output += "}}".utf8
         } else {
-            // A line must stay one: between the values of a JSON text a line end is only white space.
+            // Line ends in valid JSON are only white space; NDJSON does not allow them within an object.
             output += (payload ?? "{}").utf8.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 }
         }
         for (name, value) in [

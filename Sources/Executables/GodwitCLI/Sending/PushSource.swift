@@ -3,22 +3,22 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Pushes to be sent: a file, standard input, or bytes at hand. Read once, a chunk at a time.
+/// Pushes to send: a file, standard input, or bytes in memory. Can be read once, chunk by chunk.
 struct PushSource: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
 
     private let reader: Reader
 
-    /// Nil when it cannot be told in advance.
+    /// nil if the size is unknown in advance, as for standard input.
     var sizeBytes: Int? { reader.sizeBytes }
-    /// How far it has been read.
+    /// Bytes read so far.
     var bytesRead: Int { reader.bytesRead.load(ordering: .relaxed) }
 
-    /// Whether it was read to its end and has so many lines, blank ones left out.
-    func isEachLine(answeredBy answers: Int) -> Bool { reader.lines.withLock { $0.isAtEnd && $0.count == answers } }
+    /// Whether the source was read to its end and had `count` lines that are not blank.
+    func isComplete(lines count: Int) -> Bool { reader.lines.withLock { $0.isAtEnd && $0.count == count } }
 
     /// - Parameter path: `-` is standard input.
-    /// - Throws: `GatewayFailure` when the file cannot be read.
+    /// - Throws: `GatewayFailure` if the file cannot be read.
     init(path: String) throws {
         reader = try Reader(path: path)
     }
@@ -35,7 +35,7 @@ struct PushSource: AsyncSequence, Sendable {
         fileprivate let reader: Reader
 
         mutating func next() async throws -> ByteBuffer? {
-            // Reading may block, on standard input for hours; that is what the thread pool is for.
+            // Reading blocks, on standard input possibly for hours, so it runs on the thread pool.
             let reader = reader
             return try await NIOThreadPool.singleton.runIfActive { try reader.next() }
         }
@@ -50,14 +50,14 @@ private final class Reader: Sendable {
     let lines = Mutex(LineCount())
     private let descriptor: Int32
     private let path: String
-    private let given: Mutex<ByteBuffer?>
+    private let bytesInMemory: Mutex<ByteBuffer?>
 
     init(path: String) throws {
         self.path = path
-        given = Mutex(nil)
+        bytesInMemory = Mutex(nil)
         descriptor = path == "-" ? 0 : open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw GatewayFailure(description: "\(path) cannot be read: \(String(cString: strerror(errno)))")
+            throw GatewayFailure(description: "\(path) cannot be read: \(PlainReason.of(errno: errno))")
         }
         var status = stat()
         fstat(descriptor, &status)
@@ -70,7 +70,7 @@ private final class Reader: Sendable {
         path = ""
         descriptor = -1
         sizeBytes = bytes.count
-        given = Mutex(ByteBuffer(bytes: bytes))
+        bytesInMemory = Mutex(ByteBuffer(bytes: bytes))
     }
 
     deinit {
@@ -79,13 +79,13 @@ private final class Reader: Sendable {
 
     func next() throws -> ByteBuffer? {
         guard descriptor >= 0 else {
-            return given.withLock { given in
-                defer { given = nil }
-                bytesRead.add(given?.readableBytes ?? 0, ordering: .relaxed)
-                return given
+            return bytesInMemory.withLock { bytes in
+                defer { bytes = nil }
+                bytesRead.add(bytes?.readableBytes ?? 0, ordering: .relaxed)
+                return bytes
             }
         }
-        // No more than was announced: a file may grow while it is sent.
+        // A file may grow while it is sent; Content-Length is its size at the start.
         let left = sizeBytes.map { $0 - bytesRead.load(ordering: .relaxed) } ?? Self.chunkBytes
         guard left > 0 else { return nil }
         var buffer = ByteBuffer()
@@ -94,7 +94,7 @@ private final class Reader: Sendable {
                 let count = read(descriptor, bytes.baseAddress, Swift.min(Self.chunkBytes, left))
                 if count >= 0 { return count }
                 guard errno == EINTR else {
-                    throw GatewayFailure(description: "\(path) cannot be read: \(String(cString: strerror(errno)))")
+                    throw GatewayFailure(description: "\(path) cannot be read: \(PlainReason.of(errno: errno))")
                 }
             }
         }

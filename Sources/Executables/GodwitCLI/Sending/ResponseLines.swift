@@ -1,9 +1,9 @@
 package import APNSWire
 import JSONText
 
-/// Puts lines together from chunks, in memory bounded by the longest line.
+/// Assembles lines from chunks. Memory is bounded by the longest line.
 package struct LineSplitter {
-    /// A line of ours has a few hundred bytes; whoever sends longer ones is not a gateway.
+    /// A gateway's lines have a few hundred bytes.
     package static let lineBytesMax = 1 << 20
 
     private var rest: [UInt8] = []
@@ -19,65 +19,67 @@ package struct LineSplitter {
         }
         rest.removeFirst(start)
         guard rest.count <= Self.lineBytesMax else {
-            throw GatewayFailure(description: "the answer is not the gateway's: a line has more than 1 MiB")
+            throw GatewayFailure(description: "unexpected response: a line exceeds 1 MiB")
         }
     }
 
-    /// The body ended; a last line may stand without its end.
+    /// Ends the body; its last line may lack a line end.
     package mutating func finish(_ onLine: (ArraySlice<UInt8>) throws -> Void) throws {
         if !rest.isEmpty { try onLine(rest[...]) }
         rest = []
     }
 }
 
-/// What the gateway says about one push: a line of the answer to a batch or to a query.
+/// The gateway's result for one push: a line of the response to a batch or a query.
 package struct ResponseLine: Equatable {
-    /// Nil for a push that was refused.
+    /// nil for a refused push.
     package var id: APNSID?
-    /// `accepted`, `refused` or `unknown` (the store did not confirm), or the state of an accepted push.
+    /// `accepted`, `refused` or `unknown` (the store did not confirm the write), or the state of an accepted push.
     package var state = ""
-    /// 0: nothing is wrong.
+    /// The error code; 0: no error.
     package var code = 0
-    /// APNs' reason, or the name of the error.
+    /// The reason from APNs, or the name of the error.
     package var reason = ""
-    /// A sentence for a human, with refusals.
+    /// A description of a refusal.
     package var detail = ""
-    /// Why an accepted push waits; empty when nothing holds it up.
+    /// Why an accepted push waits; empty if it is not delayed.
     package var delayed = ""
 
-    /// The verdict is final: asking again tells nothing new.
+    /// Whether the state is final, so that another query is not needed.
     package var isSettled: Bool {
         switch state {
         case "queued", "scheduled", "sending", "retrying": false
-        // The store could not tell at that moment.
+        // The store did not respond to this query.
         case "unavailable": false
         default: true
         }
     }
 
-    /// Reads a line; fields that are not known here are passed over.
+    /// Parses a line; unknown fields are ignored.
+    ///
+    /// - Throws: `GatewayFailure` if the line is not a JSON object.
     package init(_ line: ArraySlice<UInt8>) throws {
         do {
-            var answer = ResponseLine()
+            var result = ResponseLine()
             try line.withUnsafeBytes { bytes in
                 var fields = FieldReader(bytes)
-                while let (name, value) = try fields.next() { answer.take(name, value) }
+                while let (name, value) = try fields.next() { result.set(name, value) }
             }
-            self = answer
+            self = result
         } catch is JSONError {
-            throw GatewayFailure(description: "the answer is not the gateway's: a line is not a JSON object")
+            throw GatewayFailure(description: "unexpected response: a line is not a JSON object")
         }
     }
 
     private init() {}
 
-    private mutating func take(_ name: String, _ value: String) {
+    private mutating func set(_ name: String, _ value: String) {
         switch name {
         case "msg_id": id = APNSID(value)
         case "status", "state": state = value
         case "code": code = Int(value) ?? 0
         case "reason": reason = value
-        // Where APNs gave a reason, that says more than the name of our code.
+        // The reason from APNs is more specific than the name of the error code.
         case "error": if reason.isEmpty { reason = value }
         case "detail": detail = value
         case "delayed": delayed = value
@@ -86,18 +88,18 @@ package struct ResponseLine: Equatable {
     }
 }
 
-/// JSON as the gateway sent it.
+/// JSON from the gateway, unchanged.
 enum JSONResponse {
-    /// Without the line end that printing adds.
+    /// Without its final line end, which printing adds.
     static func trimmed(_ body: [UInt8]) -> String {
         let text = String(decoding: body, as: UTF8.self)
         return text.hasSuffix("\n") ? String(text.dropLast()) : text
     }
 }
 
-/// An error document (RFC 9457).
+/// A problem document (RFC 9457).
 package struct Problem {
-    /// What it says, detail first; nil when it says nothing.
+    /// The detail, or the title without one; nil if there is neither.
     package private(set) var text: String?
 
     package init(_ body: [UInt8]) {
@@ -110,7 +112,7 @@ package struct Problem {
     }
 }
 
-/// Goes through the fields of one JSON object: strings unescaped, other values as they are written.
+/// Iterates over the fields of one JSON object: strings are unescaped, other values are unchanged.
 struct FieldReader {
     private var reader: JSONReader
     private var isStarted = false

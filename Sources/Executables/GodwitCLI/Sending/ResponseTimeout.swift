@@ -1,11 +1,11 @@
 import Synchronization
 
-/// Notices that a gateway says nothing for too long although it is its turn: stopped, or hanging, it still has its
-/// connections.
+/// Detects a gateway that does not respond. A process that is stopped or hangs keeps its connections open, so the
+/// connection itself reports no error.
 final class ResponseTimeout: Sendable {
     private struct State {
-        var lastSign = ContinuousClock.now
-        var isOurTurn = false
+        var lastProgress = ContinuousClock.now
+        var isPaused = false
     }
 
     let limit: Duration
@@ -15,45 +15,47 @@ final class ResponseTimeout: Sendable {
         self.limit = limit
     }
 
-    /// The gateway has said or taken something.
-    func sign() {
-        state.withLock { $0.lastSign = .now }
+    /// Restarts the timeout: the gateway has sent or received something.
+    func recordProgress() {
+        state.withLock { $0.lastProgress = .now }
     }
 
-    /// It waits for us meanwhile, as when standard input takes its time.
-    func ourTurn<Value>(_ work: () async throws -> Value) async rethrows -> Value {
-        state.withLock { $0.isOurTurn = true }
+    /// Pauses the timeout while `work` runs, such as a read of standard input for which the gateway waits.
+    func paused<Value>(during work: () async throws -> Value) async rethrows -> Value {
+        state.withLock { $0.isPaused = true }
         defer {
             state.withLock { state in
-                state.isOurTurn = false
-                state.lastSign = .now
+                state.isPaused = false
+                state.lastProgress = .now
             }
         }
         return try await work()
     }
 
-    var isOver: Bool {
-        state.withLock { !$0.isOurTurn && .now - $0.lastSign >= limit }
+    var isExceeded: Bool {
+        state.withLock { !$0.isPaused && .now - $0.lastProgress >= limit }
     }
 }
 
-/// Pushes on their way, under a watch.
-struct WatchedSource: AsyncSequence, Sendable {
+/// A `PushSource` whose reads pause a timeout.
+struct TimedPushSource: AsyncSequence, Sendable {
     typealias Element = PushSource.Element
 
     let source: PushSource
-    let watch: ResponseTimeout
+    let responseTimeout: ResponseTimeout
 
-    func makeAsyncIterator() -> Iterator { Iterator(base: source.makeAsyncIterator(), watch: watch) }
+    func makeAsyncIterator() -> Iterator {
+        Iterator(base: source.makeAsyncIterator(), responseTimeout: responseTimeout)
+    }
 
     struct Iterator: AsyncIteratorProtocol {
         fileprivate var base: PushSource.Iterator
-        fileprivate let watch: ResponseTimeout
+        fileprivate let responseTimeout: ResponseTimeout
 
         mutating func next() async throws -> Element? {
             var base = base
             defer { self.base = base }
-            return try await watch.ourTurn { try await base.next() }
+            return try await responseTimeout.paused { try await base.next() }
         }
     }
 }

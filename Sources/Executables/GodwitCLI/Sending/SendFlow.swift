@@ -2,26 +2,26 @@ import APNSWire
 import Foundation
 import NIOCore
 
-/// The work of `godwit send`: hands the pushes over, then asks what became of them.
+/// The work of `godwit send`: sends the pushes, then polls their states until each has a verdict.
 ///
-/// Memory stays bounded by 16 bytes an accepted push, whatever the length of the input.
+/// Memory is bounded by 16 bytes per accepted push, independent of the length of the input.
 struct SendFlow {
     let gateway: GatewayAPI
     let source: PushSource
-    /// How long verdicts are waited for after the last push was accepted; nil: not at all.
+    /// How long to wait for verdicts after the last push was accepted; nil: do not wait.
     let waitLimit: Duration?
-    /// Gets the result lines as the gateway wrote them.
+    /// Receives the gateway's result lines unchanged.
     let results: ResultFile?
-    /// What the keys of the chunks begin with; nil: all pushes in one request without a key.
+    /// Prefix of the keys of the chunks; nil: send all pushes in one request without a key.
     let idempotencyKey: String?
     private var bar: ProgressBar
     private let startedAt = ContinuousClock.now
     private var pending = PendingPushes()
     private(set) var summary = SendSummary()
-    /// The last push that got an id and the last that did not: what there is to tell of a single push.
+    /// The last push that received an ID and the last one that was refused; used to report a single push.
     private(set) var lastID: APNSID?
     private(set) var lastRefusal: ResponseLine?
-    private var lastAnswer: ResponseLine?
+    private var lastLine: ResponseLine?
 
     init(
         gateway: GatewayAPI, source: PushSource, waitLimit: Duration?, results: ResultFile?, idempotencyKey: String?,
@@ -35,17 +35,21 @@ struct SendFlow {
         bar = ProgressBar(isQuiet: isQuiet)
     }
 
-    /// - Throws: nothing that the gateway or the network did: that becomes `summary.failure`, so that what was accepted
-    ///   before it is still told. Only what is wrong on this side, as a results file that cannot be written.
+    /// Sends the pushes and waits for their verdicts.
+    ///
+    /// Failures of the gateway and the network become `summary.failure`, so that the caller can still report the pushes
+    /// accepted before.
+    ///
+    /// - Throws: local errors, such as a results file that cannot be written.
     mutating func run() async throws {
         do {
             try await accept()
-            let stop = stopNotice
+            let stopNotice = stopNotice
             bar.clear()
-            for line in summary.delayedLines { Terminal.note(line) }
-            if waitLimit != nil { try await settle() }
-            // What was not even read matters more than what is not settled yet.
-            if let stop { summary.failure = stop }
+            for line in summary.delayedLines { Terminal.writeError(line) }
+            if waitLimit != nil { try await waitForVerdicts() }
+            // Unread pushes matter more than pushes without a verdict.
+            if let stopNotice { summary.failure = stopNotice }
         } catch {
             summary.failure = GatewayFailure(error, url: gateway.url).description
         }
@@ -54,39 +58,39 @@ struct SendFlow {
         try results?.close()
     }
 
-    /// Codes with which a gateway ends its reading in the middle of a request: no room, store down, stopping, overloaded.
+    /// Codes with which a gateway stops reading a request: disk full, store unavailable, stopping, overloaded.
     private static let stopCodes: Set<Int> = [3019, 3020, 3021, 3028]
 
-    /// What to say when the gateway has not read to the end.
+    /// The failure to report if the gateway did not read the whole input.
     private var stopNotice: String? {
-        // Where each push has an answer of its own, nothing was left unread.
-        guard !source.isEachLine(answeredBy: summary.answered), summary.answered > 1, let last = lastAnswer,
+        // If each push has a result, everything was read.
+        guard !source.isComplete(lines: summary.results), summary.results > 1, let last = lastLine,
             last.state == "refused", Self.stopCodes.contains(last.code)
         else { return nil }
         return """
-            the gateway took nothing from push \(summary.answered.grouped) on, counted from 1: \(last.detail); \
-            send the rest of the file again
+            the gateway stopped reading at push \(summary.results.grouped), counted from 1: \(last.detail); \
+            send the file again from there
             """
     }
 
     private mutating func accept() async throws {
-        // The closure cannot hold `self`, which is being changed; it works on copies that are put back.
+        // The closure cannot capture the mutating `self`; it works on copies, which are stored back.
         var (summary, pending, bar) = (summary, pending, bar)
         defer { (self.summary, self.pending, self.bar) = (summary, pending, bar) }
         let isWaiting = waitLimit != nil
-        func take(_ bytes: ArraySlice<UInt8>) throws {
+        func handleLine(_ bytes: ArraySlice<UInt8>) throws {
             let line = try ResponseLine(bytes)
-            // A push that may have been accepted is asked for like the others.
-            let isAskedFor = line.id != nil && isWaiting
-            lastAnswer = line
-            summary.countAnswer(line, isAskedFor: isAskedFor)
+            // A push whose acceptance is unknown has an ID and is polled as well.
+            let isPolled = line.id != nil && isWaiting
+            lastLine = line
+            summary.countResponse(line, isPolled: isPolled)
             if let id = line.id {
-                if isAskedFor { pending.append(id) }
+                if isPolled { pending.append(id) }
                 lastID = id
             } else {
                 lastRefusal = line
             }
-            if !isAskedFor { try results?.write(bytes) }
+            if !isPolled { try results?.write(bytes) }
             summary.acceptTime = ContinuousClock.now - startedAt
             bar.show(acceptProgress(summary))
         }
@@ -96,7 +100,7 @@ struct SendFlow {
             func send(_ chunk: [UInt8]) async throws {
                 number += 1
                 try await gateway.sendBatch(
-                    chunk, idempotencyKey: "\(idempotencyKey)-\(number)", requestID: idempotencyKey, onLine: take
+                    chunk, idempotencyKey: "\(idempotencyKey)-\(number)", requestID: idempotencyKey, onLine: handleLine
                 )
             }
             for try await bytes in source {
@@ -105,7 +109,7 @@ struct SendFlow {
             }
             if let chunk = chunks.last() { try await send(chunk) }
         } else {
-            try await gateway.sendBatch(source, onLine: take)
+            try await gateway.sendBatch(source, onLine: handleLine)
         }
         summary.acceptTime = ContinuousClock.now - startedAt
     }
@@ -113,16 +117,16 @@ struct SendFlow {
     private func acceptProgress(_ summary: SendSummary) -> WorkProgress {
         WorkProgress(
             phase: "accepting", fraction: source.sizeBytes.map { Double(source.bytesRead) / Double(max(1, $0)) },
-            count: summary.answered, elapsed: summary.acceptTime
+            count: summary.results, elapsed: summary.acceptTime
         )
     }
 
-    /// Asks until every push has its verdict, or only such are left whose time has not come.
-    private mutating func settle() async throws {
+    /// Polls until every push has a verdict, or only scheduled pushes are left.
+    private mutating func waitForVerdicts() async throws {
         let deadline = ContinuousClock.now + (waitLimit ?? .zero)
         var pause = Duration.milliseconds(20)
         while !pending.isEmpty {
-            let settled = try await askForNext()
+            let settled = try await pollNext()
             if settled > 0 {
                 pause = .milliseconds(20)
                 summary.settleTime = ContinuousClock.now - startedAt
@@ -130,11 +134,12 @@ struct SendFlow {
             }
             if pending.isAllScheduled { break }
             guard ContinuousClock.now < deadline else {
-                summary.failure = "\(pending.count.grouped) pushes have no verdict yet; ask again with godwit status"
+                summary.failure =
+                    "\(pending.count.grouped) pushes have no verdict yet; query them later with godwit status"
                 break
             }
             try await Task.sleep(for: pause)
-            // A whole round without news: the gateway waits for something, so there is no hurry.
+            // A whole round without a verdict: poll less often.
             if pending.isIdle { pause = min(pause * 2, .seconds(1)) }
         }
         if pending.isAllScheduled {
@@ -143,34 +148,34 @@ struct SendFlow {
         }
     }
 
-    private mutating func askForNext() async throws -> Int {
-        let asked = pending.take(upTo: GatewayAPI.idsPerQuery)
+    private mutating func pollNext() async throws -> Int {
+        let ids = pending.removeFirst(upTo: GatewayAPI.idsPerRequestMax)
         var unsettled: [APNSID] = []
-        var (scheduled, settled, answered) = (0, 0, 0)
-        // The closure cannot hold `self`, which is being changed.
+        var (scheduled, settled, index) = (0, 0, 0)
+        // The closure cannot capture the mutating `self`.
         var summary = summary
         do {
-            try await gateway.query(asked) { bytes in
+            try await gateway.query(ids) { bytes in
                 let line = try ResponseLine(bytes)
-                guard answered < asked.count else { return }
+                guard index < ids.count else { return }
                 if line.isSettled {
                     settled += 1
                     summary.count(line)
                     try results?.write(bytes)
                 } else {
-                    unsettled.append(asked[answered])
+                    unsettled.append(ids[index])
                     if line.state == "scheduled" { scheduled += 1 }
                 }
-                answered += 1
+                index += 1
             }
-            unsettled += asked[answered...]
+            unsettled += ids[index...]
         } catch {
-            pending.putBack(asked, scheduled: 0, settled: 0)
+            pending.requeue(ids, scheduled: 0, settled: 0)
             throw error
         }
         self.summary = summary
-        pending.putBack(unsettled, scheduled: scheduled, settled: settled)
-        let total = max(summary.answered - summary.refused, pending.count)
+        pending.requeue(unsettled, scheduled: scheduled, settled: settled)
+        let total = max(summary.results - summary.refused, pending.count)
         let done = total - pending.count
         let elapsed = ContinuousClock.now - startedAt
         bar.show(
@@ -182,13 +187,13 @@ struct SendFlow {
     }
 }
 
-/// The file of result lines.
+/// A file of result lines.
 final class ResultFile {
     private let path: String
     private let file: FileHandle
     private var buffer: [UInt8] = []
 
-    /// - Throws: `GatewayFailure` when the file cannot be written.
+    /// - Throws: `GatewayFailure` if the file cannot be written.
     init(path: String) throws {
         self.path = path
         guard FileManager.default.createFile(atPath: path, contents: nil), let file = FileHandle(forWritingAtPath: path)

@@ -1,7 +1,7 @@
 import JSONText
 import PushModel
 
-/// What became of the pushes of one `godwit send`, counted by state, code and reason.
+/// The results of one `godwit send`, counted by state, code and reason.
 package struct SendSummary {
     package struct Row: Hashable {
         package var state: String
@@ -9,28 +9,28 @@ package struct SendSummary {
         package var reason: String
     }
 
-    /// Rows come from answers, so there is a limit; past it the reason is left out.
+    /// Rows come from responses, so their number is bounded; further reasons are counted as "other".
     package static let rowsMax = 200
 
     package private(set) var counts: [Row: Int] = [:]
-    /// Pushes that the gateway said anything about.
-    package private(set) var answered = 0
+    /// Pushes for which the gateway returned a result.
+    package private(set) var results = 0
     package private(set) var accepted = 0
     package private(set) var refused = 0
-    /// Accepted pushes that wait for something, by what the gateway says it is.
+    /// Accepted pushes that are delayed, by the reason that the gateway reports.
     package private(set) var delayed: [String: Int] = [:]
-    /// From the start to the answer for the last push.
+    /// From the start to the result for the last push.
     package var acceptTime: Duration = .zero
-    /// From the start to the last verdict; nil when it was not waited for.
+    /// From the start to the last verdict; nil if the command did not wait for verdicts.
     package var settleTime: Duration?
-    /// What broke off the sending or the waiting.
+    /// Why sending or waiting ended early.
     package var failure: String?
 
-    /// Takes a line of the answer to a batch.
+    /// Counts a line of the response to a batch.
     ///
-    /// - Parameter isAskedFor: its final state is going to be counted later.
-    package mutating func countAnswer(_ line: ResponseLine, isAskedFor: Bool) {
-        answered += 1
+    /// - Parameter isPolled: the final state of the push is counted later.
+    package mutating func countResponse(_ line: ResponseLine, isPolled: Bool) {
+        results += 1
         switch line.state {
         case "accepted":
             accepted += 1
@@ -40,23 +40,23 @@ package struct SendSummary {
         case "refused": refused += 1
         default: break
         }
-        if !isAskedFor { count(line) }
+        if !isPolled { count(line) }
     }
 
-    /// Takes what is known in the end of a push that was accepted.
+    /// Counts the final state of an accepted push.
     package mutating func count(_ line: ResponseLine) {
         add(1, Row(state: line.state, code: line.code, reason: line.reason))
     }
 
-    /// Takes pushes of which nothing more is known than their state.
+    /// Counts pushes of which only the state is known.
     package mutating func count(_ pushes: Int, state: String) {
         if pushes > 0 { add(pushes, Row(state: state, code: 0, reason: "")) }
     }
 
     package init() {}
 
-    /// Nothing was refused, rejected or lost sight of.
-    package var isGood: Bool {
+    /// Whether no push was refused or rejected, and the state of each is known.
+    package var isSuccess: Bool {
         failure == nil && refused == 0
             && counts.keys.allSatisfy { ["delivered", "accepted", "scheduled"].contains($0.state) }
     }
@@ -88,24 +88,24 @@ package struct SendSummary {
         return lines.joined(separator: "\n")
     }
 
-    /// A line for each reason why accepted pushes wait.
+    /// One line for each reason for which accepted pushes are delayed.
     package var delayedLines: [String] {
         delayed.sorted { $0.key < $1.key }.map { reason, count in
             let text =
                 switch reason {
-                case "paused": "the app is paused, until godwit resume"
+                case "paused": "the app is paused; resume it with godwit resume"
                 case "credential_refused": "APNs refuses the app's key or certificate"
                 case "apns_unreachable": "APNs cannot be reached"
-                case "rate_limited": "the app sends as many a second as it may"
-                case "backlog": "others come first"
+                case "rate_limited": "the app has reached its rate"
+                case "backlog": "other pushes are ahead in the queue"
                 default: reason
                 }
-            return "\(count == 1 ? "1 push is" : "\(count.grouped) pushes are") accepted and will wait: \(text)"
+            return "\(count == 1 ? "1 push is" : "\(count.grouped) pushes are") accepted and delayed: \(text)"
         }
     }
 
     private var headline: String {
-        var text = "\(accepted.grouped) of \(answered.grouped) pushes accepted in \(acceptTime.short)"
+        var text = "\(accepted.grouped) of \(results.grouped) pushes accepted in \(acceptTime.short)"
         if accepted > 1 { text += ", \(accepted.perSecond(in: acceptTime).grouped)/s" }
         if let settleTime { text += "; verdicts after \(settleTime.short)" }
         return text

@@ -4,7 +4,7 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `godwit send, given again` {
+@Suite struct `Repeated godwit send` {
     private static let count = 2500
 
     /// About 10 MB, so three chunks.
@@ -20,17 +20,19 @@ import Testing
         try objects(try String(contentsOfFile: file, encoding: .utf8)).compactMap { $0["msg_id"] as? String }
     }
 
-    @Test func `a key makes the same command safe, whenever the gateway died`() async throws {
+    @Test func `with a key accepts no push twice, even if the gateway is killed`() async throws {
         let gateway = try await GatewayUnderTest()
         defer { gateway.process.signal(SIGKILL) }
         let file = try gateway.folder.write(Self.pushes(), to: "pushes.ndjson")
         let send = ["send", "--file", file, "--idempotency-key", "campaign-7", "--no-wait", "--url", gateway.url]
         let first = try ChildProcess(Repository.godwit, send)
-        // The first chunk is accepted, the others are on their way or not sent yet.
+        // The first chunk is accepted, the others are in flight or not sent yet.
         try await waitUntil("the first pushes") { gateway.simulator.counters.taken > 0 }
         try await gateway.kill()
         if try await first.waitForExit() != .status(0) {
-            #expect(first.text(.error).contains("the same command again sends nothing twice"), "\(first.text(.error))")
+            #expect(
+                first.text(.error).contains("repeat the same command: no push is accepted twice"),
+                "\(first.text(.error))")
         }
         try await gateway.restart()
         var results: [[String]] = []
@@ -46,7 +48,7 @@ import Testing
         #expect(ids.count == Self.count)
         let states = try await gateway.settledStates(of: Array(ids))
         #expect(states == ["delivered": Self.count])
-        // Nothing was accepted beside those: at APNs there is no other id.
+        // APNs received no other ID, so no push was accepted twice.
         #expect(Set(gateway.simulator.takenIDs()) == ids)
 
         let other = try gateway.folder.write(Self.pushes(alert: "y"), to: "other.ndjson")
@@ -57,7 +59,7 @@ import Testing
         try await gateway.close()
     }
 
-    @Test func `what waits of a command with a key is cancelled by it`() async throws {
+    @Test func `with a key can be cancelled by that key`() async throws {
         let gateway = try await RunningGateway.start()
         #expect(try await gateway.godwit(["pause", "com.example.app"]).exit == .status(0))
         let folder = try TemporaryFolder()
@@ -70,20 +72,20 @@ import Testing
         #expect(try await gateway.stop() == .status(0))
     }
 
-    @Test func `pushes of a paused app are said to wait`() async throws {
+    @Test func `reports that pushes of a paused app are delayed`() async throws {
         let gateway = try await RunningGateway.start()
         #expect(try await gateway.godwit(["pause", "com.example.app"]).exit == .status(0))
         let arguments = ["send", "--token", String(repeating: "ab", count: 32), "--alert", "x", "--no-wait"]
         let sent = try await gateway.godwit(arguments)
         #expect(sent.exit == .status(0))
-        #expect(sent.error == "1 push is accepted and will wait: the app is paused, until godwit resume\n")
+        #expect(sent.error == "1 push is accepted and delayed: the app is paused; resume it with godwit resume\n")
         let summary = try #require(try objects(try await gateway.godwit(arguments + ["--json"]).output).first)
         #expect(summary["delayed"] as? [String: Int] == ["paused": 1])
         #expect(try await gateway.stop() == .status(0))
     }
 
     @Test(arguments: ["", "two words", "a,b", "ä", String(repeating: "x", count: 201)])
-    func `a key that no header can hold is refused at once`(_ key: String) async throws {
+    func `with a key that no header can hold is a wrong command line`(_ key: String) async throws {
         let result = try await run(
             Repository.godwit, ["send", "--token", "ab", "--alert", "x", "--idempotency-key", key])
         #expect(result.exit == .status(2))

@@ -1,0 +1,78 @@
+import GodwitCLI
+import Testing
+
+@Suite struct `Responses to control requests` {
+    private func decode<Response: Decodable>(_ type: Response.Type, _ json: String) throws -> Response {
+        try ControlResponses.decode(type, from: Array(json.utf8))
+    }
+
+    @Test func `a cancellation has a line for each ID and a summary`() throws {
+        let response = try decode(
+            CancelResponse.self,
+            #"""
+            {"results":[{"msg_id":"a","result":"cancelled"},{"msg_id":"b","result":"too_late"},
+            {"msg_id":"c","result":"settled","state":"delivered"},{"msg_id":"d","result":"unknown"}],
+            "cancelled":1,"too_late":1}
+            """#
+        )
+        #expect(
+            response.lines == [
+                "a  cancelled", "b  too late: it is being sent", "c  too late: delivered", "d  unknown",
+            ])
+        #expect(response.summary == "1 push cancelled; 1 too late, being sent")
+    }
+
+    @Test func `a cancellation without waiting pushes is described as such`() throws {
+        let none = try decode(CancelResponse.self, #"{"cancelled":0,"too_late":0}"#)
+        #expect(none.summary == "no waiting pushes" && none.lines.isEmpty)
+        let many = try decode(CancelResponse.self, #"{"cancelled":2500,"too_late":0}"#)
+        #expect(many.summary == "2,500 pushes cancelled")
+    }
+
+    @Test func `apps are a table with their queues and states`() throws {
+        let response = try decode(
+            AppsResponse.self,
+            #"""
+            {"apps":[{"app":"shop","bundle_id":"com.example.shop","queued":{"normal":1200},
+            "paused_since":"2026-11-23T12:00:00.123Z"},
+            {"app":"tea","bundle_id":"com.example.tea","queued":{},"delayed":"apns_unreachable","estimate":90},
+            {"app":"old","queued":{"bulk":3}}]}
+            """#
+        )
+        #expect(
+            response.text == """
+                  app   bundle ID         urgent  normal  bulk  state
+                  shop  com.example.shop       0   1,200     0  paused since 2026-11-23 12:00:00 UTC
+                  tea   com.example.tea        0       0     0  delayed: APNs unreachable, about 1 min 30 s
+                  old   -                      0       0     3  not configured: pushes are not sent
+                """
+        )
+    }
+
+    @Test func `dead letters are a table with their errors`() throws {
+        let response = try decode(
+            DeadLettersResponse.self,
+            #"""
+            {"dead_letters":[{"msg_id":"a","app":"shop","lane":"bulk","code":3016,"error":"given_up",
+            "reason":"InternalServerError","attempts":50,"died_at":"2026-11-23T12:00:00.123Z"}],"next":"a"}
+            """#
+        )
+        #expect(response.next == "a")
+        #expect(
+            DeadLettersResponse.text(response.deadLetters) == """
+                  msg_id  app   lane  given up                 attempts  error
+                  a       shop  bulk  2026-11-23 12:00:00 UTC        50  3016 given_up, InternalServerError
+                """
+        )
+    }
+
+    @Test func `a response that is not JSON of the expected type is an error`() {
+        #expect(throws: GatewayFailure.self) { try decode(AppsResponse.self, "<html>") }
+        #expect(throws: GatewayFailure.self) { try decode(AppsResponse.self, #"{"apps":1}"#) }
+    }
+
+    @Test func `an object is printed with one field per line, without empty ones`() {
+        let text = Columns.fields(of: Array(#"{"msg_id":"a","reason":null,"state":"queued","detail":""}"#.utf8))
+        #expect(text == "msg_id  a\nstate   queued")
+    }
+}

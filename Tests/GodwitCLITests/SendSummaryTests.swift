@@ -1,0 +1,79 @@
+import APNSWire
+import GodwitCLI
+import Testing
+
+@Suite struct `The summary of godwit send` {
+    @Test func `results are counted and sorted by frequency`() throws {
+        var summary = SendSummary()
+        for _ in 0..<3 {
+            summary.countResponse(
+                try read("{\"status\":\"accepted\",\"msg_id\":\"\(APNSID.random())\"}"), isPolled: true)
+        }
+        summary.countResponse(try read(#"{"status":"refused","code":2022,"error":"missing_field"}"#), isPolled: false)
+        for _ in 0..<2 { summary.count(try read(#"{"state":"delivered","code":0}"#)) }
+        summary.count(try read(#"{"state":"rejected","code":3003,"reason":"BadDeviceToken"}"#))
+        summary.acceptTime = .milliseconds(1500)
+        summary.settleTime = .milliseconds(2250)
+        #expect(
+            summary.text == """
+                3 of 4 pushes accepted in 1.5 s, 2/s; verdicts after 2.2 s
+
+                  state      code  reason          pushes
+                  delivered     0                       2
+                  refused    2022  missing_field        1
+                  rejected   3003  BadDeviceToken       1
+                """
+        )
+        #expect(
+            summary.json == #"{"accepted":3,"refused":1,"accept_ms":1500,"settle_ms":2250,"outcomes":["#
+                + #"{"state":"delivered","code":0,"reason":"","pushes":2},"#
+                + #"{"state":"refused","code":2022,"reason":"missing_field","pushes":1},"#
+                + #"{"state":"rejected","code":3003,"reason":"BadDeviceToken","pushes":1}]}"#
+        )
+        #expect(!summary.isSuccess)
+    }
+
+    @Test func `delivered, accepted and scheduled pushes are a success, all others are not`() throws {
+        var summary = SendSummary()
+        #expect(summary.isSuccess)
+        summary.count(try read(#"{"state":"delivered"}"#))
+        summary.count(2, state: "scheduled")
+        #expect(summary.isSuccess)
+        for state in ["expired", "unknown", "given_up", "unsettled"] {
+            var other = summary
+            other.count(1, state: state)
+            #expect(!other.isSuccess, "\(state)")
+        }
+        summary.failure = "the connection broke"
+        #expect(!summary.isSuccess)
+    }
+
+    @Test func `delayed pushes are counted by reason`() throws {
+        var summary = SendSummary()
+        for reason in ["paused", "paused", "backlog", "maintenance"] {
+            summary.countResponse(
+                try read("{\"status\":\"accepted\",\"code\":0,\"delayed\":\"\(reason)\"}"), isPolled: true)
+        }
+        summary.countResponse(try read(#"{"status":"accepted","code":0}"#), isPolled: true)
+        #expect(
+            summary.delayedLines == [
+                "1 push is accepted and delayed: other pushes are ahead in the queue",
+                "1 push is accepted and delayed: maintenance",
+                "2 pushes are accepted and delayed: the app is paused; resume it with godwit resume",
+            ])
+        #expect(summary.json.contains(#""delayed":{"backlog":1,"maintenance":1,"paused":2}"#))
+    }
+
+    @Test func `the number of rows is bounded`() throws {
+        var summary = SendSummary()
+        for number in 0..<1000 {
+            summary.count(try read("{\"state\":\"rejected\",\"code\":1,\"reason\":\"R\(number)\"}"))
+        }
+        #expect(summary.rows.count == SendSummary.rowsMax + 1)
+        #expect(summary.rows.reduce(0) { $0 + $1.count } == 1000)
+    }
+
+    private func read(_ text: String) throws -> ResponseLine {
+        try ResponseLine(Array(text.utf8)[...])
+    }
+}
