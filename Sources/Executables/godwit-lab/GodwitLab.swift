@@ -1,11 +1,11 @@
 import ArgumentParser
 import GodwitCLI
 
-/// The `godwit-lab` command line: measures a gateway and tries to break it. It runs the `godwit` that lies next to it.
+/// The `godwit-lab` command line: benchmarks and fault tests. It runs the `godwit` executable in its own folder.
 struct GodwitLab: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "godwit-lab",
-        abstract: "Measure Godwit, and check its promises by breaking things.",
+        abstract: "Measure Godwit, and test its promises under faults.",
         version: CommandLineTool.version,
         subcommands: [Bench.self, Torture.self, SimulatePath.self, ClientWorker.self, EmptyRoute.self]
     )

@@ -3,38 +3,43 @@ import Foundation
 import GodwitCLI
 import PathSimulation
 
-/// Replays a seed of the path simulation, or runs many.
+/// Runs one seed of the path simulation, or many.
 struct SimulatePath: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run the whole path in virtual time, from a seed, with faults, and check its invariants.",
+        abstract: "Simulate the whole path in virtual time, with faults, and check its invariants.",
         discussion: """
-            Accept, queue, dispatch, APNs and outcome run in one thread with one source of chance: the same seed does the \
-            same every time. Without --seed, the seeds from --first on are tried.
+            Accept, queue, dispatch, APNs and outcome run in one thread with one random generator, so a seed always produces \
+            the same run. Without --seed, the command runs --seeds seeds, starting with --first.
 
-            Exit status: 0 when every invariant held, 1 when one did not.
+            Exit status: 0 if every invariant held, 1 if one did not.
             """
     )
 
-    @Option(help: "Run this seed alone.")
+    @Option(help: "Run only this seed.")
     var seed: UInt64?
 
-    @Option(help: "How many seeds to try.")
+    @Option(help: "Number of seeds to run.")
     var seeds: UInt64 = 1000
 
-    @Option(help: "The first of them.")
+    @Option(help: "First seed.")
     var first: UInt64 = 1
 
-    @Option(help: "Roughly how many pushes a run has.")
+    @Option(help: "Approximate number of pushes in a run.")
     var steps = 200
 
-    @Option(help: "Make a mistake on purpose: \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", ")).")
+    @Option(
+        help:
+            "Plant a bug, which the simulation must find: \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", "))."
+    )
     var bug: String?
 
-    @Flag(help: "Print everything that happened.")
+    @Flag(help: "Print every event.")
     var trace = false
 
     func validate() throws {
-        if let bug, PlantedBug(rawValue: bug) == nil { throw ValidationError("there is no bug named \(bug)") }
+        if let bug, PlantedBug(rawValue: bug) == nil {
+            throw ValidationError("'\(bug)' is not the name of a bug; see --help")
+        }
         guard (1...100_000).contains(steps) else { throw ValidationError("--steps must be 1 to 100000") }
         guard seeds >= 1 else { throw ValidationError("--seeds must be at least 1") }
     }
@@ -43,8 +48,8 @@ struct SimulatePath: ParsableCommand {
         let bug = bug.flatMap(PlantedBug.init)
         if let seed {
             let report = PathSimulation.run(seed: seed, steps: steps, bug: bug, keepsTrace: trace)
-            for line in report.trace { Terminal.say(line) }
-            Terminal.say(Self.text(report))
+            for line in report.trace { Terminal.writeOutput(line) }
+            Terminal.writeOutput(Self.text(report))
             if report.violation != nil { throw ExitCode(1) }
             return
         }
@@ -52,17 +57,17 @@ struct SimulatePath: ParsableCommand {
     }
 
     private func runMany(_ bug: PlantedBug?) throws {
-        var campaign = SimulationCampaign()
+        var simulations = SimulationCampaign()
         for seed in first..<first + seeds {
             let report = PathSimulation.run(seed: seed, steps: steps, bug: bug, keepsTrace: false)
-            campaign.add(report)
+            simulations.add(report)
             if let violation = report.violation, bug == nil {
-                Terminal.say("seed \(seed): \(violation)\n  \(report.replayCommand)")
+                Terminal.writeOutput("seed \(seed): \(violation)\n  \(report.replayCommand)")
             }
-            if campaign.runs % 1000 == 0 { Terminal.note(campaign.summary) }
+            if simulations.runs % 1000 == 0 { Terminal.writeError(simulations.summary) }
         }
-        Terminal.say(campaign.summary)
-        if !campaign.failures.isEmpty { throw ExitCode(1) }
+        Terminal.writeOutput(simulations.summary)
+        if !simulations.failures.isEmpty { throw ExitCode(1) }
     }
 
     private static func text(_ report: SimulationReport) -> String {

@@ -2,92 +2,92 @@ import Foundation
 import PushTesting
 import Testing
 
-/// A start that cannot succeed says why in one sentence, with status 1, and leaves nothing behind.
-@Suite struct `Starts that cannot succeed` {
+/// A start that cannot succeed exits with status 1 and reports the reason in one line.
+@Suite struct `A start fails if` {
     @Test func `the port is in use`() async throws {
-        let place = try Place()
+        let setup = try StartSetup()
         let other = try LoopbackListener()
-        try await place.expectFailure(port: other.port, saying: ["\(other.port)"])
+        try await setup.expectFailure(port: other.port, reporting: ["\(other.port)"])
     }
 
-    @Test func `the folder of the store cannot be made`() async throws {
-        let place = try Place()
-        // Even root can make nothing there.
-        try await place.expectFailure(store: "/proc/godwit-data", saying: ["/proc/godwit-data"])
+    @Test func `the folder of the store cannot be created`() async throws {
+        let setup = try StartSetup()
+        // Not even root can create a folder there.
+        try await setup.expectFailure(store: "/proc/godwit-data", reporting: ["/proc/godwit-data"])
     }
 
-    @Test func `the store's place is a file`() async throws {
-        let place = try Place()
-        let file = try place.folder.write("hello", to: "data")
-        try await place.expectFailure(store: file, saying: [file])
+    @Test func `the folder of the store is a file`() async throws {
+        let setup = try StartSetup()
+        let file = try setup.folder.write("hello", to: "data")
+        try await setup.expectFailure(store: file, reporting: [file])
         #expect(try String(contentsOfFile: file, encoding: .utf8) == "hello")
     }
 
     @Test(arguments: [nil, "", "hello", "-----BEGIN PRIVATE KEY-----\nQUJD\n-----END PRIVATE KEY-----\n"])
     func `the key file cannot be used`(_ contents: String?) async throws {
-        let place = try Place()
-        try FileManager.default.removeItem(atPath: place.key)
-        if let contents { try place.folder.write(contents, to: "AuthKey.p8") }
-        try await place.expectFailure(saying: ["AuthKey.p8"])
+        let setup = try StartSetup()
+        try FileManager.default.removeItem(atPath: setup.key)
+        if let contents { try setup.folder.write(contents, to: "AuthKey.p8") }
+        try await setup.expectFailure(reporting: ["AuthKey.p8"])
     }
 
-    @Test(arguments: [(nil, "there is no such file"), ("hello", "no certificates in PEM")])
+    @Test(arguments: [(nil, "no such file"), ("hello", "no certificates in PEM")])
     func `the roots to trust cannot be used`(_ contents: String?, _ why: String) async throws {
-        let place = try Place()
-        if let contents { try place.folder.write(contents, to: "ca.pem") }
-        try await place.expectFailure(endpoint: "{host: localhost, ca_file: ca.pem}", saying: ["ca.pem", why])
+        let setup = try StartSetup()
+        if let contents { try setup.folder.write(contents, to: "ca.pem") }
+        try await setup.expectFailure(endpoint: "{host: localhost, ca_file: ca.pem}", reporting: ["ca.pem", why])
     }
 
-    @Test func `the logs of a run that are to be judged are not there`() async throws {
+    @Test func `the logs that godwit-lab torture is to check are missing`() async throws {
         let folder = try TemporaryFolder()
-        let result = try await run(Repository.godwitLab, ["torture", "--judge", folder.file("typo")])
+        let result = try await run(Repository.godwitLab, ["torture", "--check", folder.file("typo")])
         #expect(result.exit == .status(1))
-        #expect(result.error.contains("typo is no folder with the logs of a run"), "\(result.error)")
+        #expect(result.error.contains("typo has no logs of a run"), "\(result.error)")
         #expect(!FileManager.default.fileExists(atPath: folder.file("typo")))
     }
 
     @Test func `the database is of a newer version`() async throws {
-        let place = try Place()
-        let gateway = try await place.start()
+        let setup = try StartSetup()
+        let gateway = try await setup.start()
         try await gateway.waitForLine(containing: "ready on")
         gateway.signal(SIGTERM)
         #expect(try await gateway.waitForExit() == .status(0))
         let script =
             "import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute('PRAGMA user_version=1000'); d.commit()"
-        let changed = try await run("python3", ["-c", script, "\(place.store)/godwit.sqlite"])
+        let changed = try await run("python3", ["-c", script, "\(setup.store)/godwit.sqlite"])
         #expect(changed.exit == .status(0), "\(changed.error)")
-        try await place.expectFailure(saying: ["newer version"])
+        try await setup.expectFailure(reporting: ["newer version"])
     }
 
-    @Test func `the database is somebody else's file`() async throws {
-        let place = try Place()
-        try FileManager.default.createDirectory(atPath: place.store, withIntermediateDirectories: false)
-        try place.folder.write(String(repeating: "not a database ", count: 1000), to: "data/godwit.sqlite")
-        try await place.expectFailure(saying: ["godwit.sqlite"])
+    @Test func `the database is another kind of file`() async throws {
+        let setup = try StartSetup()
+        try FileManager.default.createDirectory(atPath: setup.store, withIntermediateDirectories: false)
+        try setup.folder.write(String(repeating: "not a database ", count: 1000), to: "data/godwit.sqlite")
+        try await setup.expectFailure(reporting: ["godwit.sqlite"])
     }
 
     @Test func `another process has the store`() async throws {
-        let place = try Place()
-        let first = try await place.start()
+        let setup = try StartSetup()
+        let first = try await setup.start()
         try await first.waitForLine(containing: "ready on")
-        try await place.expectFailure(saying: ["another process", "\(first.processID)"])
+        try await setup.expectFailure(reporting: ["another process", "\(first.processID)"])
         #expect(first.exit == nil)
-        // A crash leaves nothing behind that would keep the next one out.
+        // A crash leaves no lock that would prevent the next start.
         try await first.kill()
-        let next = try await place.start()
+        let next = try await setup.start()
         try await next.waitForLine(containing: "ready on")
         next.signal(SIGTERM)
         #expect(try await next.waitForExit() == .status(0))
     }
 
-    @Test func `the configuration is missing, or wrong in several places`() async throws {
-        let place = try Place()
-        let missing = try await run(Repository.godwit, ["serve", "--config", place.folder.file("nothing.yaml")])
+    @Test func `the configuration is missing or has problems`() async throws {
+        let setup = try StartSetup()
+        let missing = try await run(Repository.godwit, ["serve", "--config", setup.folder.file("nothing.yaml")])
         #expect(missing.exit == .status(1))
         #expect(missing.error.contains("nothing.yaml"))
         let wrong =
             "listen: {port: 99999999}\nstor: {path: x}\napps:\n  - bundle_id: a\n    key: {file: k, key_id: SHORT}\n"
-        let file = try place.folder.write(wrong, to: "wrong.yaml")
+        let file = try setup.folder.write(wrong, to: "wrong.yaml")
         let result = try await run(Repository.godwit, ["serve", "--config", file])
         #expect(result.exit == .status(1))
         for word in ["stor", "team_id"] { #expect(result.error.contains(word), "\(result.error)") }
@@ -95,15 +95,15 @@ import Testing
     }
 }
 
-/// A folder with all that a gateway needs to start.
-private struct Place {
+/// A folder with the key, the configuration and the store of a gateway.
+private struct StartSetup {
     let folder: TemporaryFolder
     let key: String
     var store: String { folder.file("data") }
 
     init() throws {
         folder = try TemporaryFolder()
-        // A key that was made for this test and opens nothing.
+        // A key for this test only.
         key = try folder.write(
             """
             -----BEGIN PRIVATE KEY-----
@@ -131,14 +131,14 @@ private struct Place {
     }
 
     func expectFailure(
-        port: Int = 0, store: String? = nil, endpoint: String? = nil, saying words: [String]
+        port: Int = 0, store: String? = nil, endpoint: String? = nil, reporting words: [String]
     ) async throws {
         let process = try await start(port: port, store: store, endpoint: endpoint)
         #expect(try await process.waitForExit(within: .seconds(60)) == .status(1))
         let text = process.text(.error)
         for word in words { #expect(text.contains(word), "\(text)") }
-        let sentences = text.split(separator: "\n").filter { $0.hasPrefix("Error: ") }
-        #expect(sentences.count == 1, "\(text)")
+        let errors = text.split(separator: "\n").filter { $0.hasPrefix("Error: ") }
+        #expect(errors.count == 1, "\(text)")
         #expect(!text.contains("Fatal error"), "\(text)")
         #expect(!process.text(.output).contains("ready on"))
     }

@@ -3,14 +3,14 @@ import Testing
 
 @testable import godwit_lab
 
-/// The checker of `godwit torture`: logs with one thing wrong, and it must say which.
-@Suite struct `The verdict on a torture run` {
-    /// A request of three pushes to devices 10, 11 and 12: accepted, delivered, and nothing wrong.
+/// The checks of `godwit-lab torture`: each must detect its violation in otherwise good logs.
+@Suite struct `The checks of a torture run` {
+    /// One request with three pushes for devices 10, 11 and 12, all accepted and delivered.
     static let good = TortureLogs(
-        client: [sent(), answered(["a", "b", "c"])],
+        client: [sent(), completed(["a", "b", "c"])],
         apns: [arrival("a", 10), arrival("b", 11), arrival("c", 12)],
         store: ["a", "b", "c"].map { StoreLine(at: 9_000_000, id: $0, state: "delivered", code: 0) },
-        events: [EventLine(at: 1_000_000, kind: .began, seed: 42), EventLine(at: 1_000_000, kind: .started)]
+        events: [EventLine(at: 1_000_000, kind: .runStarted, seed: 42), EventLine(at: 1_000_000, kind: .started)]
     )
 
     static func sent(_ change: (inout SentRequest) -> Void = { _ in }) -> ClientLine {
@@ -19,9 +19,9 @@ import Testing
         return ClientLine(at: 2_000_000, sent: request)
     }
 
-    static func answered(_ ids: [String?], _ word: CompletedRequest.Word = .accepted) -> ClientLine {
-        let items = ids.map { CompletedRequest.Item(id: $0, word: $0 == nil ? .refused : word) }
-        return ClientLine(at: 2_000_100, answered: CompletedRequest(request: 1, status: 200, items: items))
+    static func completed(_ ids: [String?], _ result: CompletedRequest.Result = .accepted) -> ClientLine {
+        let items = ids.map { CompletedRequest.Item(id: $0, result: $0 == nil ? .refused : result) }
+        return ClientLine(at: 2_000_100, completed: CompletedRequest(request: 1, status: 200, items: items))
     }
 
     static func arrival(
@@ -33,68 +33,68 @@ import Testing
             connection: 1)
     }
 
-    /// The verdict on the good logs after a change.
-    static func verdict(_ change: (inout TortureLogs) -> Void = { _ in }) -> TortureChecks {
+    /// The checks of the good logs after a change.
+    static func checks(_ change: (inout TortureLogs) -> Void = { _ in }) -> TortureChecks {
         var logs = good
         change(&logs)
         return TortureChecks(logs)
     }
 
-    /// The only kind of violation that was found; "none", or all of them, when it is not one.
+    /// The names of the violated checks, or "none".
     static func violation(_ change: (inout TortureLogs) -> Void) -> String {
-        let found = verdict(change).violations.filter { !$0.findings.isEmpty }.map(\.name)
+        let found = checks(change).violations.filter { !$0.findings.isEmpty }.map(\.name)
         return found.isEmpty ? "none" : found.joined(separator: ", ")
     }
 
-    @Test func `a good run is good, and counted`() {
-        let verdict = Self.verdict()
-        #expect(verdict.isGood)
-        #expect((verdict.offered, verdict.accepted, verdict.refused, verdict.unknown) == (3, 3, 0, 0))
-        #expect(verdict.states == ["delivered": 3])
-        #expect(verdict.received == 3 && verdict.twice.isEmpty && verdict.recovered == 0)
+    @Test func `a good run passes, and its pushes are counted`() {
+        let checks = Self.checks()
+        #expect(checks.passed)
+        #expect((checks.offered, checks.accepted, checks.refused, checks.unknown) == (3, 3, 0, 0))
+        #expect(checks.states == ["delivered": 3])
+        #expect(checks.received == 3 && checks.duplicates.isEmpty && checks.recovered == 0)
     }
 
     // MARK: Lost
 
-    @Test func `an accepted push that the gateway does not know is lost`() {
+    @Test func `an accepted push that is unknown to the gateway is lost`() {
         #expect(Self.violation { $0.store.removeAll { $0.id == "b" } } == "lost")
         #expect(Self.violation { $0.store[1].state = "unknown" } == "lost")
     }
 
     @Test(arguments: ["queued", "scheduled", "sending", "retrying"])
-    func `an accepted push that has not ended is lost`(_ state: String) {
+    func `an accepted push that is not settled is lost`(_ state: String) {
         #expect(Self.violation { $0.store[1].state = state } == "lost")
     }
 
-    @Test func `a delivered push that APNs has not taken is lost`() {
+    @Test func `a delivered push that APNs did not accept is lost`() {
         #expect(Self.violation { $0.apns.removeAll { $0.id == "b" } } == "lost")
         #expect(Self.violation { $0.apns[1] = Self.arrival("b", 11, status: 503, isTaken: false) } == "lost")
     }
 
-    // MARK: Not to be sent
+    // MARK: Deliveries
 
-    @Test func `what nobody sent is a phantom`() {
-        #expect(Self.violation { $0.apns.append(Self.arrival("x", nil)) } == "phantom")
-        #expect(Self.violation { $0.apns.append(Self.arrival("x", 99)) } == "phantom")
-        #expect(Self.violation { $0.apns[1] = Self.arrival("b", 11, topic: "two") } == "phantom")
-        #expect(Self.violation { $0.apns[1] = Self.arrival("b", 11, isIntact: false) } == "phantom")
+    @Test func `a push that no client sent is an unexpected delivery`() {
+        #expect(Self.violation { $0.apns.append(Self.arrival("x", nil)) } == "unexpected delivery")
+        #expect(Self.violation { $0.apns.append(Self.arrival("x", 99)) } == "unexpected delivery")
+        #expect(Self.violation { $0.apns[1] = Self.arrival("b", 11, topic: "two") } == "unexpected delivery")
+        #expect(Self.violation { $0.apns[1] = Self.arrival("b", 11, isIntact: false) } == "unexpected delivery")
     }
 
-    @Test func `what was refused and arrives is a phantom`() {
-        #expect(Self.violation { $0.client[1] = Self.answered(["a", nil, "c"]) } == "phantom")
+    @Test func `a refused push that arrives is an unexpected delivery`() {
+        #expect(Self.violation { $0.client[1] = Self.completed(["a", nil, "c"]) } == "unexpected delivery")
     }
 
-    @Test func `what arrives after its expiration is late, from one second on`() {
+    @Test func `a push that arrives more than a second after its expiration is late`() {
         #expect(Self.violation { $0.client[0] = Self.sent { $0.expiration = 1999 } } == "late")
         #expect(Self.violation { $0.client[0] = Self.sent { $0.expiration = 2000 } } == "none")
     }
 
-    @Test func `what arrives before its time is early`() {
+    @Test func `a push that arrives before its not_before is early`() {
         #expect(Self.violation { $0.client[0] = Self.sent { $0.notBefore = 2001 } } == "early")
         #expect(Self.violation { $0.client[0] = Self.sent { $0.notBefore = 2000 } } == "none")
     }
 
-    @Test func `what arrives after it was cancelled was sent after its cancellation`() {
+    @Test func `a push that arrives after its cancellation was confirmed is a violation`() {
         let cancelled = ClientLine(at: 2_000_150, cancelled: CancelledPush(id: "b", isConfirmed: true))
         #expect(
             Self.violation {
@@ -111,38 +111,38 @@ import Testing
 
     // MARK: Verdicts
 
-    @Test func `a verdict that changes is noticed`() {
-        let look = StoreLine(at: 3_000_000, id: "b", state: "rejected", code: 3002)
-        #expect(Self.violation { $0.store.insert(look, at: 0) } == "changed")
+    @Test func `a verdict that changes is a violation`() {
+        let poll = StoreLine(at: 3_000_000, id: "b", state: "rejected", code: 3002)
+        #expect(Self.violation { $0.store.insert(poll, at: 0) } == "changed")
         let early = StoreLine(at: 3_000_000, id: "b", state: "sending", code: 0)
         #expect(Self.violation { $0.store.insert(early, at: 0) } == "none")
     }
 
-    @Test func `a confirmed cancellation is a verdict too`() {
+    @Test func `a confirmed cancellation is a verdict`() {
         let cancelled = ClientLine(at: 9_000_000, cancelled: CancelledPush(id: "b", isConfirmed: true))
         #expect(Self.violation { $0.client.append(cancelled) } == "changed")
-        let wish = ClientLine(at: 9_000_000, cancelled: CancelledPush(id: "b", isConfirmed: false))
-        #expect(Self.violation { $0.client.append(wish) } == "none")
+        let request = ClientLine(at: 9_000_000, cancelled: CancelledPush(id: "b", isConfirmed: false))
+        #expect(Self.violation { $0.client.append(request) } == "none")
     }
 
-    @Test func `poison needs five deaths`() {
+    @Test func `poison requires five kills`() {
         func violation(kills: Int) -> String {
             Self.violation {
                 $0.store[1] = StoreLine(at: 9_000_000, id: "b", state: "given_up", code: 3023)
                 $0.events += (0..<kills).map { EventLine(at: 3_000_000 + Int64($0), kind: .killed) }
             }
         }
-        #expect(violation(kills: 4) == "unfounded")
+        #expect(violation(kills: 4) == "unexplained verdict")
         #expect(violation(kills: 5) == "none")
     }
 
     @Test(arguments: ["rejected", "expired", "cancelled", "given_up", "suppressed"])
-    func `a verdict needs a reason`(_ state: String) {
-        #expect(Self.violation { $0.store[1].state = state } == "unfounded")
+    func `a verdict without an explanation is a violation`(_ state: String) {
+        #expect(Self.violation { $0.store[1].state = state } == "unexplained verdict")
     }
 
-    @Test func `with a reason it is none`() {
-        func none(_ state: String, _ change: (inout TortureLogs) -> Void) {
+    @Test func `a verdict with an explanation is not a violation`() {
+        func expectNone(_ state: String, _ change: (inout TortureLogs) -> Void) {
             #expect(
                 Self.violation {
                     $0.store[1].state = state
@@ -150,65 +150,65 @@ import Testing
                     change(&$0)
                 } == "none")
         }
-        none("rejected") { $0.apns.append(Self.arrival("b", 11, status: 410, isTaken: false)) }
-        none("expired") { $0.client[0] = Self.sent { $0.expiration = 2001 } }
-        none("cancelled") {
+        expectNone("rejected") { $0.apns.append(Self.arrival("b", 11, status: 410, isTaken: false)) }
+        expectNone("expired") { $0.client[0] = Self.sent { $0.expiration = 2001 } }
+        expectNone("cancelled") {
             $0.client.append(ClientLine(at: 2_000_150, cancelled: CancelledPush(id: "b", isConfirmed: true)))
         }
-        none("given_up") { $0.client[0] = Self.sent { $0.dropsUnanswered = true } }
+        expectNone("given_up") { $0.client[0] = Self.sent { $0.dropsUnanswered = true } }
     }
 
     @Test(arguments: [403, 429, 500, 503, 0])
-    func `an answer about the moment rejects nothing`(_ status: Int) {
+    func `a temporary error is not a rejection`(_ status: Int) {
         #expect(
             Self.violation {
                 $0.store[1].state = "rejected"
                 $0.apns[1] = Self.arrival("b", 11, status: status, isTaken: false)
-            } == "unfounded")
+            } == "unexplained verdict")
     }
 
-    // MARK: Twice
+    // MARK: Duplicates
 
-    private static func twice(_ status: Int = 200, _ events: EventLine...) -> TortureChecks {
-        verdict {
+    private static func duplicate(_ status: Int = 200, _ events: EventLine...) -> TortureChecks {
+        checks {
             $0.apns[1].status = status
             $0.apns.append(arrival("b", 11, at: 2_001_500))
             $0.events += events
         }
     }
 
-    @Test func `what was answered and is sent again needs a cause`() {
-        #expect(Self.twice().duplicatesWithoutCause.count == 1)
-        #expect(Self.twice(0).twice == [.unanswered: 1])
-        #expect(Self.twice(200, EventLine(at: 2_000_250, kind: .killed)).twice == [.death: 1])
-        #expect(Self.twice(200, EventLine(at: 2_000_250, kind: .died)).twice == [.death: 1])
-        #expect(Self.twice(200, EventLine(at: 2_000_250, kind: .asked)).duplicatesWithoutCause.count == 1)
+    @Test func `a duplicate of an answered push requires a cause`() {
+        #expect(Self.duplicate().duplicatesWithoutCause.count == 1)
+        #expect(Self.duplicate(0).duplicates == [.unanswered: 1])
+        #expect(Self.duplicate(200, EventLine(at: 2_000_250, kind: .killed)).duplicates == [.kill: 1])
+        #expect(Self.duplicate(200, EventLine(at: 2_000_250, kind: .crashed)).duplicates == [.kill: 1])
+        #expect(Self.duplicate(200, EventLine(at: 2_000_250, kind: .stopRequested)).duplicatesWithoutCause.count == 1)
     }
 
-    @Test func `what is to be dropped when unanswered comes once, whatever happens`() {
-        let verdict = Self.verdict {
+    @Test func `a push with on_unanswered drop must never arrive twice`() {
+        let checks = Self.checks {
             $0.client[0] = Self.sent { $0.dropsUnanswered = true }
             $0.apns[1].status = 0
             $0.apns.append(Self.arrival("b", 11, at: 2_001_500))
             $0.events.append(EventLine(at: 2_000_250, kind: .killed))
         }
-        #expect(verdict.duplicatesWithoutCause.count == 1 && verdict.twice == [:])
+        #expect(checks.duplicatesWithoutCause.count == 1 && checks.duplicates == [:])
     }
 
-    @Test func `a death before, long after or behind it all is no cause`() {
+    @Test func `a kill at another time is not a cause`() {
         for at: Int64 in [1_999_000, 2_001_600] {
-            #expect(Self.twice(200, EventLine(at: at, kind: .killed)).duplicatesWithoutCause.count == 1, "\(at)")
+            #expect(Self.duplicate(200, EventLine(at: at, kind: .killed)).duplicatesWithoutCause.count == 1, "\(at)")
         }
-        let verdict = Self.verdict {
+        let checks = Self.checks {
             $0.apns.append(Self.arrival("b", 11, at: 2_009_000))
             $0.events.append(EventLine(at: 2_008_000, kind: .killed))
         }
-        #expect(verdict.duplicatesWithoutCause.count == 1)
+        #expect(checks.duplicatesWithoutCause.count == 1)
     }
 
-    @Test func `what arrives after the death of its sender is the dead one's`() {
-        func verdict(opened: Int64) -> TortureChecks {
-            Self.verdict {
+    @Test func `a push that arrives after the kill of its sender may be a duplicate`() {
+        func checks(opened: Int64) -> TortureChecks {
+            Self.checks {
                 $0.events.append(EventLine(at: 2_000_000, kind: .killed))
                 $0.apns[0].at = opened
                 $0.apns[1].at = 2_000_900
@@ -216,28 +216,28 @@ import Testing
                 $0.apns.append(Self.arrival("b", 11, at: 2_001_500))
             }
         }
-        #expect(verdict(opened: 1_990_000).twice == [.death: 1])
-        #expect(verdict(opened: 2_000_800).duplicatesWithoutCause.count == 1)
+        #expect(checks(opened: 1_990_000).duplicates == [.kill: 1])
+        #expect(checks(opened: 2_000_800).duplicatesWithoutCause.count == 1)
     }
 
-    @Test func `a cut connection is a cause for what was on it`() {
-        func verdict(breaks: Bool, connection: UInt64) -> TortureChecks {
-            Self.verdict {
-                $0.events.append(EventLine(at: 2_000_000, kind: .fault, what: "cut", breaksConnections: breaks))
+    @Test func `a cut connection is a cause for its pushes only`() {
+        func checks(breaks: Bool, connection: UInt64) -> TortureChecks {
+            Self.checks {
+                $0.events.append(EventLine(at: 2_000_000, kind: .fault, detail: "cut", breaksConnections: breaks))
                 $0.apns.append(Self.arrival("b", 11, at: 2_001_500))
                 var victim = Self.arrival("c", 12, at: 2_000_210, status: 0, isTaken: false)
                 victim.connection = connection
                 $0.apns.append(victim)
             }
         }
-        #expect(verdict(breaks: true, connection: 1).twice == [.cut: 1])
-        #expect(verdict(breaks: true, connection: 2).duplicatesWithoutCause.count == 1)
-        #expect(verdict(breaks: false, connection: 1).duplicatesWithoutCause.count == 1)
+        #expect(checks(breaks: true, connection: 1).duplicates == [.cut: 1])
+        #expect(checks(breaks: true, connection: 2).duplicatesWithoutCause.count == 1)
+        #expect(checks(breaks: false, connection: 1).duplicatesWithoutCause.count == 1)
     }
 
-    @Test func `a connection that is given up for its errors is cut, one that is used on is not`() {
-        func verdict(status: Int, usedAt: Int64) -> TortureChecks {
-            Self.verdict {
+    @Test func `a connection that is closed because of errors counts as cut, one that is used again does not`() {
+        func checks(status: Int, usedAt: Int64) -> TortureChecks {
+            Self.checks {
                 $0.apns.insert(Self.arrival("c", 12, at: 2_000_100, status: status, isTaken: false), at: 0)
                 var again = Self.arrival("b", 11, at: 2_001_500)
                 again.connection = 2
@@ -245,73 +245,73 @@ import Testing
                 $0.apns.append(Self.arrival("a", 10, at: usedAt, status: 410, isTaken: false))
             }
         }
-        #expect(verdict(status: 503, usedAt: 2_000_900).twice == [.cut: 1])
-        #expect(verdict(status: 503, usedAt: 2_001_600).duplicatesWithoutCause.count == 1)
-        #expect(verdict(status: 429, usedAt: 2_000_900).duplicatesWithoutCause.count == 1)
+        #expect(checks(status: 503, usedAt: 2_000_900).duplicates == [.cut: 1])
+        #expect(checks(status: 503, usedAt: 2_001_600).duplicatesWithoutCause.count == 1)
+        #expect(checks(status: 429, usedAt: 2_000_900).duplicatesWithoutCause.count == 1)
     }
 
-    @Test func `one push under two ids is split`() {
-        let again = Self.answered(["a", "x", "c"])
+    @Test func `one push with two IDs is a duplicated identity`() {
+        let again = Self.completed(["a", "x", "c"])
         #expect(
             Self.violation {
                 $0.client.append(again)
                 $0.store.append(StoreLine(at: 9_000_000, id: "x", state: "delivered", code: 0))
                 $0.apns.append(Self.arrival("x", 11))
-            } == "split")
+            } == "duplicated identity")
     }
 
     // MARK: Unknown
 
-    @Test func `what the client never learnt may be there or not`() {
-        let there = Self.verdict { $0.client[1] = Self.answered(["a"]) }
-        #expect(there.isGood)
-        #expect((there.accepted, there.unknown, there.recovered) == (1, 2, 2))
-        let gone = Self.verdict {
-            $0.client[1] = Self.answered(["a"])
+    @Test func `a push without a response may be accepted or not`() {
+        let accepted = Self.checks { $0.client[1] = Self.completed(["a"]) }
+        #expect(accepted.passed)
+        #expect((accepted.accepted, accepted.unknown, accepted.recovered) == (1, 2, 2))
+        let missing = Self.checks {
+            $0.client[1] = Self.completed(["a"])
             $0.apns.removeLast(2)
         }
-        #expect(gone.isGood && gone.recovered == 0)
+        #expect(missing.passed && missing.recovered == 0)
     }
 
-    @Test func `an id in doubt is no promise, and a later answer counts`() {
-        let doubt = Self.verdict { $0.client[1] = Self.answered(["a", "b", "c"], .unknown) }
-        #expect(doubt.isGood)
-        #expect((doubt.accepted, doubt.unknown, doubt.recovered) == (0, 3, 3))
-        let later = Self.verdict { $0.client.insert(Self.answered([nil, nil, nil]), at: 1) }
-        #expect(later.isGood)
+    @Test func `an unconfirmed ID is not a promise, and a later response counts`() {
+        let unconfirmed = Self.checks { $0.client[1] = Self.completed(["a", "b", "c"], .unknown) }
+        #expect(unconfirmed.passed)
+        #expect((unconfirmed.accepted, unconfirmed.unknown, unconfirmed.recovered) == (0, 3, 3))
+        let later = Self.checks { $0.client.insert(Self.completed([nil, nil, nil]), at: 1) }
+        #expect(later.passed)
         #expect((later.accepted, later.refused) == (3, 0))
     }
 
     // MARK: The process
 
-    @Test func `an end that nobody asked for is a crash`() {
-        #expect(Self.violation { $0.events.append(EventLine(at: 3_000_000, kind: .died)) } == "crashes")
+    @Test func `an unexpected exit is a crash`() {
+        #expect(Self.violation { $0.events.append(EventLine(at: 3_000_000, kind: .crashed)) } == "crashes")
     }
 
-    @Test func `SIGTERM ends with 0, and in time`() {
-        func end(_ status: Int, after milliseconds: Int64) -> String {
+    @Test func `a stop must have status 0 and end in time`() {
+        func stop(_ status: Int, after milliseconds: Int64) -> String {
             Self.violation {
-                $0.events.append(EventLine(at: 3_000_000, kind: .asked))
+                $0.events.append(EventLine(at: 3_000_000, kind: .stopRequested))
                 $0.events.append(EventLine(at: 3_000_000 + milliseconds, kind: .stopped, status: status))
             }
         }
-        #expect(end(0, after: 25_000) == "none")
-        #expect(end(1, after: 100) == "crashes")
-        #expect(end(0, after: 25_001) == "crashes")
+        #expect(stop(0, after: 25_000) == "none")
+        #expect(stop(1, after: 100) == "crashes")
+        #expect(stop(0, after: 25_001) == "crashes")
     }
 
-    @Test func `the report names the kind, the push and the seed`() {
-        let lost = Self.verdict { $0.store.removeAll { $0.id == "b" } }
+    @Test func `the report names the check, the push and the seed`() {
+        let lost = Self.checks { $0.store.removeAll { $0.id == "b" } }
         let text = TortureReport(lost, folder: "runs/7").text
-        #expect(text.contains("lost: b: accepted, and the gateway does not know it"))
+        #expect(text.contains("lost: b: accepted, but unknown to the gateway"))
         #expect(text.contains("seed 42") && text.contains("runs/7") && text.contains("A promise was broken."))
-        #expect(TortureReport(Self.verdict(), folder: "x").text.contains("Every promise was kept."))
+        #expect(TortureReport(Self.checks(), folder: "x").text.contains("Every promise was kept."))
     }
 }
 
 @Suite struct `The plan of a torture run` {
     @Test(arguments: 1...50 as ClosedRange<UInt64>)
-    func `it follows from the seed, and does what was asked for`(_ seed: UInt64) {
+    func `depends only on the seed, and has the requested interruptions`(_ seed: UInt64) {
         let plan = TorturePlan(seed: seed, duration: .seconds(40), kills: 5, stops: 2)
         #expect(plan == TorturePlan(seed: seed, duration: .seconds(40), kills: 5, stops: 2))
         #expect(plan != TorturePlan(seed: seed + 1, duration: .seconds(40), kills: 5, stops: 2))
@@ -319,12 +319,12 @@ import Testing
         #expect(plan.interruptions.filter { $0.kind == .stop }.count == 2)
         #expect(plan.interruptions.map(\.at) == plan.interruptions.map(\.at).sorted())
         #expect(plan.interruptions.allSatisfy { $0.at < .seconds(40) })
-        #expect(plan.spells.map(\.length).reduce(.zero, +) == .seconds(40))
-        #expect(plan.spells.contains { $0.fault == nil })
+        #expect(plan.periods.map(\.length).reduce(.zero, +) == .seconds(40))
+        #expect(plan.periods.contains { $0.fault == nil })
     }
 
     @Test(arguments: TortureFault.all.map(\.name))
-    func `the simulator understands every fault`(_ name: String) throws {
+    func `has faults that the simulator accepts`(_ name: String) throws {
         let fault = try #require(TortureFault.all.first { $0.name == name })
         #expect(try !FaultPlan(document: Array(fault.plan.utf8)).isEmpty)
     }

@@ -7,11 +7,11 @@ import PushTesting
 import SQLiteBackend
 import Testing
 
-/// SIGTERM in the middle of work.
+/// SIGTERM while pushes are in flight.
 @Suite(.serialized) struct `SIGTERM under load` {
     static let pushes = 2000
 
-    /// A gateway with one slow connection to APNs, and far more pushes than it can send at once.
+    /// Starts a gateway with one slow connection to APNs, and posts far more pushes than it can send concurrently.
     private static func loaded(grace: String) async throws -> (GatewayUnderTest, [APNSID]) {
         let gateway = try await GatewayUnderTest(extra: "apns: {connections_max: 1}", grace: grace)
         try gateway.simulator.changeSettings {
@@ -20,12 +20,12 @@ import Testing
         }
         let accepted = try await gateway.post(ndjson: gateway.pushFile("load", count: pushes, from: 0)).accepted
         try #require(accepted.count == pushes)
-        try await waitUntil("pushes on their way") { gateway.simulator.counters.taken >= 50 }
+        try await waitUntil("pushes in flight") { gateway.simulator.counters.taken >= 50 }
         return (gateway, accepted)
     }
 
     @Test(.timeLimit(.minutes(3)))
-    func `what is on its way is answered and recorded, and what was not sent has made no attempt`() async throws {
+    func `records the pushes in flight, and counts no attempt for unsent pushes`() async throws {
         let (gateway, accepted) = try await Self.loaded(grace: "0s")
         gateway.process.signal(SIGTERM)
         #expect(try await gateway.process.waitForExit(within: .seconds(25)) == .status(0))
@@ -47,22 +47,22 @@ import Testing
             }
         }
         await store.close()
-        #expect(unsent > 0, "everything was sent before the stop, so nothing is proved")
+        #expect(unsent > 0, "all pushes were sent before the stop, so the test proves nothing")
 
         try gateway.simulator.changeSettings { $0.answerDelay = .zero }
         try await gateway.restart()
         #expect(try await gateway.settledStates(of: accepted) == ["delivered": accepted.count])
-        #expect(gateway.simulator.takenIDs().count == accepted.count, "nothing is sent twice")
+        #expect(gateway.simulator.takenIDs().count == accepted.count, "no duplicates")
         try await gateway.close()
     }
 
     @Test(.timeLimit(.minutes(3)))
-    func `a second one hurries, and nothing is lost`() async throws {
-        // The first alone would take the whole grace period.
+    func `shortens the drain if it is repeated, and loses nothing`() async throws {
+        // The first signal alone would wait for the whole grace period.
         let (gateway, accepted) = try await Self.loaded(grace: "2m")
         gateway.simulator.setFaults(FaultPlan([FaultRule(Fault(.stall))]))
         gateway.process.signal(SIGTERM)
-        try await waitUntil("not being ready") {
+        try await waitUntil("the gateway to be not ready") {
             (try? await curl(["\(gateway.url)/readyz"]))?.status == 503
         }
         gateway.process.signal(SIGTERM)

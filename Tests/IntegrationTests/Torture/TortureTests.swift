@@ -2,10 +2,10 @@ import Foundation
 import PushTesting
 import Testing
 
-/// `godwit-lab torture` itself, in small.
+/// Short runs of `godwit-lab torture`.
 @Suite(.serialized) struct `godwit-lab torture` {
     @Test(.timeLimit(.minutes(5)))
-    func `a short run keeps every promise`() async throws {
+    func `keeps every promise in a short run`() async throws {
         let folder = try TemporaryFolder()
         let result = try await run(
             Repository.godwitLab,
@@ -15,17 +15,17 @@ import Testing
         #expect(result.exit == .status(0), "\(result.output)\(result.error)")
         #expect(result.output.contains("3 × kill -9, 2 × SIGTERM"))
         #expect(result.output.contains("seed 7"))
-        try Self.holdsNoToken(result.output + result.error)
+        try Self.expectNoToken(result.output + result.error)
         for log in ["client.log", "apns.log", "store.log", "events.log"] {
-            try Self.holdsNoToken(String(contentsOfFile: folder.file(log), encoding: .utf8))
+            try Self.expectNoToken(String(contentsOfFile: folder.file(log), encoding: .utf8))
         }
-        let again = try await run(Repository.godwitLab, ["torture", "--judge", folder.path])
+        let again = try await run(Repository.godwitLab, ["torture", "--check", folder.path])
         #expect(again.exit == .status(0))
         #expect(again.output == result.output)
     }
 
     @Test(.timeLimit(.minutes(5)))
-    func `it sees it when a gateway forgets`() async throws {
+    func `detects that a gateway lost pushes`() async throws {
         let folder = try TemporaryFolder()
         let result = try await run(
             Repository.godwitLab,
@@ -42,16 +42,16 @@ import Testing
         #expect(result.output.contains("lost: ") && result.output.contains("A promise was broken."))
     }
 
-    @Test func `a folder is used for one run only`() async throws {
+    @Test func `uses a folder for one run only`() async throws {
         let folder = try TemporaryFolder()
         try folder.write("", to: "client.log")
         let result = try await run(Repository.godwitLab, ["torture", "--directory", folder.path])
         #expect(result.exit == .status(1))
-        #expect(result.error.contains("give each run a folder of its own"))
+        #expect(result.error.contains("use a separate folder for each run"))
     }
 
     /// A device token of a run has 64 hexadecimal digits in a row.
-    private static func holdsNoToken(_ text: String) throws {
+    private static func expectNoToken(_ text: String) throws {
         #expect(text.firstMatch(of: /[0-9a-f]{48}/) == nil)
     }
 }

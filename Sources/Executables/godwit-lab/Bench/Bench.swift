@@ -2,47 +2,48 @@ import ArgumentParser
 import Foundation
 import GodwitCLI
 
+/// Runs benchmarks and prints their results as a table.
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Measure this machine: the APNs client, bulk accept, the whole path, the single-push route.",
+        abstract: "Benchmark the APNs client and the gateway on this machine.",
         discussion: """
-            Without --only the first five run. Every part runs as a process of its own on loopback. Read the ratios and the CPU time per \
-            push: they hold from machine to machine and from day to day; the rates do not.
+            Without --only, the first five benchmarks run. All servers and clients are separate processes on loopback. Ratios \
+            and CPU time per push are comparable between machines and runs; rates are not.
             """
     )
 
-    @Option(help: "Run only this one: \(Benchmarks.names.joined(separator: ", ")).")
+    @Option(help: "Run only this benchmark: \(Benchmarks.names.joined(separator: ", ")).")
     var only: String?
 
-    @Option(name: .customLong("out"), help: "Where the results go as JSON.")
+    @Option(name: .customLong("out"), help: "File for the results as JSON.")
     var output = ".bench/results.json"
 
-    @Option(help: "Multiplies the number of pushes.")
+    @Option(help: "Factor for the number of pushes.")
     var scale = 1.0
 
     func validate() throws {
         if let only, !Benchmarks.names.contains(only) {
             throw ValidationError(
-                "There is no benchmark \(only); there are \(Benchmarks.names.joined(separator: ", ")).")
+                "'\(only)' is not a benchmark; available: \(Benchmarks.names.joined(separator: ", "))")
         }
-        guard scale > 0, scale <= 100 else { throw ValidationError("--scale must be above 0 and at most 100.") }
+        guard scale > 0, scale <= 100 else { throw ValidationError("--scale must be above 0 and at most 100") }
     }
 
     mutating func run() async throws {
         #if DEBUG
-        Terminal.note("This is a debug build: its figures mean nothing.")
+        Terminal.writeError("debug build: the results are not meaningful")
         #endif
         let setup = try BenchSetup()
         defer { setup.remove() }
-        let benchmarks = Benchmarks(setup: setup, scale: scale) { Terminal.note($0) }
+        let benchmarks = Benchmarks(setup: setup, scale: scale) { Terminal.writeError($0) }
         var results: [BenchResult] = []
         for name in only.map({ [$0] }) ?? Benchmarks.standard {
             results += try await benchmarks.run(name)
             try write(results)
         }
-        Terminal.say(BenchResult.header)
-        for result in results { Terminal.say(result.row) }
-        Terminal.note("written to \(output)")
+        Terminal.writeOutput(BenchResult.header)
+        for result in results { Terminal.writeOutput(result.row) }
+        Terminal.writeError("written to \(output)")
     }
 
     private func write(_ results: [BenchResult]) throws {
@@ -55,7 +56,7 @@ struct Bench: AsyncParsableCommand {
             }
             try encoder.encode(results).write(to: URL(fileURLWithPath: output))
         } catch {
-            throw CommandError("The results cannot be written to \(output): \(PlainReason.of(error))")
+            throw CommandError("\(output): the results cannot be written: \(PlainReason.of(error))")
         }
     }
 }

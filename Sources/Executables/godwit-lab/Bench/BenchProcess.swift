@@ -1,19 +1,19 @@
 import Foundation
 import Synchronization
 
-/// A process that a benchmark starts: its output line by line, its CPU time and memory from /proc.
+/// A child process: its output, and its CPU time and memory from /proc.
 final class BenchProcess: Sendable {
     let name: String
     private let process: Process
     private let output: Output
 
-    /// What the process wrote; filled by a thread that ends with the process.
+    /// The output of the process. A thread that ends with the process fills it.
     private final class Output: Sendable {
         let text = Mutex("")
         let isComplete = Mutex(false)
     }
 
-    /// Starts `executable`; its standard output and error go to one buffer.
+    /// Starts `executable`. Standard output and standard error share one buffer.
     init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws {
         name = (executable as NSString).lastPathComponent
         process = Process()
@@ -42,7 +42,7 @@ final class BenchProcess: Sendable {
     var isRunning: Bool { process.isRunning }
     var text: String { output.text.withLock { $0 } }
 
-    /// Waits until the output holds `text` and returns the line it stands in.
+    /// Waits until a line of the output contains `text`, and returns that line.
     func waitForLine(containing text: String, seconds: Double = 30) async throws -> String {
         let end = ContinuousClock.now + .seconds(seconds)
         while ContinuousClock.now < end {
@@ -50,10 +50,10 @@ final class BenchProcess: Sendable {
             guard process.isRunning else { break }
             try await Task.sleep(for: .milliseconds(20))
         }
-        throw BenchError("\(name) did not say \"\(text)\"; it said:\n\(self.text.suffix(2000))")
+        throw BenchError("\(name) did not print \"\(text)\"; its output:\n\(self.text.suffix(2000))")
     }
 
-    /// Waits for the end and returns the exit status.
+    /// Waits for the exit and returns its status.
     @discardableResult
     func waitForExit() async throws -> Int32 {
         while process.isRunning { try await Task.sleep(for: .milliseconds(20)) }
@@ -70,7 +70,7 @@ final class BenchProcess: Sendable {
         if process.isRunning { kill(pid, SIGKILL) }
     }
 
-    /// User and system time so far, in seconds; in steps of 10 ms, which is enough for runs of seconds.
+    /// User and system time so far, in seconds, with a resolution of 10 ms.
     var cpuSeconds: Double {
         guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
             let end = stat.lastIndex(of: ")")
@@ -91,14 +91,14 @@ final class BenchProcess: Sendable {
         return kib / 1024
     }
 
-    /// The path of this program, to start its worker commands with.
+    /// The path of this executable, which starts the worker commands.
     static let lab =
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
 
-    /// The path of the `godwit` that lies next to this program.
+    /// The path of the `godwit` executable in the same folder.
     static let godwit = ((lab as NSString).deletingLastPathComponent as NSString).appendingPathComponent("godwit")
 
-    /// Finds a program on the PATH.
+    /// Finds a program in PATH.
     static func find(_ program: String) throws -> String {
         for folder in (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":") {
             let path = "\(folder)/\(program)"

@@ -12,9 +12,9 @@ struct BenchResult: Codable, Sendable {
     var p999: Double
     /// Of the process under test.
     var peakResidentMiB: Double
-    /// Our rate divided by the yardstick's in the same run; nil where there is none.
-    var ratioToYardstick: Double?
-    /// What the yardstick is, and anything else a reader must know. Not part of the JSON.
+    /// Our rate divided by that of the reference in the same run; nil without a reference.
+    var ratioToReference: Double?
+    /// The reference, and other notes for the reader. Not part of the JSON.
     var remark = ""
 
     enum CodingKeys: String, CodingKey {
@@ -25,10 +25,10 @@ struct BenchResult: Codable, Sendable {
         case p99 = "p99_ms"
         case p999 = "p999_ms"
         case peakResidentMiB = "peak_rss_mib"
-        case ratioToYardstick = "ratio_to_yardstick"
+        case ratioToReference = "ratio_to_yardstick"
     }
 
-    /// `ratio_to_yardstick` is there even when it is null.
+    /// Encodes `ratio_to_yardstick` even if it is null.
     func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
@@ -40,7 +40,7 @@ struct BenchResult: Codable, Sendable {
         try container.encode(rounded(p99), forKey: .p99)
         try container.encode(rounded(p999), forKey: .p999)
         try container.encode(rounded(peakResidentMiB), forKey: .peakResidentMiB)
-        try container.encode(ratioToYardstick.map(rounded), forKey: .ratioToYardstick)
+        try container.encode(ratioToReference.map(rounded), forKey: .ratioToReference)
     }
 
     // MARK: The table
@@ -53,7 +53,7 @@ struct BenchResult: Codable, Sendable {
         Self.row(
             name, "\(pushes)", String(format: "%.0f", pushesPerSecond), String(format: "%.2f", cpuMicrosecondsPerPush),
             String(format: "%.2f", p50), String(format: "%.2f", p99), String(format: "%.2f", p999),
-            String(format: "%.0f", peakResidentMiB), ratioToYardstick.map { String(format: "%.2f", $0) } ?? "–", remark
+            String(format: "%.0f", peakResidentMiB), ratioToReference.map { String(format: "%.2f", $0) } ?? "–", remark
         )
     }
 
@@ -67,7 +67,7 @@ struct BenchResult: Codable, Sendable {
     }
 }
 
-/// Why a benchmark could not run: one sentence.
+/// Why a benchmark failed, in one line.
 struct BenchError: Error, CustomStringConvertible {
     var description: String
 

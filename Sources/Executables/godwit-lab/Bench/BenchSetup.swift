@@ -4,7 +4,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 
-/// The servers that benchmarks run against, each a process of its own, in a folder that goes away afterwards.
+/// Starts the servers for benchmarks, each as a separate process, in a temporary folder.
 final class BenchSetup: Sendable {
     let folder: String
 
@@ -31,26 +31,26 @@ final class BenchSetup: Sendable {
         var caFile: String { "\(folder)/ca.pem" }
         var keyFile: String { "\(folder)/AuthKey.p8" }
 
-        /// A provider token for clients that are not ours.
+        /// A provider token, for other HTTP clients.
         func authorization() throws -> String {
             let key = try ProviderTokenKey(file: keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
             return try ProviderTokenSource(key: key).current().authorization
         }
 
-        /// Calls its control API.
+        /// Calls the control API.
         func control(_ method: String, _ path: String, body: String?) async throws {
             var request = HTTPClientRequest(url: "http://127.0.0.1:\(controlPort)\(path)")
             request.method = .RAW(value: method)
             if let body { request.body = .bytes(ByteBuffer(string: body)) }
             let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
             guard (200...299).contains(response.status.code) else {
-                throw BenchError("the simulator answered \(response.status.code) to \(path)")
+                throw BenchError("the simulator returned \(response.status.code) for \(path)")
             }
         }
     }
 
-    /// - Parameter roundTripMilliseconds: nil: as fast as it can be. Else as APNs is, with its small windows and one stream
-    ///   at first, and so far away.
+    /// - Parameter roundTripMilliseconds: nil for the fastest mode; otherwise the simulator has this round-trip time and, as
+    ///   APNs, small windows and one stream at the start of a connection.
     func startSimulator(roundTripMilliseconds: Int? = nil) async throws -> SimulatorServer {
         let directory = "\(folder)/simulator"
         let process = try BenchProcess(
@@ -68,7 +68,7 @@ final class BenchSetup: Sendable {
         var process: BenchProcess
         var url: String
 
-        /// The value of a metric, summed over its labels.
+        /// The sum of a metric over all its series that contain `label`.
         func metric(_ name: String, _ label: String = "") async throws -> Double {
             let request = HTTPClientRequest(url: url + "/metrics")
             let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
@@ -81,7 +81,7 @@ final class BenchSetup: Sendable {
         }
     }
 
-    /// A gateway without limits on its callers.
+    /// Starts a gateway without rate limits for bulk requests.
     func startGateway(
         simulator: SimulatorServer, name: String, apps: [String] = ["com.example.app"]
     ) async throws -> GatewayServer {
@@ -115,7 +115,7 @@ final class BenchSetup: Sendable {
         var port: Int
     }
 
-    /// nghttpd, which answers 200 to every POST whose path names a file: here, an empty one for each token.
+    /// Starts nghttpd, which returns 200 for every POST to the path of a file: here, an empty file for each token.
     func startNghttpd(certificate: String, key: String, tokens: Int) async throws -> PlainServer {
         let documents = "\(folder)/documents"
         try FileManager.default.createDirectory(atPath: documents + "/3/device", withIntermediateDirectories: true)
@@ -131,7 +131,7 @@ final class BenchSetup: Sendable {
         return PlainServer(process: process, port: port)
     }
 
-    /// nginx, which answers 200 before it has read the body, and resets each stream after its answer.
+    /// Starts nginx, which returns 200 before it has read the body, and then resets the stream.
     func startNginx(certificate: String, key: String) async throws -> PlainServer {
         let port = try Self.freePort()
         let configuration = """

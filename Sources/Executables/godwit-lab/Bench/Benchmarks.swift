@@ -1,16 +1,16 @@
 import Foundation
 
-/// The benchmarks. Each starts what it needs, measures, and stops it again; whatever is compared is measured in turn,
-/// in the same run, because the machine's speed changes from minute to minute.
+/// The benchmarks. Each starts its servers, measures, and stops them. Alternatives are measured in alternation within one
+/// run, because the speed of a machine changes over minutes.
 struct Benchmarks {
     let setup: BenchSetup
-    /// Multiplies the number of pushes; below 1 for a quick look.
+    /// Factor for the number of pushes; below 1 for a quick run.
     let scale: Double
     let progress: @Sendable (String) -> Void
 
-    /// Those that run unless one is asked for by name.
+    /// The benchmarks that run by default.
     static let standard = ["client-simulator", "client-nghttpd", "bulk-accept", "whole-path-bulk", "single-route"]
-    /// All of them. The others take minutes.
+    /// All benchmarks. The additional ones run for minutes.
     static let names = standard + ["fairness", "overload", "backlog", "far-50ms", "far-150ms", "soak"]
 
     func run(_ name: String) async throws -> [BenchResult] {
@@ -26,7 +26,7 @@ struct Benchmarks {
         case "far-50ms": [try await farAway(name, roundTripMilliseconds: 50)]
         case "far-150ms": [try await farAway(name, roundTripMilliseconds: 150)]
         case "soak": try await soak()
-        default: throw BenchError("there is no benchmark \(name); there are \(Self.names.joined(separator: ", "))")
+        default: throw BenchError("'\(name)' is not a benchmark; available: \(Self.names.joined(separator: ", "))")
         }
     }
 
@@ -34,7 +34,7 @@ struct Benchmarks {
 
     // MARK: The APNs client
 
-    /// Distinct device tokens in the client benchmarks; each push has an id of its own.
+    /// Number of distinct device tokens in the client benchmarks; each push has its own ID.
     static let tokens = 1000
 
     private func clientAgainstSimulator() async throws -> BenchResult {
@@ -72,7 +72,7 @@ struct Benchmarks {
         return (file, key)
     }
 
-    /// Ours and h2load in turn, three times each; the median of the ratios is what counts.
+    /// Measures our client and h2load in alternation, three times each, and reports the median ratio.
     private func client(
         _ name: String, port: Int, caFile: String, keyFile: String?, headers: [String], server: BenchProcess
     ) async throws -> BenchResult {
@@ -80,31 +80,31 @@ struct Benchmarks {
         let body = try setup.write(BenchPayload.json(bytes: 95), to: "payload.json")
         let urls = (0..<Self.tokens).map { "https://localhost:\(port)/3/device/\(BenchPayload.hexToken($0))\n" }
         let urlFile = try setup.write(Array(urls.joined().utf8), to: "urls.txt")
-        var pairs: [(ours: ClientWorker.Report, yardstick: H2Load.Measurement)] = []
+        var pairs: [(ours: ClientWorker.Report, reference: H2Load.Measurement)] = []
         for round in 1...3 {
             progress("\(name): round \(round) of 3")
             let ours = try await runWorker(
                 port: port, caFile: caFile, keyFile: keyFile, pushes: pushes, tokens: Self.tokens, more: []
             )
-            let yardstick = try await H2Load(
+            let reference = try await H2Load(
                 url: "", requests: pushes, connections: 1, streams: 1000, bodyFile: body, urlFile: urlFile,
                 headers: headers
             ).run(folder: setup.folder)
-            pairs.append((ours, yardstick))
+            pairs.append((ours, reference))
         }
         await server.stop()
         pairs.sort { Self.ratio($0) < Self.ratio($1) }
-        let middle = pairs[1]
+        let median = pairs[1]
         return BenchResult(
-            name: name, pushes: pushes, pushesPerSecond: Double(pushes) / middle.ours.seconds,
-            cpuMicrosecondsPerPush: middle.ours.cpuSeconds / Double(pushes) * 1_000_000,
-            p50: middle.ours.p50, p99: middle.ours.p99, p999: middle.ours.p999,
-            peakResidentMiB: middle.ours.peakResidentMiB, ratioToYardstick: Self.ratio(middle),
-            remark: String(format: "h2load: %.0f/s", middle.yardstick.rate)
+            name: name, pushes: pushes, pushesPerSecond: Double(pushes) / median.ours.seconds,
+            cpuMicrosecondsPerPush: median.ours.cpuSeconds / Double(pushes) * 1_000_000,
+            p50: median.ours.p50, p99: median.ours.p99, p999: median.ours.p999,
+            peakResidentMiB: median.ours.peakResidentMiB, ratioToReference: Self.ratio(median),
+            remark: String(format: "h2load: %.0f/s", median.reference.rate)
         )
     }
 
-    /// Runs the client under test in a process of its own.
+    /// Runs the client under test in a separate process.
     func runWorker(
         port: Int, caFile: String, keyFile: String?, pushes: Int, tokens: Int, more: [String]
     ) async throws -> ClientWorker.Report {
@@ -115,17 +115,17 @@ struct Benchmarks {
         let worker = try BenchProcess(BenchProcess.lab, arguments + more)
         guard try await worker.waitForExit() == 0,
             let line = worker.text.split(separator: "\n").last(where: { $0.hasPrefix("{") })
-        else { throw BenchError("the client under test failed:\n\(worker.text.suffix(1500))") }
+        else { throw BenchError("bench-client failed:\n\(worker.text.suffix(1500))") }
         return try JSONDecoder().decode(ClientWorker.Report.self, from: Data(line.utf8))
     }
 
-    private static func ratio(_ pair: (ours: ClientWorker.Report, yardstick: H2Load.Measurement)) -> Double {
-        Double(pair.ours.pushes) / pair.ours.seconds / pair.yardstick.rate
+    private static func ratio(_ pair: (ours: ClientWorker.Report, reference: H2Load.Measurement)) -> Double {
+        Double(pair.ours.pushes) / pair.ours.seconds / pair.reference.rate
     }
 
     // MARK: The gateway
 
-    /// Pushes that are due tomorrow: parsed, stored and answered, but not sent.
+    /// Pushes that are due tomorrow: they are parsed and stored, but not sent.
     private func bulkAccept() async throws -> BenchResult {
         let simulator = try await setup.startSimulator()
         let gateway = try await setup.startGateway(simulator: simulator, name: "accept")
@@ -137,8 +137,8 @@ struct Benchmarks {
             cpuMicrosecondsPerPush: measured.cpuSeconds / Double(measured.pushes) * 1_000_000,
             p50: measured.load.percentile(0.5), p99: measured.load.percentile(0.99),
             p999: measured.load.percentile(0.999),
-            peakResidentMiB: gateway.process.peakResidentMiB, ratioToYardstick: nil,
-            remark: "latency of a request of 1,000"
+            peakResidentMiB: gateway.process.peakResidentMiB, ratioToReference: nil,
+            remark: "latency of a request with 1,000 pushes"
         )
         await gateway.process.stop()
         await simulator.process.stop()
@@ -166,8 +166,8 @@ struct Benchmarks {
             p50: try await gateway.metric("godwit_path_seconds{quantile=\"0.5\"}") * 1000,
             p99: try await gateway.metric("godwit_path_seconds{quantile=\"0.99\"}") * 1000,
             p999: try await gateway.metric("godwit_path_seconds{quantile=\"0.999\"}") * 1000,
-            peakResidentMiB: gateway.process.peakResidentMiB, ratioToYardstick: nil,
-            remark: "latency from accepted to answered by APNs"
+            peakResidentMiB: gateway.process.peakResidentMiB, ratioToReference: nil,
+            remark: "latency from acceptance to the answer of APNs"
         )
         await gateway.process.stop()
         await simulator.process.stop()
@@ -194,7 +194,7 @@ struct Benchmarks {
         return (pushes, measurement, gateway.process.cpuSeconds - before)
     }
 
-    /// One push a request over 256 connections, in turn with an empty route that decodes JSON and answers JSON.
+    /// One push per request over 256 connections, in alternation with an empty route that decodes and encodes JSON.
     private func singleRoute() async throws -> BenchResult {
         let simulator = try await setup.startSimulator()
         let gateway = try await setup.startGateway(simulator: simulator, name: "single")
@@ -208,30 +208,30 @@ struct Benchmarks {
             ).run(folder: setup.folder)
         }
         let requests = scaled(100_000)
-        let (ours, yardstick) = (gateway.url + "/push", "http://127.0.0.1:\(empty.port)/push")
+        let (ours, reference) = (gateway.url + "/push", "http://127.0.0.1:\(empty.port)/push")
         _ = try await load(ours, 5_000)
-        _ = try await load(yardstick, 5_000)
-        var rounds: [(ours: H2Load.Measurement, yardstick: H2Load.Measurement, cpu: Double)] = []
+        _ = try await load(reference, 5_000)
+        var rounds: [(ours: H2Load.Measurement, reference: H2Load.Measurement, cpu: Double)] = []
         for round in 1...3 {
             progress("single-route: round \(round) of 3")
             let before = gateway.process.cpuSeconds
             let measured = try await load(ours, requests)
-            // The pushes of this round are on their way until their outcomes are in; they belong to its cost.
+            // The CPU time of a push includes its delivery, so wait until all outcomes are recorded.
             while try await gateway.metric("godwit_pushes_in_memory") > 0 {
                 try await Task.sleep(for: .milliseconds(10))
             }
             let cpu = gateway.process.cpuSeconds - before
-            rounds.append((measured, try await load(yardstick, requests), cpu))
+            rounds.append((measured, try await load(reference, requests), cpu))
         }
-        rounds.sort { $0.ours.rate / $0.yardstick.rate < $1.ours.rate / $1.yardstick.rate }
-        let middle = rounds[1]
+        rounds.sort { $0.ours.rate / $0.reference.rate < $1.ours.rate / $1.reference.rate }
+        let median = rounds[1]
         let result = BenchResult(
-            name: "single-route", pushes: requests, pushesPerSecond: middle.ours.rate,
-            cpuMicrosecondsPerPush: middle.cpu / Double(requests) * 1_000_000,
-            p50: middle.ours.percentile(0.5), p99: middle.ours.percentile(0.99), p999: middle.ours.percentile(0.999),
+            name: "single-route", pushes: requests, pushesPerSecond: median.ours.rate,
+            cpuMicrosecondsPerPush: median.cpu / Double(requests) * 1_000_000,
+            p50: median.ours.percentile(0.5), p99: median.ours.percentile(0.99), p999: median.ours.percentile(0.999),
             peakResidentMiB: gateway.process.peakResidentMiB,
-            ratioToYardstick: middle.ours.rate / middle.yardstick.rate,
-            remark: String(format: "empty route: %.0f/s", middle.yardstick.rate)
+            ratioToReference: median.ours.rate / median.reference.rate,
+            remark: String(format: "empty route: %.0f/s", median.reference.rate)
         )
         await gateway.process.stop()
         await simulator.process.stop()

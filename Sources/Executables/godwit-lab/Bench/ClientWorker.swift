@@ -9,11 +9,12 @@ import PushModel
 import Synchronization
 import Telemetry
 
-/// The process under test of the client benchmarks: sends pushes with an `APNSClient` and prints what it cost.
+/// The process under test of the client benchmarks: sends pushes with an `APNSClient` and prints a report.
 struct ClientWorker: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "bench-client", shouldDisplay: false)
+    static let configuration = CommandConfiguration(
+        commandName: "bench-client", abstract: "Run the client of a benchmark.", shouldDisplay: false)
 
-    /// Pushes a second that a far-away server must be brought to confirm.
+    /// Pushes per second that the client must reach with a distant server.
     static let targetRate = 20_000
 
     @Option var port: Int
@@ -24,26 +25,26 @@ struct ClientWorker: AsyncParsableCommand {
     @Option var payloadBytes = 95
     @Option var streams = 1000
     @Option var connections = 1
-    /// Pushes inside the client at once.
+    /// Pushes in the client concurrently.
     @Option var inFlight = 4000
     @Flag(inversion: .prefixedNo) var warmUp = true
 
-    /// What it prints: one line of JSON.
+    /// The output: one line of JSON.
     struct Report: Codable {
         var pushes: Int
         var seconds: Double
         var cpuSeconds: Double
         var p50, p99, p999: Double
         var peakResidentMiB: Double
-        /// When a tenth of the pushes was answered.
+        /// Memory when a tenth of the pushes was answered.
         var earlyResidentMiB: Double
         var longestStallMilliseconds: Double
-        /// Answers a second in the best ten seconds; of all the time, when it is less.
+        /// Answers per second in the best ten seconds, or in the whole run if it is shorter.
         var finalRate: Double
-        /// Until the first second with `targetRate` answers; nil when there was none.
+        /// Seconds until the first second with `targetRate` answers; nil if there was none.
         var secondsToTarget: Double?
         var resets: Int
-        var moved: Int
+        var requeued: Int
         var connects: Int
         var connections: Int
     }
@@ -64,10 +65,10 @@ struct ClientWorker: AsyncParsableCommand {
         func feeder(_ pushes: Int) -> BatchFeeder {
             BatchFeeder(
                 client, BenchPayload.batches(pushes: pushes, tokens: tokens, payload: payload, size: size),
-                inFlight: inFlight / size
+                inFlightMax: inFlight / size
             )
         }
-        // Connection, provider token and stream limit are not what is measured, as a rule.
+        // Excludes the connection setup and the provider token from the measurement.
         if warmUp { _ = await feeder(20_000).run() }
 
         let feeder = feeder(pushes)
@@ -77,7 +78,7 @@ struct ClientWorker: AsyncParsableCommand {
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let after = ProcessUsage.now
         guard result.failed == 0 else {
-            throw CommandError("\(result.failed) of \(pushes) pushes were not answered 200.")
+            throw CommandError("\(result.failed) of \(pushes) pushes were not accepted")
         }
 
         let latencies = result.latencies
@@ -90,15 +91,15 @@ struct ClientWorker: AsyncParsableCommand {
             longestStallMilliseconds: result.longestStall / .milliseconds(1),
             finalRate: result.bestRate(overSeconds: 10) ?? Double(pushes) / seconds,
             secondsToTarget: result.secondsTo(rate: Self.targetRate), resets: Int(snapshot.resets),
-            moved: Int(snapshot.requeued), connects: Int(snapshot.connects), connections: snapshot.connections
+            requeued: Int(snapshot.requeued), connects: Int(snapshot.connects), connections: snapshot.connections
         )
-        Terminal.say(String(decoding: try JSONEncoder().encode(report), as: UTF8.self))
+        Terminal.writeOutput(String(decoding: try JSONEncoder().encode(report), as: UTF8.self))
         await client.shutdown()
         try await group.shutdownGracefully()
     }
 }
 
-/// Keeps so many pushes inside a client until all are answered, so that its connections never run dry.
+/// Keeps a constant number of batches in a client until all pushes are answered, so that its connections are never idle.
 final class BatchFeeder: APNSAnswerReceiver {
     struct Result: Sendable {
         var failed = 0
@@ -106,14 +107,14 @@ final class BatchFeeder: APNSAnswerReceiver {
         var answered = 0
         var earlyResidentBytes = 0
         var longestStall = Duration.zero
-        /// Answers in each second since the beginning.
+        /// Answers in each second since the start.
         var perSecond: [Int] = []
 
-        /// nil when it did not take so long. The last second is not whole and does not count.
+        /// nil if the run was shorter. The last second is incomplete and is not counted.
         func bestRate(overSeconds count: Int) -> Double? {
-            let whole = perSecond.dropLast()
-            guard whole.count >= count else { return nil }
-            let sums = (0...whole.count - count).map { whole[$0..<$0 + count].reduce(0, +) }
+            let complete = perSecond.dropLast()
+            guard complete.count >= count else { return nil }
+            let sums = (0...complete.count - count).map { complete[$0..<$0 + count].reduce(0, +) }
             return Double(sums.max() ?? 0) / Double(count)
         }
 
@@ -122,7 +123,7 @@ final class BatchFeeder: APNSAnswerReceiver {
 
     fileprivate struct State {
         var next = 0
-        var open = 0
+        var inFlight = 0
         var start = ContinuousClock.now
         var last = ContinuousClock.now
         var result = Result()
@@ -130,24 +131,24 @@ final class BatchFeeder: APNSAnswerReceiver {
     }
 
     private let client: APNSClient
-    /// Made beforehand: making them is not what is measured.
+    /// Created in advance, so that their creation is not measured.
     private let batches: [NotificationBatch]
-    private let inFlight: Int
+    private let inFlightMax: Int
     private let pushes: Int
     private let state = Mutex(State())
 
-    /// - Parameter inFlight: batches inside the client at once.
-    init(_ client: APNSClient, _ batches: [NotificationBatch], inFlight: Int) {
+    /// - Parameter inFlightMax: batches in the client concurrently.
+    init(_ client: APNSClient, _ batches: [NotificationBatch], inFlightMax: Int) {
         self.client = client
         self.batches = batches
-        self.inFlight = inFlight
+        self.inFlightMax = inFlightMax
         pushes = batches.reduce(0) { $0 + $1.count }
     }
 
     func run() async -> Result {
         await withCheckedContinuation { continuation in
             state.withLock { $0.whenDone = continuation }
-            for _ in 0..<inFlight { sendNext() }
+            for _ in 0..<inFlightMax { sendNext() }
         }
     }
 
@@ -156,7 +157,7 @@ final class BatchFeeder: APNSAnswerReceiver {
             guard state.next < batches.count else { return nil }
             defer {
                 state.next += 1
-                state.open += 1
+                state.inFlight += 1
             }
             return state.next
         }
@@ -167,10 +168,10 @@ final class BatchFeeder: APNSAnswerReceiver {
     func receive(_ answers: APNSAnswers) {
         let now = ContinuousClock.now
         let done = state.withLock { state -> (CheckedContinuation<Result, Never>, Result)? in
-            state.note(answers, now: now, pushes: pushes)
+            state.record(answers, now: now, pushes: pushes)
             guard answers.isLast else { return nil }
-            state.open -= 1
-            guard state.open == 0, state.next == batches.count, let whenDone = state.whenDone else { return nil }
+            state.inFlight -= 1
+            guard state.inFlight == 0, state.next == batches.count, let whenDone = state.whenDone else { return nil }
             state.whenDone = nil
             return (whenDone, state.result)
         }
@@ -180,7 +181,7 @@ final class BatchFeeder: APNSAnswerReceiver {
 }
 
 extension BatchFeeder.State {
-    fileprivate mutating func note(_ answers: APNSAnswers, now: ContinuousClock.Instant, pushes: Int) {
+    fileprivate mutating func record(_ answers: APNSAnswers, now: ContinuousClock.Instant, pushes: Int) {
         for answer in answers.answers where answer != .accepted { result.failed += 1 }
         for latency in answers.latencies { result.latencies.record(nanoseconds: UInt64(latency) * 1_000_000) }
         guard !answers.answers.isEmpty else { return }
@@ -197,7 +198,7 @@ extension BatchFeeder.State {
     }
 }
 
-/// Pushes as benchmarks send them: a token and an id of its own for each, one alert of a given size.
+/// The pushes of benchmarks: an alert of a given size, with tokens derived from a number.
 enum BenchPayload {
     static func json(bytes: Int) -> [UInt8] {
         let head = "{\"aps\":{\"alert\":{\"title\":\"Benchmark\",\"body\":\""
@@ -230,7 +231,7 @@ enum BenchPayload {
         }
     }
 
-    /// The same as NDJSON for the HTTP API: one push a line.
+    /// Pushes as NDJSON for the HTTP API: one push per line.
     static func ndjson(pushes: Int, payload: [UInt8], firstToken: Int = 0, extra: String = "") -> [UInt8] {
         var text: [UInt8] = []
         let payload = String(decoding: payload, as: UTF8.self)

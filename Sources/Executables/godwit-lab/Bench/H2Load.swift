@@ -1,27 +1,27 @@
 import Foundation
 
-/// Runs h2load, the load generator of nghttp2, and reads what it measured.
+/// Runs h2load, the load generator of nghttp2, and parses its log.
 struct H2Load {
     var url: String
     var requests: Int
     var connections = 1
     var streams = 1
     var isHTTP1 = false
-    /// A file whose contents are the body of each request.
+    /// File with the body of each request.
     var bodyFile: String?
-    /// A file with one URL a line, used in turn.
+    /// File with one URL per line, used in turn.
     var urlFile: String?
     var headers: [String] = []
-    /// Whether answers other than 2xx are part of what is measured.
+    /// Whether responses other than 2xx are allowed.
     var allowsRefusals = false
 
     struct Measurement {
-        /// Answered with 2xx.
+        /// Requests with a 2xx response.
         var requests: Int
-        /// Answered otherwise.
+        /// Requests with another response.
         var refused = 0
         var seconds: Double
-        /// Milliseconds of each request, sorted.
+        /// Latencies in milliseconds, sorted.
         var latencies: [Double]
 
         func percentile(_ q: Double) -> Double {
@@ -31,7 +31,7 @@ struct H2Load {
         var rate: Double { Double(requests) / seconds }
     }
 
-    /// - Throws: when a request failed or was answered with anything but 2xx: such a run measures nothing.
+    /// - Throws: `BenchError` if a request failed or, unless `allowsRefusals`, had a response other than 2xx.
     func run(folder: String) async throws -> Measurement {
         let log = "\(folder)/h2load.log"
         try? FileManager.default.removeItem(atPath: log)
@@ -42,15 +42,15 @@ struct H2Load {
         if let urlFile { arguments += ["-i", urlFile] } else { arguments.append(url) }
         let process = try BenchProcess(try BenchProcess.find("h2load"), arguments)
         let status = try await process.waitForExit()
-        let isWhole =
+        let isSuccess =
             process.text.contains("\(requests) succeeded") && process.text.contains("status codes: \(requests) 2xx")
-        guard status == 0, isWhole || allowsRefusals else {
-            throw BenchError("h2load did not get 2xx for every request:\n\(process.text.suffix(1500))")
+        guard status == 0, isSuccess || allowsRefusals else {
+            throw BenchError("h2load received responses other than 2xx:\n\(process.text.suffix(1500))")
         }
         return try Self.read(log: log)
     }
 
-    /// Each line: start in microseconds since 1970, status, microseconds until the end.
+    /// Each line of the log has the start in microseconds since 1970, the status, and the duration in microseconds.
     static func read(log: String) throws -> Measurement {
         var first = Double.infinity
         var last = 0.0

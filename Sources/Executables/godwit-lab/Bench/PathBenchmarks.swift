@@ -6,42 +6,42 @@ import JSONText
 import NIOCore
 import NIOHTTP1
 
-/// What the path does when somebody wants too much of it, or APNs is away.
+// Benchmarks of the whole path under overload and while APNs is unavailable.
 extension Benchmarks {
     private static let quietApp = "com.example.quiet"
     private static let floodApp = "com.example.flood"
 
     // MARK: Fairness
 
-    /// A quiet app's single pushes, and urgent ones of the flooding app, before and while another app is flooded.
+    /// Single pushes of a quiet app, alone and during a flood of another app, and urgent pushes of the flooding app.
     func fairness() async throws -> [BenchResult] {
         let simulator = try await setup.startSimulator()
         let gateway = try await setup.startGateway(
             simulator: simulator, name: "fairness", apps: [Self.quietApp, Self.floodApp]
         )
         progress("fairness: a quiet app alone")
-        let alone = try await Singles(gateway, app: Self.quietApp, lane: nil).send(for: .seconds(8))
+        let alone = try await SinglePushLoad(gateway, app: Self.quietApp, lane: nil).send(for: .seconds(8))
         let flood = scaled(200_000)
-        progress("fairness: \(flood) pushes of another app beside it")
+        progress("fairness: \(flood) pushes of another app concurrently")
         let during = try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 _ = try await bulk(gateway, pushes: flood, extra: ",\"app\":\"\(Self.floodApp)\",\"lane\":\"bulk\"")
             }
-            async let quiet = Singles(gateway, app: Self.quietApp, lane: nil).send(for: .seconds(12))
-            async let urgent = Singles(gateway, app: Self.floodApp, lane: "urgent").send(for: .seconds(12))
+            async let quiet = SinglePushLoad(gateway, app: Self.quietApp, lane: nil).send(for: .seconds(12))
+            async let urgent = SinglePushLoad(gateway, app: Self.floodApp, lane: "urgent").send(for: .seconds(12))
             let measured = try await (quiet: quiet, urgent: urgent)
             try await group.waitForAll()
             return measured
         }
         let results = [
-            Self.row("fairness-alone", alone, gateway, remark: "single pushes of a quiet app, nothing else"),
+            Self.row("fairness-alone", alone, gateway, remark: "single pushes of a quiet app, alone"),
             Self.row(
                 "fairness-flooded", during.quiet, gateway,
                 remark: String(
-                    format: "the same beside %d pushes of another app: p99 %+.0f ms", flood,
+                    format: "the same during %d pushes of another app: p99 %+.0f ms", flood,
                     during.quiet.percentile(0.99) - alone.percentile(0.99))
             ),
-            Self.row("fairness-urgent", during.urgent, gateway, remark: "urgent pushes of the flooding app itself"),
+            Self.row("fairness-urgent", during.urgent, gateway, remark: "urgent pushes of the flooding app"),
         ]
         await gateway.process.stop()
         await simulator.process.stop()
@@ -49,18 +49,18 @@ extension Benchmarks {
     }
 
     private static func row(
-        _ name: String, _ singles: Singles.Measurement, _ gateway: BenchSetup.GatewayServer, remark: String
+        _ name: String, _ singles: SinglePushLoad.Measurement, _ gateway: BenchSetup.GatewayServer, remark: String
     ) -> BenchResult {
         BenchResult(
             name: name, pushes: singles.milliseconds.count, pushesPerSecond: singles.rate, cpuMicrosecondsPerPush: 0,
             p50: singles.percentile(0.5), p99: singles.percentile(0.99), p999: singles.percentile(0.999),
-            peakResidentMiB: gateway.process.peakResidentMiB, ratioToYardstick: nil, remark: remark
+            peakResidentMiB: gateway.process.peakResidentMiB, ratioToReference: nil, remark: remark
         )
     }
 
     // MARK: Overload
 
-    /// Single pushes over five times as many connections as it takes to reach the knee, and what is left of the goodput.
+    /// Goodput of single pushes over five times the connections that saturate the gateway, relative to that saturation.
     func overload() async throws -> BenchResult {
         let simulator = try await setup.startSimulator()
         let gateway = try await setup.startGateway(simulator: simulator, name: "overload")
@@ -81,14 +81,14 @@ extension Benchmarks {
                 (try await load(256, requests), try await load(1280, requests), try await load(128, requests)))
         }
         rounds.sort { $0.over.rate / $0.knee.rate < $1.over.rate / $1.knee.rate }
-        let middle = rounds[1]
+        let median = rounds[1]
         let result = BenchResult(
-            name: "overload", pushes: requests, pushesPerSecond: middle.over.rate, cpuMicrosecondsPerPush: 0,
-            p50: middle.over.percentile(0.5), p99: middle.over.percentile(0.99), p999: middle.over.percentile(0.999),
-            peakResidentMiB: gateway.process.peakResidentMiB, ratioToYardstick: middle.over.rate / middle.knee.rate,
+            name: "overload", pushes: requests, pushesPerSecond: median.over.rate, cpuMicrosecondsPerPush: 0,
+            p50: median.over.percentile(0.5), p99: median.over.percentile(0.99), p999: median.over.percentile(0.999),
+            peakResidentMiB: gateway.process.peakResidentMiB, ratioToReference: median.over.rate / median.knee.rate,
             remark: String(
                 format: "goodput over 1,280 connections against 256 (%.0f/s); %d refused; afterwards over 128: %.0f/s",
-                middle.knee.rate, middle.over.refused, middle.after.rate)
+                median.knee.rate, median.over.refused, median.after.rate)
         )
         await gateway.process.stop()
         await simulator.process.stop()
@@ -97,8 +97,8 @@ extension Benchmarks {
 
     // MARK: Backlog
 
-    /// Pushes pile up while APNs takes no connection, and go when it does again: a tenth first, then all, so that one sees
-    /// whether a push of a long queue costs more.
+    /// A backlog builds up while APNs is unreachable, and is sent when it is back. Runs with a tenth of the pushes first, then
+    /// with all, to show whether a push in a long queue costs more.
     func backlog() async throws -> BenchResult {
         let pushes = scaled(1_000_000)
         let short = try await backlog(of: max(2_000, pushes / 10), name: "backlog-short")
@@ -107,7 +107,7 @@ extension Benchmarks {
             name: "backlog", pushes: long.pushes, pushesPerSecond: Double(long.pushes) / long.seconds,
             cpuMicrosecondsPerPush: long.cpuMicrosecondsPerPush, p50: 0, p99: 0, p999: 0,
             peakResidentMiB: long.peakResidentMiB,
-            ratioToYardstick: long.cpuMicrosecondsPerPush / short.cpuMicrosecondsPerPush,
+            ratioToReference: long.cpuMicrosecondsPerPush / short.cpuMicrosecondsPerPush,
             remark: String(
                 format: "CPU per push against a queue of %d (%.2f us); %.0f MiB resident with all of them queued",
                 short.pushes, short.cpuMicrosecondsPerPush, long.queuedResidentMiB)
@@ -132,7 +132,7 @@ extension Benchmarks {
         let total = Double(measured.pushes + Self.warmUpPushes)
         let residentQueued = gateway.process.residentMiB
         guard try await gateway.metric("godwit_outcomes_total") == 0 else {
-            throw BenchError("pushes were settled although APNs was away")
+            throw BenchError("pushes were settled while APNs was unreachable")
         }
         let cpuBefore = gateway.process.cpuSeconds
         try await simulator.control("DELETE", "/faults", body: nil)
@@ -160,8 +160,8 @@ extension Benchmarks {
     }
 }
 
-/// Single pushes, one every 20 ms, and how long each took from its request to APNs' answer.
-struct Singles {
+/// Sends single pushes, one every 20 ms, and measures the time from the request to the answer of APNs.
+struct SinglePushLoad {
     struct Measurement {
         /// Sorted.
         var milliseconds: [Double]
@@ -196,11 +196,11 @@ struct Singles {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(ByteBuffer(string: body))
             let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
-            let answer = String(buffer: try await response.body.collect(upTo: 1 << 16))
-            guard response.status == .ok, let id = answer.firstMatch(of: /"msg_id":"([^"]+)"/)?.1 else {
-                throw BenchError("a single push was refused: \(answer)")
+            let text = String(buffer: try await response.body.collect(upTo: 1 << 16))
+            guard response.status == .ok, let id = text.firstMatch(of: /"msg_id":"([^"]+)"/)?.1 else {
+                throw BenchError("a single push was refused: \(text)")
             }
-            // From when it was due, so that a slow answer also counts for those that had to wait behind it.
+            // Measured from the due time, so that a slow response also counts for the pushes delayed by it.
             sent.append((String(id), (clock.now - due) / .milliseconds(1)))
         }
         let seconds = (clock.now - start) / .seconds(1)
@@ -210,7 +210,7 @@ struct Singles {
         return Measurement(milliseconds: milliseconds, rate: Double(sent.count) / seconds)
     }
 
-    /// From accepted to delivered, by the gateway's own account.
+    /// Time from acceptance to delivery, by the timestamps of the gateway.
     private func pathMilliseconds(_ id: String) async throws -> Double {
         for _ in 0..<3000 {
             let response = try await HTTPClient.shared.execute(

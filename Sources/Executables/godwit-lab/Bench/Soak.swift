@@ -1,7 +1,7 @@
 import Foundation
 
-/// Many pushes with distinct tokens and ids through servers that are not ours, and the simulator, at several depths: not
-/// how fast, but that nothing fails, stalls, is reset or grows.
+// Many pushes with distinct tokens to foreign servers and the simulator, with several numbers of pushes in flight. The
+// result of interest is not the rate, but the absence of failures, stalls, resets and memory growth.
 extension Benchmarks {
     static let soakDepths = [1, 100, 500, 2500]
 
@@ -41,16 +41,16 @@ extension Benchmarks {
             name: name, pushes: report.pushes, pushesPerSecond: Double(report.pushes) / report.seconds,
             cpuMicrosecondsPerPush: report.cpuSeconds / Double(report.pushes) * 1_000_000,
             p50: report.p50, p99: report.p99, p999: report.p999, peakResidentMiB: report.peakResidentMiB,
-            ratioToYardstick: nil,
+            ratioToReference: nil,
             remark: """
-                resets \(report.resets), connections \(report.connects), sent again \(report.moved), \
-                longest silence \(Int(report.longestStallMilliseconds)) ms, \
+                resets \(report.resets), connections \(report.connects), requeued \(report.requeued), \
+                longest stall \(Int(report.longestStallMilliseconds)) ms, \
                 \(String(format: "%+.0f", grown)) MiB since the first tenth
                 """
         )
     }
 
-    /// A server far away: how long the client takes to find the number of connections that 20,000 pushes a second need.
+    /// A distant server: how long the client needs to open the connections for 20,000 pushes per second.
     func farAway(_ name: String, roundTripMilliseconds: Int) async throws -> BenchResult {
         let simulator = try await setup.startSimulator(roundTripMilliseconds: roundTripMilliseconds)
         progress("\(name): pushes of 1 KiB, round trip \(roundTripMilliseconds) ms")
@@ -65,7 +65,7 @@ extension Benchmarks {
             name: name, pushes: report.pushes, pushesPerSecond: report.finalRate,
             cpuMicrosecondsPerPush: report.cpuSeconds / Double(report.pushes) * 1_000_000,
             p50: report.p50, p99: report.p99, p999: report.p999, peakResidentMiB: report.peakResidentMiB,
-            ratioToYardstick: report.finalRate / Double(ClientWorker.targetRate),
+            ratioToReference: report.finalRate / Double(ClientWorker.targetRate),
             remark: """
                 rate of the best ten seconds; \(ClientWorker.targetRate)/s reached after \(reached), \
                 \(report.connections) connections at the end

@@ -3,61 +3,63 @@ import Foundation
 import GodwitCLI
 import Synchronization
 
-/// Breaks a gateway in every way it can think of, and checks that it keeps its promises.
+/// Runs a gateway under load, kills and faults, and checks that it keeps its promises.
 struct Torture: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Kill a gateway again and again under load, and count what it loses.",
+        abstract: "Kill a gateway repeatedly under load, and check that it loses nothing.",
         discussion: """
-            Starts a simulator of APNs and a gateway, loads it, ends it by kill -9 and SIGTERM at random moments, lets APNs \
-            fail in many ways; then makes peace, waits until every push has ended, and compares what the client was told, \
-            what APNs received and what the gateway says.
+            Starts an APNs simulator and a gateway and applies load. Ends the gateway with kill -9 and SIGTERM at random \
+            times and restarts it, while the simulator injects faults. Then clears all faults, waits until every push is \
+            settled, and compares the logs of the clients, of APNs and of the gateway.
 
-            Exit status: 0 when every promise was kept, 1 when one was not.
+            Exit status: 0 if every promise was kept, 1 if one was broken.
             """
     )
 
-    @Option(help: "How long the load lasts, in seconds.")
+    @Option(help: "Seconds of load.")
     var duration = 40
 
-    @Option(help: "The most pushes to send.")
+    @Option(help: "Maximum number of pushes to send.")
     var pushes = 1_000_000
 
-    @Option(help: "Pushes a second.")
+    @Option(help: "Pushes per second.")
     var rate = 1500
 
-    @Option(help: "How often the gateway is ended by kill -9.")
+    @Option(help: "Number of kill -9.")
     var kills = 10
 
-    @Option(help: "How often it is ended by SIGTERM.")
+    @Option(help: "Number of SIGTERM.")
     var stops = 2
 
-    @Option(help: "What is random depends on it; without it a new one is drawn and printed.")
+    @Option(help: "Seed of all random choices. Default: random, and printed.")
     var seed: UInt64?
 
-    @Option(help: "An empty folder for logs and store; without it one is made, and its logs are kept.")
+    @Option(help: "Empty folder for logs and store. Default: a new temporary folder, which is kept.")
     var directory: String?
 
-    @Flag(help: "Delete the store at the last kill -9, to see that the check sees losses: the run must fail.")
+    @Flag(help: "Delete the store at the last kill -9: the run must fail, which shows that losses are detected.")
     var control = false
 
-    @Option(help: "Run nothing; judge the logs of an earlier run in this folder.")
-    var judge: String?
+    @Option(help: "Run nothing; check the logs of an earlier run in this folder.")
+    var check: String?
 
     func validate() throws {
-        guard (1...86_400).contains(duration) else { throw ValidationError("--duration is 1 to 86400 seconds") }
-        guard pushes > 0 else { throw ValidationError("--pushes is above 0") }
-        guard (1...100_000).contains(rate) else { throw ValidationError("--rate is 1 to 100000 pushes a second") }
-        guard !control || kills > 0 else { throw ValidationError("--control needs at least one kill") }
+        guard (1...86_400).contains(duration) else { throw ValidationError("--duration must be 1 to 86400 seconds") }
+        guard pushes > 0 else { throw ValidationError("--pushes must be at least 1") }
+        guard (1...100_000).contains(rate) else {
+            throw ValidationError("--rate must be 1 to 100000 pushes per second")
+        }
+        guard !control || kills > 0 else { throw ValidationError("--control requires --kills to be at least 1") }
         guard kills >= 0, stops >= 0, kills + stops <= duration else {
-            throw ValidationError("--kills and --stops are at most one a second together")
+            throw ValidationError("--kills and --stops must add up to at most one per second of --duration")
         }
     }
 
     mutating func run() async throws {
-        let folder = try judge.map { try TortureFolder(existing: $0) } ?? TortureFolder(directory)
-        if judge == nil {
+        let folder = try check.map { try TortureFolder(existing: $0) } ?? TortureFolder(directory)
+        if check == nil {
             let seed = seed ?? UInt64.random(in: 1...999_999)
-            Terminal.note("torture: seed \(seed), logs in \(folder.path)")
+            Terminal.writeError("torture: seed \(seed), logs in \(folder.path)")
             let bar = Mutex(ProgressBar())
             let options = TortureRun.Options(
                 duration: .seconds(duration), pushes: pushes, kills: kills, stops: stops, seed: seed, rate: rate,
@@ -68,8 +70,8 @@ struct Torture: AsyncParsableCommand {
             try await run.run()
             bar.withLock { $0.clear() }
         }
-        let verdict = TortureChecks(try folder.logs())
-        Terminal.say(TortureReport(verdict, folder: folder.path).text)
-        if !verdict.isGood { throw ExitCode.failure }
+        let checks = TortureChecks(try folder.logs())
+        Terminal.writeOutput(TortureReport(checks, folder: folder.path).text)
+        if !checks.passed { throw ExitCode.failure }
     }
 }

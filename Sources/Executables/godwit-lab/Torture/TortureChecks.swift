@@ -1,89 +1,89 @@
-/// What the logs of a run prove. Pure: logs in, findings out; it asks nobody.
+/// Checks the logs of a run against the promises of the gateway. Pure: it reads only the logs.
 ///
-/// Every push has a device of its own, so a push that the client never got an id for can still be told by its device.
+/// Each push is for a device of its own, so the device identifies a push even if the client never received its ID.
 package struct TortureChecks: Equatable, Sendable {
-    /// One push and what is wrong with it.
+    /// A push, and how it violates a promise.
     package struct Finding: Equatable, Sendable, CustomStringConvertible {
         package var id: String
-        package var what: String
+        package var detail: String
 
-        package var description: String { "\(id): \(what)" }
+        package var description: String { "\(id): \(detail)" }
     }
 
     // MARK: Counts
 
     package private(set) var seed: UInt64?
-    /// Pushes that the client sent, each counted once.
+    /// Pushes that the clients sent; repeated requests count once.
     package private(set) var offered = 0
     package private(set) var accepted = 0
     package private(set) var refused = 0
-    /// Never answered, or answered with "unknown".
+    /// Pushes without a response, or with the response "unknown".
     package private(set) var unknown = 0
     /// Accepted pushes by their final state.
     package private(set) var states: [String: Int] = [:]
-    /// Unknown to the client, and yet there: allowed.
+    /// Unknown to the client, but accepted: allowed.
     package private(set) var recovered = 0
     package private(set) var kills = 0
     package private(set) var stops = 0
     package private(set) var faults = 0
-    /// Pushes that APNs received, repetitions included.
+    /// Pushes that APNs received, including repetitions.
     package private(set) var received = 0
-    /// How many times too often APNs took a push, by what explains it: allowed.
-    package private(set) var twice: [Cause: Int] = [:]
+    /// Repeated deliveries of a push to APNs, by cause: allowed.
+    package private(set) var duplicates: [Cause: Int] = [:]
 
-    /// Why a push may be sent again that APNs has taken.
+    /// Why a push that APNs accepted may be sent again.
     package enum Cause: CaseIterable, Sendable {
         /// The simulator did not answer it.
         case unanswered
-        /// The connection on which the answer was to come was cut, or went dead.
+        /// The connection was cut, or stopped responding, before the answer arrived.
         case cut
-        /// The gateway died before it had recorded the answer.
-        case death
+        /// The gateway was killed before it recorded the answer.
+        case kill
     }
 
-    // MARK: What must not be
+    // MARK: Violations
 
-    /// Accepted, and not settled; or delivered, and APNs knows nothing of it.
+    /// Accepted and not settled, or reported as delivered although APNs never accepted it.
     package private(set) var lost: [Finding] = []
-    /// At APNs, and nobody sent it so.
-    package private(set) var phantom: [Finding] = []
-    /// At APNs after its expiration.
+    /// Received by APNs, but not sent so by a client.
+    package private(set) var unexpectedDeliveries: [Finding] = []
+    /// Received by APNs after its expiration.
     package private(set) var late: [Finding] = []
-    /// At APNs before its time.
+    /// Received by APNs before its `not_before`.
     package private(set) var early: [Finding] = []
-    /// At APNs after its cancellation was confirmed.
+    /// Received by APNs after its cancellation was confirmed.
     package private(set) var afterCancel: [Finding] = []
     /// A verdict that changed.
     package private(set) var changed: [Finding] = []
-    /// A verdict for which there is no reason.
-    package private(set) var unexplainedVerdict: [Finding] = []
-    /// Taken twice although the first was answered and nobody died.
+    /// A verdict that nothing in the logs explains.
+    package private(set) var unexplainedVerdicts: [Finding] = []
+    /// Accepted by APNs again although the first attempt was answered and the gateway was not killed.
     package private(set) var duplicatesWithoutCause: [Finding] = []
     /// One push of a client became two.
-    package private(set) var split: [Finding] = []
-    /// The gateway ended by itself, or not as it should.
+    package private(set) var duplicatedIdentities: [Finding] = []
+    /// The gateway exited unexpectedly, or did not stop correctly.
     package private(set) var crashes: [Finding] = []
 
     /// The findings of each kind, in the order of the table.
     package var violations: [(name: String, findings: [Finding])] {
         [
-            ("lost", lost), ("phantom", phantom), ("late", late), ("early", early), ("after cancel", afterCancel),
-            ("changed", changed), ("unfounded", unexplainedVerdict), ("twice without cause", duplicatesWithoutCause),
-            ("split", split), ("crashes", crashes),
+            ("lost", lost), ("unexpected delivery", unexpectedDeliveries), ("late", late), ("early", early),
+            ("after cancel", afterCancel), ("changed", changed), ("unexplained verdict", unexplainedVerdicts),
+            ("duplicate without cause", duplicatesWithoutCause), ("duplicated identity", duplicatedIdentities),
+            ("crashes", crashes),
         ]
     }
 
-    package var isGood: Bool { violations.allSatisfy { $0.findings.isEmpty } }
+    package var passed: Bool { violations.allSatisfy { $0.findings.isEmpty } }
 
     // MARK: Rules
 
     package struct Rules: Equatable, Sendable {
-        /// Expirations count in seconds, and a push is under way for a moment.
+        /// Tolerance in milliseconds: expirations are whole seconds, and a push takes time to arrive.
         package var lateAfter: Int64 = 1000
-        /// What APNs took so long before a death may be unrecorded: an outcome is durable within 100 ms, and a busy disk
-        /// may take its time.
+        /// Milliseconds from an answer until its outcome is durable. Usually 100 ms; a busy disk may need more.
         package var recordingMax: Int64 = 3000
-        /// How long SIGTERM may take.
+        /// Milliseconds from SIGTERM to the exit.
         package var stopMax: Int64 = 25_000
 
         package init() {}
@@ -96,21 +96,22 @@ package struct TortureChecks: Equatable, Sendable {
         let store = Dictionary(grouping: logs.store, by: \.id)
         received = logs.apns.count
         count(client)
-        judgeEvents(logs.events, rules)
+        checkEvents(logs.events, rules)
         for (id, device) in client.accepted.sorted(by: { $0.key < $1.key }) {
-            judgeAccepted(id, client.requests[device]!, store[id] ?? [], arrivals[id] ?? [], client)
+            checkAccepted(id, client.requests[device]!, store[id] ?? [], arrivals[id] ?? [], client)
         }
-        for line in logs.apns { judgeArrival(line, client, rules) }
+        for line in logs.apns { checkArrival(line, client, rules) }
         for (id, lines) in arrivals.sorted(by: { $0.key < $1.key }) {
             let request = lines.first?.device.flatMap { client.requests[$0] }
-            judgeRepetitions(id, lines, mayComeOnce: request?.dropsUnanswered == true, events, rules)
+            checkRepetitions(id, lines, isAtMostOnce: request?.dropsUnanswered == true, events, rules)
         }
         for (device, ids) in client.ids(with: logs.apns).sorted(by: { $0.key < $1.key }) where ids.count > 1 {
-            split.append(Finding(id: ids.sorted()[0], what: "device \(device) got it under \(ids.count) ids"))
+            duplicatedIdentities.append(
+                Finding(id: ids.sorted()[0], detail: "device \(device) received it under \(ids.count) IDs"))
         }
         let found = Set(logs.apns.compactMap(\.device)).union(
             store.filter { $0.value.last.map { $0.state != "unknown" } ?? false }.keys
-                .compactMap { client.inDoubt[$0] }
+                .compactMap { client.unconfirmed[$0] }
         )
         recovered = client.unknown.intersection(found).count
     }
@@ -122,130 +123,134 @@ package struct TortureChecks: Equatable, Sendable {
         unknown = client.unknown.count
     }
 
-    // MARK: Judging
+    // MARK: Checks
 
-    private mutating func judgeEvents(_ events: [EventLine], _ rules: Rules) {
-        var asked: Int64?
+    private mutating func checkEvents(_ events: [EventLine], _ rules: Rules) {
+        var stopRequested: Int64?
         for event in events {
             switch event.kind {
             case .killed: kills += 1
-            case .asked: asked = event.at
+            case .stopRequested: stopRequested = event.at
             case .stopped:
                 stops += 1
                 if let status = event.status, status != 0 {
-                    crashes.append(Finding(id: "SIGTERM at \(asked ?? 0)", what: "ended with status \(status)"))
+                    crashes.append(
+                        Finding(id: "SIGTERM at \(stopRequested ?? 0)", detail: "ended with status \(status)"))
                 }
-                if let asked, event.at - asked > rules.stopMax {
-                    crashes.append(Finding(id: "SIGTERM at \(asked)", what: "took \(event.at - asked) ms"))
+                if let stopRequested, event.at - stopRequested > rules.stopMax {
+                    crashes.append(
+                        Finding(
+                            id: "SIGTERM at \(stopRequested)", detail: "took \(event.at - stopRequested) ms"))
                 }
-            case .died:
-                crashes.append(Finding(id: "at \(event.at)", what: "ended by itself: \(event.what ?? "no reason")"))
+            case .crashed:
+                crashes.append(
+                    Finding(id: "at \(event.at)", detail: "exited unexpectedly: \(event.detail ?? "no output")"))
             case .fault: faults += 1
-            case .began: seed = event.seed
-            case .started, .healed: break
+            case .runStarted: seed = event.seed
+            case .started, .faultCleared: break
             }
         }
     }
 
-    private mutating func judgeAccepted(
-        _ id: String, _ request: SentRequest, _ looks: [StoreLine], _ arrivals: [APNSLine], _ client: ClientView
+    private mutating func checkAccepted(
+        _ id: String, _ request: SentRequest, _ polls: [StoreLine], _ arrivals: [APNSLine], _ client: ClientView
     ) {
-        guard let last = looks.last, last.state != "unknown" else {
-            lost.append(Finding(id: id, what: "accepted, and the gateway does not know it"))
+        guard let last = polls.last, last.state != "unknown" else {
+            lost.append(Finding(id: id, detail: "accepted, but unknown to the gateway"))
             return
         }
         states[last.state, default: 0] += 1
-        if let first = looks.first(where: { Self.isFinal($0.state) }), first.state != last.state {
-            changed.append(Finding(id: id, what: "\(first.state), later \(last.state)"))
+        if let first = polls.first(where: { Self.isFinal($0.state) }), first.state != last.state {
+            changed.append(Finding(id: id, detail: "\(first.state), later \(last.state)"))
         }
         guard Self.isFinal(last.state) else {
-            lost.append(Finding(id: id, what: "accepted, and still \(last.state) at the end"))
+            lost.append(Finding(id: id, detail: "accepted, but still \(last.state) at the end"))
             return
         }
         if client.cancelled[id] != nil, last.state != "cancelled" {
-            changed.append(Finding(id: id, what: "confirmed as cancelled, later \(last.state)"))
+            changed.append(Finding(id: id, detail: "confirmed as cancelled, later \(last.state)"))
         }
         switch last.state {
         case "delivered":
             if !arrivals.contains(where: \.isTaken) {
-                lost.append(Finding(id: id, what: "delivered, and APNs has not taken it"))
+                lost.append(Finding(id: id, detail: "delivered, but not accepted by APNs"))
             }
         case "rejected":
             if !arrivals.contains(where: { Self.isRejection($0.status) }) {
-                unexplainedVerdict.append(Finding(id: id, what: "rejected, and APNs has not said so"))
+                unexplainedVerdicts.append(Finding(id: id, detail: "rejected, but not by APNs"))
             }
         case "expired":
             if request.expiration == nil {
-                unexplainedVerdict.append(Finding(id: id, what: "expired, and it could not"))
+                unexplainedVerdicts.append(Finding(id: id, detail: "expired, but has no expiration"))
             }
         case "cancelled":
             if !client.cancelling.contains(id) {
-                unexplainedVerdict.append(Finding(id: id, what: "cancelled by nobody"))
+                unexplainedVerdicts.append(Finding(id: id, detail: "cancelled without a request"))
             }
         case "given_up":
-            // Five deaths at least: three with its batch, two alone (PoisonLimits).
+            // At least five kills: three redeliveries with its batch, two isolated ones (PoisonLimits).
             let isPoison = last.code == Self.poisonCode && kills >= 5
             if request.dropsUnanswered != true, !isPoison {
-                unexplainedVerdict.append(Finding(id: id, what: "given up with code \(last.code)"))
+                unexplainedVerdicts.append(Finding(id: id, detail: "given up with code \(last.code)"))
             }
-        default: unexplainedVerdict.append(Finding(id: id, what: last.state))
+        default: unexplainedVerdicts.append(Finding(id: id, detail: last.state))
         }
     }
 
-    private mutating func judgeArrival(_ line: APNSLine, _ client: ClientView, _ rules: Rules) {
+    private mutating func checkArrival(_ line: APNSLine, _ client: ClientView, _ rules: Rules) {
         guard let device = line.device, let request = client.requests[device] else {
-            phantom.append(Finding(id: line.id, what: "to a device that nobody sent to"))
+            unexpectedDeliveries.append(Finding(id: line.id, detail: "to a device that no client sent to"))
             return
         }
         if client.refused.contains(device) {
-            phantom.append(Finding(id: line.id, what: "refused, and sent all the same"))
+            unexpectedDeliveries.append(Finding(id: line.id, detail: "refused, but sent"))
         }
-        if line.topic != request.app { phantom.append(Finding(id: line.id, what: "to the wrong app")) }
-        if !line.isIntact { phantom.append(Finding(id: line.id, what: "with another payload")) }
+        if line.topic != request.app { unexpectedDeliveries.append(Finding(id: line.id, detail: "to the wrong app")) }
+        if !line.isIntact { unexpectedDeliveries.append(Finding(id: line.id, detail: "with another payload")) }
         if let expiration = request.expiration, line.at > expiration * 1000 + rules.lateAfter {
-            late.append(Finding(id: line.id, what: "\(line.at - expiration * 1000) ms after its expiration"))
+            late.append(Finding(id: line.id, detail: "\(line.at - expiration * 1000) ms after its expiration"))
         }
         if let notBefore = request.notBefore, line.at < notBefore * 1000 {
-            early.append(Finding(id: line.id, what: "\(notBefore * 1000 - line.at) ms before its time"))
+            early.append(Finding(id: line.id, detail: "\(notBefore * 1000 - line.at) ms before its not_before"))
         }
         if let cancelled = client.cancelled[line.id], line.at > cancelled {
-            afterCancel.append(Finding(id: line.id, what: "\(line.at - cancelled) ms after it was cancelled"))
+            afterCancel.append(
+                Finding(id: line.id, detail: "\(line.at - cancelled) ms after its cancellation was confirmed"))
         }
     }
 
-    /// Each time that APNs took a push again needs a cause that lies in between; and a push that asked to be dropped when
-    /// unanswered has none.
-    private mutating func judgeRepetitions(
-        _ id: String, _ lines: [APNSLine], mayComeOnce: Bool, _ events: EventView, _ rules: Rules
+    /// Each repeated delivery needs a cause between the two attempts. A push with `on_unanswered: drop` must have none.
+    private mutating func checkRepetitions(
+        _ id: String, _ lines: [APNSLine], isAtMostOnce: Bool, _ events: EventView, _ rules: Rules
     ) {
         let taken = lines.filter(\.isTaken)
-        if mayComeOnce, taken.count > 1 {
+        if isAtMostOnce, taken.count > 1 {
             duplicatesWithoutCause.append(
-                Finding(id: id, what: "taken \(taken.count) times, and it was to be dropped instead"))
+                Finding(id: id, detail: "accepted \(taken.count) times, although on_unanswered is drop"))
             return
         }
         for (first, second) in zip(taken, taken.dropFirst()) {
             if first.status != 200 {
-                twice[.unanswered, default: 0] += 1
-            } else if events.isCut(first, before: second.at) {
-                twice[.cut, default: 0] += 1
-            } else if events.hasDeath(after: first, within: rules.recordingMax, before: second.at) {
-                twice[.death, default: 0] += 1
+                duplicates[.unanswered, default: 0] += 1
+            } else if events.wasCut(first, before: second.at) {
+                duplicates[.cut, default: 0] += 1
+            } else if events.hasExit(after: first, within: rules.recordingMax, before: second.at) {
+                duplicates[.kill, default: 0] += 1
             } else {
                 duplicatesWithoutCause.append(
-                    Finding(id: id, what: "answered at \(first.at), taken again at \(second.at)"))
+                    Finding(id: id, detail: "answered at \(first.at), accepted again at \(second.at)"))
             }
         }
     }
 
-    /// A push that was under way each time the gateway died.
+    /// The error code of a push that was given up as poison.
     private static let poisonCode = 3023
 
     static func isFinal(_ state: String) -> Bool {
         !["queued", "scheduled", "sending", "retrying", "unavailable"].contains(state)
     }
 
-    /// Answers about the push itself, not about the moment or the credential.
+    /// Whether the status rejects the push itself, and not the credential or the rate.
     private static func isRejection(_ status: Int) -> Bool {
         (400..<500).contains(status) && status != 403 && status != 429
     }

@@ -5,21 +5,20 @@ import NIOCore
 import NIOFoundationEssentialsCompat
 import NIOHTTP1
 
-/// The client of a run: sends requests and says what came back, however little.
+/// The HTTP client of a run. Returns as much of each response as arrived.
 struct TortureClient: Sendable {
-    /// What came back of a request.
-    struct Reply: Sendable {
-        /// 0: the connection failed before there was one.
+    /// The response to a request, as far as it arrived.
+    struct Response: Sendable {
+        /// 0: the connection failed before the response.
         var status: Int
-        /// By index in the request; shorter than it where the answer broke off.
+        /// By index in the request; shorter than the request if the response was truncated.
         var items: [CompletedRequest.Item]
-        /// Nothing more is to be learnt by sending the request again.
+        /// Whether the response is final, so that the request need not be repeated.
         var isComplete: Bool
-        /// What the gateway asks for, when it refuses for now.
+        /// The `Retry-After` of a temporary refusal.
         var retryAfter: Duration?
     }
 
-    private static let answerBytesMax = 64 * 1024
     let url: String
     let http: HTTPClient
 
@@ -30,45 +29,45 @@ struct TortureClient: Sendable {
             url: url, http: HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration))
     }
 
-    /// Sends an order once.
-    func send(_ order: TortureLoad.Order, body: String, key: String) async -> Reply {
-        var request = HTTPClientRequest(url: order.isBulk ? "\(url)/push/batch" : "\(url)/push")
+    /// Sends a request once.
+    func send(_ planned: TortureLoad.PlannedRequest, body: String, key: String) async -> Response {
+        var request = HTTPClientRequest(url: planned.isBulk ? "\(url)/push/batch" : "\(url)/push")
         request.method = .POST
-        request.headers.add(name: "Content-Type", value: order.isBulk ? "application/x-ndjson" : "application/json")
+        request.headers.add(name: "Content-Type", value: planned.isBulk ? "application/x-ndjson" : "application/json")
         request.headers.add(name: "Idempotency-Key", value: key)
         request.body = .bytes(ByteBuffer(string: body))
         guard let response = try? await http.execute(request, timeout: .seconds(30)) else {
-            return Reply(status: 0, items: [], isComplete: false)
+            return Response(status: 0, items: [], isComplete: false)
         }
         let status = Int(response.status.code)
-        guard status == 200 else { return await refusal(status, response, order.sent.count) }
+        guard status == 200 else { return await refusal(status, response, planned.sent.count) }
         var lines: [ResponseLine] = []
         let isWhole = await read(response) { lines.append($0) }
-        let items = lines.prefix(order.sent.count).compactMap { Self.item($0) }
-        return Reply(status: status, items: items, isComplete: isWhole && items.count == order.sent.count)
+        let items = lines.prefix(planned.sent.count).compactMap { Self.item($0) }
+        return Response(status: status, items: items, isComplete: isWhole && items.count == planned.sent.count)
     }
 
-    /// A line that is no answer to an item ends them: what follows was not read by the gateway.
+    /// nil for a line that is not the result of a push. The gateway did not read the pushes after it.
     private static func item(_ line: ResponseLine) -> CompletedRequest.Item? {
-        guard let word = CompletedRequest.Word(rawValue: line.state) else { return nil }
-        return CompletedRequest.Item(id: line.id.map { "\($0)" }, word: word)
+        guard let result = CompletedRequest.Result(rawValue: line.state) else { return nil }
+        return CompletedRequest.Item(id: line.id.map { "\($0)" }, result: result)
     }
 
-    private func refusal(_ status: Int, _ response: HTTPClientResponse, _ count: Int) async -> Reply {
+    private func refusal(_ status: Int, _ response: HTTPClientResponse, _ count: Int) async -> Response {
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) } ?? 0
-        var inDoubt: ResponseLine?
-        let isWhole = await read(response) { inDoubt = $0 }
-        let id = inDoubt?.id.map { "\($0)" }
-        let item = CompletedRequest.Item(id: id, word: id == nil ? .refused : .unknown)
-        // 409: an earlier try of the same request is still being worked on. 503 and 429: not now.
-        let isForNow = status == 409 || status == 429 || status == 503
-        return Reply(
+        var line: ResponseLine?
+        let isWhole = await read(response) { line = $0 }
+        let id = line?.id.map { "\($0)" }
+        let item = CompletedRequest.Item(id: id, result: id == nil ? .refused : .unknown)
+        // 409: an earlier attempt of the same request is still in progress. 503 and 429: refused for now.
+        let isTemporary = status == 409 || status == 429 || status == 503
+        return Response(
             status: status, items: status == 409 || !isWhole ? [] : Array(repeating: item, count: count),
-            isComplete: !isForNow && isWhole, retryAfter: .seconds(min(seconds, 2))
+            isComplete: !isTemporary && isWhole, retryAfter: .seconds(min(seconds, 2))
         )
     }
 
-    /// - Returns: whether the body came to its end.
+    /// - Returns: whether the whole body arrived.
     private func read(_ response: HTTPClientResponse, _ onLine: (ResponseLine) throws -> Void) async -> Bool {
         var splitter = LineSplitter()
         do {
@@ -82,7 +81,7 @@ struct TortureClient: Sendable {
         }
     }
 
-    /// What the gateway says of these pushes; nil when it did not answer, or not about all of them.
+    /// The states of these pushes; nil without a complete response.
     func states(of ids: [String]) async -> [(id: String, state: String, code: Int)]? {
         var request = HTTPClientRequest(url: "\(url)/api/v1/messages/query")
         request.method = .POST
@@ -96,9 +95,9 @@ struct TortureClient: Sendable {
         return zip(ids, lines).map { ($0, $1.state, $1.code) }
     }
 
-    /// Asks for the cancellation of at most 1,000 pushes.
+    /// Requests the cancellation of at most 1,000 pushes.
     ///
-    /// - Returns: the ids of which the gateway has confirmed it.
+    /// - Returns: the IDs whose cancellation the gateway confirmed.
     func cancel(_ ids: [String]) async -> [String] {
         var request = HTTPClientRequest(url: "\(url)/api/v1/messages/cancel")
         request.method = .POST
@@ -107,12 +106,12 @@ struct TortureClient: Sendable {
         request.body = .bytes(ByteBuffer(string: "{\"ids\":[\(list)]}"))
         guard let response = try? await http.execute(request, timeout: .seconds(30)), response.status == .ok,
             let body = try? await response.body.collect(upTo: 1 << 20),
-            let answer = try? JSONDecoder().decode(CancelResponse.self, from: Data(buffer: body))
+            let decoded = try? JSONDecoder().decode(CancelResult.self, from: Data(buffer: body))
         else { return [] }
-        return answer.results.filter { $0.result == "cancelled" }.map(\.id)
+        return decoded.results.filter { $0.result == "cancelled" }.map(\.id)
     }
 
-    private struct CancelResponse: Decodable {
+    private struct CancelResult: Decodable {
         struct Result: Decodable {
             var id: String
             var result: String
@@ -126,7 +125,7 @@ struct TortureClient: Sendable {
         var results: [Result]
     }
 
-    /// Whether the gateway takes pushes.
+    /// Whether the gateway accepts pushes.
     func isReady() async -> Bool {
         let response = try? await http.execute(HTTPClientRequest(url: "\(url)/readyz"), timeout: .seconds(2))
         return response?.status == .ok

@@ -2,26 +2,28 @@ import Foundation
 import GodwitCLI
 import Synchronization
 
-/// The folder of a run: its logs, and the gateway's store and configuration.
+/// The folder of a run: its logs, and the store and configuration of the gateway.
 struct TortureFolder: Sendable {
     let path: String
 
-    /// The folder of an earlier run.
+    /// Opens the folder of an earlier run.
     init(existing path: String) throws {
         guard FileManager.default.fileExists(atPath: "\(path)/client.log") else {
-            throw CommandError("\(path) is no folder with the logs of a run: there is no client.log in it")
+            throw CommandError("\(path) has no logs of a run: client.log is missing")
         }
         self.path = path
     }
 
-    /// - Parameter path: nil makes one in the system's folder for temporary files.
+    /// Creates the folder.
+    ///
+    /// - Parameter path: nil for a new folder in the system's temporary folder.
     init(_ path: String?) throws {
         let path =
             path ?? FileManager.default.temporaryDirectory.appending(path: "godwit-torture-\(UUID().uuidString)").path
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw CommandError("The folder \(path) cannot be made: \(PlainReason.of(error))")
+            throw CommandError("folder \(path) cannot be created: \(PlainReason.of(error))")
         }
         self.path = path
     }
@@ -36,7 +38,7 @@ struct TortureFolder: Sendable {
         }
     }
 
-    /// Everything that the logs hold, as it stands on disk.
+    /// Reads the logs from the disk.
     func logs() throws -> TortureLogs {
         TortureLogs(
             client: try TortureLog<ClientLine>.read(file("client.log")),
@@ -47,18 +49,18 @@ struct TortureFolder: Sendable {
     }
 }
 
-/// A file that lines are only ever added to.
+/// An append-only file of JSON lines.
 final class TortureLog<Line: Codable & Sendable>: Sendable {
     private let file: Mutex<FileHandle>
 
-    /// - Throws: when there is such a file already: a log belongs to one run.
+    /// - Throws: `CommandError` if the file exists already: a log belongs to one run.
     init(_ path: String) throws {
         guard !FileManager.default.fileExists(atPath: path) else {
-            throw CommandError("\(path) is there already; give each run a folder of its own.")
+            throw CommandError("\(path) exists already; use a separate folder for each run")
         }
         guard FileManager.default.createFile(atPath: path, contents: nil),
             let handle = FileHandle(forWritingAtPath: path)
-        else { throw CommandError("\(path) cannot be written.") }
+        else { throw CommandError("\(path) cannot be written") }
         file = Mutex(handle)
     }
 
@@ -76,7 +78,7 @@ final class TortureLog<Line: Codable & Sendable>: Sendable {
 
     static func read(_ path: String) throws -> [Line] {
         guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandError("\(path) cannot be read.")
+            throw CommandError("\(path) cannot be read")
         }
         let decoder = JSONDecoder()
         var number = 0
@@ -85,13 +87,13 @@ final class TortureLog<Line: Codable & Sendable>: Sendable {
             do {
                 return try decoder.decode(Line.self, from: line)
             } catch {
-                throw CommandError("\(path), line \(number), is not one of ours")
+                throw CommandError("\(path):\(number): not a line of such a log")
             }
         }
     }
 }
 
-/// UNIX milliseconds by the clock that gateway and simulator read too.
+/// UNIX milliseconds by the clock that gateway and simulator also read.
 enum TortureTime {
     static var now: Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
 }

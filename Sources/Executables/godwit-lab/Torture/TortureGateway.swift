@@ -3,10 +3,10 @@ import Foundation
 import GodwitCLI
 import Synchronization
 
-/// A gateway as a process of its own that can be killed, stopped and started again on the same store.
+/// A gateway process that can be killed, stopped and restarted on the same store. Logs all of that as events.
 final class TortureGateway: Sendable {
     /// Longer than any drain may take.
-    private static let patience: Duration = .seconds(40)
+    private static let stopTimeout: Duration = .seconds(40)
 
     let url: String
     private let configuration: String
@@ -47,45 +47,43 @@ final class TortureGateway: Sendable {
         )
         current.withLock { $0 = process }
         _ = try await process.waitForLine(containing: "godwit: ready on", seconds: 60)
-        try note(.started)
+        try logEvent(.started)
     }
 
     /// `kill -9`.
     func kill() async throws {
         guard let process = current.withLock({ $0 }) else { return }
-        try note(.killed)
+        try logEvent(.killed)
         Foundation.kill(process.pid, SIGKILL)
         _ = try await process.waitForExit()
     }
 
-    /// SIGTERM; a gateway that does not end is killed, and the log says so.
+    /// Sends SIGTERM, waits for the exit and logs its status. A gateway that does not exit in time is killed.
     func stop() async throws {
         guard let process = current.withLock({ $0 }) else { return }
-        try note(.asked)
+        try logEvent(.stopRequested)
         Foundation.kill(process.pid, SIGTERM)
-        let end = ContinuousClock.now + Self.patience
+        let end = ContinuousClock.now + Self.stopTimeout
         while process.isRunning, .now < end { try await Task.sleep(for: .milliseconds(20)) }
         if process.isRunning { Foundation.kill(process.pid, SIGKILL) }
-        try note(.stopped, status: Int(try await process.waitForExit()))
+        try logEvent(.stopped, status: Int(try await process.waitForExit()))
     }
 
-    /// Notices an end that nobody has asked for.
-    ///
-    /// - Returns: whether it has ended.
-    func hasDied() async throws -> Bool {
-        guard let process = current.withLock({ $0 }), !process.isRunning else { return false }
+    /// Logs an exit that the run did not cause, and starts the gateway again. Does nothing if it runs.
+    func restartAfterCrash() async throws {
+        guard let process = current.withLock({ $0 }), !process.isRunning else { return }
         let status = Int(try await process.waitForExit())
-        try note(.died, what: String(process.text.suffix(1000)), status: status)
-        return true
+        try logEvent(.crashed, detail: String(process.text.suffix(1000)), status: status)
+        try await start()
     }
 
-    /// Leaves nothing running, whatever happened before.
-    func end() {
+    /// Kills the process if it runs, without an event.
+    func terminate() {
         guard let process = current.withLock({ $0 }), process.isRunning else { return }
         Foundation.kill(process.pid, SIGKILL)
     }
 
-    private func note(_ kind: EventLine.Kind, what: String? = nil, status: Int? = nil) throws {
-        try events.append([EventLine(at: TortureTime.now, kind: kind, what: what, status: status)])
+    private func logEvent(_ kind: EventLine.Kind, detail: String? = nil, status: Int? = nil) throws {
+        try events.append([EventLine(at: TortureTime.now, kind: kind, detail: detail, status: status)])
     }
 }

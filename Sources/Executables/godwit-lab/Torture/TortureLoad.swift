@@ -1,14 +1,14 @@
 import APNSWire
 
-/// The pushes of a run: which there are follows from seed and number.
+/// The requests of a run. Each depends only on the seed and its number.
 struct TortureLoad: Sendable {
     static let apps = ["com.example.one", "com.example.two", "com.example.three"]
 
-    /// One request to make.
-    struct Order: Sendable {
+    /// A request to send.
+    struct PlannedRequest: Sendable {
         var sent: SentRequest
         var isBulk: Bool
-        /// Ask for the cancellation of its pushes as soon as they are accepted.
+        /// Cancel its pushes as soon as they are accepted.
         var isCancelled: Bool
     }
 
@@ -23,12 +23,12 @@ struct TortureLoad: Sendable {
     /// - Parameters:
     ///   - first: the number of its first device.
     ///   - now: UNIX seconds.
-    func order(_ request: Int, isBulk: Bool, first: Int, now: Int64) -> Order {
-        var random = SeededRandom(seed: seed ^ UInt64(request) &* 0xD6E8_FEB8_6659_FD93)
+    func request(_ number: Int, isBulk: Bool, first: Int, now: Int64) -> PlannedRequest {
+        var random = SeededRandom(seed: seed ^ UInt64(number) &* 0xD6E8_FEB8_6659_FD93)
         let app = Self.apps.randomElement(using: &random)!
         let lane = isBulk ? "bulk" : ["normal", "normal", "urgent"].randomElement(using: &random)!
         let count = isBulk ? Int.random(in: 20...400, using: &random) : 1
-        var sent = SentRequest(request: request, app: app, lane: lane, first: first, count: count)
+        var sent = SentRequest(request: number, app: app, lane: lane, first: first, count: count)
         var isCancelled = false
         switch Int.random(in: 0..<20, using: &random) {
         case 0, 1: sent.expiration = now + Int64.random(in: 1...6, using: &random)
@@ -42,33 +42,33 @@ struct TortureLoad: Sendable {
             isCancelled = true
         default: break
         }
-        return Order(sent: sent, isBulk: isBulk, isCancelled: isCancelled)
+        return PlannedRequest(sent: sent, isBulk: isBulk, isCancelled: isCancelled)
     }
 
     // MARK: Devices
 
-    /// What all device tokens of this run begin with: 24 bytes.
-    private var mark: [UInt8] {
+    /// The first 24 bytes of all device tokens of this run.
+    private var tokenPrefix: [UInt8] {
         var random = SeededRandom(seed: seed &+ 1)
         return (0..<3).flatMap { _ in withUnsafeBytes(of: random.next().bigEndian) { Array($0) } }
     }
 
     private func token(of device: Int) -> String {
-        DeviceToken(bytes: mark + withUnsafeBytes(of: UInt64(device).bigEndian) { Array($0) })!.hex
+        DeviceToken(bytes: tokenPrefix + withUnsafeBytes(of: UInt64(device).bigEndian) { Array($0) })!.hex
     }
 
-    /// The number of the device with this token; nil when it is none of ours.
+    /// The number of the device with this token; nil if the token is not from this run.
     func device(of token: [UInt8]) -> Int? {
-        guard token.count == 32, token.starts(with: mark) else { return nil }
+        guard token.count == 32, token.starts(with: tokenPrefix) else { return nil }
         return Int(exactly: token[24...].reduce(0) { $0 << 8 | UInt64($1) })
     }
 
-    /// Tokens whose app was removed: one in 128.
-    static let gonePatterns = ["*4d", "*cd"]
+    /// Tokens that APNs rejects as unregistered: one in 128.
+    static let unregisteredPatterns = ["*4d", "*cd"]
 
     func payload(of device: Int) -> String { #"{"aps":{"alert":"push \#(device)"}}"# }
 
-    /// The body of the request: one push a line.
+    /// The body of the request: one push per line.
     func body(of sent: SentRequest) -> String {
         var fields = #""app":"\#(sent.app)","lane":"\#(sent.lane)""#
         if let expiration = sent.expiration { fields += #","expiration":\#(expiration)"# }

@@ -1,6 +1,6 @@
-/// What happens when in a run: a function of the seed alone.
+/// The interruptions and faults of a run. They depend only on the seed.
 package struct TorturePlan: Equatable, Sendable {
-    /// What is done to the gateway, and when, counted from the beginning of the load; ascending.
+    /// A kill or stop of the gateway.
     package struct Interruption: Equatable, Sendable {
         package enum Kind: Equatable, Sendable {
             /// `kill -9`.
@@ -9,31 +9,33 @@ package struct TorturePlan: Equatable, Sendable {
             case stop
         }
 
+        /// Time since the start of the load.
         package var at: Duration
         package var kind: Kind
-        /// How long it stays down.
-        package var pause: Duration
+        /// Time until the next start.
+        package var downtime: Duration
     }
 
-    /// What the simulator does, and for how long; one follows the other.
-    package struct Spell: Equatable, Sendable {
+    /// A period with one fault, or a quiet period. Periods follow each other without gaps.
+    package struct Period: Equatable, Sendable {
         package var length: Duration
-        /// nil: nothing goes wrong.
+        /// nil: a quiet period.
         package var fault: TortureFault?
     }
 
+    /// Ascending by time.
     package private(set) var interruptions: [Interruption] = []
-    package private(set) var spells: [Spell] = []
+    package private(set) var periods: [Period] = []
 
     package init(seed: UInt64, duration: Duration, kills: Int, stops: Int) {
         var random = SeededRandom(seed: seed)
         let count = kills + stops
-        // One in each slice of the time, so that a gateway works for a while between two interruptions.
+        // One in each of `count` equal slices, so that the gateway runs for some time between interruptions.
         let kinds = (0..<count).map { $0 < kills ? Interruption.Kind.kill : .stop }.shuffled(using: &random)
         for (index, kind) in kinds.enumerated() {
             let share = (Double(index) + Double.random(in: 0.1..<0.9, using: &random)) / Double(count)
-            let pause = Duration.milliseconds(Int.random(in: 0...400, using: &random))
-            interruptions.append(Interruption(at: duration * share, kind: kind, pause: pause))
+            let downtime = Duration.milliseconds(Int.random(in: 0...400, using: &random))
+            interruptions.append(Interruption(at: duration * share, kind: kind, downtime: downtime))
         }
         var left = duration
         while left > .zero {
@@ -41,22 +43,22 @@ package struct TorturePlan: Equatable, Sendable {
             left -= length
             let isQuiet = Double.random(in: 0..<1, using: &random) < 0.25
             var fault = isQuiet ? nil : TortureFault.all.randomElement(using: &random)
-            // What a refused credential holds up waits for half a minute: that must fit in.
-            if let chosen = fault, chosen.holdsUpFor > left { fault = nil }
-            spells.append(Spell(length: length, fault: fault))
+            // Pushes wait up to half a minute after a refused credential, which must fit into the rest of the load.
+            if let chosen = fault, chosen.delaysPushesFor > left { fault = nil }
+            periods.append(Period(length: length, fault: fault))
         }
     }
 }
 
-/// Something that goes wrong at APNs, in the words of the simulator's control API.
+/// A fault of APNs, as a document for the simulator's control API.
 package struct TortureFault: Equatable, Sendable {
     package var name: String
-    /// The document of a plan of faults (docs/simulator/README.md).
+    /// The fault plan (docs/simulator/README.md).
     package var plan: String
-    /// It ends connections, so that answers of other pushes are lost with it.
+    /// Whether the fault ends connections, so that answers to other pushes are lost as well.
     package var breaksConnections = false
-    /// How long pushes may wait because of it.
-    package var holdsUpFor: Duration = .zero
+    /// How long pushes may wait because of the fault.
+    package var delaysPushesFor: Duration = .zero
 
     package static let all: [TortureFault] = [
         TortureFault(
@@ -69,7 +71,7 @@ package struct TortureFault: Equatable, Sendable {
         TortureFault(
             name: "403 for one app",
             plan: "rules: [{action: answer, status: 403, reason: InvalidProviderToken, topic: com.example.three}]",
-            holdsUpFor: .seconds(25)),
+            delaysPushesFor: .seconds(25)),
         TortureFault(name: "GOAWAY", plan: "rules: [{action: goaway, request_on_connection: {every: 150}}]"),
         TortureFault(
             name: "shutdown",
@@ -104,7 +106,7 @@ package struct TortureFault: Equatable, Sendable {
     ]
 }
 
-/// Numbers that depend on a seed alone (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// SplitMix64: random numbers that depend only on a seed (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 package struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

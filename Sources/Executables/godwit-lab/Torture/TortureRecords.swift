@@ -1,24 +1,24 @@
-// What a torture run writes down, one JSON object a line. Times are UNIX milliseconds of this machine's clock, which
-// client, simulator and gateway share. A device is named by its number; no log holds a device token.
+// The logs of a torture run: one JSON object per line. Times are UNIX milliseconds by the clock of the machine, which
+// clients, simulator and gateway share. Devices are numbered; no log contains a device token.
 
-/// `client.log`: what the client did and what it was told.
+/// `client.log`: requests and responses of the clients.
 package struct ClientLine: Codable, Equatable, Sendable {
     package var at: Int64
     package var sent: SentRequest?
-    package var answered: CompletedRequest?
+    package var completed: CompletedRequest?
     package var cancelled: CancelledPush?
 
     package init(
-        at: Int64, sent: SentRequest? = nil, answered: CompletedRequest? = nil, cancelled: CancelledPush? = nil
+        at: Int64, sent: SentRequest? = nil, completed: CompletedRequest? = nil, cancelled: CancelledPush? = nil
     ) {
         self.at = at
         self.sent = sent
-        self.answered = answered
+        self.completed = completed
         self.cancelled = cancelled
     }
 }
 
-/// A request, written down before it is sent. Each of its pushes goes to a device of its own: `first`, `first` + 1 …
+/// A request, logged before it is sent. Each of its pushes is for a device of its own: `first`, `first` + 1 …
 package struct SentRequest: Codable, Equatable, Sendable {
     package var request: Int
     package var app: String
@@ -29,7 +29,7 @@ package struct SentRequest: Codable, Equatable, Sendable {
     package var expiration: Int64?
     /// UNIX seconds.
     package var notBefore: Int64?
-    /// Whether its pushes are given up rather than sent again when APNs did not answer.
+    /// Whether its pushes have `on_unanswered: drop`.
     package var dropsUnanswered: Bool?
 
     package init(
@@ -47,29 +47,29 @@ package struct SentRequest: Codable, Equatable, Sendable {
     }
 }
 
-/// What the gateway said to a request: as much as arrived. A request that was never answered has no such line, and one
-/// that was repeated under its key may have several.
+/// The response to a request, as far as it arrived. A request without a response has no such line; a request that was
+/// repeated with its key may have several.
 package struct CompletedRequest: Codable, Equatable, Sendable {
-    package enum Word: String, Codable, Sendable {
+    package enum Result: String, Codable, Sendable {
         case accepted, refused
-        /// The gateway itself could not tell whether it is accepted.
+        /// The gateway could not confirm whether the push is accepted.
         case unknown
     }
 
     package struct Item: Codable, Equatable, Sendable {
         package var id: String?
-        package var word: Word
+        package var result: Result
 
-        package init(id: String?, word: Word) {
+        package init(id: String?, result: Result) {
             self.id = id
-            self.word = word
+            self.result = result
         }
     }
 
     package var request: Int
-    /// The HTTP status; 0 when there was none.
+    /// The HTTP status; 0 without a response.
     package var status: Int
-    /// By index in the request; shorter than it where the answer broke off.
+    /// By index in the request; shorter than the request if the response was truncated.
     package var items: [Item]
 
     package init(request: Int, status: Int, items: [Item]) {
@@ -79,7 +79,7 @@ package struct CompletedRequest: Codable, Equatable, Sendable {
     }
 }
 
-/// The cancellation of a push, written down before it is asked for, and again when the gateway has confirmed it.
+/// The cancellation of a push, logged before it is requested, and again when the gateway has confirmed it.
 package struct CancelledPush: Codable, Equatable, Sendable {
     package var id: String
     package var isConfirmed: Bool
@@ -90,19 +90,19 @@ package struct CancelledPush: Codable, Equatable, Sendable {
     }
 }
 
-/// `apns.log`: a push as it came to the simulator.
+/// `apns.log`: a push that the simulator received.
 package struct APNSLine: Codable, Equatable, Sendable {
     package var at: Int64
     package var id: String
-    /// nil: a device token that no client of this run has made.
+    /// nil: a device token that is not from this run.
     package var device: Int?
     package var topic: String
-    /// The payload is the one that was sent to this device.
+    /// Whether the payload is the one that was sent to this device.
     package var isIntact: Bool
-    /// What it was answered with; 0: nothing.
+    /// The status of the answer; 0: no answer.
     package var status: Int
     package var reason: String?
-    /// APNs goes on to deliver it, whatever it answered.
+    /// Whether APNs delivers the push, whatever its answer.
     package var isTaken: Bool
     package var connection: UInt64
 
@@ -122,7 +122,7 @@ package struct APNSLine: Codable, Equatable, Sendable {
     }
 }
 
-/// `store.log`: what the gateway's API says of a push, asked now and then and at the end.
+/// `store.log`: the state of a push from the gateway's API, polled during the run and at its end.
 package struct StoreLine: Codable, Equatable, Sendable {
     package var at: Int64
     package var id: String
@@ -138,41 +138,40 @@ package struct StoreLine: Codable, Equatable, Sendable {
     }
 }
 
-/// `events.log`: what was done to gateway and simulator.
+/// `events.log`: what the run did to gateway and simulator.
 package struct EventLine: Codable, Equatable, Sendable {
     package enum Kind: String, Codable, Sendable {
-        /// The first line: `seed` says what the run is.
-        case began
+        /// The first line, with the `seed` of the run.
+        case runStarted
         case started
         /// `kill -9`.
         case killed
         /// SIGTERM was sent.
-        case asked
-        /// It ended after SIGTERM; `status` is its exit status.
+        case stopRequested
+        /// The gateway exited after SIGTERM with `status`.
         case stopped
-        /// It ended and nobody had asked it to.
-        case died
-        /// A fault of the simulator begins; it ends with the next line of this kind.
+        /// The gateway exited although the run did not cause it.
+        case crashed
+        /// A fault of the simulator begins. It ends with the next line of this or the following kind.
         case fault
-        /// The last fault is over and nobody is killed any more.
-        case healed
+        case faultCleared
     }
 
     package var at: Int64
     package var kind: Kind
-    package var what: String?
+    package var detail: String?
     package var status: Int?
-    /// For a fault: it ends connections, so that answers of other pushes on them are lost too.
+    /// For a fault: whether it ends connections, so that answers to other pushes on them are lost as well.
     package var breaksConnections: Bool?
     package var seed: UInt64?
 
     package init(
-        at: Int64, kind: Kind, what: String? = nil, status: Int? = nil, breaksConnections: Bool? = nil,
+        at: Int64, kind: Kind, detail: String? = nil, status: Int? = nil, breaksConnections: Bool? = nil,
         seed: UInt64? = nil
     ) {
         self.at = at
         self.kind = kind
-        self.what = what
+        self.detail = detail
         self.status = status
         self.breaksConnections = breaksConnections
         self.seed = seed

@@ -1,69 +1,69 @@
 import GodwitCLI
 
-/// A verdict as a table.
+/// The result of the checks as a table.
 package struct TortureReport {
-    private let verdict: TortureChecks
+    private let checks: TortureChecks
     private let folder: String
 
-    /// Findings shown of each kind; the logs have the rest.
+    /// Findings shown for each check; the logs have the rest.
     private static let findingsMax = 5
 
-    package init(_ verdict: TortureChecks, folder: String) {
-        self.verdict = verdict
+    package init(_ checks: TortureChecks, folder: String) {
+        self.checks = checks
         self.folder = folder
     }
 
     package var text: String {
         let rows =
             counts.map { ["\($0.name)", $0.count.grouped, $0.remark] }
-            + verdict.violations.map { [$0.name, $0.findings.count.grouped, Self.meaning[$0.name] ?? ""] }
+            + checks.violations.map { [$0.name, $0.findings.count.grouped, Self.meaning[$0.name] ?? ""] }
         var lines = Columns.table(header: ["", "pushes", ""], rows: rows, rightAligned: [1])
         lines.append("")
-        for (name, findings) in verdict.violations where !findings.isEmpty {
+        for (name, findings) in checks.violations where !findings.isEmpty {
             lines += findings.prefix(Self.findingsMax).map { "  \(name): \($0)" }
             let more = findings.count - Self.findingsMax
-            if more > 0 { lines.append("  \(name): and \(more.grouped) more") }
+            if more > 0 { lines.append("  \(name): \(more.grouped) more") }
         }
         lines.append(
-            "  \(verdict.kills) × kill -9, \(verdict.stops) × SIGTERM, \(verdict.faults) faults of APNs; seed \(verdict.seed ?? 0)"
+            "  \(checks.kills) × kill -9, \(checks.stops) × SIGTERM, \(checks.faults) faults of APNs; seed \(checks.seed ?? 0)"
         )
         lines.append("  logs: \(folder)")
-        lines.append(verdict.isGood ? "  Every promise was kept." : "  A promise was broken.")
+        lines.append(checks.passed ? "  Every promise was kept." : "  A promise was broken.")
         return lines.joined(separator: "\n")
     }
 
     private var counts: [(name: String, count: Int, remark: String)] {
-        func ended(_ state: String) -> Int { verdict.states[state] ?? 0 }
+        func settled(_ state: String) -> Int { checks.states[state] ?? 0 }
         return [
-            ("offered", verdict.offered, "by the client, each to a device of its own"),
-            ("accepted", verdict.accepted, "and told so"),
-            ("refused", verdict.refused, "and told so"),
-            ("unknown", verdict.unknown, "the client never learnt"),
-            ("recovered", verdict.recovered, "of those, found all the same: allowed"),
-            ("delivered", ended("delivered"), ""),
-            ("rejected", ended("rejected"), "by APNs, for good"),
-            ("expired", ended("expired"), ""),
-            ("cancelled", ended("cancelled"), ""),
-            ("given up", ended("given_up"), ""),
-            ("received", verdict.received, "by APNs, retries included"),
-            ("twice", twice(.unanswered), "taken again, since APNs had not answered: allowed"),
-            ("twice", twice(.cut), "taken again, since the connection was cut: allowed"),
-            ("twice", twice(.death), "taken again, since the gateway died: allowed"),
+            ("offered", checks.offered, "sent by the clients, each to a device of its own"),
+            ("accepted", checks.accepted, "and confirmed to the client"),
+            ("refused", checks.refused, "and reported to the client"),
+            ("unknown", checks.unknown, "the client received no definite response"),
+            ("recovered", checks.recovered, "of those, accepted: allowed"),
+            ("delivered", settled("delivered"), ""),
+            ("rejected", settled("rejected"), "by APNs, permanently"),
+            ("expired", settled("expired"), ""),
+            ("cancelled", settled("cancelled"), ""),
+            ("given up", settled("given_up"), ""),
+            ("received", checks.received, "by APNs, including retries"),
+            ("duplicates", duplicates(.unanswered), "APNs did not answer: allowed"),
+            ("duplicates", duplicates(.cut), "the connection was cut: allowed"),
+            ("duplicates", duplicates(.kill), "the gateway was killed: allowed"),
         ]
     }
 
-    private func twice(_ cause: TortureChecks.Cause) -> Int { verdict.twice[cause] ?? 0 }
+    private func duplicates(_ cause: TortureChecks.Cause) -> Int { checks.duplicates[cause] ?? 0 }
 
     private static let meaning = [
-        "lost": "accepted, and not settled, or delivered to nobody",
-        "phantom": "at APNs, and nobody sent it so",
-        "late": "sent after its expiration",
-        "early": "sent before its time",
-        "after cancel": "sent after it was cancelled",
-        "changed": "a verdict that changed",
-        "unfounded": "a verdict without a reason",
-        "twice without cause": "answered, and sent again",
-        "split": "one push became two",
-        "crashes": "ends that nobody asked for, and bad ones",
+        "lost": "accepted and not settled, or reported as delivered and not accepted by APNs",
+        "unexpected delivery": "received by APNs, but not sent so by a client",
+        "late": "received by APNs after its expiration",
+        "early": "received by APNs before its not_before",
+        "after cancel": "received by APNs after its cancellation was confirmed",
+        "changed": "final states that changed",
+        "unexplained verdict": "verdicts without an explanation in the logs",
+        "duplicate without cause": "answered, and sent again",
+        "duplicated identity": "one push became two",
+        "crashes": "unexpected exits, and failed stops",
     ]
 }

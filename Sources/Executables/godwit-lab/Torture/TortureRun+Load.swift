@@ -1,59 +1,62 @@
 import Foundation
 import Synchronization
 
-/// One of the run's clients: sends request after request, and each again under its key until it is answered.
+// The clients of a run: each sends one request after the other, and repeats a request with its key until the response is
+// final.
 extension TortureRun {
-    /// Pushes of bulk requests in every hundred.
+    /// Percentage of pushes that are sent in bulk requests.
     private static let bulkPercent = 80
-    /// How long a request is repeated after the load is over.
+    /// How long a request is repeated after the end of the load.
     private static let repeatMax: Duration = .seconds(60)
 
-    func work(isBulk: Bool, since begin: ContinuousClock.Instant) async throws {
-        while let order = try await nextOrder(isBulk: isBulk, since: begin) {
-            try clientLog.append([ClientLine(at: TortureTime.now, sent: order.sent)])
-            try await send(order)
+    func runClient(isBulk: Bool, since start: ContinuousClock.Instant) async throws {
+        while let request = try await nextRequest(isBulk: isBulk, since: start) {
+            try clientLog.append([ClientLine(at: TortureTime.now, sent: request.sent)])
+            try await send(request)
         }
     }
 
-    /// Waits until it is time for one more.
+    /// Waits until the next request is due at the rate of the run.
     ///
-    /// - Returns: nil when there are no more.
-    private func nextOrder(isBulk: Bool, since begin: ContinuousClock.Instant) async throws -> TortureLoad.Order? {
+    /// - Returns: nil when the load is over.
+    private func nextRequest(
+        isBulk: Bool, since start: ContinuousClock.Instant
+    ) async throws -> TortureLoad.PlannedRequest? {
         let share = Double(isBulk ? Self.bulkPercent : 100 - Self.bulkPercent) / 100
         while true {
-            let due = Double(options.rate) * share * ((ContinuousClock.now - begin) / .seconds(1))
-            let order: TortureLoad.Order? = state.withLock { state in
+            let due = Double(options.rate) * share * ((ContinuousClock.now - start) / .seconds(1))
+            let request: TortureLoad.PlannedRequest? = state.withLock { state in
                 guard !state.isOver, Double(isBulk ? state.offeredBulk : state.offered - state.offeredBulk) < due
                 else { return nil }
-                let order = load.order(
+                let request = load.request(
                     state.requests, isBulk: isBulk, first: state.offered, now: TortureTime.now / 1000)
                 state.requests += 1
-                state.offered += order.sent.count
-                if isBulk { state.offeredBulk += order.sent.count }
-                return order
+                state.offered += request.sent.count
+                if isBulk { state.offeredBulk += request.sent.count }
+                return request
             }
-            if let order { return order }
+            if let request { return request }
             if state.withLock({ $0.isOver }) { return nil }
             try await Task.sleep(for: .milliseconds(5))
         }
     }
 
-    private func send(_ order: TortureLoad.Order) async throws {
-        let body = load.body(of: order.sent)
-        let key = "torture-\(options.seed)-\(order.sent.request)"
-        var giveUpAt: ContinuousClock.Instant?
+    private func send(_ request: TortureLoad.PlannedRequest) async throws {
+        let body = load.body(of: request.sent)
+        let key = "torture-\(options.seed)-\(request.sent.request)"
+        var deadline: ContinuousClock.Instant?
         while true {
-            let reply = await client.send(order, body: body, key: key)
-            try note(reply, of: order)
-            if reply.isComplete {
-                if order.isCancelled { try await cancel(reply.items.compactMap(\.id)) }
+            let response = await client.send(request, body: body, key: key)
+            try log(response, to: request)
+            if response.isComplete {
+                if request.isCancelled { try await cancel(response.items.compactMap(\.id)) }
                 return
             }
-            if giveUpAt == nil, state.withLock({ $0.isOver }) { giveUpAt = ContinuousClock.now + Self.repeatMax }
-            if let giveUpAt, ContinuousClock.now > giveUpAt { return }
-            try await Task.sleep(for: max(reply.retryAfter ?? .zero, .milliseconds(50)))
+            if deadline == nil, state.withLock({ $0.isOver }) { deadline = ContinuousClock.now + Self.repeatMax }
+            if let deadline, ContinuousClock.now > deadline { return }
+            try await Task.sleep(for: max(response.retryAfter ?? .zero, .milliseconds(50)))
             while await !client.isReady() {
-                if let giveUpAt, ContinuousClock.now > giveUpAt { return }
+                if let deadline, ContinuousClock.now > deadline { return }
                 try await Task.sleep(for: .milliseconds(50))
             }
         }
@@ -71,10 +74,11 @@ extension TortureRun {
         try clientLog.append(lines(confirmed, isConfirmed: true))
     }
 
-    private func note(_ reply: TortureClient.Reply, of order: TortureLoad.Order) throws {
-        guard !reply.items.isEmpty else { return }
-        let answer = CompletedRequest(request: order.sent.request, status: reply.status, items: reply.items)
-        try clientLog.append([ClientLine(at: TortureTime.now, answered: answer)])
-        state.withLock { $0.ids += reply.items.compactMap(\.id) }
+    private func log(_ response: TortureClient.Response, to request: TortureLoad.PlannedRequest) throws {
+        guard !response.items.isEmpty else { return }
+        let completed = CompletedRequest(
+            request: request.sent.request, status: response.status, items: response.items)
+        try clientLog.append([ClientLine(at: TortureTime.now, completed: completed)])
+        state.withLock { $0.ids += response.items.compactMap(\.id) }
     }
 }
