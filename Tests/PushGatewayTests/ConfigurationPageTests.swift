@@ -1,5 +1,5 @@
-import PushAccept
 import Foundation
+import PushAccept
 import PushGateway
 import PushTesting
 import Testing
@@ -8,7 +8,7 @@ import Testing
 struct ConfigurationPage {
     /// The keys, with `[]` for a list: `apps[].key.file`.
     let keys: Set<String>
-    /// Defaults that are values, as written in the file. Keys without one are left out.
+    /// Defaults that are values, as written in the file; keys without one are missing.
     let defaults: [String: String]
 
     init() throws {
@@ -26,21 +26,21 @@ struct ConfigurationPage {
     }
 }
 
-@Suite struct `The page of the configuration` {
+@Suite struct `The configuration reference` {
     private static let app = """
         apps:
           - bundle_id: com.example.app
             key: {file: a.p8, key_id: ABCDE12345, team_id: TEAM123456}
         """
 
-    /// Sections of one level, such as `listen` or `delivery`, with the defaults of the page.
+    /// YAML with the defaults of the page, for all sections except `apps` and `apns.proxy`.
     private static func sections(_ defaults: [String: String]) -> String {
         var lines: [String: [String]] = [:]
         for (key, value) in defaults.sorted(by: { $0.key < $1.key }) {
             let parts = key.split(separator: ".").map(String.init)
             switch parts.count {
             case 2 where !parts[0].hasSuffix("[]"): lines[parts[0], default: []].append("  \(parts[1]): \(value)")
-            // `limits.batch.rate`; the proxy is not there by default.
+            // Such as `limits.batch.rate`. There is no proxy by default.
             case 3 where parts[0] == "limits":
                 lines[parts[0], default: []].append("  \(parts[1]).\(parts[2]): \(value)")
             default: break
@@ -51,7 +51,7 @@ struct ConfigurationPage {
         }.joined(separator: "\n")
     }
 
-    /// Makes `batch.rate: 50` and `batch.burst: 100` a mapping of its own.
+    /// Combines `batch.rate: 50` and `batch.burst: 100` into a nested mapping.
     private static func nested(_ lines: [String]) -> [String] {
         var plain: [String] = []
         var groups: [String: [String]] = [:]
@@ -69,18 +69,18 @@ struct ConfigurationPage {
         let page = try ConfigurationPage()
         try #require(page.defaults.count > 30)
         let text = Self.sections(page.defaults) + "\n" + Self.app
-        let shown = try GatewayConfiguration.parse(text, file: "page", folder: "")
+        let documented = try GatewayConfiguration.parse(text, file: "page", folder: "")
         let defaults = GatewayConfiguration()
-        #expect("\(shown.listen)" == "\(defaults.listen)")
-        #expect(shown.storePath == defaults.storePath && shown.retention == defaults.retention)
-        #expect(shown.connectionsMax == defaults.connectionsMax)
-        #expect("\(shown.delivery)" == "\(defaults.delivery)")
-        #expect(shown.limits == defaults.limits)
-        #expect(shown.accept.idempotentBodyBytesMax == defaults.accept.idempotentBodyBytesMax)
-        #expect(shown.accept.idempotentBodiesBytesMax == defaults.accept.idempotentBodiesBytesMax)
-        #expect("\(shown.admission)" == "\(defaults.admission)")
-        #expect(shown.shutdownGrace == defaults.shutdownGrace && shown.drainTimeout == defaults.drainTimeout)
-        #expect(shown.logLevel == defaults.logLevel)
+        #expect("\(documented.listen)" == "\(defaults.listen)")
+        #expect(documented.storePath == defaults.storePath && documented.retention == defaults.retention)
+        #expect(documented.connectionsMax == defaults.connectionsMax)
+        #expect("\(documented.delivery)" == "\(defaults.delivery)")
+        #expect(documented.limits == defaults.limits)
+        #expect(documented.accept.idempotentBodyBytesMax == defaults.accept.idempotentBodyBytesMax)
+        #expect(documented.accept.idempotentBodiesBytesMax == defaults.accept.idempotentBodiesBytesMax)
+        #expect("\(documented.admission)" == "\(defaults.admission)")
+        #expect(documented.shutdownGrace == defaults.shutdownGrace && documented.drainTimeout == defaults.drainTimeout)
+        #expect(documented.logLevel == defaults.logLevel)
     }
 
     @Test func `shows the defaults of an app and of a proxy`() throws {
@@ -94,26 +94,28 @@ struct ConfigurationPage {
         #expect(app.name == app.bundleID && app.rate == nil)
     }
 
-    /// The reader is strict, so a key of the page that it does not know is an error; what it knows is in its source.
-    @Test func `has every key that the reader asks for`() throws {
+    /// The keys that the code reads are string literals in its source.
+    @Test func `has every key that the code reads and no others`() throws {
         let folder = "\(Repository.root)/Sources/Push/PushGateway"
         let files = try #require(FileManager.default.enumerator(atPath: folder)).compactMap { $0 as? String }
         let readers = files.filter { $0.hasSuffix(".swift") && $0.contains("+YAML") }
         try #require(!readers.isEmpty)
-        var asked: Set<String> = []
+        var read: Set<String> = []
         for file in readers {
             let source = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
-            for match in source.matches(of: /\.(?:read|readRequired|readDuration|section|list)\("([a-z0-9_]+)"/) {
-                asked.insert(String(match.1))
+            for match in source.matches(
+                of: /\.(?:read|readRequired|readDuration|readRateLimit|section|list)\("([a-z0-9_]+)"/)
+            {
+                read.insert(String(match.1))
             }
             for match in source.matches(of: /requiredSection\(oneOf: \["(\w+)", "(\w+)"\]/) {
-                asked.formUnion([String(match.1), String(match.2)])
+                read.formUnion([String(match.1), String(match.2)])
             }
         }
         let page = try ConfigurationPage()
         let documented = Set(
             page.keys.flatMap { key in key.replacing("[]", with: "").split(separator: ".").map(String.init) })
-        #expect(asked.subtracting(documented).sorted() == [], "not on the page")
-        #expect(documented.subtracting(asked).sorted() == [], "on the page only")
+        #expect(read.subtracting(documented).sorted() == [], "not on the page")
+        #expect(documented.subtracting(read).sorted() == [], "on the page only")
     }
 }

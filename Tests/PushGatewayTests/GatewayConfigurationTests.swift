@@ -24,7 +24,7 @@ import Testing
         try GatewayConfiguration.parse(text, file: "godwit.yaml", folder: "/etc/godwit")
     }
 
-    /// What is wrong with `text`, as the operator reads it.
+    /// The problems of a configuration file.
     static func problems(_ text: String) -> [String] {
         do {
             _ = try parse(text)
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func `every key is read, and paths are resolved against the file's folder`() throws {
+    @Test func `all keys are read, and paths are relative to the folder of the file`() throws {
         let configuration = try Self.parse(Self.complete)
         #expect(configuration.listen.host == "0.0.0.0" && configuration.listen.port == 9000)
         #expect(configuration.storePath == "/etc/godwit/data")
@@ -58,7 +58,7 @@ import Testing
         #expect(configuration.logLevel == "debug")
     }
 
-    @Test func `what bounds a gateway is read, and 0 takes a limit away`() throws {
+    @Test func `limits are read, and 0 removes a limit`() throws {
         let configuration = try Self.parse(
             Self.complete.replacing(
                 "lifetime: 48h}", with: "lifetime: 48h, lease: 40s, breaker_open: 2s, retry_budget_burst: 7}") + """
@@ -88,7 +88,7 @@ import Testing
         #expect(configuration.delivery.retryBudget.burst == 7)
     }
 
-    @Test func `room for keyed bodies is bounded, and enough for one of them`() {
+    @Test func `memory for idempotent bodies is bounded and holds at least one body`() {
         let limits = "\nlimits: {idempotent_body_max_mib: 300, idempotent_bodies_max_mib: 200}\n"
         #expect(
             Self.problems(Self.complete + limits) == [
@@ -98,7 +98,7 @@ import Testing
         )
     }
 
-    @Test func `limits that nobody named have their defaults`() throws {
+    @Test func `missing limits have their defaults`() throws {
         let configuration = try Self.parse(Self.complete)
         #expect(configuration.limits.batch == RateLimit(perSecond: 50, burst: 100) && configuration.limits.push == nil)
         #expect(
@@ -108,7 +108,7 @@ import Testing
         #expect(configuration.drainTimeout == .seconds(10))
     }
 
-    @Test func `an app may have a certificate in place of a key, and the way may lead through a proxy`() throws {
+    @Test func `an app can have a certificate instead of a key, and connections can use a proxy`() throws {
         let configuration = try Self.parse(
             """
             apps:
@@ -137,12 +137,12 @@ import Testing
         )
     }
 
-    @Test func `one credential an app, and a whole one`() {
+    @Test func `an app must have exactly one complete credential`() {
         func app(_ lines: String) -> String { "apps: [{bundle_id: com.example.one, \(lines)}]" }
         #expect(Self.problems(app("environment: sandbox")) == ["line 1: apps[0].key or apps[0].certificate is missing"])
         #expect(
             Self.problems(app("key: {file: a, key_id: ABCDE12345, team_id: TEAM123456}, certificate: {p12_file: a}"))
-                == ["line 1: only one of apps[0].key or apps[0].certificate may be there"]
+                == ["line 1: only one of apps[0].key or apps[0].certificate is allowed"]
         )
         for half in ["file: a", "key_file: b", "file: a, key_file: b, p12_file: c", "password_file: d"] {
             #expect(
@@ -152,7 +152,7 @@ import Testing
         }
     }
 
-    @Test func `an unknown key is named with its line`() {
+    @Test func `an unknown key is reported with its line`() {
         #expect(Self.problems(Self.complete.replacing("log:", with: "lgo:")) == ["line 12: lgo is not a known key"])
         #expect(
             Self.problems(Self.complete.replacing("environment:", with: "enviroment:"))
@@ -160,7 +160,7 @@ import Testing
         )
     }
 
-    @Test func `every problem is told at once`() {
+    @Test func `all problems are reported together`() {
         let problems = Self.problems(
             """
             listen: {port: many}
@@ -176,8 +176,8 @@ import Testing
             log: {level: loud}
             """
         )
-        // In the order of the file. What is wrong with an app that has no bundle ID, or with a delivery that cannot be
-        // read, is told once that is mended.
+        // In the order of the file. Further problems of an app without a bundle ID, or of an unreadable delivery section, are
+        // not reported.
         #expect(
             problems == [
                 "line 1: listen.port must be a whole number", "line 2: stor is not a known key",
@@ -191,16 +191,16 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "apps must name at least one app"),
+        ("", "apps must have at least one app"),
         ("[1, 2]", "line 1: the file must be a mapping of keys to values"),
         ("apps: 3", "line 1: apps must be a list"),
         ("apps: [3]", "line 1: apps[0] must be a mapping of keys to values"),
     ])
-    func `a file of the wrong shape gets one clear sentence`(_ text: String, _ problem: String) {
+    func `a file with the wrong structure is one problem`(_ text: String, _ problem: String) {
         #expect(Self.problems(text) == [problem])
     }
 
-    @Test func `text that is not YAML is refused with the place`() throws {
+    @Test func `text that is not YAML is reported`() throws {
         let problem = try #require(Self.problems("listen: {port: 1").first)
         #expect(problem.hasPrefix("not YAML: "))
     }
@@ -225,16 +225,16 @@ import Testing
     func `values out of range are refused`(_ good: String, _ bad: String, _ problem: String) {
         let text = Self.complete.replacing(good, with: bad)
         let found = Self.problems(text)
-        // The line of the value, or that of the app or section that it is in.
+        // The line of the value, its app or its section.
         #expect(found.map { $0.split(separator: ": ", maxSplits: 1).last.map(String.init) } == [problem])
         #expect(found.allSatisfy { $0.hasPrefix("line ") }, "\(found)")
     }
 
     @Test(arguments: [
-        ("/nowhere/godwit.yaml", "there is no such file"), ("/", "it is a folder"),
+        ("/nowhere/godwit.yaml", "no such file"), ("/", "it is a folder"),
         ("/proc/self/exe", "it is not UTF-8 text"),
     ])
-    func `a file that cannot be read says so`(_ path: String, _ why: String) {
+    func `a file that cannot be read is reported`(_ path: String, _ why: String) {
         let error = #expect(throws: ConfigurationError.self) { try GatewayConfiguration.read(path: path) }
         #expect(error?.problems == ["the file cannot be read: \(why)"])
     }

@@ -4,7 +4,7 @@ import PushDispatch
 import PushModel
 import PushStore
 
-/// What each room is told.
+/// The configurations of the modules.
 extension GatewayConfiguration {
     package var accept: AcceptConfiguration {
         var accept = AcceptConfiguration()

@@ -5,29 +5,10 @@ import PushModel
 import Yams
 
 extension GatewayConfiguration {
-    /// Reads a configuration file.
+    /// Reads a configuration file. `docs/reference/configuration.md` lists the keys and their defaults. Relative paths in
+    /// the file are resolved against its folder.
     ///
-    /// Keys, all optional unless said otherwise:
-    ///
-    /// - `listen.host` (127.0.0.1), `listen.port` (8025; 0 takes a free one)
-    /// - `store.path` (godwit-data), relative to the file's folder; `store.retention` (7d)
-    /// - `apps[]`: `bundle_id` (required), `name` (the bundle ID), `environment` (production), `rate` (pushes a second)
-    /// - `apps[].key`: `file`, `key_id`, `team_id`
-    /// - `apps[].certificate` in its place: `p12_file`, or `file` and `key_file`; `password_file`
-    /// - `apps[].endpoint`: `host` (required), `port` (443), `ca_file`
-    /// - `apns`: `connections_max` (128), `proxy.host`, `proxy.port` (3128), `proxy.user`, `proxy.password_file`
-    /// - `delivery`: `retry_base` (500ms), `retry_cap` (60s), `attempts_max` (50), `request_timeout` (10s),
-    ///   `lifetime` (24h), `urgent_lifetime` (1h), `drain_timeout` (10s), `lease` (20s), `breaker_open` (5s),
-    ///   `breaker_open_max` (60s), `breaker_slow_after` (5s), `credential_probe` (30s), `retry_budget_per_second` (10),
-    ///   `retry_budget_burst` (100)
-    /// - `limits`: `push`, `batch` (50, 100), `status`, `control`: each `rate` (requests a second of a caller; 0: none) and
-    ///   `burst`; `limits.device`: `count`, `per` (pushes to one device); `limits.idempotent_body_max_mib` (8),
-    ///   `limits.idempotent_bodies_max_mib` (64)
-    /// - `admission`: `queued_pushes_max` (5000000), `disk_free_min_mib` (256), `oldest_due_max`, `memory_max_mib`; 0: none
-    /// - `shutdown.grace` (5s)
-    /// - `log.level` (info)
-    ///
-    /// - Throws: `ConfigurationError` with every problem found, each with its line.
+    /// - Throws: `ConfigurationError` with every problem, each with its line.
     package static func read(path: String) throws(ConfigurationError) -> GatewayConfiguration {
         let text: String
         do throws(UnreadableFile) {
@@ -39,7 +20,10 @@ extension GatewayConfiguration {
         return try parse(text, file: path, folder: folder)
     }
 
-    /// The same from text; relative paths in it are resolved against `folder`.
+    /// Parses the text of a configuration file. Relative paths are resolved against `folder`.
+    ///
+    /// - Parameter file: the name of the file in the error.
+    /// - Throws: `ConfigurationError` with every problem, each with its line.
     package static func parse(
         _ text: String, file: String, folder: String
     ) throws(ConfigurationError) -> GatewayConfiguration {
@@ -52,26 +36,25 @@ extension GatewayConfiguration {
         var configuration = GatewayConfiguration()
         var reader = YAMLReader(root)
         configuration.fill(from: &reader, folder: folder)
-        let problems = configuration.problems(beside: reader)
+        let problems = configuration.problems(with: reader)
         guard problems.isEmpty else { throw ConfigurationError(file: file, problems: problems) }
         return configuration
     }
 
-    /// All that is wrong, in the order of the file; what follows from a value that could not be read is left out.
-    private func problems(beside reader: YAMLReader) -> [String] {
+    /// All problems in the order of the file, without those that result from a value that could not be read.
+    private func problems(with reader: YAMLReader) -> [String] {
         let unread = reader.problems.filter { !$0.isUnknownKey }.map(\.path)
-        func isUnread(_ place: String) -> Bool {
-            unread.contains { path in
-                path == place || path.hasPrefix(place + ".") || path.hasPrefix(place + "[")
-                    || place.hasPrefix(path + ".")
-                    || path.isEmpty
+        func isUnread(_ path: String) -> Bool {
+            unread.contains { other in
+                other == path || other.hasPrefix(path + ".") || other.hasPrefix(path + "[")
+                    || path.hasPrefix(other + ".") || other.isEmpty
             }
         }
-        let values = locatedProblems().filter { !isUnread($0.place) }.map { problem in
-            // Of what is not in the file, where its section stands.
-            let section = problem.place.split(separator: ".").first.map(String.init) ?? ""
-            let line = reader.lines[problem.place] ?? reader.lines[section]
-            return YAMLReader.Problem(path: problem.place, line: line, text: problem.text)
+        let values = locatedProblems().filter { !isUnread($0.path) }.map { problem in
+            // A key that is not in the file has the line of its section.
+            let section = problem.path.split(separator: ".").first.map(String.init) ?? ""
+            let line = reader.lines[problem.path] ?? reader.lines[section]
+            return YAMLReader.Problem(path: problem.path, line: line, text: problem.text)
         }
         let all = (reader.problems + values).enumerated()
         return all.sorted { ($0.element.line ?? .max, $0.offset) < ($1.element.line ?? .max, $1.offset) }
@@ -86,42 +69,36 @@ extension GatewayConfiguration {
         func resolved(_ path: String) -> String {
             path.hasPrefix("/") || folder.isEmpty ? path : (folder as NSString).appendingPathComponent(path)
         }
+        fillListen(from: &reader)
+        fillStore(from: &reader, resolved)
+        reader.list("apps") { apps.append(Self.app(from: &$0, resolved)) }
+        fillAPNS(from: &reader, resolved)
+        fillDelivery(from: &reader)
+        fillLimits(from: &reader)
+        fillAdmission(from: &reader)
+        fillShutdown(from: &reader)
+        fillLog(from: &reader)
+        reader.finish()
+    }
+
+    // MARK: Sections
+
+    private mutating func fillListen(from reader: inout YAMLReader) {
         reader.section("listen") { section in
             section.read("host") { listen.host = $0 }
             section.read("port") { listen.port = $0 }
         }
+    }
+
+    private mutating func fillStore(from reader: inout YAMLReader, _ resolved: (String) -> String) {
         reader.section("store") { section in
             section.read("path") { storePath = $0 }
             section.readDuration("retention") { retention = $0 }
         }
         storePath = resolved(storePath)
-        reader.list("apps") { item in
-            var app = App(
-                name: "", bundleID: "", environment: .production,
-                credential: .key(Key(file: "", keyID: "", teamID: ""))
-            )
-            item.readRequired("bundle_id") { app.bundleID = $0 }
-            app.name = app.bundleID
-            item.read("name") { app.name = $0 }
-            item.read("environment", oneOf: Environment.allCases.map(\.rawValue)) {
-                app.environment = Environment(rawValue: $0) ?? .production
-            }
-            item.read("rate") { app.rate = $0 }
-            item.requiredSection(oneOf: ["key", "certificate"]) { kind, section in
-                app.credential =
-                    kind == "key"
-                    ? .key(Self.key(from: &section, resolved))
-                    : .certificate(Self.certificate(from: &section, resolved))
-            }
-            item.section("endpoint") { section in
-                var endpoint = Endpoint(host: "", port: 443)
-                section.readRequired("host") { endpoint.host = $0 }
-                section.read("port") { endpoint.port = $0 }
-                section.read("ca_file") { endpoint.caFile = resolved($0) }
-                app.endpoint = endpoint
-            }
-            apps.append(app)
-        }
+    }
+
+    private mutating func fillAPNS(from reader: inout YAMLReader, _ resolved: (String) -> String) {
         reader.section("apns") { section in
             section.read("connections_max") { connectionsMax = $0 }
             section.section("proxy") { section in
@@ -133,6 +110,9 @@ extension GatewayConfiguration {
                 self.proxy = proxy
             }
         }
+    }
+
+    private mutating func fillDelivery(from reader: inout YAMLReader) {
         reader.section("delivery") { section in
             section.readDuration("retry_base") { delivery.policy.retryBase = $0 }
             section.readDuration("retry_cap") { delivery.policy.retryCap = $0 }
@@ -152,11 +132,14 @@ extension GatewayConfiguration {
             section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
             section.readDuration("drain_timeout") { drainTimeout = $0 }
         }
+    }
+
+    private mutating func fillLimits(from reader: inout YAMLReader) {
         reader.section("limits") { section in
-            Self.read("push", from: &section, into: &limits.push)
-            Self.read("batch", from: &section, into: &limits.batch)
-            Self.read("status", from: &section, into: &limits.status)
-            Self.read("control", from: &section, into: &limits.control)
+            section.readRateLimit("push", into: &limits.push)
+            section.readRateLimit("batch", into: &limits.batch)
+            section.readRateLimit("status", into: &limits.status)
+            section.readRateLimit("control", into: &limits.control)
             section.read("idempotent_body_max_mib") { idempotentBodyMaxMiB = $0 }
             section.read("idempotent_bodies_max_mib") { idempotentBodiesMaxMiB = $0 }
             section.section("device") { section in
@@ -167,30 +150,57 @@ extension GatewayConfiguration {
                 limits.device = count == 0 ? nil : RateLimit(count, in: period)
             }
         }
+    }
+
+    private mutating func fillAdmission(from reader: inout YAMLReader) {
         reader.section("admission") { section in
             section.read("queued_pushes_max") { admission.queuedPushesMax = $0 == 0 ? nil : $0 }
             section.read("disk_free_min_mib") { admission.bytesFreeMin = $0 == 0 ? nil : min($0, 1 << 40) << 20 }
             section.readDuration("oldest_due_max") { admission.oldestDueMax = $0 == .zero ? nil : $0 }
             section.read("memory_max_mib") { admission.memoryBytesMax = $0 == 0 ? nil : min($0, 1 << 40) << 20 }
         }
+    }
+
+    private mutating func fillShutdown(from reader: inout YAMLReader) {
         reader.section("shutdown") { section in
             section.readDuration("grace") { shutdownGrace = $0 }
         }
+    }
+
+    private mutating func fillLog(from reader: inout YAMLReader) {
         reader.section("log") { section in
             section.read("level") { logLevel = $0 }
         }
-        reader.finish()
     }
 
-    /// Requests a second of each caller, and how many at once; a rate of 0 takes the limit away.
-    private static func read(_ name: String, from reader: inout YAMLReader, into limit: inout RateLimit?) {
-        reader.section(name) { section in
-            var rate = limit.map { Int($0.perSecond) } ?? 0
-            var burst: Int?
-            section.read("rate") { rate = $0 }
-            section.read("burst") { burst = $0 }
-            limit = rate == 0 ? nil : RateLimit(perSecond: Double(rate), burst: burst ?? 2 * rate)
+    // MARK: Apps
+
+    private static func app(from item: inout YAMLReader, _ resolved: (String) -> String) -> App {
+        var app = App(
+            name: "", bundleID: "", environment: .production,
+            credential: .key(Key(file: "", keyID: "", teamID: ""))
+        )
+        item.readRequired("bundle_id") { app.bundleID = $0 }
+        app.name = app.bundleID
+        item.read("name") { app.name = $0 }
+        item.read("environment", oneOf: Environment.allCases.map(\.rawValue)) {
+            app.environment = Environment(rawValue: $0) ?? .production
         }
+        item.read("rate") { app.rate = $0 }
+        item.requiredSection(oneOf: ["key", "certificate"]) { kind, section in
+            app.credential =
+                kind == "key"
+                ? .key(Self.key(from: &section, resolved))
+                : .certificate(Self.certificate(from: &section, resolved))
+        }
+        item.section("endpoint") { section in
+            var endpoint = Endpoint(host: "", port: 443)
+            section.readRequired("host") { endpoint.host = $0 }
+            section.read("port") { endpoint.port = $0 }
+            section.read("ca_file") { endpoint.caFile = resolved($0) }
+            app.endpoint = endpoint
+        }
+        return app
     }
 
     private static func key(from section: inout YAMLReader, _ resolved: (String) -> String) -> Key {
@@ -208,5 +218,18 @@ extension GatewayConfiguration {
         section.read("key_file") { certificate.keyFile = resolved($0) }
         section.read("password_file") { certificate.passwordFile = resolved($0) }
         return certificate
+    }
+}
+
+extension YAMLReader {
+    /// Reads requests per second of each caller and their burst. A rate of 0 removes the limit.
+    fileprivate mutating func readRateLimit(_ key: String, into limit: inout RateLimit?) {
+        section(key) { section in
+            var rate = limit.map { Int($0.perSecond) } ?? 0
+            var burst: Int?
+            section.read("rate") { rate = $0 }
+            section.read("burst") { burst = $0 }
+            limit = rate == 0 ? nil : RateLimit(perSecond: Double(rate), burst: burst ?? 2 * rate)
+        }
     }
 }

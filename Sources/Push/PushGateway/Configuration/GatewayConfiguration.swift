@@ -3,34 +3,34 @@ package import PushAccept
 package import PushDispatch
 package import PushModel
 
-/// Everything a gateway needs to know, as plain values. `GatewayConfiguration+YAML.swift` reads it from a file.
+/// The configuration of a gateway. `GatewayConfiguration+YAML.swift` reads it from a file.
 package struct GatewayConfiguration: Sendable {
     package var listen = Listen()
-    /// Folder of the embedded database; created when it is missing.
+    /// Folder of the embedded database; created if it is missing.
     package var storePath = "godwit-data"
     package var apps: [App] = []
     package var delivery = DispatchConfiguration()
-    /// On the way to APNs, for all apps; nil connects directly.
+    /// The HTTP proxy for connections to APNs, for all apps; nil connects directly.
     package var proxy: Proxy?
-    /// Connections to APNs for each app; there are as many as are of use.
+    /// Upper limit of connections to APNs for each app. The client opens only as many as raise the throughput.
     package var connectionsMax = 128
     package var logLevel = "info"
-    /// How long a gateway that was asked to stop goes on serving while it says that it is not ready.
+    /// How long a gateway that is stopping still serves while it reports that it is not ready.
     package var shutdownGrace: Duration = .seconds(5)
-    /// How long a stop waits for pushes in flight. With the grace period, the requests' patience and the last write it
-    /// stays below the 30 seconds that supervisors give a process by default.
+    /// How long a stop waits for pushes in flight. Together with the grace period, the timeout for requests in progress and
+    /// the last write it stays below 30 seconds, a common default of process supervisors.
     package var drainTimeout: Duration = .seconds(10)
-    /// How long outcomes are kept.
+    /// How long outcomes and dead letters are kept.
     package var retention: Duration = .seconds(7 * 24 * 3600)
-    /// How much each caller may ask for, and how often one device may be sent to.
+    /// Rate limits of callers and devices.
     package var limits = RateLimits()
-    /// Largest body of a bulk request with an `Idempotency-Key`, which is held whole, in MiB.
+    /// Largest body of a bulk request with an `Idempotency-Key`, which is held in memory, in MiB.
     package var idempotentBodyMaxMiB = 8
-    /// What such bodies may take together, in MiB.
+    /// Memory for all such bodies, in MiB.
     package var idempotentBodiesMaxMiB = 64
-    /// When new pushes are refused because something is short.
+    /// Limits above which new pushes are refused.
     package var admission = AdmissionLimits()
-    /// Take the store from a process that holds it and has shown no life for three leases.
+    /// Whether to take the store from a process whose heartbeat has been stale for three leases.
     package var takesOver = false
 
     package init() {}
@@ -44,14 +44,14 @@ package struct GatewayConfiguration: Sendable {
 
     /// A bundle ID with its environment and its credential.
     package struct App: Sendable, Equatable {
-        /// What pushes call it; the bundle ID unless another name is given.
+        /// The value of the `app` field of pushes; the bundle ID by default.
         package var name: String
         package var bundleID: String
         package var environment: Environment
         package var credential: Credential
         /// nil: Apple's host of the environment.
         package var endpoint: Endpoint?
-        /// Pushes a second to APNs at most; nil: as many as it takes.
+        /// Upper limit of pushes per second to APNs; nil: no limit.
         package var rate: Int?
 
         package init(
@@ -69,7 +69,7 @@ package struct GatewayConfiguration: Sendable {
         case production, sandbox
     }
 
-    /// Who an app is to APNs.
+    /// How an app authenticates to APNs.
     package enum Credential: Sendable, Equatable {
         case key(Key)
         case certificate(Certificate)
@@ -80,13 +80,13 @@ package struct GatewayConfiguration: Sendable {
         package var p12File: String?
         package var certificateFile: String?
         package var keyFile: String?
-        /// Path of a file whose first line is the password; nil when there is none.
+        /// Path of a file whose first line is the password; nil without a password.
         package var passwordFile: String?
 
         package init() {}
     }
 
-    /// An HTTP proxy on the way to APNs.
+    /// An HTTP proxy for connections to APNs.
     package struct Proxy: Sendable, Equatable {
         package var host: String
         package var port: Int
@@ -116,11 +116,11 @@ package struct GatewayConfiguration: Sendable {
         }
     }
 
-    /// Where APNs, or a simulator of it, listens.
+    /// The address of APNs or of a simulator.
     package struct Endpoint: Sendable, Equatable {
         package var host: String
         package var port: Int
-        /// Path of a PEM file with the roots to trust; nil: the system's.
+        /// Path of a PEM file with the roots to trust; nil: the roots of the system.
         package var caFile: String?
 
         package init(host: String, port: Int, caFile: String? = nil) {
@@ -130,49 +130,49 @@ package struct GatewayConfiguration: Sendable {
         }
     }
 
-    /// Every problem at once, so that an operator fixes the file in one go.
+    /// All problems, so that an operator can fix the file in one step.
     package func problems() -> [String] { locatedProblems().map(\.text) }
 
-    /// The same with the key, or the section, that each is about.
-    func locatedProblems() -> [(place: String, text: String)] {
-        var problems: [(place: String, text: String)] = []
-        func demand(_ condition: Bool, _ place: String, _ text: String) {
-            if !condition { problems.append((place, text)) }
+    /// All problems, each with the path of its key or section.
+    func locatedProblems() -> [(path: String, text: String)] {
+        var problems: [(path: String, text: String)] = []
+        func require(_ condition: Bool, _ path: String, _ text: String) {
+            if !condition { problems.append((path, text)) }
         }
-        demand((0...65535).contains(listen.port), "listen.port", "listen.port must be 0 to 65535")
-        demand(!listen.host.isEmpty, "listen.host", "listen.host must not be empty")
-        demand(!storePath.isEmpty, "store.path", "store.path must not be empty")
-        demand(retention >= .seconds(3600), "store.retention", "store.retention must be at least 1h")
-        demand(!apps.isEmpty, "apps", "apps must name at least one app")
+        require((0...65535).contains(listen.port), "listen.port", "listen.port must be 0 to 65535")
+        require(!listen.host.isEmpty, "listen.host", "listen.host must not be empty")
+        require(!storePath.isEmpty, "store.path", "store.path must not be empty")
+        require(retention >= .seconds(3600), "store.retention", "store.retention must be at least 1h")
+        require(!apps.isEmpty, "apps", "apps must have at least one app")
         var names: Set<String> = []
         for (index, app) in apps.enumerated() {
-            let (place, name) = ("apps[\(index)]", "app \"\(app.name)\"")
-            demand(names.insert(app.name).inserted, place, "\(name) is defined twice")
-            problems += app.problems().map { (place, "\(name): \($0)") }
+            let (path, name) = ("apps[\(index)]", "app \"\(app.name)\"")
+            require(names.insert(app.name).inserted, path, "\(name) is defined twice")
+            problems += app.problems().map { (path, "\(name): \($0)") }
         }
         if let proxy {
-            demand(!proxy.host.isEmpty, "apns.proxy.host", "apns.proxy.host must not be empty")
-            demand((1...65535).contains(proxy.port), "apns.proxy.port", "apns.proxy.port must be 1 to 65535")
-            demand(
+            require(!proxy.host.isEmpty, "apns.proxy.host", "apns.proxy.host must not be empty")
+            require((1...65535).contains(proxy.port), "apns.proxy.port", "apns.proxy.port must be 1 to 65535")
+            require(
                 (proxy.user == nil) == (proxy.passwordFile == nil), "apns.proxy",
                 "apns.proxy needs both user and password_file, or neither"
             )
         }
-        demand(
+        require(
             (1...1000).contains(connectionsMax), "apns.connections_max", "apns.connections_max must be 1 to 1000"
         )
-        demand(
+        require(
             Self.logLevels.contains(logLevel), "log.level",
             "log.level must be one of \(Self.logLevels.joined(separator: ", "))"
         )
-        demand(shutdownGrace <= .seconds(300), "shutdown.grace", "shutdown.grace must be at most 5m")
-        demand(drainTimeout <= .seconds(300), "delivery.drain_timeout", "delivery.drain_timeout must be at most 5m")
+        require(shutdownGrace <= .seconds(300), "shutdown.grace", "shutdown.grace must be at most 5m")
+        require(drainTimeout <= .seconds(300), "delivery.drain_timeout", "delivery.drain_timeout must be at most 5m")
         problems += admission.problems().map { ("admission", $0) }
-        demand(
+        require(
             (1...256).contains(idempotentBodyMaxMiB), "limits.idempotent_body_max_mib",
             "limits.idempotent_body_max_mib must be 1 to 256"
         )
-        demand(
+        require(
             idempotentBodyMaxMiB <= idempotentBodiesMaxMiB && idempotentBodiesMaxMiB <= 65_536,
             "limits.idempotent_bodies_max_mib",
             "limits.idempotent_bodies_max_mib must be at least limits.idempotent_body_max_mib, and at most 65536"
@@ -181,7 +181,7 @@ package struct GatewayConfiguration: Sendable {
         return problems + delivery.problems().map { ("delivery", "delivery: \($0)") }
     }
 
-    /// Apple, "CFBundleIdentifier": letters, digits, hyphens and periods.
+    /// Letters, digits, hyphens and periods, according to Apple's page "CFBundleIdentifier".
     fileprivate static func isBundleID(_ text: String) -> Bool {
         (1...155).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
@@ -203,7 +203,7 @@ extension GatewayConfiguration.App {
         if !GatewayConfiguration.isBundleID(bundleID) {
             problems.append("bundle_id must be 1 to 155 letters, digits, hyphens and periods")
         }
-        if let rate, !(1...1_000_000).contains(rate) { problems.append("rate must be 1 to 1000000 pushes a second") }
+        if let rate, !(1...1_000_000).contains(rate) { problems.append("rate must be 1 to 1000000 pushes per second") }
         problems += credential.problems()
         if let endpoint {
             if endpoint.host.isEmpty { problems.append("endpoint.host must not be empty") }
@@ -228,7 +228,7 @@ extension GatewayConfiguration.Credential {
     }
 }
 
-/// The configuration cannot be used. Its description lists every problem, one a line.
+/// The problems of a configuration. The description lists all of them, one per line.
 package struct ConfigurationError: Error, CustomStringConvertible {
     package var file: String
     package var problems: [String]

@@ -1,11 +1,12 @@
 import Foundation
 
-/// A small text file, read whole.
+/// Reads small text files.
 enum TextFile {
+    /// Reads a file as UTF-8 text.
     static func read(_ path: String) throws(UnreadableFile) -> String {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw UnreadableFile("there is no such file")
+            throw UnreadableFile("no such file")
         }
         guard !isFolder.boolValue else { throw UnreadableFile("it is a folder") }
         guard let bytes = FileManager.default.contents(atPath: path) else { throw UnreadableFile("permission denied") }

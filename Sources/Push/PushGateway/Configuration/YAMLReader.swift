@@ -1,22 +1,23 @@
 import Yams
 
-/// Reads one mapping of a YAML document strictly: a wrong type or a key nobody asked for is a problem with its line.
+/// Reads one mapping of a YAML document strictly: a value of the wrong type and an unknown key are problems, each with its
+/// line.
 struct YAMLReader {
-    /// What is wrong with a file, and where.
+    /// A problem of a file, with its location.
     struct Problem {
-        /// Of what, as in `apps[0].key.file`.
+        /// The path of the key, such as `apps[0].key.file`.
         var path: String
-        /// Counted from 1; nil: nowhere in particular.
+        /// Counted from 1; nil if the problem has no line.
         var line: Int?
         var text: String
-        /// A key too many hides no value.
+        /// An unknown key does not prevent the validation of other values.
         var isUnknownKey = false
 
         var description: String { (line.map { "line \($0): " } ?? "") + text }
     }
 
     private(set) var problems: [Problem] = []
-    /// Where each key stands that was read.
+    /// The line of each key that was read, by path.
     private(set) var lines: [String: Int] = [:]
     private let path: String
     private let line: Int?
@@ -31,7 +32,7 @@ struct YAMLReader {
         self.path = path
         line = node?.mark?.line
         mapping = node?.mapping
-        // An empty file or section is one with nothing in it; anything else must be a mapping.
+        // An empty file or section is an empty mapping.
         if let node, node.mapping == nil, node.null == nil {
             problems.append(
                 Problem(
@@ -53,7 +54,7 @@ struct YAMLReader {
         problems.append(Problem(path: name(key), line: node.mark?.line, text: "\(name(key)) \(text)"))
     }
 
-    private mutating func take(_ reader: YAMLReader) {
+    private mutating func merge(_ reader: YAMLReader) {
         problems += reader.problems
         lines.merge(reader.lines) { $1 }
     }
@@ -65,7 +66,7 @@ struct YAMLReader {
     mutating func read(_ key: String, _ store: (String) -> Void) {
         guard let node = node(key) else { return }
         guard let scalar = node.scalar, node.null == nil else {
-            report(key, node, "must be a text")
+            report(key, node, "must be a string")
             return
         }
         store(scalar.string)
@@ -100,7 +101,7 @@ struct YAMLReader {
         store(number)
     }
 
-    /// A number with a unit: `500ms`, `10s`, `5m`, `24h`, `7d`.
+    /// Reads a number with a unit: `500ms`, `10s`, `5m`, `24h`, `7d`.
     mutating func readDuration(_ key: String, _ store: (Duration) -> Void) {
         guard let node = node(key) else { return }
         guard let text = node.string, let duration = Self.duration(text) else {
@@ -122,28 +123,30 @@ struct YAMLReader {
 
     // MARK: Structure
 
+    /// Reads a nested mapping.
     mutating func section(_ key: String, _ fill: (inout YAMLReader) -> Void) {
         guard let node = node(key) else { return }
         var reader = YAMLReader(node, path: name(key))
         fill(&reader)
         reader.finish()
-        take(reader)
+        merge(reader)
     }
 
-    /// Exactly one of several sections; `fill` is told which.
+    /// Reads exactly one of several sections; `fill` receives its key.
     mutating func requiredSection(oneOf keys: [String], _ fill: (String, inout YAMLReader) -> Void) {
         known.formUnion(keys)
         guard let mapping else { return }
         let present = keys.filter { mapping[$0] != nil }
         guard present.count == 1 else {
             let choice = keys.map(name).joined(separator: " or ")
-            let text = present.isEmpty ? "\(choice) is missing" : "only one of \(choice) may be there"
+            let text = present.isEmpty ? "\(choice) is missing" : "only one of \(choice) is allowed"
             problems.append(Problem(path: name(keys[0]), line: line, text: text))
             return
         }
         section(present[0]) { fill(present[0], &$0) }
     }
 
+    /// Reads a list of mappings.
     mutating func list(_ key: String, _ fill: (inout YAMLReader) -> Void) {
         guard let node = node(key) else { return }
         guard let items = node.sequence else {
@@ -156,11 +159,11 @@ struct YAMLReader {
             var reader = YAMLReader(item, path: path)
             fill(&reader)
             reader.finish()
-            take(reader)
+            merge(reader)
         }
     }
 
-    /// Names every key that nobody asked for.
+    /// Reports every key that was not read.
     mutating func finish() {
         for (key, _) in mapping ?? [:] {
             guard let text = key.string, known.contains(text) else {
