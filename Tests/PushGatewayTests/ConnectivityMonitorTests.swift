@@ -3,7 +3,7 @@ import APNSWire
 import PushGateway
 import Testing
 
-@Suite struct `Watch over the way to APNs` {
+@Suite struct `Connectivity of an app` {
     static func snapshot(
         _ state: APNSClientSnapshot.State, _ change: (inout APNSClientSnapshot) -> Void = { _ in }
     ) -> APNSClientSnapshot {
@@ -13,30 +13,32 @@ import Testing
         return snapshot
     }
 
-    @Test func `a cut is told once, and so is its end`() {
-        var link = ConnectivityMonitor.Link()
-        let cut = Self.snapshot(.waiting) { $0.lastFailure = .connectRefused }
+    @Test func `an outage and its end are reported once`() {
+        var state = ConnectivityMonitor.AppState()
+        let unreachable = Self.snapshot(.waiting) { $0.lastFailure = .connectRefused }
         let (connecting, ready) = (Self.snapshot(.connecting), Self.snapshot(.ready))
-        let changes = [Self.snapshot(.idle), cut, connecting, cut, ready, ready].map { link.changed($0) }
-        #expect(changes == [nil, .cut(.connectRefused), nil, nil, .well, nil])
+        let changes = [Self.snapshot(.idle), unreachable, connecting, unreachable, ready, ready].map {
+            state.update($0)
+        }
+        #expect(changes == [nil, .unreachable(.connectRefused), nil, nil, .restored, nil])
     }
 
-    @Test func `a start that goes well is no news`() {
-        var link = ConnectivityMonitor.Link()
-        let changes = Self.changes(&link, [.idle, .connecting, .ready])
+    @Test func `a successful start is not reported`() {
+        var state = ConnectivityMonitor.AppState()
+        let changes = Self.changes(&state, [.idle, .connecting, .ready])
         #expect(changes.isEmpty)
     }
 
-    @Test func `a refused credential is told although the connection stands`() {
-        var link = ConnectivityMonitor.Link()
+    @Test func `a refused credential is reported although there is a connection`() {
+        var state = ConnectivityMonitor.AppState()
         let refused = Self.snapshot(.ready) { $0.credentialReason = .invalidProviderToken }
-        let changes = [refused, refused, Self.snapshot(.ready)].map { link.changed($0) }
-        #expect(changes == [.refused(.invalidProviderToken), nil, .well])
+        let changes = [refused, refused, Self.snapshot(.ready)].map { state.update($0) }
+        #expect(changes == [.credentialRefused(.invalidProviderToken), nil, .restored])
     }
 
     private static func changes(
-        _ link: inout ConnectivityMonitor.Link, _ states: [APNSClientSnapshot.State]
-    ) -> [ConnectivityMonitor.Link.Change] {
-        states.compactMap { link.changed(snapshot($0)) }
+        _ state: inout ConnectivityMonitor.AppState, _ states: [APNSClientSnapshot.State]
+    ) -> [ConnectivityMonitor.AppState.Change] {
+        states.compactMap { state.update(snapshot($0)) }
     }
 }

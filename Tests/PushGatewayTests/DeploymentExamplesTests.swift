@@ -12,8 +12,8 @@ import Yams
         try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
     }
 
-    /// The configuration with every optional key in force. A comment has one space after its `#`, a key has none or the
-    /// spaces that indent it.
+    /// The configuration with all optional keys uncommented. After the `#`, a comment has one space, and a key has none or
+    /// its indentation.
     private static func complete() throws -> String {
         try text("godwit.yaml").split(separator: "\n", omittingEmptySubsequences: false).map { line in
             let indent = line.prefix { $0 == " " }
@@ -25,7 +25,7 @@ import Yams
         }.joined(separator: "\n")
     }
 
-    /// `delivery.lease` and so on, the keys of lists without their indexes.
+    /// The paths of all keys, such as `delivery.lease` and `apps[].name`.
     private static func keys(of value: Any, below path: String = "") -> Set<String> {
         if let list = value as? [Any] {
             return list.reduce(into: []) { $0.formUnion(keys(of: $1, below: path + "[]")) }
@@ -36,7 +36,7 @@ import Yams
         }
     }
 
-    @Test func `the configuration is good as it stands, and with all that is optional`() throws {
+    @Test func `the configuration is valid, with and without the optional keys`() throws {
         for text in [try Self.text("godwit.yaml"), try Self.complete()] {
             let configuration = try GatewayConfiguration.parse(text, file: "godwit.yaml", folder: "/etc/godwit")
             #expect(configuration.storePath == "/var/lib/godwit")
@@ -44,7 +44,6 @@ import Yams
         let complete = try GatewayConfiguration.parse(Self.complete(), file: "godwit.yaml", folder: "/etc/godwit")
         #expect(complete.apps.count == 3)
         let defaults = GatewayConfiguration()
-        // What is shown as a default is the default.
         #expect("\(complete.delivery)" == "\(defaults.delivery)")
         #expect(complete.limits == defaults.limits)
         #expect(complete.idempotentBodyMaxMiB == defaults.idempotentBodyMaxMiB)
@@ -68,11 +67,11 @@ import Yams
         FileManager.default.isExecutableFile(atPath: $0)
     }
 
-    @Test func `the unit leaves a gateway the time to drain`() throws {
+    @Test func `the unit leaves enough time to drain`() throws {
         let unit = try Self.text("godwit.service")
         let stop = try #require(unit.firstMatch(of: /\nTimeoutStopSec=(\d+)\n/).flatMap { Int($0.1) })
         let defaults = GatewayConfiguration()
-        // Besides: five seconds for requests in progress, and the last write.
+        // The other 15 seconds are for requests in progress (5 s) and the last write.
         #expect(.seconds(stop) >= defaults.shutdownGrace + defaults.drainTimeout + .seconds(15))
         #expect(unit.contains("\nKillSignal=SIGTERM\n") && unit.contains("\nRestart=on-failure\n"))
         let store = try #require(unit.firstMatch(of: /\nStateDirectory=(.+)\n/)?.1)
@@ -80,9 +79,9 @@ import Yams
     }
 
     @Test(.enabled(if: analyzer != nil, "systemd-analyze is not installed"))
-    func `systemd finds nothing wrong with the unit`() async throws {
+    func `the unit passes systemd-analyze verify`() async throws {
         let folder = try TemporaryFolder()
-        // What it starts must exist.
+        // The program of ExecStart must exist.
         let unit = try Self.text("godwit.service").replacing("/usr/local/bin/godwit", with: "/bin/true")
         let file = try folder.write(unit, to: "godwit.service")
         let result = try await run(try #require(Self.analyzer), ["verify", file])
@@ -93,13 +92,13 @@ import Yams
         .first { FileManager.default.isExecutableFile(atPath: $0) }
 
     @Test(.enabled(if: promtool != nil, "promtool is not installed (Debian package prometheus)"))
-    func `promtool finds nothing wrong with the alerts, and they do what their tests say`() async throws {
+    func `the alerts pass promtool and their tests`() async throws {
         let promtool = try #require(Self.promtool)
         for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]] {
             let result = try await run(promtool, arguments, folder: Self.folder)
             #expect(result.exit == .status(0), "\(result.output) \(result.error)")
         }
-        // Each alert is in the tests.
+        // Every alert has a test.
         let alerts = try Self.text("alerts.yaml").matches(of: /alert: (\w+)/).map { String($0.1) }
         let tests = try Self.text("alerts-test.yaml")
         #expect(alerts.filter { !tests.contains("\"\($0)\"") } == [])

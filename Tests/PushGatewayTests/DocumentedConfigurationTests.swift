@@ -3,7 +3,7 @@ import PushGateway
 import PushTesting
 import Testing
 
-/// Configuration files that pages print for readers to copy.
+/// Configuration files in the documentation.
 @Suite struct `Configurations in the documentation` {
     @Test(arguments: ["README.md", "docs/tutorials/first-push.md"])
     func `each one is valid as printed`(_ page: String) throws {

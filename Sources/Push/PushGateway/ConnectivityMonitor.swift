@@ -4,36 +4,38 @@ import Logging
 import PushModel
 import Synchronization
 
-/// Tells the log when an app's way to APNs is cut or its credential refused, and when it is well again: once each. Knows in
-/// between which way is cut.
+/// Polls the APNs client of each app, logs when APNs becomes unreachable, when it refuses the credential and when either
+/// ends, and records which apps cannot reach APNs.
 package final class ConnectivityMonitor: Sendable {
-    /// What is known of one app's link. Pure.
-    package struct Link: Equatable {
+    /// The last known state of one app's connectivity. Pure.
+    package struct AppState: Equatable {
         package enum Change: Equatable {
-            case cut(APNSAnswer.Failure)
-            case refused(APNSReason)
-            case well
+            case unreachable(APNSAnswer.Failure)
+            case credentialRefused(APNSReason)
+            case restored
         }
 
-        private var lastReported = Change.well
+        private var lastChange = Change.restored
 
         package init() {}
 
-        /// What there is to tell, if that is news.
-        package mutating func changed(_ snapshot: APNSClientSnapshot) -> Change? {
+        /// Evaluates a snapshot of the client.
+        ///
+        /// - Returns: the change since the last snapshot that was conclusive; nil if there is none.
+        package mutating func update(_ snapshot: APNSClientSnapshot) -> Change? {
             let change: Change
             if snapshot.credentialReason != .none {
-                change = .refused(snapshot.credentialReason)
+                change = .credentialRefused(snapshot.credentialReason)
             } else {
                 switch snapshot.state {
-                case .waiting: change = .cut(snapshot.lastFailure)
-                case .ready: change = .well
-                // Neither proves anything.
+                case .waiting: change = .unreachable(snapshot.lastFailure)
+                case .ready: change = .restored
+                // Not conclusive.
                 case .idle, .connecting, .closed: return nil
                 }
             }
-            guard change != lastReported else { return nil }
-            lastReported = change
+            guard change != lastChange else { return nil }
+            lastChange = change
             return change
         }
     }
@@ -41,43 +43,42 @@ package final class ConnectivityMonitor: Sendable {
     private static let interval: Duration = .milliseconds(500)
     private let clients: [AppID: APNSClient]
     private let logger: Logger
-    private let cut = Mutex<Set<AppID>>([])
-    private let isAnyCut = Atomic<Bool>(false)
+    private let unreachable = Mutex<Set<AppID>>([])
+    private let isAnyUnreachable = Atomic<Bool>(false)
 
     init(_ clients: [AppID: APNSClient], logger: Logger) {
         self.clients = clients
         self.logger = logger
     }
 
-    /// Looks twice a second until the task is cancelled.
+    /// Polls twice a second until the task is cancelled.
     func run() async {
-        var links = clients.mapValues { _ in Link() }
+        var states = clients.mapValues { _ in AppState() }
         while !Task.isCancelled {
             for (app, client) in clients {
-                if let change = links[app]?.changed(client.snapshot()) { tell(change, of: app) }
+                if let change = states[app]?.update(client.snapshot()) { apply(change, to: app) }
             }
             try? await Task.sleep(for: Self.interval)
         }
     }
 
-    /// Whether the last that was heard of the app's way to APNs is that there is none. Cheap enough to be asked for each
-    /// batch.
-    func isCut(_ app: AppID) -> Bool {
-        isAnyCut.load(ordering: .relaxed) && cut.withLock { $0.contains(app) }
+    /// Whether no connection to APNs can be made for the app. Cheap enough to be called for each batch.
+    func isUnreachable(_ app: AppID) -> Bool {
+        isAnyUnreachable.load(ordering: .relaxed) && unreachable.withLock { $0.contains(app) }
     }
 
-    private func tell(_ change: Link.Change, of app: AppID) {
-        cut.withLock { cut in
-            if case .cut = change { cut.insert(app) } else { cut.remove(app) }
-            isAnyCut.store(!cut.isEmpty, ordering: .relaxed)
+    private func apply(_ change: AppState.Change, to app: AppID) {
+        unreachable.withLock { unreachable in
+            if case .unreachable = change { unreachable.insert(app) } else { unreachable.remove(app) }
+            isAnyUnreachable.store(!unreachable.isEmpty, ordering: .relaxed)
         }
         switch change {
-        case .cut(let failure):
-            logger.warning("APNs cannot be reached", metadata: ["app": "\(app)", "failure": "\(failure)"])
-        case .refused(let reason):
-            logger.warning("APNs refuses the credential", metadata: ["app": "\(app)", "reason": "\(reason)"])
-        case .well:
-            logger.notice("APNs takes pushes again", metadata: ["app": "\(app)"])
+        case .unreachable(let failure):
+            logger.warning("APNs is unreachable", metadata: ["app": "\(app)", "apns.failure": "\(failure)"])
+        case .credentialRefused(let reason):
+            logger.warning("APNs refuses the credential", metadata: ["app": "\(app)", "apns.reason": "\(reason)"])
+        case .restored:
+            logger.notice("APNs accepts pushes again", metadata: ["app": "\(app)"])
         }
     }
 }

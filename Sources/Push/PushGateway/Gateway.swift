@@ -12,7 +12,8 @@ import ServiceLifecycle
 import Synchronization
 import Telemetry
 
-/// A whole gateway: accept → queue → dispatch → APNs → outcome, put together, started and stopped in the right order.
+/// A gateway: creates all components of the path accept → queue → dispatch → APNs → outcome, and starts and stops them in
+/// order.
 package final class Gateway: Sendable {
     private let configuration: GatewayConfiguration
     private let logger: Logger
@@ -23,13 +24,13 @@ package final class Gateway: Sendable {
     private let accept: AcceptService
     private let readiness: Readiness
     private let maintenance: StoreMaintenanceService
-    private let links: ConnectivityMonitor
+    private let connectivity: ConnectivityMonitor
     private let failureSummaryLogger: FailureSummaryLogger
     private let isShutdownForced = Atomic<Bool>(false)
 
-    /// Opens the store and loads the credentials; nothing is served and nothing is sent yet.
+    /// Opens the store and loads the credentials. The gateway does not serve or send yet.
     ///
-    /// - Throws: one sentence that says what to do. Nothing is left open then.
+    /// - Throws: an error whose description says what to change. Nothing is left open then.
     package static func open(_ configuration: GatewayConfiguration, logger: Logger) throws -> Gateway {
         let problems = configuration.problems()
         guard problems.isEmpty else { throw ConfigurationError(file: "the configuration", problems: problems) }
@@ -54,14 +55,14 @@ package final class Gateway: Sendable {
             queue: store, recorder: recorder, senders: clients, configuration: configuration.dispatch,
             clock: .system, logger: logger
         )
-        links = ConnectivityMonitor(clients, logger: logger)
+        connectivity = ConnectivityMonitor(clients, logger: logger)
         failureSummaryLogger = FailureSummaryLogger(logger: logger)
         let directory = configuration.directory
         let admission = AdmissionController(limits: configuration.admission, apps: directory.apps.map(\.id))
-        let delay: @Sendable (AppID) -> DeliveryDelay? = { [dispatcher, links] app in
-            // A breaker needs some calls before it knows; the client knows after one.
+        let delay: @Sendable (AppID) -> DeliveryDelay? = { [dispatcher, connectivity] app in
+            // A breaker opens after several failed calls; the client detects a failed connection after one.
             dispatcher.delay(of: app)
-                ?? (links.isCut(app) ? DeliveryDelay(reason: .apnsUnreachable, estimate: nil) : nil)
+                ?? (connectivity.isUnreachable(app) ? DeliveryDelay(reason: .apnsUnreachable, estimate: nil) : nil)
         }
         maintenance = StoreMaintenanceService(
             queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,
@@ -73,8 +74,8 @@ package final class Gateway: Sendable {
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(
-            in: metrics, dispatcher: dispatcher, clients: clients, links: links, maintenance: maintenance, store: store,
-            readiness: readiness
+            in: metrics, dispatcher: dispatcher, clients: clients, connectivity: connectivity, maintenance: maintenance,
+            store: store, readiness: readiness
         )
         GatewayMetrics.register(admission, of: directory, in: metrics)
         accept = AcceptService(
@@ -93,29 +94,32 @@ package final class Gateway: Sendable {
 
     // MARK: Running
 
-    /// How long requests in progress may take to end after the gateway was asked to stop: a client that does not read
-    /// its answer must not hold up the rest.
+    /// How long requests in progress may take to end during a shutdown. A client that does not read its response must not
+    /// block it.
     private static let requestTimeout: Duration = .seconds(5)
 
-    private enum Part {
-        case accept, dispatcher, recorder, links, maintenance
+    private enum Component {
+        case accept, dispatcher, recorder, connectivity, maintenance
     }
 
-    private enum Ending {
-        case asked(isGraceful: Bool)
-        case shutdownForced, graceOver, timedOut
-        case ended(Part, (any Error)?)
+    private enum Event {
+        case stopRequested(isGraceful: Bool)
+        case shutdownForced, graceEnded, requestsTimedOut
+        case ended(Component, (any Error)?)
     }
 
-    /// Serves until `termination` returns, then drains: is not ready any more but goes on serving for the grace period,
-    /// takes nothing new, waits for what is in flight, gives back what was not sent, and records every outcome.
+    /// Serves until `termination` returns, then drains. The drain has these steps:
+    ///
+    /// 1. Report that the gateway is not ready, and serve for the grace period.
+    /// 2. Accept no new requests.
+    /// 3. Wait for the answers of pushes in flight, return unsent pushes to the queue, and record every outcome.
     ///
     /// - Parameters:
-    ///   - ready: called once with the base URL when pushes are taken.
-    ///   - termination: returns when the gateway is to stop, or when its task is cancelled; true when there is to be a
-    ///     grace period.
-    ///   - impatience: returns when the stop is to take no longer than recording the outcomes.
-    /// - Throws: when a part of it failed; then nothing was lost, but the process must not go on.
+    ///   - ready: called once with the base URL when the gateway accepts pushes.
+    ///   - termination: returns when the gateway is to stop, or when its task is cancelled; true requests the grace
+    ///     period.
+    ///   - forceShutdownSignal: returns when the shutdown must be forced: then it only records the outcomes.
+    /// - Throws: the error of a component that failed. No accepted push is lost, but the process must exit.
     package func run(
         ready: @escaping @Sendable (String) -> Void, until termination: @escaping @Sendable () async -> Bool,
         forceShutdown forceShutdownSignal: @escaping @Sendable () async -> Void
@@ -123,13 +127,13 @@ package final class Gateway: Sendable {
         dispatcher.setPausedApps(try await store.pausedApps().keys)
         reportBacklog(try await store.depth())
         let server = ServiceGroup(configuration: .init(services: [accept], logger: logger))
-        let failure = await withTaskGroup(of: Ending.self) { group in
+        let failure = await withTaskGroup(of: Event.self) { group in
             start(.recorder, in: &group) { try await self.recorder.run(observer: self.dispatcher) }
             start(.dispatcher, in: &group) { try await self.dispatcher.run() }
             start(.accept, in: &group) { try await server.run() }
-            start(.links, in: &group) { await self.links.run() }
+            start(.connectivity, in: &group) { await self.connectivity.run() }
             start(.maintenance, in: &group) { try await self.maintenance.run() }
-            group.addTask { .asked(isGraceful: await termination()) }
+            group.addTask { .stopRequested(isGraceful: await termination()) }
             group.addTask {
                 await forceShutdownSignal()
                 self.isShutdownForced.store(true, ordering: .relaxed)
@@ -147,92 +151,92 @@ package final class Gateway: Sendable {
         logger.notice("stopped")
     }
 
-    /// What an earlier run has left, and what of it nobody will send.
+    /// Logs the pushes that an earlier run left, and those of apps that are not configured.
     private func reportBacklog(_ depth: QueueDepth) {
         guard depth.pushes > 0 else { return }
-        logger.notice("pushes of an earlier run wait", metadata: ["pushes": "\(depth.pushes)"])
+        logger.notice("pushes of an earlier run are waiting", metadata: ["pushes": "\(depth.pushes)"])
         for row in depth.rows where clients[row.app] == nil {
             logger.error(
-                "pushes of an app that is not configured wait until it is, or until they expire",
+                "pushes of an unconfigured app wait until it is configured or they expire",
                 metadata: ["app": "\(row.app)", "lane": "\(row.lane)", "pushes": "\(row.pushes)"]
             )
         }
     }
 
-    /// A part that fails ends by telling so: cancelling the others at once would tear connections apart.
+    /// Adds a component to the group. Its error becomes an event instead of an error of the group, which would cancel the
+    /// other components and abort their connections.
     private func start(
-        _ part: Part, in group: inout TaskGroup<Ending>, _ run: @escaping @Sendable () async throws -> Void
+        _ component: Component, in group: inout TaskGroup<Event>, _ run: @escaping @Sendable () async throws -> Void
     ) {
         group.addTask {
             do {
                 try await run()
-                return .ended(part, nil)
+                return .ended(component, nil)
             } catch {
-                return .ended(part, error)
+                return .ended(component, error)
             }
         }
     }
 
-    /// Waits for the beginning of the end, and sees it through in order.
+    /// Waits for a reason to stop, then runs the steps of the drain in order.
     ///
-    /// - Returns: what went wrong, if something did.
-    private func supervise(_ server: ServiceGroup, _ group: inout TaskGroup<Ending>) async -> (any Error)? {
+    /// - Returns: the first error of a component; nil if none failed.
+    private func supervise(_ server: ServiceGroup, _ group: inout TaskGroup<Event>) async -> (any Error)? {
         var failure: (any Error)?
         var isServing = true
-        /// Waits for the next ending.
-        func next(_ group: inout TaskGroup<Ending>) async -> Ending? {
-            let ending = await group.next()
-            if case .ended(let part, let error) = ending {
-                if part == .accept { isServing = false }
+        func next(_ group: inout TaskGroup<Event>) async -> Event? {
+            let event = await group.next()
+            if case .ended(let component, let error) = event {
+                if component == .accept { isServing = false }
                 if failure == nil { failure = error }
             }
-            return ending
+            return event
         }
         let first = await next(&group)
         readiness.set(failure == nil ? .draining : .failed)
-        logger.notice("stopping", metadata: ["in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
-        if case .asked(isGraceful: true) = first, isServing {
-            // Whoever spreads the traffic has not noticed yet that this instance is leaving.
-            Self.wait(configuration.shutdownGrace, then: .graceOver, in: &group)
-            while isServing, failure == nil, !isShutdownForced.load(ordering: .relaxed), let ending = await next(&group)
+        logger.notice("stopping", metadata: ["pushes.in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
+        if case .stopRequested(isGraceful: true) = first, isServing {
+            // The load balancer still sends requests until it detects that this instance is not ready.
+            Self.wait(configuration.shutdownGrace, then: .graceEnded, in: &group)
+            while isServing, failure == nil, !isShutdownForced.load(ordering: .relaxed), let event = await next(&group)
             {
-                if case .graceOver = ending { break }
+                if case .graceEnded = event { break }
             }
         }
         if isServing {
             await server.triggerGracefulShutdown()
-            Self.wait(Self.requestTimeout, then: .timedOut, in: &group)
-            while isServing, !isShutdownForced.load(ordering: .relaxed), let ending = await next(&group) {
-                if case .timedOut = ending { break }
+            Self.wait(Self.requestTimeout, then: .requestsTimedOut, in: &group)
+            while isServing, !isShutdownForced.load(ordering: .relaxed), let event = await next(&group) {
+                if case .requestsTimedOut = event { break }
             }
         }
         if failure == nil {
             await drain()
-            while failure == nil, let ending = await next(&group) {
-                if case .ended(.recorder, _) = ending { break }
+            while failure == nil, let event = await next(&group) {
+                if case .ended(.recorder, _) = event { break }
             }
         }
         group.cancelAll()
         return failure
     }
 
-    private static func wait(_ duration: Duration, then ending: Ending, in group: inout TaskGroup<Ending>) {
+    private static func wait(_ duration: Duration, then event: Event, in group: inout TaskGroup<Event>) {
         group.addTask {
             try? await Task.sleep(for: duration)
-            return ending
+            return event
         }
     }
 
-    /// What is in flight ends, what was not sent goes back to the queue, and every outcome is recorded.
+    /// Waits for answers in flight, returns unsent pushes to the queue, and records every outcome.
     private func drain() async {
         dispatcher.beginDrain()
-        // With a long line in a client the answers would never be all there: what is not on its way goes back untouched.
+        // Pushes that the clients have not written yet return to the queue unchanged; waiting for them could exceed the timeout.
         for client in clients.values { client.stopSending() }
         let end = ContinuousClock.now + configuration.drainTimeout
         while dispatcher.hasUnanswered, .now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
-        // Whatever is still unanswered is reported now, and goes back to the queue.
+        // Reports the pushes that are still unanswered; they return to the queue.
         for client in clients.values { await client.shutdown(grace: .zero) }
         recorder.finish()
     }
@@ -245,30 +249,30 @@ package final class Gateway: Sendable {
 }
 
 extension AdmissionController {
-    /// Tells the log when new pushes are refused from now on, and when they are taken again.
+    /// Updates the controller and logs each start and end of a refusal.
     fileprivate func update(
         _ sample: StoreMaintenanceService.Sample, _ delay: (AppID) -> DeliveryDelay?, _ logger: Logger
     ) {
-        let news = update(
+        let changes = update(
             AdmissionSample(
                 depth: sample.depth, now: sample.at, bytesFree: sample.usage?.bytesFree,
                 memoryBytes: ProcessUsage.residentBytes, delay: delay
             )
         )
-        for change in news {
+        for change in changes {
             var metadata: Logger.Metadata = [:]
             if let app = change.app { metadata["app"] = "\(app)" }
             if let refusal = change.refusal {
-                metadata["short_of"] = "\(refusal.label)"
+                metadata["admission.reason"] = "\(refusal.label)"
                 logger.error("new pushes are refused", metadata: metadata)
             } else {
-                logger.notice("new pushes are taken again", metadata: metadata)
+                logger.notice("new pushes are accepted again", metadata: metadata)
             }
         }
     }
 }
 
-/// Whether this instance should get traffic.
+/// Whether this instance should receive traffic.
 final class Readiness: Sendable {
     enum State: Sendable {
         case starting, ready, draining, failed
@@ -280,7 +284,7 @@ final class Readiness: Sendable {
         state.withLock { $0 = new }
     }
 
-    /// Why not; empty when it should.
+    /// The reasons why it should not; empty if it should.
     var problems: [String] {
         switch state.withLock({ $0 }) {
         case .starting: ["starting"]

@@ -4,8 +4,9 @@ import Logging
 import NIOPosix
 import PushModel
 
-/// Makes the clients of a gateway, one for each app: a connection never mixes teams, and one app's fault never stops
-/// another's pushes. Apps with the same signing key share its provider token, as APNs wants it.
+/// Creates the APNs clients of a gateway, one for each app: connections never mix teams, and a fault of one app does not
+/// stop the pushes of another. Apps with the same signing key share its provider token, because APNs limits how often the
+/// token of a key may change.
 enum GatewayClients {
     /// - Throws: `ConfigurationError` that names the app.
     static func make(_ configuration: GatewayConfiguration, logger: Logger) throws -> [AppID: APNSClient] {
@@ -16,7 +17,7 @@ enum GatewayClients {
                 let credential = try credential(of: app, &sources, logger)
                 var client = APNSClientConfiguration(endpoint: app.apnsEndpoint, credential: credential)
                 if let file = app.endpoint?.caFile {
-                    try demandText(file, as: "endpoint.ca_file")
+                    try requireText(file, as: "endpoint.ca_file")
                     client.trustRoots = .file(file)
                 }
                 client.proxy = try configuration.proxy.map(proxy)
@@ -46,7 +47,7 @@ enum GatewayClients {
             return .token(source)
         case .certificate(let files):
             let certificate = try certificate(from: files)
-            tell(certificate, of: app, logger)
+            logExpiry(of: certificate, app: app, logger)
             return .certificate(certificate)
         }
     }
@@ -59,22 +60,24 @@ enum GatewayClients {
         )
     }
 
-    /// APNs has no grace for a certificate that has run out: who reads the log at the start should know.
-    private static func tell(_ certificate: APNSCertificate, of app: GatewayConfiguration.App, _ logger: Logger) {
+    /// Logs until when the certificate is valid: APNs refuses an expired one without a grace period.
+    private static func logExpiry(
+        of certificate: APNSCertificate, app: GatewayConfiguration.App, _ logger: Logger
+    ) {
         let days = Int(certificate.notAfter.timeIntervalSinceNow / 86_400)
         let metadata: Logger.Metadata = [
-            "app": "\(app.name)", "expires": "\(certificate.notAfter)", "days": "\(days)",
-            "topics": "\(certificate.topics.joined(separator: " "))",
+            "app": "\(app.name)", "certificate.expires": "\(certificate.notAfter)", "certificate.days": "\(days)",
+            "certificate.topics": "\(certificate.topics.joined(separator: " "))",
         ]
         if certificate.notAfter.timeIntervalSinceNow < 0 {
-            logger.error("certificate has expired", metadata: metadata)
+            logger.error("certificate is expired", metadata: metadata)
         } else if days < 30 {
-            logger.warning("certificate to be renewed", metadata: metadata)
+            logger.warning("certificate expires soon", metadata: metadata)
         } else {
             logger.info("certificate loaded", metadata: metadata)
         }
         guard !certificate.topics.isEmpty, !certificate.topics.contains(app.bundleID) else { return }
-        logger.warning("the certificate does not list the app's bundle ID", metadata: metadata)
+        logger.warning("certificate does not list the app's bundle ID", metadata: metadata)
     }
 
     private static func proxy(_ proxy: GatewayConfiguration.Proxy) throws -> APNSClientConfiguration.Proxy {
@@ -84,8 +87,8 @@ enum GatewayClients {
         return .init(host: proxy.host, port: proxy.port, user: user, password: try firstLine(of: file))
     }
 
-    /// What a library says of a file that is not there is for programmers.
-    private static func demandText(_ file: String, as key: String) throws {
+    /// Checks the file first, because the error of the TLS library for a missing file is not readable.
+    private static func requireText(_ file: String, as key: String) throws {
         do throws(UnreadableFile) {
             _ = try TextFile.read(file)
         } catch {
@@ -97,7 +100,7 @@ enum GatewayClients {
         guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
             throw ConfigurationError(file: file, problems: ["the password file cannot be read"])
         }
-        // To Swift, the end of a line in a file from Windows is one character that is not equal to "\n".
+        // In Swift, "\r\n" is one character and not equal to "\n".
         return text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).first.map(String.init) ?? ""
     }
 }

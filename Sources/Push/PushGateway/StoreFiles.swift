@@ -3,13 +3,12 @@ import PushModel
 import PushStore
 import SQLiteBackend
 
-/// The store of a configuration as files: backup and restore.
+/// Backup and restore of a configured store.
 package enum StoreFiles {
-    /// What a backup holds.
+    /// The contents of a backup.
     package struct Contents: Sendable, Equatable {
-        /// Batches whose pushes or outcomes are in it.
+        /// Batches with waiting pushes or with outcomes.
         package var batches: Int
-        /// Pushes that wait.
         package var pushesWaiting: Int
         package var deadLetters: Int
         package var bytes: Int
@@ -22,19 +21,19 @@ package enum StoreFiles {
         }
     }
 
-    /// Copies the store to `file` while its gateway may be running; everything acknowledged before is in it.
+    /// Copies the store to `file`, even while its gateway runs. The copy contains everything acknowledged before the call.
     ///
-    /// - Throws: one sentence; then there is no file.
+    /// - Throws: an error whose description is one line. Then there is no file.
     package static func backUp(_ configuration: GatewayConfiguration, to file: String) throws -> Contents {
         Contents(try SQLiteBackend.backup(folder: configuration.storePath, to: file))
     }
 
-    /// Puts a backup in the place of the store, whose gateway must not be running.
+    /// Replaces the store by a backup. Its gateway must not be running.
     ///
     /// - Parameters:
-    ///   - replacing: keep a store that is there beside it, under another name.
-    ///   - isPaused: pause every app of the configuration, so that nothing is sent before somebody resumes it.
-    /// - Throws: one sentence; then everything is as it was.
+    ///   - replacing: allow an existing store, and keep it next to the new one under another name.
+    ///   - isPaused: pause every app of the configuration, so that nothing is sent before an app is resumed.
+    /// - Throws: an error whose description is one line. Then the store is unchanged.
     package static func restore(
         _ configuration: GatewayConfiguration, from file: String, replacing: Bool, isPaused: Bool
     ) async throws -> Contents {

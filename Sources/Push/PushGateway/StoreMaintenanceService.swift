@@ -3,27 +3,27 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// Looks after the store: says that its owner lives, measures how full it is, and forgets what is old, in steps so short
-/// that nobody waits for them.
+/// Maintains the store: sends the heartbeat of its owner, samples its depth and size, and prunes old records in steps
+/// short enough not to delay pushes.
 package final class StoreMaintenanceService: Sendable {
-    /// How things stood at the last look.
+    /// Depth and size of the store at one time.
     package struct Sample: Sendable, Equatable {
         package var depth = QueueDepth()
         package var usage: StoreUsage?
         package var at = WallTime(milliseconds: 0)
 
-        /// Age of the oldest batch of an app that is due and waits.
+        /// Age of the app's oldest batch that is due and not claimed; nil if there is none.
         package func oldestDueAge(of app: AppID) -> Duration? {
             depth.oldestDue[app].map { .milliseconds(max(0, at.milliseconds - $0.milliseconds)) }
         }
     }
 
     private static let interval: Duration = .seconds(1)
-    /// Between two looks for something to forget, once there was nothing more.
+    /// Pause after a prune that left nothing to remove.
     private static let pruneInterval: Duration = .seconds(60)
     private static let pruneBatchesMax = 100
-    /// Between two steps of forgetting, so that pushes come in between.
-    private static let prunePause: Duration = .milliseconds(20)
+    /// Pause between two steps of a prune, during which pushes are written.
+    private static let pruneStepPause: Duration = .milliseconds(20)
 
     private let queue: any DurableQueue
     private let store: any StoreMaintenance
@@ -35,9 +35,10 @@ package final class StoreMaintenanceService: Sendable {
     private let latest = Mutex(Sample())
 
     /// - Parameters:
-    ///   - beat: says that the owner of the store lives, and looks whether the store is still its own: if it is not, the
-    ///     store refuses what comes next.
-    ///   - observe: told of each look.
+    ///   - heartbeat: renews the ownership of the store. It also detects that another process has taken over the store,
+    ///     which then refuses all further calls.
+    ///   - retention: how long outcomes and dead letters are kept.
+    ///   - observe: receives each sample.
     package init(
         queue: any DurableQueue, store: any StoreMaintenance, heartbeat: @escaping @Sendable () -> Void,
         retention: Duration, wallClock: @escaping @Sendable () -> WallTime,
@@ -52,17 +53,17 @@ package final class StoreMaintenanceService: Sendable {
         self.logger = logger
     }
 
-    package var sample: Sample { latest.withLock { $0 } }
+    package var latestSample: Sample { latest.withLock { $0 } }
 
-    /// Looks once a second and forgets once a minute, until the task is cancelled.
+    /// Samples once a second and prunes once a minute, until the task is cancelled.
     ///
-    /// - Throws: what shows that the store cannot be used any more.
+    /// - Throws: an error after which the store cannot be used any more.
     package func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 while !Task.isCancelled {
                     self.heartbeat()
-                    try await self.look()
+                    try await self.sample()
                     try? await Task.sleep(for: Self.interval)
                 }
             }
@@ -72,19 +73,19 @@ package final class StoreMaintenanceService: Sendable {
                     try? await Task.sleep(for: Self.pruneInterval)
                 }
             }
-            // Not `waitForAll`: the first failure must end the other, which never ends by itself.
+            // Not `waitForAll`: it would wait for the other task, which never ends, before it rethrows the first error.
             while try await group.next() != nil {}
         }
     }
 
-    private func look() async throws {
+    private func sample() async throws {
         do {
             let sample = Sample(depth: try await queue.depth(), usage: store.usage(), at: wallClock())
             latest.withLock { $0 = sample }
             observe(sample)
         } catch {
             guard error.isPassing else { throw error }
-            logger.warning("the queue does not say how much waits", metadata: ["error": "\(error)"])
+            logger.warning("queue depth could not be read", metadata: ["error": "\(error)"])
         }
     }
 
@@ -97,11 +98,11 @@ package final class StoreMaintenanceService: Sendable {
                     batchesMax: Self.pruneBatchesMax, now: now
                 )
                 guard mayHoldMore else { return }
-                try? await Task.sleep(for: Self.prunePause)
+                try? await Task.sleep(for: Self.pruneStepPause)
             }
         } catch {
             guard error.isPassing else { throw error }
-            logger.warning("old records could not be removed", metadata: ["error": "\(error)"])
+            logger.warning("old records could not be pruned", metadata: ["error": "\(error)"])
         }
     }
 }

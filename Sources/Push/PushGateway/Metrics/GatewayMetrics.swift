@@ -1,0 +1,34 @@
+import APNSKit
+import PushAccept
+import PushDispatch
+import PushModel
+import PushStore
+import Telemetry
+
+/// The metrics of all modules except acceptance, which registers its own. Reference: docs/reference/metrics.md
+enum GatewayMetrics {
+    static func register(
+        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient],
+        connectivity: ConnectivityMonitor, maintenance: StoreMaintenanceService, store: any StoreMaintenance,
+        readiness: Readiness
+    ) {
+        let apps = clients.keys.sorted()
+        registry.gauge("godwit_ready", help: "1 while GET /readyz returns 200.") {
+            readiness.problems.isEmpty ? 1 : 0
+        }
+        registerDispatch(dispatcher, apps: apps, in: registry)
+        registerOutcomes(store, apps: apps, in: registry)
+        registerAPNS(clients, connectivity, in: registry)
+        registerStore(maintenance, apps: apps, in: registry)
+    }
+
+    static func register(_ admission: AdmissionController, of directory: AppDirectory, in registry: MetricsRegistry) {
+        registry.gauges(
+            "godwit_admission_refused", help: "1 while new pushes of the app are refused because of its own queue.",
+            label: "app",
+            directory.apps.enumerated().map { index, app in
+                ("\(app.id)", { admission.refusal(ofAppAt: index) == nil ? 0 : 1 })
+            }
+        )
+    }
+}
