@@ -4,7 +4,7 @@ import Testing
 
 /// `docs/reference/cli.md`: its sections, by command.
 private struct CommandLinePage {
-    /// What a section lists.
+    /// The options and subcommands of one command.
     struct Section {
         /// `godwit dead-letters list`
         var command: String
@@ -34,7 +34,7 @@ private struct CommandLinePage {
     }
 }
 
-@Suite struct `The page of the command line` {
+@Suite struct `The command line reference` {
     @Test func `has the commands and options of the help`() async throws {
         let page = try CommandLinePage()
         try #require(page.sections.count > 15)
@@ -56,7 +56,7 @@ private struct CommandLinePage {
         }
     }
 
-    /// Options stand at the beginning of a line, after two spaces; explanations go on further to the right.
+    /// In the help, options are indented by two spaces and descriptions by more.
     private func options(in help: String) -> Set<String> {
         let found = help.matches(of: /(?m)^ {2}(?:-\w, )?(--[a-z-]+)/).map { String($0.1) }
         return Set(found).subtracting(["--help", "--version"])

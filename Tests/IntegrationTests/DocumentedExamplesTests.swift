@@ -5,7 +5,7 @@ import Testing
 /// Runs the shell examples of the documentation as printed.
 ///
 /// A block marked `bash` or `sh` runs; one marked `console` is only shown, because it needs Apple or does not end.
-@Suite struct `Examples of the documents` {
+@Suite struct `Examples of the documentation` {
     private static let pages = [
         "README.md", "docs/reference/http-api.md", "docs/tutorials/first-push.md",
         "docs/tutorials/first-push-to-simulator.md", "docs/guides/send-reliably.md",
@@ -16,7 +16,7 @@ import Testing
     private static let deviceToken = String(repeating: "c3", count: 32)
 
     @Test(arguments: pages)
-    func `every shell example works as it stands`(_ page: String) async throws {
+    func `every shell example works as printed`(_ page: String) async throws {
         let examples = try shellBlocks(of: page).filter { $0.script.contains("curl") || $0.script.contains("godwit") }
         try #require(!examples.isEmpty)
         let gateway = try await RunningGateway.start()
@@ -52,27 +52,27 @@ import Testing
     /// A command, and the response that the page shows below it, if any.
     private struct Example {
         var script: String
-        var answer: String
+        var response: String
 
         /// Some examples show an error.
-        var showsProblem: Bool { Example.isProblem(answer) }
+        var showsProblem: Bool { Example.isProblem(response) }
 
         static func isProblem(_ text: String) -> Bool { text.contains("\"type\":") && text.contains("\"title\":") }
     }
 
     /// The response must be a problem document exactly where the page shows one, and then the same; refused items of a
-    /// batch are no problem documents.
+    /// batch are not problem documents.
     private func check(_ output: String, of example: Example, on page: String) throws {
         #expect(!output.isEmpty, "\(page): \(example.script)")
         guard output.hasPrefix("{") else { return }
         #expect(Example.isProblem(output) == example.showsProblem, "\(page): \(example.script)\n\(output)")
-        if example.showsProblem { #expect(output.trimmed == example.answer.trimmed, "\(page)") }
+        if example.showsProblem { #expect(output.trimmed == example.response.trimmed, "\(page)") }
     }
 
     private func shellBlocks(of page: String) throws -> [Example] {
         let text = try String(contentsOfFile: "\(Repository.root)/\(page)", encoding: .utf8)
         return text.matches(of: /```(?:bash|sh)\n((?:.|\n)*?)```\n(?:```json\n((?:.|\n)*?)```)?/).map {
-            Example(script: String($0.1), answer: $0.2.map(String.init) ?? "")
+            Example(script: String($0.1), response: $0.2.map(String.init) ?? "")
         }
     }
 }

@@ -2,9 +2,9 @@ import Foundation
 import PushTesting
 import Testing
 
-/// The gateway needs no privilege: root may set socket options that any other user may not.
+/// The gateway needs no privileges. Tests as root would not detect a call that only root may make.
 @Suite struct `A user without privileges` {
-    @Test func `runs the gateway and delivers pushes`() async throws {
+    @Test func `can run the gateway and deliver pushes`() async throws {
         let folder = try TemporaryFolder()
         let program = folder.file("godwit")
         try FileManager.default.copyItem(atPath: Repository.godwit, toPath: program)
@@ -14,7 +14,7 @@ import Testing
         let data = folder.file("data")
         try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
         try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: data)
-        // Any user but root stays who it is. 65534 is `nobody` on Debian.
+        // Users other than root keep their identity. 65534 is the unprivileged user of Debian.
         let dropPrivileges =
             getuid() == 0 ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"] : []
         let words =

@@ -3,9 +3,9 @@ import PushModel
 import PushTesting
 import Testing
 
-@Suite(.serialized) struct `A push that is to be dropped when unanswered` {
+@Suite(.serialized) struct `A push with on_unanswered drop` {
     @Test(.timeLimit(.minutes(3)))
-    func `it is not sent again after kill -9, and said to be dropped`() async throws {
+    func `is given up instead of sent again after kill -9`() async throws {
         let gateway = try await GatewayUnderTest()
         gateway.simulator.setFaults(FaultPlan([FaultRule(Fault(.stall))]))
         let file = try gateway.pushFile("once", count: 20, from: 0, fields: ",\"on_unanswered\":\"drop\"")
@@ -16,11 +16,11 @@ import Testing
         gateway.simulator.setFaults(FaultPlan([]))
         try await gateway.restart()
         #expect(try await gateway.settledStates(of: accepted) == ["given_up": 20])
-        #expect(gateway.simulator.pushes().count == 20, "none came twice")
+        #expect(gateway.simulator.pushes().count == 20, "no duplicates")
         let status = try await curl(["\(gateway.url)/api/v1/messages/\(accepted[0])"]).body
         #expect(status.contains("\"code\":\(ErrorCode.droppedUnanswered.rawValue)"), "\(status)")
 
-        // The others of the same gateway go their way.
+        // Later pushes with the same option are delivered.
         let next = try await gateway.post(
             ndjson: try gateway.pushFile("next", count: 5, from: 100, fields: ",\"on_unanswered\":\"drop\"")
         ).accepted

@@ -5,35 +5,35 @@ import PushTesting
 import Synchronization
 import Testing
 
-/// `kill -9` at one call to the disk after the other, by strace: before it, so that the call itself is not made.
-///
-/// A sample here; scripts/crash-points.sh runs all of them.
+/// `kill -9` immediately before a disk call, by strace. This is a sample; scripts/crash-points.sh runs all points.
 @Suite(.serialized) struct `A crash at a disk call` {
-    /// strace counts the calls of each thread by itself. A new store is made by one thread, with 29 calls; under load
-    /// another one does all the writing, and it is the one that gets to higher numbers first.
-    enum Moment: String, CaseIterable, Sendable {
-        /// While the store is made, and if that succeeds, under load.
-        case first
-        /// Under load, on a store that is there.
+    /// When the gateway is killed.
+    ///
+    /// strace counts the calls of each thread separately. One thread creates a new store, with 29 calls; another thread
+    /// does all later writes and is the first to reach higher numbers.
+    enum Phase: String, CaseIterable, Sendable {
+        /// While the store is created.
+        case creation
+        /// Under load, on an existing store.
         case load
     }
 
-    @Test(.timeLimit(.minutes(60)), arguments: Moment.allCases)
-    func `no accepted push is lost`(_ moment: Moment) async throws {
-        let points = try CrashPoints.points(moment)
-        let results = try await CrashPoints.run(points, moment)
-        for result in results { print(result.line(moment)) }
+    @Test(.timeLimit(.minutes(60)), arguments: Phase.allCases)
+    func `no accepted push is lost`(_ phase: Phase) async throws {
+        let points = try CrashPoints.points(phase)
+        let results = try await CrashPoints.run(points, phase)
+        for result in results { print(result.line(phase)) }
         let killed = results.filter { $0.isKilled }
         print(
             """
-            crash points, \(moment): \(killed.count) of \(results.count) killed, \
+            crash points, \(phase): \(killed.count) of \(results.count) killed, \
             \(killed.reduce(0) { $0 + $1.accepted }) accepted, \(results.reduce(0) { $0 + $1.lost }) lost, \
-            \(results.reduce(0) { $0 + $1.phantom }) phantom, \(results.reduce(0) { $0 + $1.twice }) sent twice
+            \(results.reduce(0) { $0 + $1.unexpected }) unexpected, \(results.reduce(0) { $0 + $1.duplicates }) duplicates
             """
         )
         #expect(results.reduce(0) { $0 + $1.lost } == 0)
-        #expect(results.reduce(0) { $0 + $1.phantom } == 0)
-        #expect(killed.count == results.count, "a point that is never reached proves nothing")
+        #expect(results.reduce(0) { $0 + $1.unexpected } == 0)
+        #expect(killed.count == results.count, "a point that is not reached proves nothing")
     }
 }
 
@@ -45,51 +45,51 @@ struct CrashPoints {
         var offered = 0
         var accepted = 0
         var lost = 0
-        var phantom = 0
-        var twice = 0
+        var unexpected = 0
+        var duplicates = 0
 
-        func line(_ moment: `A crash at a disk call`.Moment) -> String {
+        func line(_ phase: `A crash at a disk call`.Phase) -> String {
             """
-            crash point \(moment) \(point): \(isKilled ? "killed" : "not reached") \
+            crash point \(phase) \(point): \(isKilled ? "killed" : "not reached") \
             \(wasReady ? "under load" : "while starting"), offered \(offered), accepted \(accepted), lost \(lost), \
-            phantom \(phantom), twice \(twice)
+            unexpected deliveries \(unexpected), duplicates \(duplicates)
             """
         }
     }
 
     private static let calls = "fdatasync,fsync,pwrite64,write,ftruncate,unlink,rename"
-    /// Requests after which a point counts as out of reach.
+    /// Number of requests after which a point counts as not reached.
     private static let requestsMax = 400
 
-    /// From CRASH_POINTS (`1-200`), or a sample.
-    static func points(_ moment: `A crash at a disk call`.Moment) throws -> [Int] {
+    /// The points of CRASH_POINTS (such as `1-200`), or a sample.
+    static func points(_ phase: `A crash at a disk call`.Phase) throws -> [Int] {
         guard let text = ProcessInfo.processInfo.environment["CRASH_POINTS"] else {
-            return moment == .first ? [4, 13, 29] : [9, 40, 85, 121, 160]
+            return phase == .creation ? [4, 13, 29] : [9, 40, 85, 121, 160]
         }
         let ends = text.split(separator: "-").compactMap { Int($0) }
         guard ends.count == 2, ends[0] >= 1, ends[0] <= ends[1] else {
-            throw GatewayDidNotStart(description: "CRASH_POINTS is two numbers, as in 1-200")
+            throw GatewayDidNotStart(description: "CRASH_POINTS must be two numbers such as 1-200")
         }
-        // Beyond its 29 calls the first moment is the other one over again.
-        return Array(ends[0]...(moment == .first ? max(ends[0], min(ends[1], 29)) : ends[1]))
+        // The creation has 29 calls; later points are those of the load.
+        return Array(ends[0]...(phase == .creation ? max(ends[0], min(ends[1], 29)) : ends[1]))
     }
 
-    /// Two at a time.
-    static func run(_ points: [Int], _ moment: `A crash at a disk call`.Moment) async throws -> [Result] {
+    /// Runs two points concurrently.
+    static func run(_ points: [Int], _ phase: `A crash at a disk call`.Phase) async throws -> [Result] {
         try await withThrowingTaskGroup(of: Result.self) { group in
             var results: [Result] = []
             for (index, point) in points.enumerated() {
                 if index >= 2, let result = try await group.next() { results.append(result) }
-                group.addTask { try await run(point, moment) }
+                group.addTask { try await run(point, phase) }
             }
             for try await result in group { results.append(result) }
             return results.sorted { $0.point < $1.point }
         }
     }
 
-    private static func run(_ point: Int, _ moment: `A crash at a disk call`.Moment) async throws -> Result {
-        let gateway = try await GatewayUnderTest(isStarted: moment == .load)
-        if moment == .load { _ = try await gateway.stop() }
+    private static func run(_ point: Int, _ phase: `A crash at a disk call`.Phase) async throws -> Result {
+        let gateway = try await GatewayUnderTest(isStarted: phase == .load)
+        if phase == .load { _ = try await gateway.stop() }
         let store = gateway.storeFolder
         let files = ["", "/godwit.sqlite", "/godwit.sqlite-wal", "/godwit.sqlite-journal"].map { store + $0 }
         let tracer =
@@ -104,7 +104,7 @@ struct CrashPoints {
         _ = try await gateway.process.waitForExit()
 
         try await gateway.restart()
-        // A store whose making was interrupted must serve all the same.
+        // A store whose creation was interrupted must work after the restart.
         if !result.wasReady { try await load.run(requestsMax: 5) }
         let accepted = load.accepted
         let states = try await gateway.settledStates(of: accepted)
@@ -114,8 +114,8 @@ struct CrashPoints {
         result.offered = load.offered
         result.accepted = accepted.count
         result.lost = accepted.count { !known.contains($0) } + accepted.count - (states["delivered"] ?? 0)
-        result.twice = taken.count - known.count
-        result.phantom =
+        result.duplicates = taken.count - known.count
+        result.unexpected =
             Dictionary(grouping: arrivals) { $0.token }.values.count { Set($0.map(\.id)).count > 1 }
             + arrivals.count { !load.hasOffered($0.token) }
         #expect(try await gateway.stop() == .status(0))
@@ -124,7 +124,7 @@ struct CrashPoints {
     }
 }
 
-/// Posts single pushes and files of pushes, one after the other in two lines, until nobody answers.
+/// Posts single pushes and files of pushes in two concurrent loops, until the gateway exits.
 private final class CrashLoad: Sendable {
     private struct State {
         var next = 0
@@ -142,7 +142,7 @@ private final class CrashLoad: Sendable {
     var offered: Int { state.withLock { $0.next } }
     var accepted: [APNSID] { state.withLock { $0.accepted } }
 
-    /// The token of push `number` holds the number, as `GatewayUnderTest.pushFile` writes it.
+    /// Whether the token is one that was posted. Tokens contain the number of their push: see `GatewayUnderTest.pushFile`.
     func hasOffered(_ token: [UInt8]) -> Bool {
         guard token.count == 32, token.prefix(24).allSatisfy({ $0 == 0 }) else { return false }
         return token[24...].reduce(0) { $0 << 8 | Int($1) } < offered
@@ -171,11 +171,11 @@ private final class CrashLoad: Sendable {
         let file = try gateway.pushFile("crash-\(count)", count: count, from: first)
         var accepted: [APNSID] = []
         if count == 1 {
-            // Without an answer nobody knows, and nothing was promised.
-            let answer = try? await curl([
+            // A push without a response may or may not be accepted; it does not count.
+            let response = try? await curl([
                 "\(gateway.url)/push", "-H", "Content-Type: application/json", "--data-binary", "@\(file)",
             ])
-            accepted = GatewayUnderTest.accepted(in: answer?.body ?? "")
+            accepted = GatewayUnderTest.accepted(in: response?.body ?? "")
         } else {
             accepted = try await gateway.post(ndjson: file).accepted
         }

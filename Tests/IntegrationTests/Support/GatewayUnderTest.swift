@@ -4,7 +4,7 @@ import Foundation
 import PushTesting
 import Synchronization
 
-/// A simulator in this process and a gateway in its own, which can be killed and started again on the same store.
+/// A simulator in this process, and a gateway in its own process that can be killed and restarted on the same store.
 final class GatewayUnderTest: Sendable {
     let folder: TemporaryFolder
     let simulator: Simulator
@@ -15,8 +15,9 @@ final class GatewayUnderTest: Sendable {
     var storeFolder: String { "\(folder.path)/store" }
 
     /// - Parameters:
+    ///   - extra: more lines of the configuration.
     ///   - isStarted: false leaves the first start to `restart` or `startUnder`.
-    ///   - grace: how long it serves after SIGTERM.
+    ///   - grace: how long the gateway serves after SIGTERM.
     init(
         _ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "", isStarted: Bool = true,
         grace: String = "0s"
@@ -50,7 +51,7 @@ final class GatewayUnderTest: Sendable {
 
     var url: String { address.withLock { $0 } }
 
-    /// The one that was started last; there must have been one.
+    /// The process that was started last; there must be one.
     var process: ChildProcess { current.withLock { $0! } }
 
     private static let readyLine = "godwit: ready on"
@@ -64,13 +65,16 @@ final class GatewayUnderTest: Sendable {
 
     func kill() async throws { try await process.kill() }
 
-    /// - Parameter tracer: a program, with its arguments, that runs the gateway.
-    /// - Parameter arguments: for `godwit serve`, besides its configuration.
+    /// Starts the gateway and waits until it is ready.
+    ///
+    /// - Parameters:
+    ///   - tracer: a program, with its arguments, that runs the gateway.
+    ///   - arguments: for `godwit serve`, in addition to `--config`.
     func restart(under tracer: [String] = [], _ arguments: [String] = []) async throws {
         try await launch(under: tracer, arguments).waitForLine(containing: Self.readyLine)
     }
 
-    /// Starts it under a tracer that may end it before it is ready.
+    /// Starts the gateway under a tracer that may end it before it is ready.
     ///
     /// - Returns: whether it became ready.
     func startUnder(_ tracer: [String]) async throws -> Bool {
@@ -84,30 +88,30 @@ final class GatewayUnderTest: Sendable {
         }
     }
 
-    /// Starts another one on the same store, which takes it from the one that runs, and talks to that from now on.
+    /// Starts another gateway that takes over the store. Further calls go to the new gateway.
     ///
-    /// - Returns: nil when the store was refused to it.
+    /// - Returns: the process of the previous owner; nil if the takeover was refused.
     func takeover() async throws -> ChildProcess? {
-        let former = process
-        let heir = try launch(under: [], ["--takeover", "--port", "0"])
+        let previous = process
+        let successor = try launch(under: [], ["--takeover", "--port", "0"])
         do {
-            let line = try await heir.waitForLine(containing: Self.readyLine)
+            let line = try await successor.waitForLine(containing: Self.readyLine)
             address.withLock { $0 = String(line.split(separator: " ").last ?? "") }
-            return former
+            return previous
         } catch {
-            guard heir.exit != nil else { throw error }
-            current.withLock { $0 = former }
+            guard successor.exit != nil else { throw error }
+            current.withLock { $0 = previous }
             return nil
         }
     }
 
-    /// The gateway's own process, also when a tracer runs it.
+    /// The process ID of the gateway, even if a tracer runs it.
     var gatewayID: Int32? {
         let text = try? String(contentsOfFile: "\(storeFolder)/godwit.lock", encoding: .utf8)
         return text.flatMap { Int32($0.prefix { $0.isNumber }) }
     }
 
-    /// Asks it to stop and returns how it ended.
+    /// Sends SIGTERM and waits for the exit.
     func stop() async throws -> ChildProcess.Exit {
         process.signal(SIGTERM)
         return try await process.waitForExit()
@@ -118,55 +122,55 @@ final class GatewayUnderTest: Sendable {
         try await simulator.shutdown()
     }
 
-    // MARK: Talking to it
+    // MARK: Requests
 
-    /// Posts NDJSON and returns the ids of the pushes that were accepted, even when the connection broke meanwhile.
+    /// Posts NDJSON and returns the IDs of the accepted pushes, as far as the response arrived.
     func post(ndjson file: String) async throws -> (accepted: [APNSID], isComplete: Bool) {
-        let answers = file + ".answers"
+        let output = file + ".response"
         let result = try await run(
             "curl",
             [
                 "-sS", "--no-buffer", "-H", "Content-Type: application/x-ndjson", "-H", "Expect:", "--data-binary",
-                "@\(file)", "-o", answers, "\(url)/push/batch",
+                "@\(file)", "-o", output, "\(url)/push/batch",
             ], within: .seconds(300)
         )
-        // Without a connection curl makes no file.
-        defer { try? FileManager.default.removeItem(atPath: answers) }
-        let text = (try? String(contentsOfFile: answers, encoding: .utf8)) ?? ""
+        // Without a connection curl creates no file.
+        defer { try? FileManager.default.removeItem(atPath: output) }
+        let text = (try? String(contentsOfFile: output, encoding: .utf8)) ?? ""
         return (Self.accepted(in: text), result.exit == .status(0))
     }
 
-    static func accepted(in answer: String) -> [APNSID] {
-        answer.split(separator: "\n").compactMap { line in
+    static func accepted(in response: String) -> [APNSID] {
+        response.split(separator: "\n").compactMap { line in
             guard line.contains("\"status\":\"accepted\""), line.hasSuffix("}") else { return nil }
             return value(of: "msg_id", in: line).flatMap { APNSID($0) }
         }
     }
 
-    /// The text value of a key in a line of flat JSON.
+    /// The string value of a key in a line of flat JSON.
     static func value(of key: String, in line: some StringProtocol) -> String? {
         guard let start = line.range(of: "\"\(key)\":\"") else { return nil }
         return String(line[start.upperBound...].prefix { $0 != "\"" })
     }
 
-    /// The states of many pushes, asked through the API.
+    /// Counts pushes by state.
     func states(of ids: [APNSID]) async throws -> [String: Int] {
         var states: [String: Int] = [:]
         for start in stride(from: 0, to: ids.count, by: 1000) {
             let file = "\(folder.path)/ids"
             let lines = ids[start..<min(start + 1000, ids.count)].map { "\"\($0)\"\n" }.joined()
             try lines.write(toFile: file, atomically: true, encoding: .utf8)
-            let answer = try await curl([
+            let response = try await curl([
                 "-H", "Content-Type: application/x-ndjson", "--data-binary", "@\(file)", "\(url)/api/v1/messages/query",
             ])
-            for line in answer.body.split(separator: "\n") {
+            for line in response.body.split(separator: "\n") {
                 states[Self.value(of: "state", in: line) ?? "unreadable", default: 0] += 1
             }
         }
         return states
     }
 
-    /// Waits until every one of `ids` has an outcome, and returns how many have which.
+    /// Waits until all pushes are settled, and counts them by state.
     func settledStates(of ids: [APNSID], within limit: Duration = .seconds(120)) async throws -> [String: Int] {
         let waiting: Set<String> = ["queued", "scheduled", "sending", "retrying"]
         var states: [String: Int] = [:]
@@ -177,7 +181,7 @@ final class GatewayUnderTest: Sendable {
         return states
     }
 
-    /// A file of `count` pushes to tokens of their own.
+    /// Writes a file of `count` pushes with distinct tokens, which contain the number of the push.
     func pushFile(_ name: String, count: Int, from first: Int, fields: String = "") throws -> String {
         let path = "\(folder.path)/\(name)"
         var text = ""

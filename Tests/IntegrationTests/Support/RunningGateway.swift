@@ -1,7 +1,7 @@
 import Foundation
 import PushTesting
 
-/// `godwit demo` as a process of its own: a gateway, and a simulator for it to send to.
+/// A `godwit demo` process: a gateway and its simulator.
 final class RunningGateway: Sendable {
     let process: ChildProcess
     let url: String
@@ -16,7 +16,7 @@ final class RunningGateway: Sendable {
         self.folder = folder
     }
 
-    /// Starts it on free ports with a fresh database, and waits until its sample pushes are through.
+    /// Starts the demo on free ports with a new database, and waits until its sample pushes are settled.
     static func start() async throws -> RunningGateway {
         let folder = try TemporaryFolder()
         let controlPort = try freePort()
@@ -37,13 +37,13 @@ final class RunningGateway: Sendable {
             process: process, url: String(url.0), control: "http://127.0.0.1:\(controlPort)", folder: folder)
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Sends SIGTERM and waits for the exit.
     func stop() async throws -> ChildProcess.Exit {
         process.signal(SIGTERM)
         return try await process.waitForExit()
     }
 
-    /// Runs `godwit` against it.
+    /// Runs `godwit` with the URL of this gateway.
     func godwit(_ arguments: [String], input: String? = nil) async throws -> ProgramResult {
         try await run(Repository.godwit, arguments, environment: ["GODWIT_URL": url], input: input)
     }
@@ -53,7 +53,7 @@ struct GatewayDidNotStart: Error, CustomStringConvertible {
     let description: String
 }
 
-/// JSON objects, one a line.
+/// Parses one JSON object per line.
 func objects(_ text: String) throws -> [[String: Any]] {
     try text.split(separator: "\n").map { line in
         guard let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {

@@ -4,10 +4,10 @@ import Foundation
 import PushTesting
 import Testing
 
-/// A process that hangs, loses its store to another one, and wakes up again.
-@Suite(.serialized) struct `A gateway that was taken over` {
+/// A process hangs, another one takes over its store, and the first one continues.
+@Suite(.serialized) struct `A takeover` {
     @Test(.timeLimit(.minutes(3)))
-    func `what it does on waking changes nothing, and it ends`() async throws {
+    func `ends the previous owner when it continues, and no verdict changes`() async throws {
         let gateway = try await GatewayUnderTest(
             extra: """
                 apns: {connections_max: 1}
@@ -19,16 +19,16 @@ import Testing
             $0.answerDelay = .milliseconds(300)
         }
         let accepted = try await gateway.post(ndjson: gateway.pushFile("load", count: 2000, from: 0)).accepted
-        try await waitUntil("pushes on their way") { gateway.simulator.counters.taken >= 100 }
+        try await waitUntil("pushes in flight") { gateway.simulator.counters.taken >= 100 }
         gateway.process.signal(SIGSTOP)
         let atStop = Set(gateway.simulator.takenIDs())
 
-        var zombie: ChildProcess?
-        try await waitUntil("the end of three leases", within: .seconds(60)) {
-            zombie = try await gateway.takeover()
-            return zombie != nil
+        var previousOwner: ChildProcess?
+        try await waitUntil("the takeover after three leases", within: .seconds(60)) {
+            previousOwner = try await gateway.takeover()
+            return previousOwner != nil
         }
-        let former = try #require(zombie)
+        let former = try #require(previousOwner)
         try gateway.simulator.changeSettings { $0.answerDelay = .zero }
         #expect(try await gateway.settledStates(of: accepted) == ["delivered": accepted.count])
         let statuses = try await Self.statuses(gateway, accepted)
@@ -36,16 +36,16 @@ import Testing
 
         former.signal(SIGCONT)
         #expect(try await former.waitForExit(within: .seconds(60)) == .status(1))
-        #expect(try await Self.statuses(gateway, accepted) == statuses, "no verdict has changed")
-        #expect(gateway.simulator.takenIDs().count == taken, "it has sent nothing more")
+        #expect(try await Self.statuses(gateway, accepted) == statuses, "no verdict changed")
+        #expect(gateway.simulator.takenIDs().count == taken, "it sent nothing more")
         #expect(Set(gateway.simulator.takenIDs()) == Set(accepted))
-        #expect(taken - accepted.count <= atStop.count, "only what was on its way is sent twice")
+        #expect(taken - accepted.count <= atStop.count, "only pushes in flight are sent again")
         #expect(try await gateway.stop() == .status(0))
         try await gateway.close()
     }
 
     @Test(.timeLimit(.minutes(3)))
-    func `one that shows life keeps its store`() async throws {
+    func `is refused while the owner has a heartbeat`() async throws {
         let gateway = try await GatewayUnderTest(extra: "delivery: {lease: 3s, request_timeout: 1s}")
         #expect(try await gateway.takeover() == nil)
         let accepted = try await gateway.post(ndjson: gateway.pushFile("load", count: 10, from: 0)).accepted
@@ -53,7 +53,7 @@ import Testing
         try await gateway.close()
     }
 
-    /// All that the API says of these pushes.
+    /// The status lines of these pushes.
     private static func statuses(_ gateway: GatewayUnderTest, _ ids: [APNSID]) async throws -> String {
         let file = gateway.folder.file("all-ids")
         try ids.map { "\"\($0)\"\n" }.joined().write(toFile: file, atomically: true, encoding: .utf8)

@@ -2,8 +2,8 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `An app that was taken out of the configuration` {
-    @Test func `is listed with what waits for it, counted, and can be cancelled`() async throws {
+@Suite struct `An app that was removed from the configuration` {
+    @Test func `is listed and counted, and its waiting pushes can be cancelled`() async throws {
         let gateway = try await GatewayUnderTest()
         defer { gateway.process.signal(SIGKILL) }
         func godwit(_ arguments: [String]) async throws -> ProgramResult {

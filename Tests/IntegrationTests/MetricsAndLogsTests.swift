@@ -4,13 +4,13 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `What operators see` {
+@Suite struct `Metrics and logs` {
     private static func samples(_ gateway: GatewayUnderTest, _ name: String) async throws -> [String] {
         let text = try await curl(["\(gateway.url)/metrics"]).body
         return text.split(separator: "\n").filter { $0.hasPrefix(name) }.map(String.init)
     }
 
-    @Test func `outcomes are counted by app and code, and what came to nothing is in the log`() async throws {
+    @Test func `count outcomes by app and code, and log failures`() async throws {
         let gateway = try await GatewayUnderTest(extra: "")
         defer { gateway.process.signal(SIGKILL) }
         for number in 0..<3 {
@@ -20,13 +20,13 @@ import Testing
         let sent = try await gateway.post(ndjson: gateway.pushFile("five", count: 5, from: 0))
         #expect(sent.accepted.count == 5)
         #expect(try await gateway.settledStates(of: sent.accepted) == ["rejected": 3, "delivered": 2])
-        // Cancelled where it waits, so dispatch never sees it.
-        let later = try await curl([
+        // Cancelled in the queue, before dispatch claims it.
+        let scheduled = try await curl([
             "-H", "Content-Type: application/json", "-d",
             #"{"device_token":"\#(String(repeating: "ab", count: 32))","not_before":1900000000,"payload":{"aps":{}}}"#,
             "\(gateway.url)/push",
         ])
-        let id = try #require(GatewayUnderTest.value(of: "msg_id", in: later.body))
+        let id = try #require(GatewayUnderTest.value(of: "msg_id", in: scheduled.body))
         #expect(try await curl(["-X", "DELETE", "\(gateway.url)/api/v1/messages/\(id)"]).status == 200)
         let found = try await Self.samples(gateway, "godwit_outcomes_total")
         #expect(
@@ -49,7 +49,7 @@ import Testing
         try await gateway.close()
     }
 
-    @Test func `the metrics that there are, those of the page and those of the alerts are the same`() async throws {
+    @Test func `have the names that the reference page and the alerts use`() async throws {
         let gateway = try await RunningGateway.start()
         let text = try await curl(["\(gateway.url)/metrics"]).body
         #expect(try await gateway.stop() == .status(0))
@@ -65,7 +65,7 @@ import Testing
             contentsOfFile: "\(Repository.root)/deploy/alerts.yaml", encoding: .utf8)
         let used = Set(alerts.matches(of: /godwit_\w+/).map { String($0.0) })
         let names = Set(Metric.served(text).map(\.name))
-        #expect(used.subtracting(names) == [], "no such metric to alert on")
+        #expect(used.subtracting(names) == [], "alerts on unknown metrics")
     }
 }
 
@@ -77,7 +77,7 @@ private struct Metric: CustomStringConvertible {
 
     var description: String { "\(name) \(type) \(labels.sorted().joined(separator: ","))" }
 
-    /// Those of an exposition; `le` belongs to the type.
+    /// Parses an exposition. The label `le` belongs to the type.
     static func served(_ text: String) -> [Metric] {
         text.matches(of: /TYPE (\w+) (\w+)/).map { match in
             let (name, type) = (String(match.1), String(match.2))
@@ -90,7 +90,7 @@ private struct Metric: CustomStringConvertible {
         }
     }
 
-    /// Those of the tables of the page.
+    /// Parses the tables of the page.
     static func documented(_ page: String) -> [Metric] {
         page.matches(of: /(?m)^\| `(\w+)` \| (\w+) \| ([^|]+) \|/).map { match in
             let labels = match.3.matches(of: /`(\w+)`/).map { String($0.1) }
