@@ -72,7 +72,7 @@ import Testing
     }
 
     @Test func `an object is printed with one field per line, without empty ones`() {
-        let text = Columns.fields(of: Array(#"{"msg_id":"a","reason":null,"state":"queued","detail":""}"#.utf8))
+        let text = TextTable.fields(of: Array(#"{"msg_id":"a","reason":null,"state":"queued","detail":""}"#.utf8))
         #expect(text == "msg_id  a\nstate   queued")
     }
 }

@@ -44,10 +44,10 @@ import Testing
 
     @Test func `a problem document is described by its detail, or by its title`() {
         #expect(
-            Problem(Array(#"{"title":"Bad Request","status":400,"detail":"not JSON at byte 3"}"#.utf8)).text
+            ProblemDocument(Array(#"{"title":"Bad Request","status":400,"detail":"not JSON at byte 3"}"#.utf8)).text
                 == "not JSON at byte 3")
-        #expect(Problem(Array(#"{"title":"Not Found"}"#.utf8)).text == "Not Found")
-        #expect(Problem(Array("<html>".utf8)).text == nil)
+        #expect(ProblemDocument(Array(#"{"title":"Not Found"}"#.utf8)).text == "Not Found")
+        #expect(ProblemDocument(Array("<html>".utf8)).text == nil)
     }
 
     private func read(_ text: String) throws -> ResponseLine {

@@ -4,7 +4,7 @@ enum HouseExceptions {
     static let tasks: [String: String] = [
         "Sources/APNS/APNSSimulator/Control/ControlServer.swift":
             "keeps Hummingbird's run() going between start and stop",
-        "Sources/Executables/GodwitCLI/Commands/Demo.swift":
+        "Sources/Executables/GodwitCLI/Commands/DemoCommand.swift":
             "sends the samples while the gateway runs; ends with the process",
     ]
 

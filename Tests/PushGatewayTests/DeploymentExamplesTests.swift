@@ -12,8 +12,8 @@ import Yams
         try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
     }
 
-    /// The configuration with all optional keys uncommented. After the `#`, a comment has one space, and a key has none or
-    /// its indentation.
+    /// The configuration with all optional keys uncommented. After the `#`, a comment has one space, and a key has none
+    /// or its indentation.
     private static func complete() throws -> String {
         try text("godwit.yaml").split(separator: "\n", omittingEmptySubsequences: false).map { line in
             let indent = line.prefix { $0 == " " }

@@ -176,8 +176,8 @@ import Testing
             log: {level: loud}
             """
         )
-        // In the order of the file. Further problems of an app without a bundle ID, or of an unreadable delivery section, are
-        // not reported.
+        // In the order of the file. Further problems of an app without a bundle ID, or of an unreadable delivery
+        // section, are not reported.
         #expect(
             problems == [
                 "line 1: listen.port must be a whole number", "line 2: stor is not a known key",

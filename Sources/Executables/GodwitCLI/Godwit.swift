@@ -7,8 +7,9 @@ package struct Godwit: AsyncParsableCommand {
         abstract: "Send Apple push notifications reliably.",
         version: CommandLineTool.version,
         subcommands: [
-            Serve.self, Demo.self, Simulate.self, Token.self, Send.self, Status.self, Cancel.self, Apps.self,
-            Pause.self, Resume.self, DeadLetters.self, Backup.self, Restore.self,
+            ServeCommand.self, DemoCommand.self, SimulateCommand.self, TokenCommand.self, SendCommand.self,
+            StatusCommand.self, CancelCommand.self, AppsCommand.self, PauseCommand.self, ResumeCommand.self,
+            DeadLettersCommand.self, BackupCommand.self, RestoreCommand.self,
         ]
     )
 

@@ -8,8 +8,8 @@ struct SimulatePath: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Simulate the whole path in virtual time, with faults, and check its invariants.",
         discussion: """
-            Accept, queue, dispatch, APNs and outcome run in one thread with one random generator, so a seed always produces \
-            the same run. Without --seed, the command runs --seeds seeds, starting with --first.
+            Accept, queue, dispatch, APNs and outcome run in one thread with one random generator, so a seed always \
+            produces the same run. Without --seed, the command runs --seeds seeds, starting with --first.
 
             Exit status: 0 if every invariant held, 1 if one did not.
             """

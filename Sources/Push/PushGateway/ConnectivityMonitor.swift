@@ -4,8 +4,8 @@ import Logging
 import PushModel
 import Synchronization
 
-/// Polls the APNs client of each app, logs when APNs becomes unreachable, when it refuses the credential and when either
-/// ends, and records which apps cannot reach APNs.
+/// Polls the APNs client of each app, logs when APNs becomes unreachable, when it refuses the credential and when
+/// either ends, and records which apps cannot reach APNs.
 package final class ConnectivityMonitor: Sendable {
     /// The last known state of one app's connectivity. Pure.
     package struct AppState: Equatable {

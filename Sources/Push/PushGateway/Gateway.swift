@@ -12,8 +12,8 @@ import ServiceLifecycle
 import Synchronization
 import Telemetry
 
-/// A gateway: creates all components of the path accept → queue → dispatch → APNs → outcome, and starts and stops them in
-/// order.
+/// A gateway: creates all components of the path accept → queue → dispatch → APNs → outcome, and starts and stops them
+/// in order.
 package final class Gateway: Sendable {
     private let configuration: GatewayConfiguration
     private let logger: Logger
@@ -94,8 +94,8 @@ package final class Gateway: Sendable {
 
     // MARK: Running
 
-    /// How long requests in progress may take to end during a shutdown. A client that does not read its response must not
-    /// block it.
+    /// How long requests in progress may take to end during a shutdown. A client that does not read its response must
+    /// not block it.
     private static let requestTimeout: Duration = .seconds(5)
 
     private enum Component {
@@ -163,8 +163,8 @@ package final class Gateway: Sendable {
         }
     }
 
-    /// Adds a component to the group. Its error becomes an event instead of an error of the group, which would cancel the
-    /// other components and abort their connections.
+    /// Adds a component to the group. Its error becomes an event instead of an error of the group, which would cancel
+    /// the other components and abort their connections.
     private func start(
         _ component: Component, in group: inout TaskGroup<Event>, _ run: @escaping @Sendable () async throws -> Void
     ) {
@@ -230,7 +230,8 @@ package final class Gateway: Sendable {
     /// Waits for answers in flight, returns unsent pushes to the queue, and records every outcome.
     private func drain() async {
         dispatcher.beginDrain()
-        // Pushes that the clients have not written yet return to the queue unchanged; waiting for them could exceed the timeout.
+        // Pushes that the clients have not written yet return to the queue unchanged; waiting for them could exceed the
+        // timeout.
         for client in clients.values { client.stopSending() }
         let end = ContinuousClock.now + configuration.drainTimeout
         while dispatcher.hasUnanswered, .now < end {

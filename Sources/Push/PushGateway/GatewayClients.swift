@@ -4,9 +4,9 @@ import Logging
 import NIOPosix
 import PushModel
 
-/// Creates the APNs clients of a gateway, one for each app: connections never mix teams, and a fault of one app does not
-/// stop the pushes of another. Apps with the same signing key share its provider token, because APNs limits how often the
-/// token of a key may change.
+/// Creates the APNs clients of a gateway, one for each app: connections never mix teams, and a fault of one app does
+/// not stop the pushes of another. Apps with the same signing key share its provider token, because APNs limits how
+/// often the token of a key may change.
 enum GatewayClients {
     /// - Throws: `ConfigurationError` that names the app.
     static func make(_ configuration: GatewayConfiguration, logger: Logger) throws -> [AppID: APNSClient] {

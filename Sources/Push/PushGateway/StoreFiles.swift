@@ -21,7 +21,8 @@ package enum StoreFiles {
         }
     }
 
-    /// Copies the store to `file`, even while its gateway runs. The copy contains everything acknowledged before the call.
+    /// Copies the store to `file`, even while its gateway runs. The copy contains everything acknowledged before the
+    /// call.
     ///
     /// - Throws: an error whose description is one line. Then there is no file.
     package static func backUp(_ configuration: GatewayConfiguration, to file: String) throws -> Contents {

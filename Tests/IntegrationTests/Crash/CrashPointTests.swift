@@ -142,7 +142,8 @@ private final class CrashLoad: Sendable {
     var offered: Int { state.withLock { $0.next } }
     var accepted: [APNSID] { state.withLock { $0.accepted } }
 
-    /// Whether the token is one that was posted. Tokens contain the number of their push: see `GatewayUnderTest.pushFile`.
+    /// Whether the token is one that was posted. Tokens contain the number of their push: see
+    /// `GatewayUnderTest.pushFile`.
     func hasOffered(_ token: [UInt8]) -> Bool {
         guard token.count == 32, token.prefix(24).allSatisfy({ $0 == 0 }) else { return false }
         return token[24...].reduce(0) { $0 << 8 | Int($1) } < offered

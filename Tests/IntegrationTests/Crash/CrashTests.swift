@@ -49,8 +49,8 @@ import Testing
         try await gateway.close()
     }
 
-    /// Posts every push once, in two concurrent loops. A failed request is not repeated: the pushes with a result count,
-    /// the others are unknown to the client. Continues when the gateway is back.
+    /// Posts every push once, in two concurrent loops. A failed request is not repeated: the pushes with a result
+    /// count, the others are unknown to the client. Continues when the gateway is back.
     private static func postAll(to gateway: GatewayUnderTest) async throws -> [APNSID] {
         try await withThrowingTaskGroup(of: [APNSID].self) { group in
             for lane in 0..<2 {
@@ -73,7 +73,8 @@ import Testing
         }
     }
 
-    /// Pushes that APNs has accepted and that are not settled in the killed gateway's store. Only these may be sent again.
+    /// Pushes that APNs has accepted and that are not settled in the killed gateway's store. Only these may be sent
+    /// again.
     private static func acceptedButUnrecorded(_ gateway: GatewayUnderTest) async throws -> Int {
         // The simulator may still process bytes that the killed process has written.
         try await waitUntil("the end of the killed gateway's connections") {

@@ -34,8 +34,8 @@ import Testing
         try await gateway.restart()
         let states = try await gateway.settledStates(of: accepted)
         #expect(states == ["delivered": accepted.count])
-        // A commit whose sync failed may be in the write-ahead log and be read at the next start. The response therefore
-        // has the ID of the push, which may or may not be accepted.
+        // A commit whose sync failed may be in the write-ahead log and be read at the next start. The response
+        // therefore has the ID of the push, which may or may not be accepted.
         let unconfirmed = GatewayUnderTest.value(of: "msg_id", in: refusal).flatMap { APNSID($0) }
         let named = accepted + (unconfirmed.map { [$0] } ?? [])
         let unnamed = Set(gateway.simulator.takenIDs()).subtracting(named)

@@ -14,7 +14,7 @@ struct PushArgument: ParsableArguments {
     func show(_ fetch: (GatewayAPI, APNSID) async throws -> [UInt8]) async throws {
         guard let id = try PushIDs.parse([id]).first else { return }
         let body = try await gateway.call { try await fetch($0, id) }
-        try gateway.write(body) { Columns.fields(of: $0) }
+        try gateway.write(body) { TextTable.fields(of: $0) }
     }
 }
 

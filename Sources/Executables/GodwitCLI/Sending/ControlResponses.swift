@@ -76,7 +76,7 @@ package struct AppsResponse: Decodable {
 
     package var text: String {
         let lanes = ["urgent", "normal", "bulk"]
-        return Columns.table(
+        return TextTable.lines(
             header: ["app", "bundle ID"] + lanes + ["state"],
             rows: apps.map { app in
                 [app.app, app.bundleId ?? "-"] + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
@@ -103,7 +103,7 @@ package struct DeadLettersResponse: Decodable {
     package var next: String?
 
     package static func text(_ letters: [Letter]) -> String {
-        Columns.table(
+        TextTable.lines(
             header: ["msg_id", "app", "lane", "given up", "attempts", "error"],
             rows: letters.map { letter in
                 [

@@ -68,8 +68,8 @@ struct GatewayAPI {
                 guard responseTimeout.isExceeded else { throw error }
                 throw GatewayFailure(
                     description: """
-                        the gateway at \(url) has not responded for \(timeout.short): it hangs or is overloaded; the request \
-                        may still take effect
+                        the gateway at \(url) has not responded for \(timeout.short): it hangs or is overloaded; the \
+                        request may still take effect
                         """
                 )
             }
@@ -178,7 +178,7 @@ struct GatewayAPI {
     private func checkStatus(of response: HTTPClientResponse) async throws {
         guard response.status != .ok else { return }
         let body = try? await response.body.collect(upTo: Self.errorBytesMax)
-        let problem = body.map { Problem(Array(buffer: $0)) }
+        let problem = body.map { ProblemDocument(Array(buffer: $0)) }
         var description = "the gateway returned \(response.status.code)"
         if let text = problem?.text { description += ": \(text)" }
         if let seconds = response.headers.first(name: "Retry-After") { description += " (retry in \(seconds) s)" }

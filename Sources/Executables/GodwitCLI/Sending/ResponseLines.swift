@@ -98,7 +98,7 @@ enum JSONResponse {
 }
 
 /// A problem document (RFC 9457).
-package struct Problem {
+package struct ProblemDocument {
     /// The detail, or the title without one; nil if there is neither.
     package private(set) var text: String?
 

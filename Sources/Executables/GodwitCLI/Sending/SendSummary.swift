@@ -79,7 +79,7 @@ package struct SendSummary {
         var lines = [headline]
         if !counts.isEmpty {
             lines.append("")
-            lines += Columns.table(
+            lines += TextTable.lines(
                 header: ["state", "code", "reason", "pushes"],
                 rows: rows.map { [$0.row.state, "\($0.row.code)", $0.row.reason, $0.count.grouped] },
                 rightAligned: [1, 3]

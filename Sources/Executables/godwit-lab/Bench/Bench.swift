@@ -7,8 +7,8 @@ struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Benchmark the APNs client and the gateway on this machine.",
         discussion: """
-            Without --only, the first five benchmarks run. All servers and clients are separate processes on loopback. Ratios \
-            and CPU time per push are comparable between machines and runs; rates are not.
+            Without --only, the first five benchmarks run. All servers and clients are separate processes on loopback. \
+            Ratios and CPU time per push are comparable between machines and runs; rates are not.
             """
     )
 

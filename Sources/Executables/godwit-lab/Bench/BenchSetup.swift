@@ -49,8 +49,8 @@ final class BenchSetup: Sendable {
         }
     }
 
-    /// - Parameter roundTripMilliseconds: nil for the fastest mode; otherwise the simulator has this round-trip time and, as
-    ///   APNs, small windows and one stream at the start of a connection.
+    /// - Parameter roundTripMilliseconds: nil for the fastest mode; otherwise the simulator has this round-trip time
+    ///   and, as APNs, small windows and one stream at the start of a connection.
     func startSimulator(roundTripMilliseconds: Int? = nil) async throws -> SimulatorServer {
         let directory = "\(folder)/simulator"
         let process = try BenchProcess(

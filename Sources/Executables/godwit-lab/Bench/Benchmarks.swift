@@ -1,7 +1,7 @@
 import Foundation
 
-/// The benchmarks. Each starts its servers, measures, and stops them. Alternatives are measured in alternation within one
-/// run, because the speed of a machine changes over minutes.
+/// The benchmarks. Each starts its servers, measures, and stops them. Alternatives are measured in alternation within
+/// one run, because the speed of a machine changes over minutes.
 struct Benchmarks {
     let setup: BenchSetup
     /// Factor for the number of pushes; below 1 for a quick run.

@@ -99,7 +99,8 @@ struct ClientWorker: AsyncParsableCommand {
     }
 }
 
-/// Keeps a constant number of batches in a client until all pushes are answered, so that its connections are never idle.
+/// Keeps a constant number of batches in a client until all pushes are answered, so that its connections are never
+/// idle.
 final class BatchFeeder: APNSAnswerReceiver {
     struct Result: Sendable {
         var failed = 0

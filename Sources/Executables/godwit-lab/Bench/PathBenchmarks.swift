@@ -97,8 +97,8 @@ extension Benchmarks {
 
     // MARK: Backlog
 
-    /// A backlog builds up while APNs is unreachable, and is sent when it is back. Runs with a tenth of the pushes first, then
-    /// with all, to show whether a push in a long queue costs more.
+    /// A backlog builds up while APNs is unreachable, and is sent when it is back. Runs with a tenth of the pushes
+    /// first, then with all, to show whether a push in a long queue costs more.
     func backlog() async throws -> BenchResult {
         let pushes = scaled(1_000_000)
         let short = try await backlog(of: max(2_000, pushes / 10), name: "backlog-short")

@@ -8,9 +8,9 @@ struct Torture: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Kill a gateway repeatedly under load, and check that it loses nothing.",
         discussion: """
-            Starts an APNs simulator and a gateway and applies load. Ends the gateway with kill -9 and SIGTERM at random \
-            times and restarts it, while the simulator injects faults. Then clears all faults, waits until every push is \
-            settled, and compares the logs of the clients, of APNs and of the gateway.
+            Starts an APNs simulator and a gateway and applies load. Ends the gateway with kill -9 and SIGTERM at \
+            random times and restarts it, while the simulator injects faults. Then clears all faults, waits until \
+            every push is settled, and compares the logs of the clients, of APNs and of the gateway.
 
             Exit status: 0 if every promise was kept, 1 if one was broken.
             """

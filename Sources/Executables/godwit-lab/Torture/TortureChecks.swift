@@ -219,17 +219,18 @@ package struct TortureChecks: Equatable, Sendable {
         }
     }
 
-    /// Each repeated delivery needs a cause between the two attempts. A push with `on_unanswered: drop` must have none.
+    /// Each repeated delivery needs a cause between the two attempts. A push with `on_unanswered: drop` must not have
+    /// any.
     private mutating func checkRepetitions(
         _ id: String, _ lines: [APNSLine], isAtMostOnce: Bool, _ events: EventView, _ rules: Rules
     ) {
-        let taken = lines.filter(\.isTaken)
-        if isAtMostOnce, taken.count > 1 {
+        let deliveries = lines.filter(\.isTaken)
+        if isAtMostOnce, deliveries.count > 1 {
             duplicatesWithoutCause.append(
-                Finding(id: id, detail: "accepted \(taken.count) times, although on_unanswered is drop"))
+                Finding(id: id, detail: "accepted \(deliveries.count) times, although on_unanswered is drop"))
             return
         }
-        for (first, second) in zip(taken, taken.dropFirst()) {
+        for (first, second) in zip(deliveries, deliveries.dropFirst()) {
             if first.status != 200 {
                 duplicates[.unanswered, default: 0] += 1
             } else if events.wasCut(first, before: second.at) {

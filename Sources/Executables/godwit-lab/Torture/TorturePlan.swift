@@ -106,7 +106,8 @@ package struct TortureFault: Equatable, Sendable {
     ]
 }
 
-/// SplitMix64: random numbers that depend only on a seed (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// SplitMix64: random numbers that depend only on a seed (Steele, Lea, Flood: "Fast splittable pseudorandom number
+/// generators", 2014).
 package struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

@@ -17,7 +17,7 @@ package struct TortureReport {
         let rows =
             counts.map { ["\($0.name)", $0.count.grouped, $0.remark] }
             + checks.violations.map { [$0.name, $0.findings.count.grouped, Self.meaning[$0.name] ?? ""] }
-        var lines = Columns.table(header: ["", "pushes", ""], rows: rows, rightAligned: [1])
+        var lines = TextTable.lines(header: ["", "pushes", ""], rows: rows, rightAligned: [1])
         lines.append("")
         for (name, findings) in checks.violations where !findings.isEmpty {
             lines += findings.prefix(Self.findingsMax).map { "  \(name): \($0)" }

@@ -1,8 +1,8 @@
 import Foundation
 import Synchronization
 
-// The clients of a run: each sends one request after the other, and repeats a request with its key until the response is
-// final.
+// The clients of a run: each sends one request after the other, and repeats a request with its key until the response
+// is final.
 extension TortureRun {
     /// Percentage of pushes that are sent in bulk requests.
     private static let bulkPercent = 80

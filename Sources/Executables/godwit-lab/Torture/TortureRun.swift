@@ -4,8 +4,8 @@ import Foundation
 import GodwitCLI
 import Synchronization
 
-/// A torture run: a simulator in this process, a gateway in its own process, load, interruptions and faults, then a quiet
-/// period in which every push must be settled. Writes the logs that `TortureChecks` reads.
+/// A torture run: a simulator in this process, a gateway in its own process, load, interruptions and faults, then a
+/// quiet period in which every push must be settled. Writes the logs that `TortureChecks` reads.
 final class TortureRun: Sendable {
     struct Options: Sendable {
         var duration: Duration = .seconds(40)

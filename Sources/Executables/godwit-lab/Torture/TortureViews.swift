@@ -112,8 +112,8 @@ struct EventView {
     /// Milliseconds from the write of a push to its arrival.
     private static let transitMax: Int64 = 250
 
-    /// Whether the connection of `push` was cut by a fault before its answer is certain to have arrived, or was closed by
-    /// the gateway because of errors and not used again.
+    /// Whether the connection of `push` was cut by a fault before its answer is certain to have arrived, or was closed
+    /// by the gateway because of errors and not used again.
     func wasCut(_ push: APNSLine, before end: Int64) -> Bool {
         if failing.contains(push.connection), lastUsed[push.connection, default: end] <= end { return true }
         // The simulator logs answers on a dead connection, but they do not arrive.

@@ -5,8 +5,8 @@ import PushModel
 import Yams
 
 extension GatewayConfiguration {
-    /// Reads a configuration file. `docs/reference/configuration.md` lists the keys and their defaults. Relative paths in
-    /// the file are resolved against its folder.
+    /// Reads a configuration file. `docs/reference/configuration.md` lists the keys and their defaults. Relative paths
+    /// in the file are resolved against its folder.
     ///
     /// - Throws: `ConfigurationError` with every problem, each with its line.
     package static func read(path: String) throws(ConfigurationError) -> GatewayConfiguration {

@@ -17,8 +17,8 @@ package struct GatewayConfiguration: Sendable {
     package var logLevel = "info"
     /// How long a gateway that is stopping still serves while it reports that it is not ready.
     package var shutdownGrace: Duration = .seconds(5)
-    /// How long a stop waits for pushes in flight. Together with the grace period, the timeout for requests in progress and
-    /// the last write it stays below 30 seconds, a common default of process supervisors.
+    /// How long a stop waits for pushes in flight. Together with the grace period, the timeout for requests in progress
+    /// and the last write it stays below 30 seconds, a common default of process supervisors.
     package var drainTimeout: Duration = .seconds(10)
     /// How long outcomes and dead letters are kept.
     package var retention: Duration = .seconds(7 * 24 * 3600)

@@ -1,7 +1,7 @@
 import Yams
 
-/// Reads one mapping of a YAML document strictly: a value of the wrong type and an unknown key are problems, each with its
-/// line.
+/// Reads one mapping of a YAML document strictly: a value of the wrong type and an unknown key are problems, each with
+/// its line.
 struct YAMLReader {
     /// A problem of a file, with its location.
     struct Problem {

@@ -2,12 +2,13 @@ import APNSKit
 import ArgumentParser
 
 /// Prints a provider token.
-struct Token: ParsableCommand {
+struct TokenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "token",
         abstract: "Print a provider token, for curl and other clients.",
         discussion: """
-            APNs accepts the token for one hour, in the header "authorization: bearer TOKEN". By default it is signed with \
-            the key that `godwit simulate` wrote to ./godwit-simulator.
+            APNs accepts the token for one hour, in the header "authorization: bearer TOKEN". By default it is signed \
+            with the key that `godwit simulate` wrote to ./godwit-simulator.
             """
     )
 

@@ -1,7 +1,7 @@
 /// Aligns text in columns.
-package enum Columns {
+package enum TextTable {
     /// Formats a table: columns two spaces apart, no trailing spaces.
-    package static func table(header: [String], rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
+    package static func lines(header: [String], rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
         let all = [header] + rows
         let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
         return all.map { row in

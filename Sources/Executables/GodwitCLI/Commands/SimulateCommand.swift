@@ -3,12 +3,13 @@ import ArgumentParser
 import Foundation
 
 /// Runs the APNs simulator.
-struct Simulate: AsyncParsableCommand {
+struct SimulateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "simulate",
         abstract: "Run a local APNs simulator.",
         discussion: """
-            Speaks TLS and HTTP/2, validates requests like APNs, and records the pushes it receives. Any APNs library can \
-            connect: sign provider tokens with AuthKey.p8 and trust ca.pem. Both files are written to --directory.
+            Speaks TLS and HTTP/2, validates requests like APNs, and records the pushes it receives. Any APNs library \
+            can connect: sign provider tokens with AuthKey.p8 and trust ca.pem. Both files are written to --directory.
             """
     )
 

@@ -1,13 +1,13 @@
 import ArgumentParser
 
 /// Commands for pushes that were given up.
-struct DeadLetters: AsyncParsableCommand {
+struct DeadLettersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dead-letters",
         abstract: "List, show, replay and purge pushes that were given up.",
         discussion: """
-            A push is given up after too many attempts, or when the gateway crashed each time it handled the push. It is \
-            kept with its payload until it is replayed or purged, or until the retention ends.
+            A push is given up after too many attempts, or when the gateway crashed each time it handled the push. It \
+            is kept with its payload until it is replayed or purged, or until the retention ends.
 
               godwit dead-letters list --app com.example.app
               godwit dead-letters replay --all
@@ -75,10 +75,10 @@ struct DeadLetters: AsyncParsableCommand {
 
     struct Replay: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Send dead letters again, under their old IDs.", discussion: DeadLetterSelection.exitStatus
+            abstract: "Send dead letters again, under their old IDs.", discussion: DeadLetterArguments.exitStatus
         )
 
-        @OptionGroup var selection: DeadLetterSelection
+        @OptionGroup var selection: DeadLetterArguments
 
         func run() async throws { try await selection.post(.replay) }
     }
@@ -86,17 +86,17 @@ struct DeadLetters: AsyncParsableCommand {
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete dead letters and their payloads. This cannot be undone.",
-            discussion: DeadLetterSelection.exitStatus
+            discussion: DeadLetterArguments.exitStatus
         )
 
-        @OptionGroup var selection: DeadLetterSelection
+        @OptionGroup var selection: DeadLetterArguments
 
         func run() async throws { try await selection.post(.purge) }
     }
 }
 
 /// The dead letters that `replay` and `purge` act on.
-struct DeadLetterSelection: ParsableArguments {
+struct DeadLetterArguments: ParsableArguments {
     enum Action: String {
         case replay, purge
 
@@ -105,8 +105,8 @@ struct DeadLetterSelection: ParsableArguments {
     }
 
     static let exitStatus = """
-        Exit status: 0; 1 if none of the IDs is a dead letter or the gateway cannot be reached; 2 if the command line is \
-        wrong.
+        Exit status: 0; 1 if none of the IDs is a dead letter or the gateway cannot be reached; 2 if the command line \
+        is wrong.
         """
 
     @Argument(help: "Push IDs.")

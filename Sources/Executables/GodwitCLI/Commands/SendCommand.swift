@@ -1,8 +1,9 @@
 import ArgumentParser
 
 /// Sends one push, or a file of pushes, and reports their results.
-struct Send: AsyncParsableCommand {
+struct SendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "send",
         abstract: "Send one push, or a file of pushes.",
         discussion: """
             A file has one JSON object per line, in the format of POST /push/batch; - is standard input.
@@ -12,13 +13,13 @@ struct Send: AsyncParsableCommand {
               generate-pushes | godwit send --file - --no-wait
               godwit send --file pushes.ndjson --idempotency-key campaign-7
 
-            With --idempotency-key you can repeat the same command within 24 hours, for example after a broken connection: \
-            no push is accepted twice. The command then sends the file in chunks of 4 MiB, with the keys campaign-7-1, \
-            campaign-7-2 and so on, so the file must not change. `godwit cancel --request campaign-7` cancels the pushes \
-            that still wait.
+            With --idempotency-key you can repeat the same command within 24 hours, for example after a broken \
+            connection: no push is accepted twice. The command then sends the file in chunks of 4 MiB, with the keys \
+            campaign-7-1, campaign-7-2 and so on, so the file must not change. `godwit cancel --request campaign-7` \
+            cancels the pushes that still wait.
 
-            Exit status: 0 if every push was delivered (with --no-wait: accepted), 1 if one was not or the gateway cannot \
-            be reached, 2 if the command line is wrong.
+            Exit status: 0 if every push was delivered (with --no-wait: accepted), 1 if one was not or the gateway \
+            cannot be reached, 2 if the command line is wrong.
             """
     )
 

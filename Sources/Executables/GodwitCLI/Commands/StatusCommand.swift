@@ -1,8 +1,9 @@
 import ArgumentParser
 
 /// Shows the state of one push.
-struct Status: AsyncParsableCommand {
+struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "status",
         abstract: "Show the state of a push.",
         discussion: "Exit status: 0 if the push is known, 1 if it is not or the gateway cannot be reached."
     )

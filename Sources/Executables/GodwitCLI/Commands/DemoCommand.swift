@@ -9,8 +9,9 @@ import NIOHTTP1
 import PushGateway
 
 /// Runs a gateway and a simulator, and sends sample pushes.
-struct Demo: AsyncParsableCommand {
+struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "demo",
         abstract: "Run the gateway and a local APNs simulator, and send sample pushes.",
         discussion: "Runs until Ctrl-C, so that you can send your own pushes."
     )

@@ -1,8 +1,9 @@
 import ArgumentParser
 
 /// Cancels waiting pushes.
-struct Cancel: AsyncParsableCommand {
+struct CancelCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "cancel",
         abstract: "Cancel waiting pushes: by ID, by bulk request, or all of an app.",
         discussion: """
             A push that is being sent can no longer be cancelled.
@@ -11,8 +12,8 @@ struct Cancel: AsyncParsableCommand {
               godwit cancel --request campaign-7
               godwit cancel --app com.example.app
 
-            Exit status: 0 if all selected pushes were cancelled; 1 if one was not, if no push matched, or if the gateway \
-            cannot be reached; 2 if the command line is wrong.
+            Exit status: 0 if all selected pushes were cancelled; 1 if one was not, if no push matched, or if the \
+            gateway cannot be reached; 2 if the command line is wrong.
             """
     )
 

@@ -1,8 +1,9 @@
 import ArgumentParser
 
 /// Lists the gateway's apps.
-struct Apps: AsyncParsableCommand {
+struct AppsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "apps",
         abstract: "List the gateway's apps and their waiting pushes.",
         discussion: "Exit status: 0, or 1 if the gateway cannot be reached."
     )
@@ -16,12 +17,13 @@ struct Apps: AsyncParsableCommand {
 }
 
 /// Pauses an app.
-struct Pause: AsyncParsableCommand {
+struct PauseCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "pause",
         abstract: "Pause an app: its pushes are accepted and wait.",
         discussion: """
-            The app stays paused until it is resumed, even across restarts. Pushes that are already being sent still arrive. \
-            Pushes whose expiration passes while they wait expire.
+            The app stays paused until it is resumed, even across restarts. Pushes that are already being sent still \
+            arrive. Pushes whose expiration passes while they wait expire.
 
             Exit status: 0, or 1 if there is no such app or the gateway cannot be reached.
             """
@@ -35,8 +37,9 @@ struct Pause: AsyncParsableCommand {
 }
 
 /// Resumes a paused app.
-struct Resume: AsyncParsableCommand {
+struct ResumeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "resume",
         abstract: "Resume a paused app.",
         discussion: "Exit status: 0, or 1 if there is no such app or the gateway cannot be reached."
     )

@@ -6,12 +6,13 @@ import PushGateway
 import Telemetry
 
 /// Runs the gateway.
-struct Serve: AsyncParsableCommand {
+struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "serve",
         abstract: "Run the gateway.",
         discussion: """
-            Accepts pushes over HTTP and sends them to APNs. SIGTERM, SIGHUP and SIGINT drain the gateway and stop it; SIGINT \
-            skips the grace period (shutdown.grace). A second signal shortens the drain.
+            Accepts pushes over HTTP and sends them to APNs. SIGTERM, SIGHUP and SIGINT drain the gateway and stop it; \
+            SIGINT skips the grace period (shutdown.grace). A second signal shortens the drain.
             """
     )
 

@@ -3,12 +3,13 @@ import Foundation
 import PushGateway
 
 /// Copies the database of a running gateway.
-struct Backup: AsyncParsableCommand {
+struct BackupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "backup",
         abstract: "Copy the database of a running gateway.",
         discussion: """
-            The copy is consistent and verified. It contains everything that was acknowledged before the command started, \
-            including device tokens and payloads in plain text.
+            The copy is consistent and verified. It contains everything that was acknowledged before the command \
+            started, including device tokens and payloads in plain text.
             """
     )
 
@@ -38,12 +39,13 @@ extension StoreFiles.Contents {
 }
 
 /// Replaces the database of a stopped gateway by a backup.
-struct Restore: AsyncParsableCommand {
+struct RestoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "restore",
         abstract: "Replace the gateway's database by a backup.",
         discussion: """
-            Stop the gateway first. Pushes that were delivered after the backup was made are sent again, unless you cancel \
-            them first; use --paused to have time for that.
+            Stop the gateway first. Pushes that were delivered after the backup was made are sent again, unless you \
+            cancel them first; use --paused to have time for that.
             """
     )
 
