@@ -7,6 +7,8 @@ struct GodwitLab: AsyncParsableCommand {
         commandName: "godwit-lab",
         abstract: "Measure Godwit, and test its promises under faults.",
         version: CommandLineTool.version,
-        subcommands: [Bench.self, Torture.self, SimulatePath.self, ClientWorker.self, EmptyRoute.self]
+        subcommands: [
+            BenchCommand.self, TortureCommand.self, SimulatePathCommand.self, ClientWorker.self, EmptyRoute.self,
+        ]
     )
 }

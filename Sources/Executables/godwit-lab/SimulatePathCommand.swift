@@ -4,8 +4,9 @@ import GodwitCLI
 import PathSimulation
 
 /// Runs one seed of the path simulation, or many.
-struct SimulatePath: ParsableCommand {
+struct SimulatePathCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "simulate-path",
         abstract: "Simulate the whole path in virtual time, with faults, and check its invariants.",
         discussion: """
             Accept, queue, dispatch, APNs and outcome run in one thread with one random generator, so a seed always \

@@ -4,8 +4,9 @@ import GodwitCLI
 import Synchronization
 
 /// Runs a gateway under load, kills and faults, and checks that it keeps its promises.
-struct Torture: AsyncParsableCommand {
+struct TortureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "torture",
         abstract: "Kill a gateway repeatedly under load, and check that it loses nothing.",
         discussion: """
             Starts an APNs simulator and a gateway and applies load. Ends the gateway with kill -9 and SIGTERM at \

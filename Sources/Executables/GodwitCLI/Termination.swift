@@ -1,39 +1,5 @@
-import ArgumentParser
 import Foundation
 import Synchronization
-
-/// Why a command failed, in one line that its user can act on. The command exits with status 1.
-package struct CommandError: Error, CustomStringConvertible {
-    package var description: String
-
-    package init(_ description: String) {
-        self.description = description
-    }
-}
-
-/// Runs `body` and rethrows any error as a `CommandError` in plain words.
-package func withPlainErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
-    do {
-        return try await body()
-    } catch {
-        throw CommandError("\(PlainReason.of(error))")
-    }
-}
-
-/// Output of the commands.
-package enum Terminal {
-    /// Writes a line to standard output without buffering, so that a reader of a pipe receives it immediately.
-    package static func writeOutput(_ line: String) {
-        FileHandle.standardOutput.write(Data((line + "\n").utf8))
-    }
-
-    /// Writes a line to standard error: errors, progress and notes, but no results.
-    package static func writeError(_ line: String) {
-        FileHandle.standardError.write(Data((line + "\n").utf8))
-    }
-
-    package static var isInteractive: Bool { isatty(STDERR_FILENO) == 1 }
-}
 
 /// The end of a pipe that the signal handler writes to.
 // SAFETY: set once, before the handler that reads it is installed.

@@ -3,8 +3,9 @@ import Foundation
 import GodwitCLI
 
 /// Runs benchmarks and prints their results as a table.
-struct Bench: AsyncParsableCommand {
+struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "bench",
         abstract: "Benchmark the APNs client and the gateway on this machine.",
         discussion: """
             Without --only, the first five benchmarks run. All servers and clients are separate processes on loopback. \
