@@ -10,11 +10,11 @@ import Testing
         for failure in campaign.failures {
             Issue.record("seed \(failure.seed): \(failure.violation)\n  \(failure.replayCommand)")
         }
-        // A simulation in which nothing goes wrong shows nothing.
+        // Without failures and duplicates the run would prove nothing.
         #expect(campaign.deliveries > 100_000 && campaign.ambiguities > 1_000 && campaign.duplicates > 100)
     }
 
-    @Test func `the same seed does the same every time`() {
+    @Test func `equal seeds lead to equal runs`() {
         for seed in UInt64(1)...40 {
             let first = PathSimulation.run(seed: seed)
             let again = PathSimulation.run(seed: seed, keepsTrace: true)
@@ -23,12 +23,12 @@ import Testing
         }
     }
 
-    @Test func `another seed does something else`() {
+    @Test func `different seeds lead to different runs`() {
         let hashes = Set((UInt64(1)...40).map { PathSimulation.run(seed: $0).hash })
         #expect(hashes.count == 40)
     }
 
-    @Test func `without faults nothing is delivered twice`() {
+    @Test func `runs without faults have no duplicates`() {
         var runs = 0
         for seed in UInt64(1)...100 {
             let report = PathSimulation.run(seed: seed)

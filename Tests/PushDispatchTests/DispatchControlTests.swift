@@ -4,16 +4,16 @@ import PushModel
 import PushStore
 import Testing
 
-@Suite struct `Control of dispatch` {
-    /// One batch in flight, and `waiting` behind it.
+@Suite struct `Dispatch control` {
+    /// A harness whose window is full, with `waiting` behind it.
     private func busy(_ waiting: [Batch], seed: UInt64 = 1) -> DispatchHarness {
-        let bench = DispatchHarness(apps: ["a", "b"])
-        bench.answer = { _ in nil }
-        bench.add(8, of: 500)
-        bench.claim()
-        for batch in waiting { bench.append(batch) }
-        bench.claim()
-        return bench
+        let harness = DispatchHarness(apps: ["a", "b"])
+        harness.answer = { _ in nil }
+        harness.add(8, of: 500)
+        harness.claim()
+        for batch in waiting { harness.append(batch) }
+        harness.claim()
+        return harness
     }
 
     private func batch(_ count: Int, request: String? = nil, app: String = "a") -> Batch {
@@ -24,103 +24,112 @@ import Testing
         )
     }
 
-    @Test func `what waits for its window is cancelled, what is in flight is not`() throws {
+    @Test func `waiting pushes are cancelled and pushes in flight are not`() throws {
         let waiting = [batch(10, request: "r1"), batch(20, request: "r1"), batch(30, request: "r2")]
-        let bench = busy(waiting)
-        let inFlight = bench.inFlight.reduce(0) { $0 + $1.count }
-        var cancelled = bench.tell { core, now, _ in core.cancel(.request("r1"), now: now) }
+        let harness = busy(waiting)
+        let inFlight = harness.inFlight.reduce(0) { $0 + $1.count }
+        var cancelled = harness.apply { stateMachine, now, _ in stateMachine.cancel(.request("r1"), now: now) }
         #expect(cancelled.reduce(0) { $0 + $1.outcomes.count } == 30)
         #expect(cancelled.allSatisfy { $0.outcomes.allSatisfy { $0.verdict == .cancelled && $0.code == .cancelled } })
-        for settlement in cancelled { bench.settle(settlement) }
+        for settlement in cancelled { harness.settle(settlement) }
 
-        let ids = [3, 7].map { waiting[2].id.push($0) } + [bench.batches[0].id.push(0)]
-        cancelled = bench.tell { core, now, _ in core.cancel(.ids(ids), now: now) }
+        let ids = [3, 7].map { waiting[2].id.push($0) } + [harness.batches[0].id.push(0)]
+        cancelled = harness.apply { stateMachine, now, _ in stateMachine.cancel(.ids(ids), now: now) }
         #expect(cancelled.map { $0.outcomes.map(\.index) } == [[3, 7]] && cancelled[0].release == .keep)
-        for settlement in cancelled { bench.settle(settlement) }
+        for settlement in cancelled { harness.settle(settlement) }
 
-        bench.answer = { _ in .accepted }
-        bench.run(.seconds(2))
-        #expect(bench.sent() == 4_000 + 28 && inFlight < 4_000)
-        #expect(bench.pushes == 0 && bench.core.isEmpty)
-        #expect(bench.verdicts.count { $0 == .cancelled } == 32)
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(2))
+        #expect(harness.sent() == 4_000 + 28 && inFlight < 4_000)
+        #expect(harness.pushes == 0 && harness.stateMachine.isEmpty)
+        #expect(harness.verdicts.count { $0 == .cancelled } == 32)
     }
 
-    @Test func `cancelling an app leaves the others alone`() {
-        let bench = busy([batch(10), batch(5, app: "b")])
-        let cancelled = bench.tell { core, now, _ in core.cancel(.app(AppID("a")), now: now) }
-        for settlement in cancelled { bench.settle(settlement) }
-        bench.answer = { _ in .accepted }
-        bench.run(.seconds(2))
-        #expect(bench.sent("b") == 5)
-        #expect(bench.pushes == 0 && bench.core.isEmpty && bench.core.pushesInMemory == 0)
-        #expect(bench.verdicts.count == 4_015)
+    @Test func `cancelling an app does not affect other apps`() {
+        let harness = busy([batch(10), batch(5, app: "b")])
+        let cancelled = harness.apply { stateMachine, now, _ in stateMachine.cancel(.app(AppID("a")), now: now) }
+        for settlement in cancelled { harness.settle(settlement) }
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(2))
+        #expect(harness.sent("b") == 5)
+        #expect(harness.pushes == 0 && harness.stateMachine.isEmpty && harness.stateMachine.pushesInMemory == 0)
+        #expect(harness.verdicts.count == 4_015)
     }
 
-    @Test func `a paused app sends nothing and holds nothing, and goes on where it was`() {
-        let bench = busy([batch(10)])
-        let before = bench.sent()
-        bench.tell { core, now, effects in core.setPaused(true, app: AppID("a"), now: now, &effects) }
-        #expect(bench.core.pushesInMemory == before, "only what is in flight")
-        #expect(!bench.reserve("a") && bench.delays[AppID("a")]?.reason == .paused)
-        bench.answer = { _ in .accepted }
-        bench.run(.seconds(30))
-        #expect(bench.sent() == before && bench.core.isEmpty && bench.attemptsMax == 0)
-        bench.tell { core, now, effects in core.setPaused(false, app: AppID("a"), now: now, &effects) }
-        bench.run(.seconds(5))
-        #expect(bench.pushes == 0 && bench.delays.isEmpty && bench.reserve("a"))
-    }
-
-    @Test func `draining gives back what was not sent, also what comes late, and counts no attempt`() throws {
-        let bench = busy([])
-        let hot = batch(3)
-        let capacity = try #require(
-            bench.tell { core, now, _ in core.reserve(pushes: 3, for: AppID("b"), lane: .normal, now: now) }
-        )
-        let plan = try #require(bench.tell { core, now, _ in core.claimPlan(now: now) })
-        let before = bench.sent()
-        bench.tell { core, now, effects in core.drain(now: now, &effects) }
-        #expect(bench.core.pushesInMemory == before + 3)
-
-        bench.append(hot)
-        bench.append(batch(4, app: "b"))
-        let late = bench.claim(by: plan)
-        #expect(!late.isEmpty)
-        let mayHoldMore = bench.tell { core, now, effects in
-            core.claimed(late, plan: plan, askedAt: now.monotonic, now: now, &effects)
+    @Test func `a paused app sends nothing and occupies no memory, and continues when it is resumed`() {
+        let harness = busy([batch(10)])
+        let before = harness.sent()
+        harness.apply { stateMachine, now, actions in stateMachine.setPaused(true, app: AppID("a"), now: now, &actions)
         }
-        #expect(!mayHoldMore)
-        let made = claimed(3, app: "b")
-        bench.tell { core, now, effects in core.handedOver(made, to: capacity, now: now, &effects) }
-        #expect(bench.sent() == before && bench.attemptsMax == 0)
-        #expect(bench.leasedBatches == bench.inFlight.count)
-        #expect(bench.core.hasUnanswered)
-        bench.answer = { _ in .accepted }
-        bench.answerAll()
-        #expect(bench.core.isEmpty && !bench.core.hasUnanswered)
+        #expect(harness.stateMachine.pushesInMemory == before, "only pushes in flight")
+        #expect(!harness.reserve("a") && harness.delays[AppID("a")]?.reason == .paused)
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(30))
+        #expect(harness.sent() == before && harness.stateMachine.isEmpty && harness.attemptsMax == 0)
+        harness.apply { stateMachine, now, actions in stateMachine.setPaused(false, app: AppID("a"), now: now, &actions)
+        }
+        harness.run(.seconds(5))
+        #expect(harness.pushes == 0 && harness.delays.isEmpty && harness.reserve("a"))
     }
 
-    @Test func `a process that stood still while a batch was written does not send it under a lease that is over`()
-        throws
-    {
-        let bench = DispatchHarness(apps: ["a"])
-        bench.claim()
-        let capacity = try #require(
-            bench.tell { core, now, _ in core.reserve(pushes: 3, for: AppID("a"), lane: .normal, now: now) }
+    @Test func `a drain returns unsent batches, including later claims and hand-offs, and counts no attempt`() throws {
+        let harness = busy([])
+        let handedOff = batch(3)
+        let reservation = try #require(
+            harness.apply { stateMachine, now, _ in
+                stateMachine.reserve(pushes: 3, for: AppID("b"), lane: .normal, now: now)
+            }
         )
-        // Twenty seconds of lease less ten for an answer.
-        bench.now.monotonic += .seconds(10)
-        bench.tell { core, now, effects in core.handedOver(claimed(3), to: capacity, now: now, &effects) }
-        #expect(bench.sent() == 0 && bench.core.pushesInMemory == 0)
+        let plan = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+        let before = harness.sent()
+        harness.apply { stateMachine, now, actions in stateMachine.drain(now: now, &actions) }
+        #expect(harness.stateMachine.pushesInMemory == before + 3)
+
+        harness.append(handedOff)
+        harness.append(batch(4, app: "b"))
+        let late = harness.claim(by: plan)
+        #expect(!late.isEmpty)
+        let mayHaveMore = harness.apply { stateMachine, now, actions in
+            stateMachine.claimed(late, plan: plan, requestedAt: now.monotonic, now: now, &actions)
+        }
+        #expect(!mayHaveMore)
+        let made = claimed(3, app: "b")
+        harness.apply { stateMachine, now, actions in
+            stateMachine.handoffDelivered(made, to: reservation, now: now, &actions)
+        }
+        #expect(harness.sent() == before && harness.attemptsMax == 0)
+        #expect(harness.leasedBatches == harness.inFlight.count)
+        #expect(harness.stateMachine.hasUnanswered)
+        harness.answer = { _ in .accepted }
+        harness.answerAll()
+        #expect(harness.stateMachine.isEmpty && !harness.stateMachine.hasUnanswered)
     }
 
-    @Test func `nothing is sent after its expiration, and expired pushes take no place of others`() {
-        let bench = DispatchHarness()
-        bench.append(claimed(5, expiration: 1_002).batch)
-        bench.answer = { _ in APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable, retryAfter: 1) }
-        bench.run(.milliseconds(500))
-        #expect(bench.sent() == 5 && bench.attemptsMax == 1)
-        bench.run(.seconds(3))
-        #expect(bench.pushes == 0 && bench.verdicts.allSatisfy { $0 == .expired })
-        #expect(bench.sent() <= 10)
+    @Test func `a batch whose lease is nearly over after a process pause is not sent`() throws {
+        let harness = DispatchHarness(apps: ["a"])
+        harness.claim()
+        let reservation = try #require(
+            harness.apply { stateMachine, now, _ in
+                stateMachine.reserve(pushes: 3, for: AppID("a"), lane: .normal, now: now)
+            }
+        )
+        // 20 s of lease minus 10 s for the answer.
+        harness.now.monotonic += .seconds(10)
+        harness.apply { stateMachine, now, actions in
+            stateMachine.handoffDelivered(claimed(3), to: reservation, now: now, &actions)
+        }
+        #expect(harness.sent() == 0 && harness.stateMachine.pushesInMemory == 0)
+    }
+
+    @Test func `pushes are not sent after their expiration`() {
+        let harness = DispatchHarness()
+        harness.append(claimed(5, expiration: 1_002).batch)
+        harness.answer = { _ in APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable, retryAfter: 1)
+        }
+        harness.run(.milliseconds(500))
+        #expect(harness.sent() == 5 && harness.attemptsMax == 1)
+        harness.run(.seconds(3))
+        #expect(harness.pushes == 0 && harness.verdicts.allSatisfy { $0 == .expired })
+        #expect(harness.sent() <= 10)
     }
 }

@@ -7,18 +7,18 @@ import Synchronization
 
 /// The clocks of a test in virtual time.
 final class VirtualClock: Sendable {
-    private let moment = Mutex(Moment(wall: WallTime(milliseconds: 1_000_000), monotonic: .seconds(1_000)))
+    private let instant = Mutex(Moment(wall: WallTime(milliseconds: 1_000_000), monotonic: .seconds(1_000)))
 
     var now: Moment {
-        get { moment.withLock { $0 } }
-        set { moment.withLock { $0 = newValue } }
+        get { instant.withLock { $0 } }
+        set { instant.withLock { $0 = newValue } }
     }
     var queueClock: QueueClock { QueueClock(wall: { self.now.wall }, monotonic: { self.now.monotonic }) }
 }
 
-/// A core, its store, and an APNs that answers as the test wants: all in one thread and in virtual time.
+/// A state machine, its store, and an APNs with answers set by the test: in one thread and in virtual time.
 final class DispatchHarness {
-    var core: DispatchStateMachine
+    var stateMachine: DispatchStateMachine
     private let store: MemoryBackend
     /// All batches ever appended, in this order.
     private(set) var batches: [Batch]
@@ -28,26 +28,26 @@ final class DispatchHarness {
         get { clock.now }
         set { clock.now = newValue }
     }
-    /// Handed to a client and not answered yet.
+    /// Handed to a client and not answered.
     var inFlight: [DispatchActions.Send] = []
     var events: [DispatchActions.Event] = []
     var delays: [AppID: DeliveryDelay] = [:]
     /// All pushes ever sent, by app.
     var sent: [AppID: Int] = [:]
-    /// How APNs answers, 10 ms later; nil: not at all.
+    /// The answer of APNs to each push of a send; nil for none.
     var answer: (DispatchActions.Send) -> APNSAnswer? = { _ in .accepted }
-    /// What the store was told, to compare runs.
+    /// Sends and settlements, to compare runs.
     var trace: [String] = []
     var settlements: [Settlement] = []
-    /// Whether what is about to be sent is not told to be durable.
+    /// Whether `announced` is not reported.
     var holdsAnnouncements = false
 
-    /// - Parameter former: continues on the store of this one, as the next process does.
+    /// - Parameter former: the harness whose store this one continues, as the next process does.
     init(
         _ configuration: DispatchConfiguration = DispatchConfiguration(), apps: [String] = ["a"], seed: UInt64 = 1,
         successorOf former: DispatchHarness? = nil
     ) {
-        core = DispatchStateMachine(configuration: configuration, apps: apps.map { AppID($0) }, seed: seed)
+        stateMachine = DispatchStateMachine(configuration: configuration, apps: apps.map { AppID($0) }, seed: seed)
         let clock = VirtualClock()
         let shared = former?.store.store ?? MemoryStore(clock: clock.queueClock)
         store = MemoryBackend(store: shared, clock: clock.queueClock)
@@ -56,17 +56,17 @@ final class DispatchHarness {
         lease = configuration.lease
     }
 
-    func tell<Result>(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result) -> Result {
-        var effects = DispatchActions()
-        let result = event(&core, now, &effects)
-        for news in effects.news { settle(news.settlement) }
-        for send in effects.sends {
+    func apply<Result>(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result) -> Result {
+        var actions = DispatchActions()
+        let result = event(&stateMachine, now, &actions)
+        for write in actions.settlements { settle(write.settlement) }
+        for send in actions.sends {
             trace.append("\(now.monotonic) send \(send.app) \(send.count)")
             sent[send.app, default: 0] += send.count
             inFlight.append(send)
         }
-        events += effects.events
-        if let new = effects.delays { delays = new }
+        events += actions.events
+        if let new = actions.delays { delays = new }
         return result
     }
 
@@ -77,15 +77,15 @@ final class DispatchHarness {
         )
         let isGood = try! store.settle([settlement]).isEmpty
         if isGood, !settlement.sends.isEmpty, !holdsAnnouncements {
-            tell { core, now, effects in core.announced([settlement.lease], now: now, &effects) }
+            apply { stateMachine, now, actions in stateMachine.announced([settlement.lease], now: now, &actions) }
         }
         guard !isGood || settlement.release.isEnd else { return }
-        tell { core, _, effects in
-            if isGood { core.settled([settlement.lease], &effects) } else { core.refused([settlement.lease], &effects) }
+        apply { stateMachine, _, actions in
+            if isGood { stateMachine.settled([settlement.lease], &actions) } else { stateMachine.refused([settlement.lease], &actions) }
         }
     }
 
-    /// The process dies, and its leases end.
+    /// Ends the process and its leases.
     func crash() { store.crash() }
 
     func append(_ batch: Batch) {
@@ -103,32 +103,32 @@ final class DispatchHarness {
         )
     }
 
-    /// Claims until the store has nothing more for it.
+    /// Claims until the store has no more batches.
     func claim() {
-        while let plan = tell({ core, now, _ in core.claimPlan(now: now) }) {
+        while let plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) }) {
             let batches = claim(by: plan)
-            let mayHoldMore = tell { core, now, effects in
-                core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
+            let mayHaveMore = apply { stateMachine, now, actions in
+                stateMachine.claimed(batches, plan: plan, requestedAt: now.monotonic, now: now, &actions)
             }
-            guard mayHoldMore else { return }
+            guard mayHaveMore else { return }
         }
     }
 
-    /// Claims one batch, as one that is suspected of killing its holder.
+    /// Claims one batch as a quarantined one.
     func claimQuarantined() {
-        guard var plan = tell({ core, now, _ in core.claimPlan(now: now) }), plan.quarantinedMax > 0 else { return }
+        guard var plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) }), plan.quarantinedMax > 0 else { return }
         plan.batchesMax = 1
         let batches = claim(by: plan).map { batch in
             var batch = batch
             batch.isQuarantined = true
             return batch
         }
-        _ = tell { core, now, effects in
-            core.claimed(batches, plan: plan, askedAt: now.monotonic, now: now, &effects)
+        _ = apply { stateMachine, now, actions in
+            stateMachine.claimed(batches, plan: plan, requestedAt: now.monotonic, now: now, &actions)
         }
     }
 
-    /// Answers what is in flight, if APNs answers.
+    /// Reports the answers for all sends in flight, as far as `answer` has one.
     func answerAll(latency: UInt32 = 10) {
         let sends = inFlight
         inFlight = []
@@ -142,22 +142,22 @@ final class DispatchHarness {
                 answers.append(answer, of: index, latency: latency)
             }
             answers.isLast = true
-            tell { core, now, effects in core.answered(answers, now: now, &effects) }
+            apply { stateMachine, now, actions in stateMachine.answered(answers, now: now, &actions) }
         }
     }
 
-    /// Lets time pass, a quarter of a second at a time.
+    /// Advances time in steps of 250 ms.
     func run(_ duration: Duration, latency: UInt32 = 10) {
         let end = now.monotonic + duration
         while now.monotonic < end {
             now = Moment(wall: now.wall + .milliseconds(250), monotonic: now.monotonic + .milliseconds(250))
-            tell { core, now, effects in core.tick(now: now, &effects) }
+            apply { stateMachine, now, actions in stateMachine.tick(now: now, &actions) }
             claim()
             answerAll(latency: latency)
             claim()
-            let leases = core.leases
+            let leases = stateMachine.leases
             let lost = try! store.renew(leases, for: lease)
-            tell { core, now, effects in core.renewed(leases, lost: lost, askedAt: now.monotonic, &effects) }
+            apply { stateMachine, now, actions in stateMachine.renewed(leases, lost: lost, requestedAt: now.monotonic, &actions) }
         }
     }
 
@@ -165,11 +165,11 @@ final class DispatchHarness {
         for _ in 0..<batches { append(claimed(count, app: app, lane: lane).batch) }
     }
 
-    func state(_ app: String = "a") -> Breaker.State { core.breakerState(of: AppID(app)) }
+    func state(_ app: String = "a") -> Breaker.State { stateMachine.breakerState(of: AppID(app)) }
     func reserve(_ app: String, _ lane: Lane = .normal) -> Bool {
-        tell { core, now, _ in
-            guard let capacity = core.reserve(pushes: 1, for: AppID(app), lane: lane, now: now) else { return false }
-            core.cancel(capacity)
+        apply { stateMachine, now, _ in
+            guard let reservation = stateMachine.reserve(pushes: 1, for: AppID(app), lane: lane, now: now) else { return false }
+            stateMachine.cancel(reservation)
             return true
         }
     }

@@ -9,7 +9,7 @@ import PushTesting
 import Synchronization
 import Testing
 
-/// An APNs that says what the test tells it to, at once.
+/// An APNs that gives the answers of a closure immediately.
 final class ScriptedSender: APNSSender {
     struct Call: Sendable {
         var indexes: [UInt16]?
@@ -38,7 +38,7 @@ final class ScriptedSender: APNSSender {
 }
 
 @Suite struct Dispatching {
-    /// Lets a dispatcher claim `batch` at `now` and returns the first settlement that it writes.
+    /// Runs a dispatcher that claims `batch` at `now`, and returns the first settlement that it writes.
     static func settlement(
         of batch: ClaimedBatch, by sender: ScriptedSender?, now: Int64 = 1_000_000, monotonic: Duration = .seconds(1)
     ) async throws -> Settlement {
@@ -64,7 +64,7 @@ final class ScriptedSender: APNSSender {
         return try #require(sink.state.withLock { $0.writes.first?.first })
     }
 
-    @Test func `each answer becomes the outcome or the retry that the table says`() async throws {
+    @Test func `each answer becomes an outcome or a retry according to the verdict table`() async throws {
         let sender = ScriptedSender { index in
             switch index {
             case 0: .accepted
@@ -85,7 +85,7 @@ final class ScriptedSender: APNSSender {
         #expect(settlement.release == .release)
     }
 
-    @Test func `attempts made before a restart go on counting`() async throws {
+    @Test func `attempts before a restart count`() async throws {
         var batch = claimed(3)
         batch.pending = [PendingPush(index: 2, attempts: 7, due: WallTime(milliseconds: 0))]
         let sender = ScriptedSender { _ in .failed(.streamReset, .ambiguous) }
@@ -94,7 +94,7 @@ final class ScriptedSender: APNSSender {
         #expect(settlement.retries.map(\.attempts) == [8])
     }
 
-    @Test func `what has expired is not sent`() async throws {
+    @Test func `expired pushes are not sent`() async throws {
         let sender = ScriptedSender { _ in .accepted }
         let settlement = try await Self.settlement(of: claimed(2, expiration: 1_000), by: sender, now: 1_000_000)
         #expect(sender.calls.withLock { $0.isEmpty })
@@ -102,20 +102,20 @@ final class ScriptedSender: APNSSender {
         #expect(settlement.release == .release)
     }
 
-    @Test func `what has not expired is sent`() async throws {
+    @Test func `pushes are sent before their expiration`() async throws {
         let sender = ScriptedSender { _ in .accepted }
         let settlement = try await Self.settlement(of: claimed(2, expiration: 1_000), by: sender, now: 999_999)
         #expect(settlement.outcomes.map(\.verdict) == [.delivered, .delivered])
     }
 
-    @Test func `pushes of an app that is no longer configured wait and are not lost`() async throws {
+    @Test func `pushes of an app that is not configured wait and are not lost`() async throws {
         let settlement = try await Self.settlement(of: claimed(2), by: nil)
         #expect(settlement.outcomes.isEmpty)
         #expect(settlement.retries.map(\.code) == [.unknownApp, .unknownApp])
         #expect(settlement.retries.allSatisfy { $0.due > WallTime(milliseconds: 1_000_000) && $0.attempts == 0 })
     }
 
-    @Test func `a broken store ends the dispatcher, although nothing waits to be recorded`() async {
+    @Test func `a broken store ends an idle dispatcher`() async {
         let sink = SettlementSink()
         sink.state.withLock { $0.claimFailure = .broken("sync failed") }
         let dispatcher = Dispatcher(
@@ -127,7 +127,7 @@ final class ScriptedSender: APNSSender {
     }
 
     @Test(arguments: [false, true])
-    func `what is cancelled in memory is durable before it is told`(isStoreDown: Bool) async throws {
+    func `a cancellation in memory is durable before it is confirmed`(isStoreDown: Bool) async throws {
         let sink = SettlementSink()
         let (sent, waiting) = (claimed(5), claimed(7))
         sink.state.withLock { $0.claimable = [sent, waiting] }
@@ -149,7 +149,7 @@ final class ScriptedSender: APNSSender {
             #expect(taken == (isStoreDown ? [] : Set((0..<5).map { waiting.batch.id.push($0) })))
             #expect(sink.state.withLock { $0.writes.map { $0.map(\.lease) } } == (isStoreDown ? [] : [[waiting.lease]]))
             #expect(dispatcher.counters.cancelledInMemory.load(ordering: .relaxed) == taken.count)
-            #expect(recorder.isIdle == !isStoreDown, "what could not be promised is recorded all the same")
+            #expect(recorder.isIdle == !isStoreDown, "an unconfirmed cancellation is recorded later")
             let rest = await dispatcher.cancel(app: AppID("a"))
             #expect(rest == 2)
             group.cancelAll()

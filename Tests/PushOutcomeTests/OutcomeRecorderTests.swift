@@ -34,7 +34,7 @@ private func newLease() -> Lease {
         Settlement(lease: lease, outcomes: indexes.map(outcome), release: release, at: WallTime(milliseconds: 1))
     }
 
-    @Test func `news of one batch that come before a write go out together, in order`() async throws {
+    @Test func `settlements of one batch are merged into one write, in order`() async throws {
         let sink = SettlementSink()
         let observer = ObserverLog()
         let recorder = Self.recorder(sink)
@@ -52,7 +52,7 @@ private func newLease() -> Lease {
         #expect(recorder.isIdle)
     }
 
-    @Test func `a write that fails is tried again with the same news`() async throws {
+    @Test func `a failed write is repeated with the same settlements`() async throws {
         let sink = SettlementSink()
         sink.state.withLock {
             $0.failures = [
@@ -92,7 +92,7 @@ private func newLease() -> Lease {
         #expect(observer.refusedLeases.withLock { $0 } == [lost])
     }
 
-    @Test func `news that come while a write is under way wait for the next one`() {
+    @Test func `settlements recorded during a write wait for the next one`() {
         var buffer = OutcomeBuffer()
         let (a, b) = (newLease(), newLease())
         buffer.record(Self.settlement(a, [0]))
@@ -101,24 +101,24 @@ private func newLease() -> Lease {
         buffer.record(Self.settlement(b, [0], .release))
         buffer.record(Self.settlement(a, [1], .release))
         written = buffer.beginWrite()
-        #expect(written == [Self.settlement(a, [0])], "it failed: the same again")
-        var settled = buffer.wrote(stale: []).ended
-        #expect(settled.isEmpty, "its end was not in that write")
+        #expect(written == [Self.settlement(a, [0])], "the write was not confirmed and is repeated")
+        var settled = buffer.confirmWrite(stale: []).ended
+        #expect(settled.isEmpty, "the end was not in that write")
         written = buffer.beginWrite()
         #expect(written.map(\.lease) == [b, a])
         buffer.finish()
         #expect(!buffer.isDone)
-        settled = buffer.wrote(stale: [b]).ended
+        settled = buffer.confirmWrite(stale: [b]).ended
         #expect(settled == [a] && buffer.isDone)
     }
 
-    @Test func `what is about to be sent is announced once it is durable, unless the lease is lost`() {
+    @Test func `sends are announced after they are durable, unless the lease is lost`() {
         var buffer = OutcomeBuffer()
         let (a, b, c) = (newLease(), newLease(), newLease())
         for lease in [a, b] { buffer.record(Settlement(lease: lease, sends: [0, 1], at: WallTime(milliseconds: 1))) }
         buffer.record(Self.settlement(c, [0], .release))
         _ = buffer.beginWrite()
-        let durable = buffer.wrote(stale: [b])
+        let durable = buffer.confirmWrite(stale: [b])
         #expect(durable.announced == [a] && durable.ended == [c])
     }
 

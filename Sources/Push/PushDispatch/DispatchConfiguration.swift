@@ -1,28 +1,30 @@
 import APNSWire
 package import PushModel
 
+/// Settings of dispatch. `problems` checks them.
 package struct DispatchConfiguration: Sendable {
     package var limits = DispatchBuffer.Limits()
     package var policy = DeliveryPolicy()
-    /// How long a claim stays ours without renewal.
+    /// How long a claim is valid without renewal.
     package var lease: Duration = .seconds(20)
     package var renewEvery: Duration = .seconds(5)
-    /// How long a push may wait for APNs' answer once it was handed to the client. Well under `lease`, so that
-    /// nothing is sent under a lease that has run out.
+    /// How long the client may take for a push, up to the answer of APNs. Well below `lease`, so that no push is sent
+    /// under an expired lease.
     package var requestTimeout: Duration = .seconds(10)
-    /// How often the store is asked for batches that have become due, and `DispatchStateMachine.tick` is called.
+    /// The interval of `DispatchStateMachine.tick`, which also polls the store for due batches.
     package var pollEvery: Duration = .milliseconds(250)
 
     package var breaker = Breaker.Settings()
     package var retryBudget = RetryBudget.Settings()
-    /// A push probes a refused credential half of this to all of it after the last refusal.
+    /// A refused credential is probed with one push after a random time from half of this to all of it.
     package var credentialProbeEvery: Duration = .seconds(30)
-    /// Apps that are not named here share one environment and have no rate.
+    /// Apps that are missing here share one endpoint and have no rate.
     package var apps: [AppID: DispatchApp] = [:]
 
     package init() {}
 
-    /// Every problem at once, so that an operator fixes the file in one go.
+    /// All problems together, so that an operator can fix them in one pass. Each names a configuration key where there
+    /// is one.
     package func problems() -> [String] {
         var problems: [String] = []
         if requestTimeout <= .zero { problems.append("request_timeout must be above zero") }
@@ -39,19 +41,22 @@ package struct DispatchConfiguration: Sendable {
             problems.append("breaker_open must be above zero and not above breaker_open_max")
         }
         if breaker.slowAfter <= .zero || breaker.probeTimeout <= .zero {
-            problems.append("breaker_slow_after and the time a probe has must be above zero")
+            problems.append("breaker_slow_after and breaker.probe_timeout must be above zero")
         }
         if !(1...breaker.probes).contains(breaker.probesGood) {
-            problems.append("of \(breaker.probes) probes \(breaker.probesGood) cannot be good")
+            problems.append(
+                "breaker.probes_good (\(breaker.probesGood)) must be 1 to breaker.probes (\(breaker.probes))")
         }
         if retryBudget.perSecond < 1 || retryBudget.burst < 1 || retryBudget.share < 0 {
             problems.append("retry_budget_per_second and retry_budget_burst must be at least 1")
         }
         for (app, settings) in apps.sorted(by: { $0.key < $1.key }) where (settings.pushesPerSecond ?? 1) < 1 {
-            problems.append("app \"\(app)\": pushes_per_second must be at least 1, or be left out")
+            problems.append("app '\(app)': rate must be at least 1 if it is set")
         }
         if Double(limits.pushesPerAppMin) * limits.capacityShares.bulk < Double(NotificationBatch.countMax) {
-            problems.append("the room of an app must hold a whole batch of bulk pushes")
+            problems.append(
+                "pushes_per_app_min (\(limits.pushesPerAppMin)) must hold a batch of \(NotificationBatch.countMax) bulk pushes"
+            )
         }
         return problems
     }

@@ -3,46 +3,47 @@ import PushStore
 package import Synchronization
 import Telemetry
 
-/// What dispatch has done since the start, for metrics. Added to once per batch or piece of answers.
+/// Counts since the start, for metrics. Updated once per batch or group of answers.
 package final class DispatchCounters: Sendable {
     package let batchesClaimed = Atomic<Int>(0)
     package let batchesHandedOver = Atomic<Int>(0)
     package let pushesSent = Atomic<Int>(0)
     package let retries = Atomic<Int>(0)
-    /// Attempts that were written and not answered: each may have become a double.
+    /// Attempts that were written and not answered: each may become a duplicate.
     package let ambiguous = Atomic<Int>(0)
-    /// Answers for batches that were no longer ours; they changed nothing.
+    /// Answers for batches that another instance may own; they changed nothing.
     package let lateAnswers = Atomic<Int>(0)
     package let leasesLost = Atomic<Int>(0)
-    /// Pushes that had to wait because too many were sent again already.
+    /// Pushes that had to wait for the retry budget.
     package let budgetWaits = Atomic<Int>(0)
-    /// Times that an app came to the limit of what it may send in a second.
+    /// Times that an app reached its rate.
     package let rateWaits = Atomic<Int>(0)
-    /// Pushes that were claimed and not sent yet when they were cancelled.
+    /// Pushes cancelled between claim and send.
     package let cancelledInMemory = Atomic<Int>(0)
-    private let path = Mutex(LatencyHistogram())
+    private let pathLatency = Mutex(LatencyHistogram())
 
-    /// Seconds from accepted to settled that the fraction `quantile` of all pushes did not exceed.
+    /// The `quantile` (0...1) of the time from acceptance to the settlement of a push, in seconds.
     package func pathSeconds(_ quantile: Double) -> Double {
-        path.withLock { Double($0.quantile(quantile)) / 1_000_000_000 }
+        pathLatency.withLock { Double($0.quantile(quantile)) / 1_000_000_000 }
     }
 
-    func count(_ news: DispatchActions.News) {
-        retries.add(news.settlement.retries.count, ordering: .relaxed)
-        let outcomes = news.settlement.outcomes
+    func count(_ write: DispatchActions.SettlementWrite) {
+        retries.add(write.settlement.retries.count, ordering: .relaxed)
+        let outcomes = write.settlement.outcomes
         guard !outcomes.isEmpty else { return }
-        let age = max(0, news.settlement.at.milliseconds - news.acceptedAt.milliseconds)
-        path.withLock { $0.record(nanoseconds: UInt64(age) * 1_000_000, times: UInt64(outcomes.count)) }
+        let age = max(0, write.settlement.at.milliseconds - write.acceptedAt.milliseconds)
+        pathLatency.withLock { $0.record(nanoseconds: UInt64(age) * 1_000_000, times: UInt64(outcomes.count)) }
     }
 
     func count(_ event: DispatchActions.Event) {
         switch event {
-        case .late(let pushes): lateAnswers.add(pushes, ordering: .relaxed)
+        case .lateAnswers(let pushes): lateAnswers.add(pushes, ordering: .relaxed)
         case .ambiguous(let pushes): ambiguous.add(pushes, ordering: .relaxed)
         case .leasesLost(let batches): leasesLost.add(batches, ordering: .relaxed)
-        case .overBudget(let pushes): budgetWaits.add(pushes, ordering: .relaxed)
-        case .rateWait: rateWaits.add(1, ordering: .relaxed)
-        case .environment, .app, .credentialRefused, .credentialAccepted, .nothingDelivered: break
+        case .retryBudgetExhausted(let pushes): budgetWaits.add(pushes, ordering: .relaxed)
+        case .rateLimited: rateWaits.add(1, ordering: .relaxed)
+        case .endpointBreakerChanged, .appBreakerChanged, .credentialRefused, .credentialAccepted, .nothingDelivered:
+            break
         }
     }
 }

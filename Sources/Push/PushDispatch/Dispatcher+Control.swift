@@ -5,32 +5,32 @@ import PushStore
 import Synchronization
 
 extension Dispatcher {
-    // MARK: What can be told
+    // MARK: State and delays
 
-    /// Why pushes of `app` that are accepted now would not be sent at once; nil when they would. Cheap enough to be asked
+    /// Why a push of `app` that is accepted now would not be sent immediately; nil if it would. Cheap enough to call
     /// for every batch.
     package func delay(of app: AppID) -> DeliveryDelay? {
         guard hasDelays.load(ordering: .relaxed) else { return nil }
         return delays.withLock { $0[app] }
     }
 
-    /// How it stands with the way to APNs of an app.
-    package func breakerState(of app: AppID) -> Breaker.State { core.withLock { $0.breakerState(of: app) } }
+    /// The app's circuit-breaker state: the worst among its own breaker, its credential and its endpoint.
+    package func breakerState(of app: AppID) -> Breaker.State { stateMachine.withLock { $0.breakerState(of: app) } }
 
     // MARK: Control
 
-    /// Stops or resumes the sends of an app; what was not sent goes back to the store.
+    /// Stops or resumes sending for an app. A pause returns its unsent batches to the store.
     package func setPaused(_ isPaused: Bool, app: AppID) {
-        tell { core, now, effects in core.setPaused(isPaused, app: app, now: now, &effects) }
+        apply { stateMachine, now, actions in stateMachine.setPaused(isPaused, app: app, now: now, &actions) }
     }
 
-    /// The same for all apps, at the start.
+    /// Pauses `apps` at the start.
     package func setPausedApps(_ apps: some Sequence<AppID>) {
         for app in apps { setPaused(true, app: app) }
     }
 
     private func cancel(_ cancelled: DispatchStateMachine.Cancelled) async -> [Settlement] {
-        let settlements = tell { core, now, _ in core.cancel(cancelled, now: now) }
+        let settlements = apply { stateMachine, now, _ in stateMachine.cancel(cancelled, now: now) }
         guard !settlements.isEmpty else { return [] }
         do {
             let stale = try await queue.settle(settlements)
@@ -40,8 +40,8 @@ extension Dispatcher {
             counters.cancelledInMemory.add(taken.reduce(0) { $0 + $1.outcomes.count }, ordering: .relaxed)
             return taken
         } catch {
-            // Nobody knows whether the store has it. It will be recorded, but not in time to promise it.
-            logger.warning("cancelled pushes could not be recorded, trying again", metadata: ["error": "\(error)"])
+            // The write may have happened. The recorder repeats it, but the caller cannot be promised a cancellation.
+            logger.warning("writing cancellations failed, retrying", metadata: ["error": "\(error)"])
             for settlement in settlements { recorder.record(settlement) }
             return []
         }

@@ -5,10 +5,10 @@ package import PushOutcome
 package import PushStore
 import Synchronization
 
-/// Takes claimed batches, hands them to the APNs clients and turns answers into outcomes and retries.
+/// Claims batches, hands them to the APNs clients and turns answers into outcomes and retries.
 ///
-/// What is decided is decided by `DispatchStateMachine`; this asks the store, calls the clients and keeps the time. Works per
-/// batch and per piece of answers; per push it runs the delivery policy and nothing else.
+/// `DispatchStateMachine` makes the decisions; the dispatcher reads the clocks and calls the store and the clients.
+/// Work is done per batch and per group of answers; the only work per push is the delivery policy.
 package final class Dispatcher: Sendable {
     let queue: any DurableQueue
     let recorder: OutcomeRecorder
@@ -16,7 +16,7 @@ package final class Dispatcher: Sendable {
     private let configuration: DispatchConfiguration
     private let clock: QueueClock
     let logger: Logger
-    let core: Mutex<DispatchStateMachine>
+    let stateMachine: Mutex<DispatchStateMachine>
     let delays = Mutex<[AppID: DeliveryDelay]>([:])
     let hasDelays = Atomic<Bool>(false)
     private let isShutdownForced = Atomic<Bool>(false)
@@ -33,7 +33,7 @@ package final class Dispatcher: Sendable {
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
-        core = Mutex(
+        stateMachine = Mutex(
             DispatchStateMachine(
                 configuration: configuration, apps: Array(senders.keys), seed: UInt64.random(in: 0 ... .max)
             )
@@ -46,67 +46,65 @@ package final class Dispatcher: Sendable {
     }
 
     package func snapshot() -> Snapshot {
-        core.withLock { Snapshot(pushesInMemory: $0.pushesInMemory, pushesInFlight: $0.pushesInFlight) }
+        stateMachine.withLock { Snapshot(pushesInMemory: $0.pushesInMemory, pushesInFlight: $0.pushesInFlight) }
     }
 
-    // MARK: Telling the core
+    // MARK: Events and actions
 
-    /// Tells the core what happened, and does what it says.
-    func tell<Result: Sendable>(
+    /// Applies an event to the state machine and performs the resulting actions.
+    func apply<Result: Sendable>(
         _ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result
     ) -> Result {
         let now = clock.now
-        var effects = DispatchActions()
-        let result = core.withLock { event(&$0, now, &effects) }
-        perform(effects)
+        var actions = DispatchActions()
+        let result = stateMachine.withLock { event(&$0, now, &actions) }
+        perform(actions)
         return result
     }
 
-    private func perform(_ effects: DispatchActions) {
-        for news in effects.news {
-            counters.count(news)
-            recorder.record(news.settlement)
+    private func perform(_ actions: DispatchActions) {
+        for write in actions.settlements {
+            counters.count(write)
+            recorder.record(write.settlement)
         }
-        for send in effects.sends {
+        for send in actions.sends {
             counters.pushesSent.add(send.count, ordering: .relaxed)
-            // The core sends for apps that have a client only.
+            // The state machine sends only for apps that have a client.
             senders[send.app]?.send(
                 send.batch, indexes: send.indexes, ticket: send.ticket, deadline: send.deadline, to: self
             )
         }
-        for event in effects.events {
+        for event in actions.events {
             counters.count(event)
             log(event)
         }
-        if let new = effects.delays {
+        if let new = actions.delays {
             delays.withLock { $0 = new }
             hasDelays.store(!new.isEmpty, ordering: .relaxed)
         }
-        if effects.wantsClaim { wake.set() }
+        if actions.wantsClaim { wake.set() }
     }
 
     private func log(_ event: DispatchActions.Event) {
         switch event {
-        case .late, .ambiguous, .overBudget, .rateWait: break
+        case .lateAnswers, .ambiguous, .retryBudgetExhausted, .rateLimited: break
         case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": "\(batches)"])
-        case .environment(let name, let state): log(state, of: ["environment": "\(name)"])
-        case .app(let app, let state): log(state, of: ["app": "\(app)"])
+        case .endpointBreakerChanged(let name, let state): log(state, metadata: ["apns.endpoint": "\(name)"])
+        case .appBreakerChanged(let app, let state): log(state, metadata: ["app": "\(app)"])
         case .credentialRefused(let app):
-            logger.error("APNs refuses the credential: the app's pushes wait", metadata: ["app": "\(app)"])
+            logger.error("credential refused by APNs, sending suspended", metadata: ["app": "\(app)"])
         case .credentialAccepted(let app):
-            logger.notice("APNs takes the credential again", metadata: ["app": "\(app)"])
+            logger.notice("credential accepted by APNs, sending resumed", metadata: ["app": "\(app)"])
         case .nothingDelivered(let app, let pushes):
-            logger.warning(
-                "nothing was delivered for a minute", metadata: ["app": "\(app)", "pushes_sent": "\(pushes)"]
-            )
+            logger.warning("no push delivered for a minute", metadata: ["app": "\(app)", "pushes.sent": "\(pushes)"])
         }
     }
 
-    private func log(_ state: Breaker.State, of metadata: Logger.Metadata) {
+    private func log(_ state: Breaker.State, metadata: Logger.Metadata) {
         switch state {
-        case .open: logger.warning("APNs fails: pushes wait until it is back", metadata: metadata)
-        case .halfOpen: logger.info("trying whether APNs is back", metadata: metadata)
-        case .closed: logger.notice("APNs is back", metadata: metadata)
+        case .open: logger.warning("circuit breaker opened, sending suspended", metadata: metadata)
+        case .halfOpen: logger.info("circuit breaker half open, sending probes", metadata: metadata)
+        case .closed: logger.notice("circuit breaker closed, sending resumed", metadata: metadata)
         }
     }
 
@@ -123,10 +121,10 @@ package final class Dispatcher: Sendable {
             group.addTask {
                 while !Task.isCancelled {
                     try? await Task.sleep(for: self.configuration.pollEvery)
-                    self.tell { core, now, effects in core.tick(now: now, &effects) }
+                    self.apply { stateMachine, now, actions in stateMachine.tick(now: now, &actions) }
                 }
             }
-            // Not `waitForAll`: the first failure must end the others, which never end by themselves.
+            // Not `waitForAll`: the first failure must cancel the other tasks, which never return.
             while try await group.next() != nil {}
         }
     }
@@ -134,15 +132,17 @@ package final class Dispatcher: Sendable {
     private func claimContinually() async throws {
         while !Task.isCancelled {
             await wake.wait()
-            var mayHoldMore = true
-            while mayHoldMore, !Task.isCancelled, let plan = tell({ core, now, _ in core.claimPlan(now: now) }) {
-                mayHoldMore = try await claim(plan)
+            var mayHaveMore = true
+            while mayHaveMore, !Task.isCancelled,
+                let plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+            {
+                mayHaveMore = try await claim(plan)
             }
         }
     }
 
     private func claim(_ plan: DispatchBuffer.ClaimPlan) async throws -> Bool {
-        let askedAt = clock.monotonic()
+        let requestedAt = clock.monotonic()
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
             excludedLanes: plan.excludedLanes, quarantinedMax: plan.quarantinedMax,
@@ -153,51 +153,53 @@ package final class Dispatcher: Sendable {
             batches = try await queue.claim(request)
         } catch {
             guard error.isPassing else { throw error }
-            logger.warning("claim failed, trying again", metadata: ["error": "\(error)"])
+            logger.warning("claim failed, retrying", metadata: ["error": "\(error)"])
             return false
         }
         counters.batchesClaimed.add(batches.count, ordering: .relaxed)
-        return tell { core, now, effects in
-            core.claimed(batches, plan: plan, askedAt: askedAt, now: now, &effects)
+        return apply { stateMachine, now, actions in
+            stateMachine.claimed(batches, plan: plan, requestedAt: requestedAt, now: now, &actions)
         }
     }
 
     private func renewContinually() async throws {
         while !Task.isCancelled {
             try? await Task.sleep(for: configuration.renewEvery)
-            let leases = core.withLock { $0.leases }
+            let leases = stateMachine.withLock { $0.leases }
             guard !leases.isEmpty, !Task.isCancelled else { continue }
-            let askedAt = clock.monotonic()
+            let requestedAt = clock.monotonic()
             do {
                 let lost = try await queue.renew(leases, for: configuration.lease)
-                tell { core, _, effects in core.renewed(leases, lost: lost, askedAt: askedAt, &effects) }
+                apply { stateMachine, _, actions in
+                    stateMachine.renewed(leases, lost: lost, requestedAt: requestedAt, &actions)
+                }
             } catch {
                 guard error.isPassing else { throw error }
-                logger.warning("leases could not be renewed", metadata: ["error": "\(error)"])
+                logger.warning("lease renewal failed, retrying", metadata: ["error": "\(error)"])
             }
         }
     }
 
-    // MARK: Draining
+    // MARK: Drain
 
-    /// Stops claiming and gives back what was not sent.
+    /// Stops claiming and returns unsent batches to the store.
     package func beginDrain() {
-        tell { core, now, effects in core.drain(now: now, &effects) }
+        apply { stateMachine, now, actions in stateMachine.drain(now: now, &actions) }
     }
 
-    /// Whether pushes are still waiting for an answer that is worth waiting for.
+    /// Whether pushes are in flight and shutdown waits for their answers.
     package var hasUnanswered: Bool {
-        !isShutdownForced.load(ordering: .relaxed) && core.withLock { $0.hasUnanswered }
+        !isShutdownForced.load(ordering: .relaxed) && stateMachine.withLock { $0.hasUnanswered }
     }
 
-    /// Nobody waits for answers any more. What is unanswered when its client closes goes back to the queue.
+    /// Stops waiting for answers. Pushes that are unanswered when their client closes return to the queue.
     package func forceShutdown() { isShutdownForced.store(true, ordering: .relaxed) }
 }
 
 extension Dispatcher: APNSAnswerReceiver {
     package func receive(_ answers: APNSAnswers) {
-        // What the answers mean is found out without the lock.
-        guard let work = core.withLock({ $0.work(answers.ticket) }) else {
+        // Answers are classified without holding the lock.
+        guard let work = stateMachine.withLock({ $0.work(answers.ticket) }) else {
             counters.lateAnswers.add(answers.answers.count, ordering: .relaxed)
             return
         }
@@ -205,40 +207,42 @@ extension Dispatcher: APNSAnswerReceiver {
             answers, for: work, policy: configuration.policy, slowAfter: configuration.breaker.slowAfter,
             now: clock.wall()
         )
-        tell { core, now, effects in core.classified(classification, now: now, &effects) }
+        apply { stateMachine, now, actions in stateMachine.classified(classification, now: now, &actions) }
     }
 }
 
 extension Dispatcher: OutcomeObserver {
     package func announced(_ leases: [Lease]) {
-        tell { core, now, effects in core.announced(leases, now: now, &effects) }
+        apply { stateMachine, now, actions in stateMachine.announced(leases, now: now, &actions) }
     }
 
     package func settled(_ leases: [Lease]) {
-        tell { core, _, effects in core.settled(leases, &effects) }
+        apply { stateMachine, _, actions in stateMachine.settled(leases, &actions) }
     }
 
     package func refused(_ leases: [Lease]) {
-        tell { core, _, effects in core.refused(leases, &effects) }
+        apply { stateMachine, _, actions in stateMachine.refused(leases, &actions) }
     }
 }
 
 extension Dispatcher: DirectHandoff {
     package func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffReservation? {
-        tell { core, now, _ in core.reserve(pushes: pushes, for: app, lane: lane, now: now) }
+        apply { stateMachine, now, _ in stateMachine.reserve(pushes: pushes, for: app, lane: lane, now: now) }
     }
 
-    package func cancel(_ capacity: HandoffReservation) {
-        core.withLock { $0.cancel(capacity) }
+    package func cancel(_ reservation: HandoffReservation) {
+        stateMachine.withLock { $0.cancel(reservation) }
     }
 
-    package func deliver(_ batch: ClaimedBatch, to capacity: HandoffReservation) {
+    package func deliver(_ batch: ClaimedBatch, to reservation: HandoffReservation) {
         counters.batchesHandedOver.add(1, ordering: .relaxed)
-        tell { core, now, effects in core.handedOver(batch, to: capacity, now: now, &effects) }
+        apply { stateMachine, now, actions in
+            stateMachine.handoffDelivered(batch, to: reservation, now: now, &actions)
+        }
     }
 
     package func notifyBacklog(of app: AppID, lane: Lane) {
-        core.withLock { $0.notifyBacklog(of: app, lane: lane) }
+        stateMachine.withLock { $0.notifyBacklog(of: app, lane: lane) }
         wake.set()
     }
 }

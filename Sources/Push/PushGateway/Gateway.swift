@@ -69,7 +69,7 @@ package final class Gateway: Sendable {
             wallClock: QueueClock.system.wall,
             observe: { [store, failureSummaryLogger] sample in
                 admission.update(sample, delay, logger)
-                failureSummaryLogger.look(store.settled(), now: QueueClock.system.monotonic())
+                failureSummaryLogger.log(store.settled(), now: QueueClock.system.monotonic())
             }, logger: logger
         )
         let metrics = MetricsRegistry()
@@ -244,7 +244,7 @@ package final class Gateway: Sendable {
 
     private func close() async {
         for client in clients.values { await client.shutdown(grace: .zero) }
-        failureSummaryLogger.look(store.settled(), isLast: true, now: QueueClock.system.monotonic())
+        failureSummaryLogger.log(store.settled(), isFinal: true, now: QueueClock.system.monotonic())
         await store.close()
     }
 }

@@ -1,64 +1,65 @@
 import PushModel
 package import PushStore
 
-/// Settlements on their way to the store: what waits, and what is being written. Pure; `OutcomeRecorder` writes.
+/// Settlements that wait for a write to the store, and those of the current write. Pure; `OutcomeRecorder` writes.
 ///
-/// News of one batch that come before a write go out together. One write is under way at a time; one that fails is made
-/// again with the same news, so that nothing is ever dropped.
+///     record ──► pending, merged by batch ── beginWrite ──► writing ── confirmWrite ──► durable
+///                                                             ▲  │
+///                                                             └──┘ beginWrite after a failure: the same settlements
+///
+/// There is one write at a time. A failed write is repeated with the same settlements, so none is dropped.
 package struct OutcomeBuffer: Sendable {
-    /// In the order in which the first news of each batch came.
+    /// In the order of the first settlement of each batch.
     private var pending: [Settlement] = []
-    /// Where in `pending` a batch is.
-    private var places: [Lease: Int] = [:]
+    /// Index in `pending` by lease.
+    private var indexes: [Lease: Int] = [:]
     private var writing: [Settlement] = []
-    private var isFinishing = false
+    /// Whether `finish` was called, so that further settlements are written without waiting for others.
+    package private(set) var isFinishing = false
 
     package init() {}
 
-    /// Takes news of one batch.
+    /// Adds a settlement; it is merged with a pending one of the same batch.
     package mutating func record(_ settlement: Settlement) {
-        if let place = places[settlement.lease] {
-            pending[place].merge(settlement)
+        if let index = indexes[settlement.lease] {
+            pending[index].merge(settlement)
         } else {
-            places[settlement.lease] = pending.count
+            indexes[settlement.lease] = pending.count
             pending.append(settlement)
         }
     }
 
-    /// What is to be written now, until `wrote` says that it was: what failed before, else everything that waits. Empty
-    /// when there is nothing.
+    /// The settlements to write now: those of a write that was not confirmed, otherwise all pending ones.
     package mutating func beginWrite() -> [Settlement] {
         if writing.isEmpty {
             swap(&writing, &pending)
-            places.removeAll(keepingCapacity: true)
+            indexes.removeAll(keepingCapacity: true)
         }
         return writing
     }
 
-    /// The store has taken what `beginWrite` gave, but for the batches that it calls stale.
+    /// The store has recorded the settlements of `beginWrite`, except those under `stale` leases.
     ///
-    /// - Returns: what is durable now: `announced`, the batches some of whose pushes are about to be sent, and `ended`, the
-    ///   batches that are out of our hands.
-    package mutating func wrote(stale: [Lease]) -> (announced: [Lease], ended: [Lease]) {
+    /// - Returns: the batches of which something is durable now: `announced` ones, with pushes about to be sent, and
+    ///   `ended` ones, whose lease has ended.
+    package mutating func confirmWrite(stale: [Lease]) -> (announced: [Lease], ended: [Lease]) {
         let refused = Set(stale)
         defer { writing.removeAll() }
-        let taken = writing.filter { !refused.contains($0.lease) }
-        return (taken.filter { !$0.sends.isEmpty }.map(\.lease), taken.filter(\.release.isEnd).map(\.lease))
+        let recorded = writing.filter { !refused.contains($0.lease) }
+        return (recorded.filter { !$0.sends.isEmpty }.map(\.lease), recorded.filter(\.release.isEnd).map(\.lease))
     }
 
-    /// Nothing more comes.
+    /// The caller records no more settlements.
     package mutating func finish() { isFinishing = true }
 
-    /// Whether what comes now should be written without waiting for more.
-    package var isShutdownForced: Bool { isFinishing }
-    /// Nothing waits and nothing is being written.
+    /// Whether no settlement is pending or being written.
     package var isIdle: Bool { pending.isEmpty && writing.isEmpty }
-    /// Everything is durable and nothing more comes.
+    /// Whether everything is durable after `finish`.
     package var isDone: Bool { isFinishing && isIdle }
 }
 
 extension Settlement {
-    /// Adds later news of the same batch.
+    /// Adds a later settlement of the same batch.
     package mutating func merge(_ later: Settlement) {
         precondition(lease == later.lease, "settlements of different batches")
         outcomes.append(contentsOf: later.outcomes)

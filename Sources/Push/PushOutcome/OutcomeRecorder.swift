@@ -3,26 +3,27 @@ import PushModel
 package import PushStore
 import Synchronization
 
-/// Learns which settlements have become durable.
+/// Receives the result of each write of settlements.
 package protocol OutcomeObserver: AnyObject, Sendable {
     /// The store has recorded that pushes of these batches are about to be sent.
     func announced(_ leases: [Lease])
-    /// The store has recorded everything handed in for these batches under `release`, or the batches are finished.
+    /// The store has recorded the last settlement of these batches, and their leases have ended.
     func settled(_ leases: [Lease])
-    /// The store refused these: somebody else owns the batches now. What was sent for them may be sent again.
+    /// The store refused settlements under these leases: another instance owns the batches. Their pushes may be sent
+    /// again.
     func refused(_ leases: [Lease])
 }
 
-/// Records verdicts until they are durable.
+/// Writes settlements to the store until they are durable.
 ///
-/// Outcomes of all batches in progress gather while a write is under way and go out together in the next one, so a
-/// slow push delays nobody's answer and a crash repeats little. A write that fails is tried again until the store takes
-/// it; nothing is ever dropped. What bounds the memory is the dispatcher: its room is given back by `settled` only.
+/// Settlements of all batches gather during a write and are written together in the next one. So a slow push delays no
+/// other outcome, and a crash repeats few pushes. A failed write is repeated until it succeeds; nothing is dropped. The
+/// dispatcher bounds the memory: its capacity becomes free with `settled` only.
 package final class OutcomeRecorder: Sendable {
     package struct Configuration: Sendable {
         /// How long the first outcome waits for others before it is written.
         package var gatherFor: Duration = .milliseconds(5)
-        /// Pause after a write that failed, doubled up to 32 times this.
+        /// Pause after a failed write. It doubles with each failure, up to 32 times this value.
         package var retryPause: Duration = .milliseconds(100)
 
         package init() {}
@@ -40,16 +41,16 @@ package final class OutcomeRecorder: Sendable {
         self.logger = logger
     }
 
-    /// Takes news of one batch; returns at once.
+    /// Adds a settlement to the next write; returns immediately.
     package func record(_ settlement: Settlement) {
         buffer.withLock { $0.record(settlement) }
         signal.set()
     }
 
-    /// True when nothing waits and nothing is being written.
+    /// Whether no settlement is pending or being written.
     package var isIdle: Bool { buffer.withLock { $0.isIdle } }
 
-    /// Makes `run` return once everything recorded so far is durable.
+    /// Makes `run` return after everything recorded so far is durable.
     package func finish() {
         buffer.withLock { $0.finish() }
         signal.set()
@@ -57,12 +58,12 @@ package final class OutcomeRecorder: Sendable {
 
     /// Writes until `finish` was called and everything is durable, or the task is cancelled.
     ///
-    /// - Throws: `QueueError.broken` or `.closed`, after which nothing can be recorded any more.
+    /// - Throws: `QueueError.broken` or `.closed`; nothing can be recorded afterwards.
     package func run(observer: any OutcomeObserver) async throws(QueueError) {
         while !Task.isCancelled {
             await signal.wait()
-            // A cancelled sleep returns early, which is what we want.
-            if !buffer.withLock({ $0.isShutdownForced }) { try? await Task.sleep(for: configuration.gatherFor) }
+            // A cancelled task skips the rest of the sleep and writes immediately.
+            if !buffer.withLock({ $0.isFinishing }) { try? await Task.sleep(for: configuration.gatherFor) }
             try await write(observer: observer)
             if buffer.withLock({ $0.isDone }) { return }
         }
@@ -75,7 +76,7 @@ package final class OutcomeRecorder: Sendable {
             guard !settlements.isEmpty else { return }
             do {
                 let stale = try await queue.settle(settlements)
-                let durable = buffer.withLock { $0.wrote(stale: stale) }
+                let durable = buffer.withLock { $0.confirmWrite(stale: stale) }
                 if !stale.isEmpty {
                     logger.warning("settlements refused as stale", metadata: ["batches": "\(stale.count)"])
                     observer.refused(stale)
@@ -84,7 +85,7 @@ package final class OutcomeRecorder: Sendable {
                 return observer.settled(durable.ended)
             } catch {
                 guard error.isPassing else { throw error }
-                logger.warning("outcomes could not be recorded, trying again", metadata: ["error": "\(error)"])
+                logger.warning("writing outcomes failed, retrying", metadata: ["error": "\(error)"])
             }
             try? await Task.sleep(for: pause)
             if Task.isCancelled { throw .closed }

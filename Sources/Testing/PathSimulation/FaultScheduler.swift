@@ -1,43 +1,45 @@
-/// Makes the faults of a plan happen, at random moments until the run is healed.
+/// Injects the faults of a plan at random times until the simulation heals.
 final class FaultScheduler {
-    unowned let world: World
+    unowned let simulation: Simulation
 
-    init(world: World) {
-        self.world = world
+    init(simulation: Simulation) {
+        self.simulation = simulation
     }
 
     func start() {
-        for fault in Fault.allCases where world.plan.faults.contains(fault) && strike(fault) != nil { schedule(fault) }
+        for fault in InjectedFault.allCases where simulation.plan.faults.contains(fault) && action(for: fault) != nil {
+            schedule(fault)
+        }
     }
 
-    private func schedule(_ fault: Fault) {
-        world.after(world.random.around(world.plan.faultEvery)) { [world] in
-            guard !world.isHealed else { return }
-            self.strike(fault)?()
+    private func schedule(_ fault: InjectedFault) {
+        simulation.after(simulation.random.around(simulation.plan.faultEvery)) { [simulation] in
+            guard !simulation.isHealed else { return }
+            self.action(for: fault)?()
             self.schedule(fault)
         }
     }
 
-    /// A clock that was wrong is set most often when a machine wakes up.
+    /// Steps the wall clock of a gateway. Prefers a paused one: clocks are often set when a machine resumes.
     private func stepClock() {
-        let asleep = world.gateways.filter { $0.condition == .paused }
-        let gateway = world.random.pick(asleep.isEmpty ? world.gateways : asleep)
-        gateway.stepClock(by: world.random.pick([-3600, -60, -1, 1, 60, 3600]))
+        let paused = simulation.gateways.filter { $0.condition == .paused }
+        let gateway = simulation.random.pick(paused.isEmpty ? simulation.gateways : paused)
+        gateway.stepClock(by: simulation.random.pick([-3600, -60, -1, 1, 60, 3600]))
     }
 
-    /// What a fault does when it strikes; nil for those that strike by chance at each step, or once.
-    private func strike(_ fault: Fault) -> (() -> Void)? {
-        let world = world
+    /// The effect of a fault; nil for faults that are injected by chance at single steps, or once per run.
+    private func action(for fault: InjectedFault) -> (() -> Void)? {
+        let simulation = simulation
         func window(_ milliseconds: ClosedRange<Int>) -> () -> Void {
-            { world.open(fault, for: world.random.within(milliseconds) * .millisecond) }
+            { simulation.activate(fault, for: simulation.random.within(milliseconds) * .millisecond) }
         }
         func onSomeGateway(_ action: @escaping (ModelGateway) -> Void) -> () -> Void {
-            { action(world.random.pick(world.gateways)) }
+            { action(simulation.random.pick(simulation.gateways)) }
         }
         func onBusyGateway(_ action: @escaping (ModelGateway) -> Void) -> () -> Void {
             {
-                let busy = world.gateways.filter { $0.pushesInMemory > 0 }
-                action(world.random.pick(busy.isEmpty ? world.gateways : busy))
+                let busy = simulation.gateways.filter { $0.pushesInMemory > 0 }
+                action(simulation.random.pick(busy.isEmpty ? simulation.gateways : busy))
             }
         }
         switch fault {
@@ -51,13 +53,15 @@ final class FaultScheduler {
         case .tokenExpiry: return window(200...5_000)
         case .streamLimit: return window(1_000...10_000)
         case .gatewayCrash: return onSomeGateway { $0.crash() }
-        case .gatewayPause: return onBusyGateway { $0.pause(for: world.random.within(200...60_000) * .millisecond) }
+        case .gatewayPause:
+            return onBusyGateway { $0.pause(for: simulation.random.within(200...60_000) * .millisecond) }
         case .gatewayRestart: return onSomeGateway { $0.drain() }
         case .clockStep: return stepClock
-        case .storePowerCut: return { world.store.crash(down: world.random.within(200...2_000) * .millisecond) }
-        case .connectionLoss: return { world.apns.loseConnection() }
-        case .blackHole: return { world.apns.blackHole() }
-        case .goAway: return { world.apns.goAway() }
+        case .storePowerCut:
+            return { simulation.store.crash(down: simulation.random.within(200...2_000) * .millisecond) }
+        case .connectionLoss: return { simulation.apns.loseConnection() }
+        case .blackHole: return { simulation.apns.blackHole() }
+        case .goAway: return { simulation.apns.goAway() }
         case .crashBetweenSteps, .clockDrift, .storeLostReply, .apnsStall, .streamRefused, .streamReset, .poison:
             return nil
         }

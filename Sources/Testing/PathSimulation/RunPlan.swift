@@ -1,5 +1,5 @@
-/// What can go wrong in a run.
-package enum Fault: String, Sendable, CaseIterable {
+/// The faults that a run can inject.
+package enum InjectedFault: String, Sendable, CaseIterable {
     case gatewayCrash, crashBetweenSteps, gatewayPause, gatewayRestart
     case clockStep, clockDrift
     case storeSlow, storeOutage, storeLostReply, storeFull, storePowerCut
@@ -7,17 +7,14 @@ package enum Fault: String, Sendable, CaseIterable {
     case connectionLoss, blackHole, goAway, streamRefused, streamReset, streamLimit
     case poison
 
-    /// Faults after which the wall clock cannot be trusted.
-    var isAboutClocks: Bool { self == .clockStep || self == .clockDrift }
-
-    /// Faults of the connections and answers of APNs that a healthy gateway repeats nothing for.
-    var isFree: Bool { self == .streamLimit || self == .clockStep || self == .tokenExpiry }
+    /// Whether the wall clock is unreliable under the fault.
+    var affectsClock: Bool { self == .clockStep || self == .clockDrift }
 }
 
-/// Everything about a run that is drawn before it begins.
+/// The random parameters of a run.
 package struct RunPlan: Sendable {
     struct App: Sendable {
-        /// How often a request is for this app, relative to the others.
+        /// The frequency of requests for this app, relative to other apps.
         var weight: Int
         /// Pushes in a request.
         var sizes: ClosedRange<Int>
@@ -25,35 +22,37 @@ package struct RunPlan: Sendable {
 
     /// Gateway processes, 1...3.
     var gateways: Int
-    /// The store lives in the process of the one gateway and crashes with it; else it is a server of its own.
+    /// Whether the store is part of the only gateway's process and crashes with it. Otherwise it is a separate server.
     var isEmbedded: Bool
     var apps: [App]
     var requests: Int
-    /// The time in which requests come and faults happen.
+    /// The period of requests and faults.
     var load: Ticks
-    package var faults: Set<Fault>
+    package var faults: Set<InjectedFault>
     /// Mean time between two events of a fault.
     var faultEvery: Ticks
-    /// How likely a gateway dies at a step where dying hurts, when it may.
+    /// The probability of a crash at each critical step, if that fault is active.
     var crashAtStep: Double
-    /// One way between a gateway and APNs.
+    /// Mean one-way latency between a gateway and APNs.
     var apnsDelay: Ticks
-    /// What the store needs for a write.
+    /// Mean latency of a store call.
     var storeDelay: Ticks
     var streamsMax: Int
-    /// Pushes of one app that a gateway hands to its APNs client before they are answered.
+    /// The in-flight limit of one app in one gateway.
     var window: Int
-    /// Pushes that a gateway may hold.
+    /// The limit of pushes in the memory of a gateway.
     var memoryPushes: Int
-    /// Of the pushes: how many are to a device that APNs does not know.
+    /// The fraction of pushes for a device that APNs does not know.
     var badDevices: Double
-    /// Of the requests: how many have pushes with an expiration, a `not_before`, are dropped when unanswered, are
-    /// cancelled later.
+    /// The fraction of requests whose pushes have an expiration.
     var expiring: Double
+    /// The fraction of requests with a `not_before`.
     var scheduled: Double
+    /// The fraction of requests whose pushes are dropped when unanswered.
     var dropping: Double
+    /// The fraction of requests that are cancelled later.
     var cancelling: Double
-    /// How often an app is paused and resumed.
+    /// The number of times that an app is paused and resumed.
     var pausing: Int
 
     /// - Parameter steps: roughly how many pushes the applications send.
@@ -70,13 +69,13 @@ package struct RunPlan: Sendable {
         faults = []
         if !random.chance(0.25) {
             let density = random.pick([0.1, 0.25, 0.5])
-            for fault in Fault.allCases where random.chance(density) { faults.insert(fault) }
+            for fault in InjectedFault.allCases where random.chance(density) { faults.insert(fault) }
         }
         faultEvery = random.within(2...10) * .second
         crashAtStep = random.pick([0.005, 0.02])
         apnsDelay = random.pick([1, 10, 40, 150]) * .millisecond
         storeDelay = random.pick([1, 5, 20]) * .millisecond
-        // Without faults nothing may take longer than a request may.
+        // In a run without faults, no push may wait longer than the request timeout.
         streamsMax = random.pick(faults.isEmpty ? [100, 1000] : [4, 20, 100, 1000])
         window = random.pick(faults.isEmpty ? [4_000] : [10, 40, 4_000])
         memoryPushes = random.pick([4_000, 40_000])

@@ -1,4 +1,4 @@
-/// Many runs, added up.
+/// The sum of many runs.
 package struct SimulationCampaign: Sendable {
     package private(set) var runs = 0
     package private(set) var events = 0
@@ -7,7 +7,7 @@ package struct SimulationCampaign: Sendable {
     package private(set) var duplicates = 0
     package private(set) var ambiguities = 0
     package private(set) var virtualSeconds = 0.0
-    /// The runs in which an invariant did not hold.
+    /// The runs that violated an invariant.
     package private(set) var failures: [(seed: UInt64, violation: Violation, replayCommand: String)] = []
 
     package init() {}
@@ -24,7 +24,7 @@ package struct SimulationCampaign: Sendable {
         failures.append((report.seed, violation, report.replayCommand))
     }
 
-    /// How often each invariant did not hold, the most frequent first.
+    /// The number of violations by invariant, the most frequent first.
     package var violations: [(invariant: Invariant, count: Int)] {
         Invariant.allCases.map { invariant in
             (invariant, failures.reduce(0) { $0 + ($1.violation.invariant == invariant ? 1 : 0) })

@@ -1,6 +1,6 @@
 import PushModel
 
-/// The one source of chance in a run: same seed, same run.
+/// The only random source of a run, so that equal seeds lead to equal runs.
 struct SimulationRandom: RandomNumberGenerator {
     private var generator: SeededGenerator
 
@@ -10,21 +10,21 @@ struct SimulationRandom: RandomNumberGenerator {
 
     mutating func next() -> UInt64 { generator.next() }
 
-    /// 0 to 1, without 1.
+    /// Uniform in 0..<1.
     mutating func unit() -> Double { generator.draw() }
 
     mutating func chance(_ probability: Double) -> Bool { probability > 0 && unit() < probability }
 
-    /// Evenly from `range`; the bias of the remainder does not matter here.
+    /// Uniform in `range`, apart from a negligible modulo bias.
     mutating func within(_ range: ClosedRange<Int>) -> Int {
         range.lowerBound + Int(next() % UInt64(range.count))
     }
 
     mutating func pick<Element>(_ elements: [Element]) -> Element { elements[within(0...elements.count - 1)] }
 
-    /// Around `mean`, never negative, with a long tail: as waiting times are.
+    /// A latency: at least half of `mean`, with a long tail up to 3.5 times `mean`.
     mutating func around(_ mean: Ticks) -> Ticks {
-        let draw = unit()
-        return Int(Double(mean) * (0.5 + draw * draw * draw * 3))
+        let sample = unit()
+        return Int(Double(mean) * (0.5 + sample * sample * sample * 3))
     }
 }

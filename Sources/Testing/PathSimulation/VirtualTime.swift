@@ -18,8 +18,8 @@ extension Duration {
     }
 }
 
-/// What happens when, in virtual time. Events of the same moment happen in the order in which they were added, so a run
-/// is the same every time.
+/// The future events of a run by virtual time. Events with equal times happen in the order in which they were added, so
+/// a run is deterministic.
 struct EventHeap {
     private struct Event {
         var at: Ticks
@@ -36,9 +36,9 @@ struct EventHeap {
 
     var count: Int { events.count }
 
-    mutating func add(at moment: Ticks, _ action: @escaping () -> Void) {
+    mutating func add(at time: Ticks, _ action: @escaping () -> Void) {
         serial += 1
-        events.append(Event(at: moment, serial: serial, action: action))
+        events.append(Event(at: time, serial: serial, action: action))
         var child = events.count - 1
         while child > 0 {
             let parent = (child - 1) / 2

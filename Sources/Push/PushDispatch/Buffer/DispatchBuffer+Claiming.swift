@@ -3,43 +3,47 @@ package import PushModel
 package import PushStore
 
 extension DispatchBuffer {
-    // MARK: Room
+    // MARK: Capacity
 
-    /// - Returns: whether there is room and no batch waits in the store that must go first; the room is taken then.
+    /// Reserves capacity for a direct hand-off.
+    ///
+    /// - Returns: false if there is none, or if older batches of the lane or a more urgent one may wait in the store.
     package mutating func reserve(pushes count: Int, for index: Int, lane: Lane) -> Bool {
-        guard !isDraining, !apps[index].backlog.holdsAsUrgent(as: lane), capacity(of: index, for: lane) >= count else {
+        guard !isDraining, !apps[index].backlog.containsAny(atLeastAsUrgentAs: lane),
+            capacity(of: index, for: lane) >= count
+        else {
             return false
         }
-        take(count, of: index, lane)
+        acquireCapacity(count, of: index, lane)
         return true
     }
 
     package mutating func cancelReservation(pushes count: Int, of index: Int, lane: Lane) {
-        give(back: count, of: index, lane)
+        releaseCapacity(count, of: index, lane)
     }
 
-    /// How many more pushes of `lane` the app may have in memory.
+    /// The number of pushes of `lane` that the app may add.
     private func capacity(of index: Int, for lane: Lane) -> Int {
         min(
-            limits.totalShares.capacity(for: lane, beside: pushes, in: limits.pushesMax),
-            limits.capacityShares.capacity(for: lane, beside: apps[index].pushes, in: capacityPerApp(asking: index))
+            limits.totalShares.capacity(for: lane, used: pushes, limit: limits.pushesMax),
+            limits.capacityShares.capacity(for: lane, used: apps[index].pushes, limit: capacityPerApp(asking: index))
         )
     }
 
-    /// What one app may take now. One share is always left for an app that has nothing yet.
+    /// The app's share of the capacity. One share always stays free for an app without pushes in memory.
     private func capacityPerApp(asking index: Int) -> Int {
         let sharing = activeApps + (apps[index].pushes.total == 0 ? 1 : 0)
         let share = min(limits.pushesPerAppMax, limits.pushesMax / (sharing + 1))
         return max(share, min(limits.pushesPerAppMin, limits.pushesPerAppMax))
     }
 
-    private mutating func take(_ count: Int, of index: Int, _ lane: Lane) {
+    private mutating func acquireCapacity(_ count: Int, of index: Int, _ lane: Lane) {
         if apps[index].pushes.total == 0 { activeApps += 1 }
         pushes[lane] += count
         apps[index].pushes[lane] += count
     }
 
-    mutating func give(back count: Int, of index: Int, _ lane: Lane) {
+    mutating func releaseCapacity(_ count: Int, of index: Int, _ lane: Lane) {
         guard count > 0 else { return }
         pushes[lane] -= count
         apps[index].pushes[lane] -= count
@@ -48,25 +52,26 @@ extension DispatchBuffer {
 
     // MARK: Claiming
 
-    /// How much may be claimed now; nil when there is no room or we are stopping. One claim is made at a time.
+    /// The next claim; nil when there is no capacity or after `drain`. The result of a claim is reported to `claimed`
+    /// before the next plan is made.
     ///
-    /// - Parameter isBarred: apps that are not to be claimed from, by index.
-    package mutating func claimPlan(isBarred: (Int) -> Bool = { _ in false }) -> ClaimPlan? {
+    /// - Parameter isExcluded: whether the app with this index is not claimed from.
+    package mutating func claimPlan(isExcluded: (Int) -> Bool = { _ in false }) -> ClaimPlan? {
         var batches = min((limits.pushesMax - pushes.total) / NotificationBatch.countMax, 16)
         guard !isDraining, batches > 0 else { return nil }
         var plan = ClaimPlan(
-            batchesMax: 0, excludedApps: [], excludedLanes: [], quarantinedMax: quarantined.isEmpty ? quarantinedMax : 0
+            batchesMax: 0, excludedApps: [], excludedLanes: [], quarantinedMax: quarantined.isEmpty ? trialSize : 0
         )
         for index in apps.indices {
             apps[index].backlogSincePlan = []
-            let lanes = isBarred(index) ? [] : Lane.allCases.filter { capacity(of: index, for: $0) >= Self.countMax }
+            let lanes = isExcluded(index) ? [] : Lane.allCases.filter { capacity(of: index, for: $0) >= Self.countMax }
             if lanes.isEmpty {
                 plan.excludedApps.insert(apps[index].id)
                 continue
             }
             for lane in Lane.allCases {
                 if lanes.contains(lane) {
-                    // All of what is claimed may be of this place.
+                    // All claimed batches may be of this app and lane.
                     batches = min(batches, capacity(of: index, for: lane) / Self.countMax)
                 } else {
                     plan.excludedLanes.insert(AppLane(app: apps[index].id, lane: lane))
@@ -79,15 +84,15 @@ extension DispatchBuffer {
 
     private static let countMax = NotificationBatch.countMax
 
-    /// The answer to a claim made by `plan`.
+    /// The store has returned the result of a claim.
     ///
-    /// - Returns: whether more may wait, so that it is worth asking again at once.
-    package mutating func claimed(_ batches: [ClaimedBatch], plan: ClaimPlan, leaseUntil: Duration, draw: Double)
+    /// - Returns: whether the store may have more.
+    package mutating func claimed(_ batches: [ClaimedBatch], plan: ClaimPlan, leaseUntil: Duration, jitter: Double)
         -> Bool
     {
         for batch in batches {
-            take(batch.pendingCount, of: index(of: batch.batch.app), batch.batch.lane)
-            add(batch, leaseUntil: leaseUntil, draw: draw)
+            acquireCapacity(batch.pendingCount, of: index(of: batch.batch.app), batch.batch.lane)
+            add(batch, leaseUntil: leaseUntil, jitter: jitter)
         }
         guard batches.count < plan.batchesMax else { return true }
         for index in apps.indices {
@@ -105,12 +110,13 @@ extension DispatchBuffer {
         return false
     }
 
+    /// A batch was written to the store without a hand-off.
     package mutating func notifyBacklog(of index: Int, lane: Lane) {
         apps[index].backlog.insert(LaneSet(lane))
         apps[index].backlogSincePlan.insert(LaneSet(lane))
     }
 
-    /// Anything may wait in the store for this app.
+    /// Batches of any lane of the app may wait in the store.
     package mutating func backlogUnknown(of index: Int) {
         apps[index].backlog = .all
         apps[index].backlogSincePlan = .all
@@ -118,21 +124,21 @@ extension DispatchBuffer {
 
     package func hasBacklog(_ index: Int) -> Bool { !apps[index].backlog.isEmpty }
 
-    /// A batch that came by the hot hand-off; its room was reserved.
-    package mutating func handedOver(_ batch: ClaimedBatch, leaseUntil: Duration, draw: Double) {
-        add(batch, leaseUntil: leaseUntil, draw: draw)
+    /// A batch arrived by the direct hand-off; its capacity is reserved.
+    package mutating func handoffDelivered(_ batch: ClaimedBatch, leaseUntil: Duration, jitter: Double) {
+        add(batch, leaseUntil: leaseUntil, jitter: jitter)
     }
 
-    private mutating func add(_ batch: ClaimedBatch, leaseUntil: Duration, draw: Double) {
+    private mutating func add(_ batch: ClaimedBatch, leaseUntil: Duration, jitter: Double) {
         let ticket = nextTicket
         nextTicket += 1
         let index = index(of: batch.batch.app)
         works[ticket] = Work(
-            ticket: ticket, claimed: batch, unanswered: batch.pendingCount, leaseUntil: leaseUntil, draw: draw,
+            ticket: ticket, claimed: batch, unanswered: batch.pendingCount, leaseUntil: leaseUntil, jitter: jitter,
             appIndex: index
         )
         tickets[batch.lease] = ticket
-        if batch.isQuarantined { quarantined(batch.lease) }
+        if batch.isQuarantined { quarantine(batch.lease) }
         apps[index].waiting[Int(batch.batch.lane.rawValue)].append(ticket)
         apps[index].waitingPushes += batch.pendingCount
     }

@@ -3,26 +3,43 @@ import DequeModule
 package import PushModel
 package import PushStore
 
-/// What is in memory, what is on its way, and what goes next. Pure: no clock, no I/O.
-///
-/// Each app has a window of pushes that its APNs client may hold; what is claimed beyond it waits here, urgent lanes
-/// first, so that an urgent push never stands behind a bulk backlog inside the client. Each app has a share of the
-/// room, smaller the more apps have work, so that no number of apps whose APNs side stands still can fill the memory and
-/// stop the others; and of each share the less urgent lanes may fill a part only.
+// The buffer keeps the claimed batches of an instance and accounts for capacity, windows and backlogs:
+//
+//      store ── claim ──► ┌──────────────── capacity (memory) ────────────────┐
+//                         │  reserved    waiting, by lane      window         │
+//      accept ─ reserve ─►│  ░░░░░░░░    urgent ▓▓         ┌─────────────┐    │
+//             └ hand-off ►│              normal ▓▓▓▓▓   ──►│  in flight  │────┼──► answered
+//                         │              bulk   ▓▓▓▓▓▓▓▓   └─────────────┘    │        │
+//                         │  settling ▒▒▒▒ ◄──────────────────────────────────┼────────┘
+//                         └─────┼─────────────────────────────────────────────┘
+//                               └── settled: the store has recorded the end, the capacity is free
+//
+// - Capacity limits the pushes in memory. Each app has a share; it shrinks as more apps have work, and one share always
+//   stays free for an app that has none in memory. So apps whose pushes cannot be sent never fill the memory. A batch
+//   occupies capacity from its reservation or claim until the store has recorded its end.
+// - The window limits the pushes of an app that its APNs client holds. Batches beyond it wait here, the most urgent
+//   lane first, so an urgent push never waits behind a bulk backlog inside the client.
+// - The backlog of an app is the set of lanes of which older batches may wait in the store. A lane with a backlog, and
+//   the less urgent lanes, get no direct hand-off, so that new batches do not overtake older ones.
+//
+// Of capacity and window, the less urgent lanes may fill a part only (`LaneShares`). Quarantined batches have one more
+// limit, the trial size: only one trial is in memory at a time.
+
+/// The batches in memory, their order, and the capacity that they occupy. Pure: no clock, no I/O.
 package struct DispatchBuffer {
     struct AppState {
         let id: AppID
-        /// Room taken, reservations included.
+        /// Occupied capacity, reservations included.
         var pushes = LaneCounts()
         var inFlight = LaneCounts()
         /// Of these, pushes that are dropped when unanswered.
-        var inFlightOnce = 0
+        var inFlightAtMostOnce = 0
         /// Pushes in `waiting`.
         var waitingPushes = 0
         var waiting: [Deque<UInt64>] = Array(repeating: [], count: Lane.allCases.count)
-        /// Lanes of which batches may wait in the store.
+        /// Lanes of which older batches may wait in the store.
         var backlog = LaneSet.all
-        /// What was added to `backlog` since the last plan: the claim under way may not have seen it.
+        /// Lanes added to `backlog` since the last plan; the current claim may not return their batches.
         var backlogSincePlan = LaneSet()
 
         init(_ id: AppID) {
@@ -42,17 +59,17 @@ package struct DispatchBuffer {
     private var indexes: [AppID: Int] = [:]
     var works: [UInt64: Work] = [:]
     var tickets: [Lease: UInt64] = [:]
-    /// Done with here, but the store has not confirmed it yet: their room is still taken.
+    /// Batches whose last settlement the store has not recorded yet; they occupy capacity.
     private var settling: [Lease: Settling] = [:]
     var nextTicket: UInt64 = 1
     var pushes = LaneCounts()
-    /// Apps that have room taken.
+    /// Apps that occupy capacity.
     var activeApps = 0
-    /// The batches in memory that are suspected of killing their holder.
+    /// The quarantined batches in memory: the current trial.
     private(set) var quarantined: Set<Lease> = []
-    /// How many of their pushes are tried at once. What we survived proves that we may dare more; who is born anew, perhaps
-    /// after a death, begins with one.
-    private(set) var quarantinedMax = 1
+    /// Pushes in the next trial. Doubles after each trial that completes, and restarts at one when the process
+    /// restarts.
+    private(set) var trialSize = 1
     package internal(set) var isDraining = false
 
     package init(limits: Limits = Limits()) {
@@ -61,7 +78,7 @@ package struct DispatchBuffer {
 
     // MARK: Apps
 
-    /// Where an app is kept; it stays there.
+    /// The app's index, which never changes. An app is added on its first use.
     package mutating func index(of app: AppID) -> Int {
         if let index = indexes[app] { return index }
         indexes[app] = apps.count
@@ -69,33 +86,33 @@ package struct DispatchBuffer {
         return apps.count - 1
     }
 
-    /// The same for an app that may not have come up yet.
-    package func place(of app: AppID) -> Int? { indexes[app] }
+    /// The app's index; nil if the app has not been used.
+    package func existingIndex(of app: AppID) -> Int? { indexes[app] }
     package func app(at index: Int) -> AppID { apps[index].id }
 
     // MARK: Sending
 
-    /// The batch of the app whose turn it is, if its window has room for it. A batch larger than the free window goes when
-    /// nothing of its lane and the less urgent ones is in flight.
-    package func first(of index: Int) -> Work? {
+    /// The app's next batch, if its window has capacity for it. A batch that is larger than its lane's share of the
+    /// window may be sent when no push of its lane or a less urgent one is in flight.
+    package func nextBatch(of index: Int) -> Work? {
         guard let lane = Lane.allCases.first(where: { !apps[index].waiting[Int($0.rawValue)].isEmpty }),
             let ticket = apps[index].waiting[Int(lane.rawValue)].first, let work = works[ticket]
         else { return nil }
         let inFlight = apps[index].inFlight
-        let capacity = limits.windowShares.capacity(for: lane, beside: inFlight, in: limits.windowPerApp)
-        return capacity >= work.unanswered || inFlight.from(lane) == 0 ? work : nil
+        let capacity = limits.windowShares.capacity(for: lane, used: inFlight, limit: limits.windowPerApp)
+        return capacity >= work.unanswered || inFlight.count(atMostAsUrgentAs: lane) == 0 ? work : nil
     }
 
-    /// `first(of:)` is handed to the app's client.
-    package mutating func sent(_ ticket: UInt64) {
-        guard let work = leave(ticket) else { preconditionFailure("batch \(ticket) does not wait") }
+    /// The batch from `nextBatch(of:)` is handed to the app's client.
+    package mutating func markSent(_ ticket: UInt64) {
+        guard let work = dequeue(ticket) else { preconditionFailure("batch \(ticket) does not wait") }
         apps[work.appIndex].inFlight[work.lane] += work.unanswered
-        if work.isOnce { apps[work.appIndex].inFlightOnce += work.unanswered }
+        if work.isAtMostOnce { apps[work.appIndex].inFlightAtMostOnce += work.unanswered }
         works[ticket]!.isSent = true
     }
 
-    /// Takes a batch out of the waiting ones.
-    private mutating func leave(_ ticket: UInt64) -> Work? {
+    /// Removes a batch from its lane's queue; nil if it does not wait.
+    private mutating func dequeue(_ ticket: UInt64) -> Work? {
         guard let work = works[ticket], !work.isSent else { return nil }
         let lane = Int(work.lane.rawValue)
         if apps[work.appIndex].waiting[lane].first == ticket {
@@ -107,35 +124,35 @@ package struct DispatchBuffer {
         return work
     }
 
-    /// Keeps of a waiting batch the pushes `pending`; the others are the store's again when the batch is given back.
+    /// Keeps only the pushes `pending` of a waiting batch. The others return to the store with the end of the lease.
     package mutating func narrow(_ ticket: UInt64, to pending: [PendingPush]) {
         guard let work = works[ticket], !work.isSent else { preconditionFailure("batch \(ticket) does not wait") }
-        let gone = work.unanswered - pending.count
-        precondition(!pending.isEmpty && gone >= 0, "\(pending.count) of \(work.unanswered) pushes")
+        let removed = work.unanswered - pending.count
+        precondition(!pending.isEmpty && removed >= 0, "\(pending.count) of \(work.unanswered) pushes")
         works[ticket]!.claimed.pending = pending
         works[ticket]!.unanswered = pending.count
-        apps[work.appIndex].waitingPushes -= gone
-        give(back: gone, of: work.appIndex, work.lane)
+        apps[work.appIndex].waitingPushes -= removed
+        releaseCapacity(removed, of: work.appIndex, work.lane)
     }
 
-    /// Pushes of a sent batch are decided: answered, or expired before they left.
+    /// Pushes of a sent batch are answered, or their send is reverted.
     ///
-    /// - Returns: the work, and whether that was all of it; nil when the batch is no longer ours (a late answer).
+    /// - Returns: the batch, and whether no push is left; nil if the batch has left memory (a late answer).
     package mutating func decided(_ count: Int, of ticket: UInt64) -> (work: Work, isDone: Bool)? {
         guard var work = works[ticket] else { return nil }
         precondition(work.isSent && count <= work.unanswered, "\(count) answers, \(work.unanswered) were open")
         work.unanswered -= count
         apps[work.appIndex].inFlight[work.lane] -= count
-        if work.isOnce { apps[work.appIndex].inFlightOnce -= count }
+        if work.isAtMostOnce { apps[work.appIndex].inFlightAtMostOnce -= count }
         works[ticket] = work
         guard work.unanswered == 0 else { return (work, false) }
         settle(work)
         return (work, true)
     }
 
-    /// A batch that waits goes back to the store.
+    /// Ends the work on a waiting batch; nil if it does not wait.
     package mutating func release(_ ticket: UInt64) -> Work? {
-        guard let work = leave(ticket) else { return nil }
+        guard let work = dequeue(ticket) else { return nil }
         settle(work)
         return work
     }
@@ -150,25 +167,26 @@ package struct DispatchBuffer {
 
     package func work(_ ticket: UInt64) -> Work? { works[ticket] }
 
-    /// The batches that wait, oldest first.
+    /// Tickets of the waiting batches that `isWanted` selects, oldest first.
     package func waiting(where isWanted: (Work) -> Bool) -> [UInt64] {
         works.values.filter { !$0.isSent && isWanted($0) }.map(\.ticket).sorted()
     }
 
-    /// The store has confirmed the end of these batches: their room is free.
+    /// The store has recorded the end of these batches: their capacity is free.
     package mutating func settled(_ leases: [Lease]) {
         for lease in leases {
-            guard let capacity = settling.removeValue(forKey: lease) else { continue }
-            cleared(lease)
-            give(back: capacity.pushes, of: capacity.appIndex, capacity.lane)
+            guard let batch = settling.removeValue(forKey: lease) else { continue }
+            endTrial(of: lease)
+            releaseCapacity(batch.pushes, of: batch.appIndex, batch.lane)
         }
     }
 
     // MARK: Leases
 
-    /// Every batch that is still ours, settling ones included: their outcomes need the lease until they are durable.
+    /// The leases of all batches, in the order of their claims. Includes settling ones: their outcomes need the lease
+    /// until they are durable.
     package var leases: [Lease] {
-        // In the order of their claims, so that the same events always lead to the same calls.
+        // Sorted, so that the same events always lead to the same calls.
         (tickets.map { ($0.value, $0.key) } + settling.map { ($0.value.ticket, $0.key) })
             .sorted { $0.0 < $1.0 }.map { $0.1 }
     }
@@ -177,10 +195,10 @@ package struct DispatchBuffer {
         for lease in leases { if let ticket = tickets[lease] { works[ticket]!.leaseUntil = until } }
     }
 
-    /// These batches are no longer ours. Answers that still come for them are late and will be ignored.
+    /// These leases are lost: their batches leave memory, and later answers for them are ignored.
     ///
-    /// - Returns: how many of them were not done with. The others have only just been settled, which is why the store
-    ///   does not know their leases any more.
+    /// - Returns: how many of the batches had unsettled pushes. The others were settled while the store renewed, so
+    ///   their leases had already ended.
     @discardableResult
     package mutating func lost(_ leases: [Lease]) -> Int {
         var unfinished = 0
@@ -189,37 +207,37 @@ package struct DispatchBuffer {
             guard let ticket = tickets[lease], let work = works[ticket] else { continue }
             if work.isSent {
                 apps[work.appIndex].inFlight[work.lane] -= work.unanswered
-                if work.isOnce { apps[work.appIndex].inFlightOnce -= work.unanswered }
+                if work.isAtMostOnce { apps[work.appIndex].inFlightAtMostOnce -= work.unanswered }
             } else {
-                _ = leave(ticket)
+                _ = dequeue(ticket)
             }
             tickets[lease] = nil
             works[ticket] = nil
-            cleared(lease)
-            give(back: work.claimed.pendingCount, of: work.appIndex, work.lane)
+            endTrial(of: lease)
+            releaseCapacity(work.claimed.pendingCount, of: work.appIndex, work.lane)
             unfinished += 1
         }
         return unfinished
     }
 
-    // MARK: Suspects
+    // MARK: Quarantine
 
-    /// Suspects that were not sent, oldest first.
+    /// Tickets of quarantined batches that wait, oldest first.
     var quarantinedWaiting: [UInt64] {
         quarantined.compactMap { tickets[$0] }.filter { works[$0]?.isSent == false }.sorted()
     }
 
-    mutating func quarantined(_ lease: Lease) { quarantined.insert(lease) }
+    mutating func quarantine(_ lease: Lease) { quarantined.insert(lease) }
 
-    /// A batch is out of our hands, and we live.
-    private mutating func cleared(_ lease: Lease) {
+    /// A batch left memory without a crash. The trial completes with its last batch.
+    private mutating func endTrial(of lease: Lease) {
         guard quarantined.remove(lease) != nil, quarantined.isEmpty else { return }
-        quarantinedMax = min(2 * quarantinedMax, NotificationBatch.countMax)
+        trialSize = min(2 * trialSize, NotificationBatch.countMax)
     }
 
-    // MARK: The end
+    // MARK: Drain
 
-    /// Claims and reservations stop.
+    /// Stops claims and reservations.
     package mutating func drain() { isDraining = true }
 
     package var hasUnanswered: Bool { works.values.contains(where: \.isSent) }
@@ -227,6 +245,6 @@ package struct DispatchBuffer {
     package var pushesInMemory: Int { pushes.total }
     package var pushesInFlight: Int { apps.reduce(0) { $0 + $1.inFlight.total } }
     package func pushesWaiting(of index: Int) -> Int { apps[index].waitingPushes }
-    /// Pushes on their way that are dropped when unanswered.
-    package func pushesOnce(of index: Int) -> Int { apps[index].inFlightOnce }
+    /// Pushes in flight that are dropped when unanswered.
+    package func atMostOnceInFlight(of index: Int) -> Int { apps[index].inFlightAtMostOnce }
 }

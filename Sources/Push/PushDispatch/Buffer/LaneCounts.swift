@@ -13,8 +13,8 @@ package struct LaneCounts: Sendable, Equatable {
 
     package var total: Int { counts.wrappedSum() }
 
-    /// Those of `lane` and of the lanes that are less urgent.
-    package func from(_ lane: Lane) -> Int {
+    /// The pushes of `lane` and of all less urgent lanes.
+    package func count(atMostAsUrgentAs lane: Lane) -> Int {
         switch lane {
         case .urgent: total
         case .normal: counts[1] + counts[2]
@@ -23,11 +23,11 @@ package struct LaneCounts: Sendable, Equatable {
     }
 }
 
-/// How much of something the less urgent lanes may fill, so that there is always room for the more urgent ones.
+/// The parts of a limit that the less urgent lanes may fill, so that capacity remains for the more urgent ones.
 package struct LaneShares: Sendable, Equatable {
-    /// Of the whole, for bulk.
+    /// 0...1, for bulk.
     package var bulk: Double
-    /// Of the whole, for normal and bulk together.
+    /// 0...1, for normal and bulk together.
     package var normal: Double
 
     package init(bulk: Double, normal: Double) {
@@ -35,16 +35,21 @@ package struct LaneShares: Sendable, Equatable {
         self.normal = normal
     }
 
-    /// How much more of `lane` fits into `whole`; below zero when there is too much already.
-    package func capacity(for lane: Lane, beside used: LaneCounts, in whole: Int) -> Int {
-        var capacity = whole - used.total
-        if lane >= .normal { capacity = min(capacity, Int(Double(whole) * normal) - used.from(.normal)) }
-        if lane == .bulk { capacity = min(capacity, Int(Double(whole) * bulk) - used.from(.bulk)) }
+    /// The number of pushes of `lane` that may be added; negative if its share is exceeded.
+    ///
+    /// - Parameters:
+    ///   - used: the pushes counted against the limit.
+    ///   - limit: the limit of all lanes together.
+    package func capacity(for lane: Lane, used: LaneCounts, limit: Int) -> Int {
+        var capacity = limit - used.total
+        if lane >= .normal {
+            capacity = min(capacity, Int(Double(limit) * normal) - used.count(atMostAsUrgentAs: .normal))
+        }
+        if lane == .bulk { capacity = min(capacity, Int(Double(limit) * bulk) - used.count(atMostAsUrgentAs: .bulk)) }
         return capacity
     }
 }
 
-/// A set of lanes.
 package struct LaneSet: OptionSet, Sendable {
     package let rawValue: UInt8
 
@@ -60,6 +65,6 @@ package struct LaneSet: OptionSet, Sendable {
 
     package func contains(_ lane: Lane) -> Bool { contains(LaneSet(lane)) }
 
-    /// Whether it holds `lane` or a more urgent one.
-    package func holdsAsUrgent(as lane: Lane) -> Bool { rawValue & (1 << (lane.rawValue + 1) - 1) != 0 }
+    /// Whether it contains `lane` or a more urgent one.
+    package func containsAny(atLeastAsUrgentAs lane: Lane) -> Bool { rawValue & (1 << (lane.rawValue + 1) - 1) != 0 }
 }

@@ -2,54 +2,56 @@ package import APNSWire
 package import PushModel
 package import PushStore
 
-/// What is to be done after an event. `Dispatcher` does it, in the order of the fields.
+/// What the caller of `DispatchStateMachine` does after an event, in the order of the fields.
 package struct DispatchActions: Sendable {
-    /// News of a batch for the store.
-    package struct News: Sendable {
+    /// A settlement to be written to the store.
+    package struct SettlementWrite: Sendable {
         package var settlement: Settlement
+        /// When the batch was accepted, for the latency metric.
         package var acceptedAt: WallTime
     }
 
-    /// Pushes to be handed to the app's client.
+    /// Pushes to be handed to the app's APNs client.
     package struct Send: Sendable {
+        /// Identifies the batch in the answers.
         package var ticket: UInt64
         package var app: AppID
         package var batch: NotificationBatch
-        /// nil: all of them.
+        /// Indexes of the pushes to send; nil for the whole batch.
         package var indexes: [UInt16]?
-        /// How long they may wait for their answers.
+        /// How long the client may take, from now to the answer.
         package var deadline: Duration
 
         package var count: Int { indexes?.count ?? batch.count }
     }
 
-    /// What those who watch should know; no event changes what is done.
+    /// For logs and metrics only.
     package enum Event: Sendable, Equatable {
-        /// Answers for batches that are no longer ours; they changed nothing.
-        case late(pushes: Int)
+        /// Answers for batches that another instance may own; they changed nothing.
+        case lateAnswers(pushes: Int)
         /// Attempts that were written and not answered.
         case ambiguous(pushes: Int)
         case leasesLost(batches: Int)
-        /// The breaker of an environment has changed; `closed` and `halfOpen` are the better news.
-        case environment(String, Breaker.State)
-        /// The breaker of an app alone has changed.
-        case app(AppID, Breaker.State)
+        /// The circuit breaker of an APNs endpoint changed state.
+        case endpointBreakerChanged(String, Breaker.State)
+        /// The circuit breaker of an app changed state.
+        case appBreakerChanged(AppID, Breaker.State)
         case credentialRefused(AppID)
         case credentialAccepted(AppID)
-        /// Pushes that wait because too many were sent again already.
-        case overBudget(pushes: Int)
-        /// A batch waits because its app sends as much as it may.
-        case rateWait
-        /// An app sent so many pushes in a minute, and none was delivered.
+        /// Retries wait because the retry budget is used up.
+        case retryBudgetExhausted(pushes: Int)
+        /// The first batch of an app that waits for its rate.
+        case rateLimited
+        /// Pushes that an app sent in a minute in which none was delivered.
         case nothingDelivered(AppID, pushes: Int)
     }
 
-    package var news: [News] = []
+    package var settlements: [SettlementWrite] = []
     package var sends: [Send] = []
     package var events: [Event] = []
-    /// It is worth asking the store for batches now.
+    /// Claim from the store now: capacity is free, or batches may have become due.
     package var wantsClaim = false
-    /// The apps whose pushes will not be sent at once, when that has changed.
+    /// All apps whose new pushes would not be sent immediately; nil if that has not changed.
     package var delays: [AppID: DeliveryDelay]?
 
     package init() {}

@@ -2,43 +2,45 @@ import PushModel
 import PushStore
 
 extension DispatchStateMachine {
-    /// Hands over what the app's gates and its window have room for. What may not go for some time goes back to the store,
-    /// without an attempt being counted.
-    mutating func sendNext(of index: Int, now: Moment, _ effects: inout DispatchActions) {
-        // Asked before the window is looked at: what waits for it must go back, too.
-        if admission(of: index, now: now.monotonic) == .shut { return giveBackWaiting(of: index, now: now, &effects) }
-        while let work = machine.first(of: index) {
+    /// Sends waiting batches of the app, most urgent lane first, as far as its permit, window, rate and retry budget
+    /// allow. Batches that cannot be sent soon return to the store, and no attempt is counted.
+    mutating func sendNext(of index: Int, now: Moment, _ actions: inout DispatchActions) {
+        // Checked before the window: batches that wait for the window return to the store as well.
+        if sendPermit(of: index, now: now.monotonic) == .closed { return returnWaiting(of: index, now: now, &actions) }
+        while let work = buffer.nextBatch(of: index) {
             let probesMax: Int
-            switch admission(of: index, now: now.monotonic) {
+            switch sendPermit(of: index, now: now.monotonic) {
             case .open: probesMax = .max
             case .probes(let count): probesMax = count
-            case .wait, .shut: return
+            case .pending, .closed: return
             }
-            guard gates[index].isKnown else {
-                retryAll(work, code: .unknownApp, after: configuration.policy.credentialPause, now: now, &effects)
+            guard upstreams[index].hasClient else {
+                retryAll(work, code: .unknownApp, after: configuration.policy.credentialPause, now: now, &actions)
                 continue
             }
             guard work.leaseUntil > now.monotonic + configuration.requestTimeout else {
-                // Too little of the lease is left to wait for an answer: somebody may own the batch by then.
-                giveBack(work.ticket, now: now, &effects)
+                // The lease may end before the answer arrives, and another instance would send the batch again.
+                returnToStore(work.ticket, now: now, &actions)
                 continue
             }
-            guard isAlive(work, now: now, &effects), dropUnanswered(work.ticket, now: now, &effects) else { continue }
+            guard settleExpired(work, now: now, &actions), giveUpUnanswered(work.ticket, now: now, &actions) else {
+                continue
+            }
             let capacity = min(
-                rateCapacity(for: work.ticket, of: index, now: now, &effects),
+                rateCapacity(for: work.ticket, of: index, now: now, &actions),
                 announceCapacity(for: work.ticket, of: index, now: now)
             )
             guard capacity > 0 else { return }
-            guard narrowToBudget(work.ticket, countMax: min(probesMax, capacity), now: now, &effects) else { continue }
-            send(work.ticket, isProbe: probesMax < .max, now: now, &effects)
+            guard narrowToBudget(work.ticket, countMax: min(probesMax, capacity), now: now, &actions) else { continue }
+            send(work.ticket, isProbe: probesMax < .max, now: now, &actions)
         }
     }
 
-    /// Settles the pushes whose time is over.
+    /// Settles the expired pushes of a waiting batch.
     ///
-    /// - Returns: false when none is left.
-    private mutating func isAlive(
-        _ work: DispatchBuffer.Work, now: Moment, _ effects: inout DispatchActions
+    /// - Returns: whether pushes remain.
+    private mutating func settleExpired(
+        _ work: DispatchBuffer.Work, now: Moment, _ actions: inout DispatchActions
     ) -> Bool {
         let deadlines = Deadlines(of: work.claimed.batch, policy: configuration.policy)
         let hasExpired: Bool
@@ -47,36 +49,36 @@ extension DispatchStateMachine {
         } else {
             hasExpired = (0..<UInt16(work.claimed.batch.count)).contains { deadlines[$0] <= now.wall }
         }
-        // The common case costs one look at each push.
+        // No allocation in the common case.
         guard hasExpired else { return true }
-        return end(work, with: .expired, .expired, now: now, &effects) { deadlines[$0.index] <= now.wall }
+        return end(work, with: .expired, .expired, now: now, &actions) { deadlines[$0.index] <= now.wall }
             < work.unanswered
     }
 
-    /// Settles the pushes that an earlier holder was about to send, or has sent, and that must not be sent twice.
+    /// Settles the pushes of a waiting batch that an earlier owner had announced and that must not be sent twice.
     ///
-    /// - Returns: false when none is left.
-    private mutating func dropUnanswered(_ ticket: UInt64, now: Moment, _ effects: inout DispatchActions) -> Bool {
-        guard let work = machine.work(ticket), let pending = work.claimed.pending,
+    /// - Returns: whether pushes remain.
+    private mutating func giveUpUnanswered(_ ticket: UInt64, now: Moment, _ actions: inout DispatchActions) -> Bool {
+        guard let work = buffer.work(ticket), let pending = work.claimed.pending,
             pending.contains(where: \.isUnanswered)
         else { return true }
-        return end(work, with: .givenUp, .droppedUnanswered, attempts: 1, now: now, &effects) { $0.isUnanswered }
+        return end(work, with: .givenUp, .droppedUnanswered, attempts: 1, now: now, &actions) { $0.isUnanswered }
             < work.unanswered
     }
 
-    /// Ends those pushes of a waiting batch that `isOver` picks.
+    /// Settles those pushes of a waiting batch that `isEnded` selects, without sending them.
     ///
-    /// - Parameter attempts: to be added to those on record.
-    /// - Returns: how many.
+    /// - Parameter attempts: added to the recorded attempts.
+    /// - Returns: the number of settled pushes.
     @discardableResult
     mutating func end(
         _ work: DispatchBuffer.Work, with verdict: Verdict, _ code: ErrorCode, attempts: UInt16 = 0, now: Moment,
-        _ effects: inout DispatchActions, where isOver: (PendingPush) -> Bool
+        _ actions: inout DispatchActions, where isEnded: (PendingPush) -> Bool
     ) -> Int {
         var outcomes: [Outcome] = []
         var left: [PendingPush] = []
         for push in work.pending {
-            if isOver(push) {
+            if isEnded(push) {
                 outcomes.append(
                     Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
                 )
@@ -86,152 +88,157 @@ extension DispatchStateMachine {
         }
         guard !outcomes.isEmpty else { return 0 }
         if left.isEmpty {
-            _ = machine.release(work.ticket)
+            _ = buffer.release(work.ticket)
         } else {
-            machine.narrow(work.ticket, to: left)
+            buffer.narrow(work.ticket, to: left)
         }
-        tell(work, outcomes: outcomes, retries: [], isDone: left.isEmpty, now: now, &effects)
+        appendSettlement(of: work, outcomes: outcomes, retries: [], isDone: left.isEmpty, now: now, &actions)
         return outcomes.count
     }
 
-    /// Narrows a batch to what probes and the app's rate let go, and to what the retry budget lets be sent again.
+    /// Narrows a waiting batch to `countMax` pushes, and its retries to the app's retry budget.
     ///
-    /// - Returns: false when nothing of it may go now; it is given back then, to come again later.
+    /// - Returns: false if no push may be sent now. The batch has returned to the store and is due some seconds later.
     private mutating func narrowToBudget(
-        _ ticket: UInt64, countMax: Int, now: Moment, _ effects: inout DispatchActions
+        _ ticket: UInt64, countMax: Int, now: Moment, _ actions: inout DispatchActions
     ) -> Bool {
-        guard let work = machine.work(ticket) else { return false }
-        // Never tried, the common case: there is nothing to send again.
+        guard let work = buffer.work(ticket) else { return false }
+        // A fresh batch, the common case, has no retries.
         guard let pending = work.claimed.pending else {
-            if work.unanswered > countMax { machine.narrow(ticket, to: Array(work.pending.prefix(countMax))) }
+            if work.unanswered > countMax { buffer.narrow(ticket, to: Array(work.pending.prefix(countMax))) }
             return true
         }
-        var again = 0
+        var retries = 0
         var allowed: [PendingPush] = []
-        let budget = gates[work.appIndex].budget.available(now: now.monotonic)
-        for push in pending where push.attempts == 0 || again < budget {
+        let budget = upstreams[work.appIndex].budget.available(now: now.monotonic)
+        for push in pending where push.attempts == 0 || retries < budget {
             if allowed.count == countMax { break }
-            if push.attempts > 0 { again += 1 }
+            if push.attempts > 0 { retries += 1 }
             allowed.append(push)
         }
-        if pending.contains(where: { $0.attempts > 0 }) { gates[work.appIndex].retriedAt = now.monotonic }
+        if pending.contains(where: { $0.attempts > 0 }) { upstreams[work.appIndex].retriedAt = now.monotonic }
         guard allowed.count < pending.count else { return true }
-        // Of what probes and rate leave behind, the budget says nothing.
+        // Pushes cut off by `countMax` are not over budget.
         if allowed.count < countMax {
-            effects.events.append(.overBudget(pushes: pending.count - allowed.count))
+            actions.events.append(.retryBudgetExhausted(pushes: pending.count - allowed.count))
         }
         guard !allowed.isEmpty else {
-            // Later, and not all of them at the same moment. They wait in the store as they are and do not die of it.
-            _ = machine.release(ticket)
+            // Postponed by a random time, so that such batches do not return together. Their pushes stay unchanged.
+            _ = buffer.release(ticket)
             let due = now.wall + .seconds(1 + 4 * generator.draw())
-            tell(work, outcomes: [], retries: [], release: .postpone(until: due), now: now, &effects)
+            appendSettlement(of: work, outcomes: [], retries: [], release: .postpone(until: due), now: now, &actions)
             return false
         }
-        machine.narrow(ticket, to: allowed)
+        buffer.narrow(ticket, to: allowed)
         return true
     }
 
-    /// How many pushes of a waiting batch the app's rate lets go now; 0: none yet.
+    /// The number of pushes of a waiting batch that the app's rate allows now.
     private mutating func rateCapacity(
-        for ticket: UInt64, of index: Int, now: Moment, _ effects: inout DispatchActions
+        for ticket: UInt64, of index: Int, now: Moment, _ actions: inout DispatchActions
     ) -> Int {
-        guard gates[index].rate != nil, let work = machine.work(ticket) else { return .max }
-        let capacity = gates[index].rate!.capacity(for: work.unanswered, now: now.monotonic)
+        guard upstreams[index].rate != nil, let work = buffer.work(ticket) else { return .max }
+        let capacity = upstreams[index].rate!.capacity(for: work.unanswered, now: now.monotonic)
         let waits = capacity < work.unanswered
-        if waits, !gates[index].waitsForRate { effects.events.append(.rateWait) }
-        gates[index].waitsForRate = waits
+        if waits, !upstreams[index].waitsForRate { actions.events.append(.rateLimited) }
+        upstreams[index].waitsForRate = waits
         return capacity
     }
 
-    /// How many pushes of a waiting batch may be announced now; all, unless they are dropped when unanswered: what was
-    /// announced and not sent is lost in a crash.
+    /// The number of pushes of a waiting batch that may be announced now. A crash loses announced pushes that were not
+    /// sent, so few may be in flight until a recent answer shows that APNs responds. Other batches have no such limit.
     private func announceCapacity(for ticket: UInt64, of index: Int, now: Moment) -> Int {
-        guard let work = machine.work(ticket), work.isOnce else { return .max }
-        let isProven = gates[index].judgedAt.map { now.monotonic - $0 < Self.proofLasts } ?? false
-        let window = isProven ? machine.limits.windowOnce : machine.limits.windowOnceUnproven
-        return max(0, window - machine.pushesOnce(of: index))
+        guard let work = buffer.work(ticket), work.isAtMostOnce else { return .max }
+        let isHealthy =
+            upstreams[index].lastFinalAnswerAt.map { now.monotonic - $0 < Self.healthEvidenceLifetime } ?? false
+        let window = isHealthy ? buffer.limits.windowAtMostOnce : buffer.limits.windowAtMostOnceUnproven
+        return max(0, window - buffer.atMostOnceInFlight(of: index))
     }
 
-    /// How long an answer shows that APNs is well.
-    private static let proofLasts: Duration = .seconds(2)
+    /// How long an answer counts as evidence that APNs responds.
+    private static let healthEvidenceLifetime: Duration = .seconds(2)
 
     private mutating func send(
-        _ ticket: UInt64, isProbe: Bool, now: Moment, _ effects: inout DispatchActions
+        _ ticket: UInt64, isProbe: Bool, now: Moment, _ actions: inout DispatchActions
     ) {
-        guard let work = machine.work(ticket) else { return }
-        machine.sent(ticket)
-        gates[work.appIndex].rate?.sent(work.unanswered)
+        guard let work = buffer.work(ticket) else { return }
+        buffer.markSent(ticket)
+        upstreams[work.appIndex].rate?.sent(work.unanswered)
         let pending = work.claimed.pending
-        let again = pending?.count { $0.attempts > 0 } ?? 0
-        gates[work.appIndex].budget.sentAgain(again)
-        gates[work.appIndex].budget.sentFirst(work.unanswered - again, now: now.monotonic)
-        gates[work.appIndex].watch.sent(work.unanswered, now: now.monotonic)
+        let retries = pending?.count { $0.attempts > 0 } ?? 0
+        upstreams[work.appIndex].budget.sentAgain(retries)
+        upstreams[work.appIndex].budget.sentFirst(work.unanswered - retries, now: now.monotonic)
+        upstreams[work.appIndex].stallDetector.sent(work.unanswered, now: now.monotonic)
         if isProbe { probe(ticket, of: work.appIndex, count: work.unanswered, now: now.monotonic) }
         let send = DispatchActions.Send(
             ticket: ticket, app: work.app, batch: work.claimed.batch.notifications,
             indexes: work.unanswered == work.claimed.batch.count ? nil : pending?.map(\.index),
-            // Suspects of all apps stand in one line: nobody may hold it up for long.
+            // Probes decide about a breaker, and there is one trial of quarantined pushes at a time: both end soon.
             deadline: isProbe || work.claimed.isQuarantined
                 ? min(configuration.requestTimeout, configuration.breaker.probeTimeout)
                 : configuration.requestTimeout
         )
         switch work.claimed.batch.ambiguity {
-        case .resend: effects.sends.append(send)
-        case .drop: announce(send, of: work, now: now, &effects)
+        case .resend: actions.sends.append(send)
+        case .drop: announce(send, of: work, now: now, &actions)
         }
     }
 
-    // MARK: Giving back
+    // MARK: Returning to the store
 
-    /// A batch that waits goes back to the store as it came.
-    mutating func giveBack(_ ticket: UInt64, now: Moment, _ effects: inout DispatchActions) {
-        guard let work = machine.release(ticket) else { return }
-        tell(work, outcomes: [], retries: [], isDone: true, now: now, &effects)
+    /// Returns a waiting batch to the store unchanged.
+    mutating func returnToStore(_ ticket: UInt64, now: Moment, _ actions: inout DispatchActions) {
+        guard let work = buffer.release(ticket) else { return }
+        appendSettlement(of: work, outcomes: [], retries: [], isDone: true, now: now, &actions)
     }
 
-    mutating func giveBackWaiting(
-        now: Moment, _ effects: inout DispatchActions, where isWanted: (DispatchBuffer.Work) -> Bool
+    /// Returns the waiting batches that `isWanted` selects.
+    mutating func returnWaiting(
+        now: Moment, _ actions: inout DispatchActions, where isWanted: (DispatchBuffer.Work) -> Bool
     ) {
-        for ticket in machine.waiting(where: isWanted) { giveBack(ticket, now: now, &effects) }
+        for ticket in buffer.waiting(where: isWanted) { returnToStore(ticket, now: now, &actions) }
     }
 
-    mutating func giveBackWaiting(of index: Int, now: Moment, _ effects: inout DispatchActions) {
-        guard machine.pushesWaiting(of: index) > 0 else { return }
-        giveBackWaiting(now: now, &effects) { $0.appIndex == index }
-        machine.backlogUnknown(of: index)
+    /// Returns all waiting batches of an app.
+    mutating func returnWaiting(of index: Int, now: Moment, _ actions: inout DispatchActions) {
+        guard buffer.pushesWaiting(of: index) > 0 else { return }
+        returnWaiting(now: now, &actions) { $0.appIndex == index }
+        buffer.backlogUnknown(of: index)
     }
 
-    /// A batch that waits goes back to the store and is not due before `pause` is over.
+    /// Returns a waiting batch to the store, due after `pause`.
     private mutating func retryAll(
         _ work: DispatchBuffer.Work, code: ErrorCode, after pause: Duration, now: Moment,
-        _ effects: inout DispatchActions
+        _ actions: inout DispatchActions
     ) {
-        guard let work = machine.release(work.ticket) else { return }
+        guard let work = buffer.release(work.ticket) else { return }
         let due = now.wall + pause
         let retries = work.pending.map { Retry(index: $0.index, code: code, attempts: $0.attempts, due: due) }
-        tell(work, outcomes: [], retries: retries, isDone: true, now: now, &effects)
+        appendSettlement(of: work, outcomes: [], retries: retries, isDone: true, now: now, &actions)
     }
 
-    /// News of a batch for the store.
-    func tell(
-        _ work: DispatchBuffer.Work, outcomes: [Outcome], retries: [Retry], isDone: Bool, now: Moment,
-        _ effects: inout DispatchActions
+    /// Appends a settlement of the batch to the actions.
+    ///
+    /// - Parameter isDone: whether it is the last one under this lease.
+    func appendSettlement(
+        of work: DispatchBuffer.Work, outcomes: [Outcome], retries: [Retry], isDone: Bool, now: Moment,
+        _ actions: inout DispatchActions
     ) {
-        tell(
-            work, outcomes: outcomes, retries: retries, release: isDone ? .release : .keep, now: now, &effects
+        appendSettlement(
+            of: work, outcomes: outcomes, retries: retries, release: isDone ? .release : .keep, now: now, &actions
         )
     }
 
-    private func tell(
-        _ work: DispatchBuffer.Work, outcomes: [Outcome], retries: [Retry], release: Settlement.Release,
-        now: Moment, _ effects: inout DispatchActions
+    private func appendSettlement(
+        of work: DispatchBuffer.Work, outcomes: [Outcome], retries: [Retry], release: Settlement.Release,
+        now: Moment, _ actions: inout DispatchActions
     ) {
-        effects.news.append(
-            DispatchActions.News(
+        actions.settlements.append(
+            DispatchActions.SettlementWrite(
                 settlement: Settlement(
-                    lease: work.claimed.lease, outcomes: outcomes, retries: retries,
-                    release: release, at: now.wall
-                ), acceptedAt: work.claimed.batch.acceptedAt
+                    lease: work.claimed.lease, outcomes: outcomes, retries: retries, release: release, at: now.wall
+                ),
+                acceptedAt: work.claimed.batch.acceptedAt
             )
         )
     }

@@ -2,141 +2,150 @@ package import PushModel
 import PushStore
 
 extension DispatchStateMachine {
-    /// Whether pushes of the app may go now.
-    func admission(of index: Int, now: Duration) -> SendPermit {
-        let place = gates[index].environment
-        guard !machine.isDraining, !gates[index].isPaused, gates[index].breaker.state != .open,
-            environments[place].breaker.state != .open
-        else { return .shut }
+    // MARK: Permits and breakers
+
+    /// Whether pushes of the app may be sent now.
+    func sendPermit(of index: Int, now: Duration) -> SendPermit {
+        let endpointIndex = upstreams[index].endpointIndex
+        guard !buffer.isDraining, !upstreams[index].isPaused, upstreams[index].breaker.state != .open,
+            endpoints[endpointIndex].breaker.state != .open
+        else { return .closed }
         var probes = Int.max
-        if gates[index].credential.isRefused {
-            guard gates[index].credential.wantsProbe(now: now) else {
-                return gates[index].credential.isProbing ? .wait : .shut
+        if upstreams[index].credential.isRefused {
+            guard upstreams[index].credential.wantsProbe(now: now) else {
+                return upstreams[index].credential.isProbing ? .pending : .closed
             }
             probes = 1
         }
-        if gates[index].breaker.state == .halfOpen { probes = min(probes, gates[index].breaker.probesLeft()) }
-        if environments[place].breaker.state == .halfOpen {
+        if upstreams[index].breaker.state == .halfOpen { probes = min(probes, upstreams[index].breaker.probesLeft()) }
+        if endpoints[endpointIndex].breaker.state == .halfOpen {
             probes = min(
-                probes, environments[place].breaker.probesLeft(for: index, isShared: environments[place].isShared)
+                probes,
+                endpoints[endpointIndex].breaker.probesLeft(for: index, isShared: endpoints[endpointIndex].isShared)
             )
         }
-        return probes == .max ? .open : probes == 0 ? .wait : .probes(probes)
+        return probes == .max ? .open : probes == 0 ? .pending : .probes(probes)
     }
 
-    /// Pushes of `ticket` go as probes, for every gate that lets only probes through.
+    /// Counts the pushes of `ticket` as probes of the credential and of each breaker that is half open.
     mutating func probe(_ ticket: UInt64, of index: Int, count: Int, now: Duration) {
-        let place = gates[index].environment
-        if gates[index].credential.isRefused { gates[index].credential.probe(ticket, now: now) }
-        if gates[index].breaker.state == .halfOpen { gates[index].breaker.probe(ticket, count: count, now: now) }
-        if environments[place].breaker.state == .halfOpen {
-            environments[place].breaker.probe(ticket, count: count, group: index, now: now)
+        let endpointIndex = upstreams[index].endpointIndex
+        if upstreams[index].credential.isRefused { upstreams[index].credential.probe(ticket, now: now) }
+        if upstreams[index].breaker.state == .halfOpen {
+            upstreams[index].breaker.probe(ticket, count: count, now: now)
+        }
+        if endpoints[endpointIndex].breaker.state == .halfOpen {
+            endpoints[endpointIndex].breaker.probe(ticket, count: count, group: index, now: now)
         }
     }
 
-    /// Opens the breaker of whoever is at fault: of the environment, unless another app shows that APNs can be reached;
-    /// else of the app alone, so that its fault stops nobody else.
-    mutating func openIfFailing(_ index: Int, now: Moment, _ effects: inout DispatchActions) {
-        let place = gates[index].environment
+    /// Opens a breaker if calls fail. If calls of another app show that the endpoint is healthy, the fault belongs to
+    /// this app and only its breaker opens; otherwise the endpoint's breaker opens for all of its apps.
+    mutating func openIfFailing(_ index: Int, now: Moment, _ actions: inout DispatchActions) {
+        let endpointIndex = upstreams[index].endpointIndex
         let time = now.monotonic
-        if environments[place].breaker.isFailing(now: time),
-            !environments[place].apps.contains(where: { gates[$0].breaker.isHealthy(now: time) })
+        if endpoints[endpointIndex].breaker.isFailing(now: time),
+            !endpoints[endpointIndex].apps.contains(where: { upstreams[$0].breaker.isHealthy(now: time) })
         {
-            environments[place].breaker.open(now: time, draw: generator.draw())
-            for app in environments[place].apps { gates[app].breaker.forgive() }
-            environmentChanged(place, .opened, now: now, &effects)
-        } else if gates[index].breaker.isFailing(now: time), environments[place].breaker.state == .closed {
-            gates[index].breaker.open(now: time, draw: generator.draw())
-            appChanged(index, .opened, now: now, &effects)
+            endpoints[endpointIndex].breaker.open(now: time, draw: generator.draw())
+            for app in endpoints[endpointIndex].apps { upstreams[app].breaker.forgive() }
+            endpointBreakerChanged(endpointIndex, .opened, now: now, &actions)
+        } else if upstreams[index].breaker.isFailing(now: time), endpoints[endpointIndex].breaker.state == .closed {
+            upstreams[index].breaker.open(now: time, draw: generator.draw())
+            appBreakerChanged(index, .opened, now: now, &actions)
         }
     }
 
-    mutating func environmentChanged(
-        _ place: Int, _ change: Breaker.Change, now: Moment, _ effects: inout DispatchActions
+    mutating func endpointBreakerChanged(
+        _ endpointIndex: Int, _ change: Breaker.Change, now: Moment, _ actions: inout DispatchActions
     ) {
         guard change != .none else { return }
-        effects.events.append(.environment(environments[place].name, environments[place].breaker.state))
-        for index in environments[place].apps { connectivityChanged(index, change, now: now, &effects) }
+        actions.events.append(
+            .endpointBreakerChanged(endpoints[endpointIndex].name, endpoints[endpointIndex].breaker.state))
+        for index in endpoints[endpointIndex].apps { permitChanged(index, change, now: now, &actions) }
     }
 
-    mutating func appChanged(
-        _ index: Int, _ change: Breaker.Change, now: Moment, _ effects: inout DispatchActions
+    mutating func appBreakerChanged(
+        _ index: Int, _ change: Breaker.Change, now: Moment, _ actions: inout DispatchActions
     ) {
         guard change != .none else { return }
-        effects.events.append(.app(machine.app(at: index), gates[index].breaker.state))
-        connectivityChanged(index, change, now: now, &effects)
+        actions.events.append(.appBreakerChanged(buffer.app(at: index), upstreams[index].breaker.state))
+        permitChanged(index, change, now: now, &actions)
     }
 
-    private mutating func connectivityChanged(
-        _ index: Int, _ change: Breaker.Change, now: Moment, _ effects: inout DispatchActions
+    private mutating func permitChanged(
+        _ index: Int, _ change: Breaker.Change, now: Moment, _ actions: inout DispatchActions
     ) {
         if change == .opened {
-            giveBackWaiting(of: index, now: now, &effects)
+            returnWaiting(of: index, now: now, &actions)
         } else {
-            sendNext(of: index, now: now, &effects)
-            effects.wantsClaim = true
+            sendNext(of: index, now: now, &actions)
+            actions.wantsClaim = true
         }
     }
 
-    // MARK: Time
+    // MARK: Tick
 
-    /// Lets time pass; to be called at least every `pollEvery`.
-    package mutating func tick(now: Moment, _ effects: inout DispatchActions) {
-        passOnTurn(now: now, &effects)
-        for place in environments.indices {
-            shareBudget(of: place, now: now.monotonic)
-            let change = environments[place].breaker.advance(now: now.monotonic, draw: generator.draw())
-            environmentChanged(place, change, now: now, &effects)
+    /// Advances breakers, credentials and rates. The caller reports it every `DispatchConfiguration.pollEvery`.
+    package mutating func tick(now: Moment, _ actions: inout DispatchActions) {
+        returnWaitingQuarantined(now: now, &actions)
+        for endpointIndex in endpoints.indices {
+            divideRetryBudget(of: endpointIndex, now: now.monotonic)
+            let change = endpoints[endpointIndex].breaker.advance(now: now.monotonic, draw: generator.draw())
+            endpointBreakerChanged(endpointIndex, change, now: now, &actions)
         }
-        for index in gates.indices {
-            let change = gates[index].breaker.advance(now: now.monotonic, draw: generator.draw())
-            appChanged(index, change, now: now, &effects)
-            gates[index].credential.advance(now: now.monotonic, draw: generator.draw())
-            if let pushes = gates[index].watch.alarm(now: now.monotonic) {
-                effects.events.append(.nothingDelivered(machine.app(at: index), pushes: pushes))
+        for index in upstreams.indices {
+            let change = upstreams[index].breaker.advance(now: now.monotonic, draw: generator.draw())
+            appBreakerChanged(index, change, now: now, &actions)
+            upstreams[index].credential.advance(now: now.monotonic, draw: generator.draw())
+            if let pushes = upstreams[index].stallDetector.poll(now: now.monotonic) {
+                actions.events.append(.nothingDelivered(buffer.app(at: index), pushes: pushes))
             }
-            // Those that wait for their rate, and whatever else waited for time to pass.
-            if machine.pushesWaiting(of: index) > 0 { sendNext(of: index, now: now, &effects) }
-            measure(index, now: now.monotonic)
+            // Batches that wait for the app's rate.
+            if buffer.pushesWaiting(of: index) > 0 { sendNext(of: index, now: now, &actions) }
+            sampleThroughput(index, now: now.monotonic)
         }
         lastTick = now.monotonic
-        publishDelays(now: now.monotonic, &effects)
-        // Retries and scheduled pushes become due without anybody telling us.
-        effects.wantsClaim = true
+        publishDelays(now: now.monotonic, &actions)
+        // Retries and scheduled pushes in the store may have become due.
+        actions.wantsClaim = true
     }
 
-    /// Suspects that wait here, for their app's rate or behind its other pushes, make those of all apps wait: they go back.
-    private mutating func passOnTurn(now: Moment, _ effects: inout DispatchActions) {
-        for ticket in machine.quarantinedWaiting {
-            guard let index = machine.work(ticket)?.appIndex else { continue }
-            giveBack(ticket, now: now, &effects)
-            machine.backlogUnknown(of: index)
-            gates[index].quarantinedWaitUntil = now.monotonic + AppUpstream.quarantineTurnPause
+    /// Returns quarantined batches that could not be sent immediately, because of their app's rate or its other pushes:
+    /// they would block the trials of all apps.
+    private mutating func returnWaitingQuarantined(now: Moment, _ actions: inout DispatchActions) {
+        for ticket in buffer.quarantinedWaiting {
+            guard let index = buffer.work(ticket)?.appIndex else { continue }
+            returnToStore(ticket, now: now, &actions)
+            buffer.backlogUnknown(of: index)
+            upstreams[index].quarantineDeferredUntil = now.monotonic + AppUpstream.quarantineTurnPause
         }
     }
 
-    /// How long an app that has sent something again is counted among those that share the budget.
-    private static let retryMemory: Duration = .seconds(10)
+    /// How long an app shares the retry budget after its last retry.
+    private static let retrySharingWindow: Duration = .seconds(10)
 
-    private mutating func shareBudget(of place: Int, now: Duration) {
-        let sharers = environments[place].apps.count { index in
-            gates[index].retriedAt.map { now - $0 < Self.retryMemory } ?? false
+    /// Divides the retry budget of an endpoint among the apps that retry.
+    private mutating func divideRetryBudget(of endpointIndex: Int, now: Duration) {
+        let sharers = endpoints[endpointIndex].apps.count { index in
+            upstreams[index].retriedAt.map { now - $0 < Self.retrySharingWindow } ?? false
         }
-        for index in environments[place].apps { gates[index].budget.share(among: sharers, now: now) }
+        for index in endpoints[endpointIndex].apps { upstreams[index].budget.share(among: sharers, now: now) }
     }
 
-    private mutating func measure(_ index: Int, now: Duration) {
-        if machine.hasBacklog(index) {
-            if gates[index].backlogSince == nil { gates[index].backlogSince = now }
+    /// Updates the figures that delays are estimated from.
+    private mutating func sampleThroughput(_ index: Int, now: Duration) {
+        if buffer.hasBacklog(index) {
+            if upstreams[index].backlogSince == nil { upstreams[index].backlogSince = now }
         } else {
-            gates[index].backlogSince = nil
+            upstreams[index].backlogSince = nil
         }
         guard let lastTick, now > lastTick else { return }
         let seconds = Double((now - lastTick).milliseconds) / 1000
-        // The last few seconds count, whatever the distance between two looks is.
+        // A moving average over about three seconds, independent of the interval between ticks.
         let weight = min(1, seconds / 3)
-        gates[index].answersPerSecond +=
-            weight * (Double(gates[index].answered) / max(seconds, 0.001) - gates[index].answersPerSecond)
-        gates[index].answered = 0
+        upstreams[index].answersPerSecond +=
+            weight * (Double(upstreams[index].answered) / max(seconds, 0.001) - upstreams[index].answersPerSecond)
+        upstreams[index].answered = 0
     }
 }

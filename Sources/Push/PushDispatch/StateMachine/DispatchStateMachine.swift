@@ -2,54 +2,101 @@ import APNSWire
 package import PushModel
 package import PushStore
 
-/// Every decision of dispatch: what is claimed, what is sent and when, what an answer means, what is given back.
+// Dispatch moves batches from the store to the APNs clients and turns answers into settlements. This state machine
+// makes all of its decisions: which batches to claim, what to send now, what an answer means, and what to return
+// unsent.
+//
+// It is pure. Each method is one event: it receives the time, changes the state and appends to `DispatchActions`. The
+// caller performs the actions and reports the results as further events. `Dispatcher` does that with a real store, real
+// clients and real clocks; `PathSimulation` does it in virtual time. Random values derive from a seed, so the same seed
+// and the same events lead to the same actions.
+//
+// A batch in memory is in one of four states:
+//
+//            claimed                              handoffDelivered
+//      (the store's backlog)                  (direct hand-off by accept)
+//               │                                       │
+//               └───────────────┬───────────────────────┘
+//                               ▼            all pushes expired, cancelled or given up; or
+//                         ┌───────────┐      sending is closed, the lease is short: returned unsent
+//                         │  waiting  │ ───────────────────────────────────────────────────┐
+//                         └───────────┘                                                    │
+//           sendNext: permit, │  │ the same, for pushes that are dropped when unanswered   │
+//           window and budget │  ▼                                                         │
+//                             │ ┌─────────────┐  announced too late for the lease, drain   │
+//                             │ │ unannounced │ ─────────────────────────────────────────┐ │
+//                             │ └─────────────┘                                          │ │
+//                             │        │ announced: the store has recorded it           │ │
+//                             ▼        ▼                                                ▼ ▼
+//                         ┌──────────────┐     answered, until no push is left     ┌──────────┐
+//                         │  in flight   │ ──────────────────────────────────────► │ settling │
+//                         └──────────────┘                                         └──────────┘
+//                                                                                       │ settled
+//                                                                                       ▼
+//                                                                             removed, capacity free
+//
+// `renewed` (lease lost) and `refused` remove a batch in any state. Answers that arrive afterwards are counted as late
+// and change nothing: another instance may own the batch.
+//
+// Whether the pushes of an app may be sent is its `SendPermit`. It combines what applies to the app alone (pause,
+// credential, breaker) with the breaker of its APNs endpoint, which all apps of that endpoint share:
+//
+//      .open         send, within window, rate and retry budget
+//      .probes(n)    send at most n pushes; their answers decide whether the breaker closes
+//      .pending      probes are in flight: waiting batches stay in memory
+//      .closed       nothing is sent soon: waiting batches return to the store and no attempt is counted
+//
+// The exception: pushes with `AmbiguityPolicy.drop` must not be sent twice, not even after a crash. They are sent only
+// after the store has recorded that they are about to be sent (`announce`, `announced`). An instance that claims them
+// later treats every announced push as sent. All other pushes are sent first and recorded afterwards.
+
+/// Decides which batches are claimed and sent, what their answers mean, and which batches return to the store. Pure.
 ///
-/// Pure: events come in with the moment they happened, effects go out, and what is drawn by chance is drawn from a
-/// seed. `Dispatcher` does what it says; a simulation can do the same in virtual time.
+/// Methods that take `DispatchActions` are events; the caller performs the actions that they append. Times are those at
+/// which the event happened.
 package struct DispatchStateMachine: Sendable {
     let configuration: DispatchConfiguration
-    var machine: DispatchBuffer
+    var buffer: DispatchBuffer
     var generator: SeededGenerator
-    /// By app index.
-    var gates: [AppUpstream] = []
-    var environments: [EndpointUpstream] = []
-    /// Sends that wait until the store knows of them.
+    /// Indexed by app, see `DispatchBuffer.index(of:)`.
+    var upstreams: [AppUpstream] = []
+    var endpoints: [EndpointUpstream] = []
+    /// Sends that wait until the store has recorded them.
     private var unannounced: [Lease: DispatchActions.Send] = [:]
-    /// What was told last.
+    /// The delays that were published last.
     var delays: [AppID: DeliveryDelay] = [:]
     var lastTick: Duration?
 
-    /// - Parameter apps: the apps that have a client.
+    /// - Parameters:
+    ///   - apps: the apps that have an APNs client.
+    ///   - seed: of all random values.
     package init(configuration: DispatchConfiguration, apps: [AppID], seed: UInt64) {
         self.configuration = configuration
-        machine = DispatchBuffer(limits: configuration.limits)
+        buffer = DispatchBuffer(limits: configuration.limits)
         generator = SeededGenerator(seed: seed)
-        // Sorted, so that the same apps always get the same places.
-        for app in apps.sorted() { gates[index(of: app)].isKnown = true }
+        // Sorted, so that the same apps always get the same indexes.
+        for app in apps.sorted() { upstreams[index(of: app)].hasClient = true }
     }
 
-    /// Where an app is kept; one that comes up for the first time has no client.
+    /// The app's index. An app without a client is added on its first use.
     mutating func index(of app: AppID) -> Int {
-        let index = machine.index(of: app)
-        if gates.count <= index { addEndpoint(of: app) }
+        let index = buffer.index(of: app)
+        if upstreams.count <= index { addUpstream(of: app) }
         return index
     }
 
-    private mutating func addEndpoint(of app: AppID) {
+    private mutating func addUpstream(of app: AppID) {
         let settings = configuration.apps[app] ?? DispatchApp()
-        var place = environments.firstIndex { $0.name == settings.environment } ?? environments.count
-        if place == environments.count {
-            environments.append(
-                EndpointUpstream(
-                    name: settings.environment, breaker: Breaker(settings: configuration.breaker)
-                )
+        let endpointIndex = endpoints.firstIndex { $0.name == settings.endpoint } ?? endpoints.count
+        if endpointIndex == endpoints.count {
+            endpoints.append(
+                EndpointUpstream(name: settings.endpoint, breaker: Breaker(settings: configuration.breaker))
             )
-            place = environments.count - 1
         }
-        environments[place].apps.append(gates.count)
-        gates.append(
+        endpoints[endpointIndex].apps.append(upstreams.count)
+        upstreams.append(
             AppUpstream(
-                isKnown: false, environment: place,
+                hasClient: false, endpointIndex: endpointIndex,
                 credential: CredentialBreaker(
                     probeEvery: configuration.credentialProbeEvery, probeTimeout: configuration.breaker.probeTimeout
                 ),
@@ -62,109 +109,119 @@ package struct DispatchStateMachine: Sendable {
 
     // MARK: Claiming
 
-    /// What to ask the store for now; nil when there is no room or we are stopping. Answered by `claimed`, and only then
-    /// asked again.
+    /// The next claim; nil when there is no capacity or after `drain`. The caller reports the result to `claimed`, or
+    /// drops the plan, before it makes another one.
     package mutating func claimPlan(now: Moment) -> DispatchBuffer.ClaimPlan? {
-        let barred = gates.indices.map { isBarred($0, now: now.monotonic) }
-        guard var plan = machine.claimPlan(isBarred: { barred[$0] }) else { return nil }
-        for index in gates.indices where gates[index].defersQuarantined(now: now.monotonic) {
-            plan.excludedQuarantined.insert(machine.app(at: index))
+        let excluded = upstreams.indices.map { isExcluded($0, now: now.monotonic) }
+        guard var plan = buffer.claimPlan(isExcluded: { excluded[$0] }) else { return nil }
+        for index in upstreams.indices where upstreams[index].defersQuarantined(now: now.monotonic) {
+            plan.excludedQuarantined.insert(buffer.app(at: index))
         }
         return plan
     }
 
-    /// Whether batches of the app are better left in the store.
-    private func isBarred(_ index: Int, now: Duration) -> Bool {
-        switch admission(of: index, now: now) {
-        case .shut, .wait: true
-        // A batch or two are enough to take probes from.
-        case .probes: machine.pushesWaiting(of: index) > 0
+    /// Whether batches of the app stay in the store for now.
+    private func isExcluded(_ index: Int, now: Duration) -> Bool {
+        switch sendPermit(of: index, now: now) {
+        case .closed, .pending: true
+        // Probes need few pushes.
+        case .probes: buffer.pushesWaiting(of: index) > 0
         case .open: holdsEnough(index)
         }
     }
 
-    /// Whether the app has enough in memory for the next seconds at its rate.
+    /// Whether the waiting pushes of the app last for two seconds at its rate.
     private func holdsEnough(_ index: Int) -> Bool {
-        guard let rate = gates[index].rate else { return false }
-        return machine.pushesWaiting(of: index) >= max(NotificationBatch.countMax, Int(2 * rate.perSecond))
+        guard let rate = upstreams[index].rate else { return false }
+        return buffer.pushesWaiting(of: index) >= max(NotificationBatch.countMax, Int(2 * rate.perSecond))
     }
 
-    /// The answer to a claim made by `plan`.
+    /// The store has returned the result of a claim.
     ///
-    /// - Parameter askedAt: by the monotonic clock, before the question: the lease counts from then, so our idea of its
-    ///   end is never later than the store's.
-    /// - Returns: whether more may wait, so that it is worth asking again at once.
+    /// - Parameters:
+    ///   - plan: the claim.
+    ///   - requestedAt: monotonic time before the call. The lease counts from then, so this instance never assumes that
+    ///     a lease lasts longer than the store does.
+    /// - Returns: whether the store may have more, so that the caller should claim again immediately.
     package mutating func claimed(
-        _ batches: [ClaimedBatch], plan: DispatchBuffer.ClaimPlan, askedAt: Duration, now: Moment,
-        _ effects: inout DispatchActions
+        _ batches: [ClaimedBatch], plan: DispatchBuffer.ClaimPlan, requestedAt: Duration, now: Moment,
+        _ actions: inout DispatchActions
     ) -> Bool {
         var indexes: [Int] = []
         for batch in batches {
             let index = index(of: batch.batch.app)
             if !indexes.contains(index) { indexes.append(index) }
         }
-        let mayHoldMore = machine.claimed(
-            batches, plan: plan, leaseUntil: askedAt + configuration.lease, draw: generator.draw()
+        let mayHaveMore = buffer.claimed(
+            batches, plan: plan, leaseUntil: requestedAt + configuration.lease, jitter: generator.draw()
         )
-        for index in indexes { sendNext(of: index, now: now, &effects) }
-        return mayHoldMore && !machine.isDraining
+        for index in indexes { sendNext(of: index, now: now, &actions) }
+        return mayHaveMore && !buffer.isDraining
     }
 
-    // MARK: The hot hand-off
+    // MARK: Direct hand-off
 
+    /// Reserves capacity for a batch that is about to be written to the store.
+    ///
+    /// - Returns: nil if the batch must be claimed from the store: sending is not open, older batches wait there, or
+    ///   there is no capacity. A reservation ends with `cancel` or `handoffDelivered`.
     package mutating func reserve(pushes: Int, for app: AppID, lane: Lane, now: Moment) -> HandoffReservation? {
         let index = index(of: app)
-        guard admission(of: index, now: now.monotonic) == .open, !holdsEnough(index),
-            machine.reserve(pushes: pushes, for: index, lane: lane)
+        guard sendPermit(of: index, now: now.monotonic) == .open, !holdsEnough(index),
+            buffer.reserve(pushes: pushes, for: index, lane: lane)
         else { return nil }
         return HandoffReservation(app: app, lane: lane, pushes: pushes, since: now.monotonic)
     }
 
-    package mutating func cancel(_ capacity: HandoffReservation) {
-        machine.cancelReservation(pushes: capacity.pushes, of: index(of: capacity.app), lane: capacity.lane)
+    /// Releases the capacity of a reservation that is not used.
+    package mutating func cancel(_ reservation: HandoffReservation) {
+        buffer.cancelReservation(pushes: reservation.pushes, of: index(of: reservation.app), lane: reservation.lane)
     }
 
-    package mutating func handedOver(
-        _ batch: ClaimedBatch, to capacity: HandoffReservation, now: Moment, _ effects: inout DispatchActions
+    /// The batch of a reservation is durable, and claimed by the same write.
+    package mutating func handoffDelivered(
+        _ batch: ClaimedBatch, to reservation: HandoffReservation, now: Moment, _ actions: inout DispatchActions
     ) {
-        machine.handedOver(batch, leaseUntil: capacity.since + configuration.lease, draw: generator.draw())
-        sendNext(of: index(of: capacity.app), now: now, &effects)
+        buffer.handoffDelivered(batch, leaseUntil: reservation.since + configuration.lease, jitter: generator.draw())
+        sendNext(of: index(of: reservation.app), now: now, &actions)
     }
 
+    /// A batch of the app was written to the store and not handed over: it is sent before newer batches.
     package mutating func notifyBacklog(of app: AppID, lane: Lane) {
-        machine.notifyBacklog(of: index(of: app), lane: lane)
+        buffer.notifyBacklog(of: index(of: app), lane: lane)
     }
 
     // MARK: Leases
 
-    package var leases: [Lease] { machine.leases }
-    /// Batches in memory that are suspected of killing their holder.
-    package var quarantined: Set<Lease> { machine.quarantined }
+    /// The leases to renew, in the order of their claims.
+    package var leases: [Lease] { buffer.leases }
+    /// Leases of the quarantined batches in memory.
+    package var quarantined: Set<Lease> { buffer.quarantined }
 
-    /// The store has renewed `leases`, but for those that are `lost`.
+    /// The store has renewed `leases`, except those that are `lost`.
     ///
-    /// - Parameter askedAt: by the monotonic clock, before the question.
+    /// - Parameter requestedAt: monotonic time before the call.
     package mutating func renewed(
-        _ leases: [Lease], lost: [Lease], askedAt: Duration, _ effects: inout DispatchActions
+        _ leases: [Lease], lost: [Lease], requestedAt: Duration, _ actions: inout DispatchActions
     ) {
         for lease in lost { unannounced[lease] = nil }
-        let unfinished = machine.lost(lost)
-        machine.renewed(leases, until: askedAt + configuration.lease)
-        if unfinished > 0 { effects.events.append(.leasesLost(batches: unfinished)) }
+        let unfinished = buffer.lost(lost)
+        buffer.renewed(leases, until: requestedAt + configuration.lease)
+        if unfinished > 0 { actions.events.append(.leasesLost(batches: unfinished)) }
     }
 
-    // MARK: Sending at most once
+    // MARK: At-most-once sends
 
-    /// Sends pushes that must not be sent twice: first the store is told that they are about to be sent, so that whoever comes
-    /// after us, should we die, takes them for sent.
+    /// Records that pushes are about to be sent. The send follows in `announced`; if this process crashes in between,
+    /// the next owner of the batch treats the pushes as sent.
     mutating func announce(
-        _ send: DispatchActions.Send, of work: DispatchBuffer.Work, now: Moment, _ effects: inout DispatchActions
+        _ send: DispatchActions.Send, of work: DispatchBuffer.Work, now: Moment, _ actions: inout DispatchActions
     ) {
         let lease = work.claimed.lease
         unannounced[lease] = send
         let sends = send.indexes ?? Array(0..<UInt16(send.batch.count))
-        effects.news.append(
-            DispatchActions.News(
+        actions.settlements.append(
+            DispatchActions.SettlementWrite(
                 settlement: Settlement(lease: lease, sends: sends, at: now.wall),
                 acceptedAt: work.claimed.batch.acceptedAt
             )
@@ -172,68 +229,67 @@ package struct DispatchStateMachine: Sendable {
     }
 
     /// The store has recorded that pushes of these batches are about to be sent.
-    package mutating func announced(_ leases: [Lease], now: Moment, _ effects: inout DispatchActions) {
+    package mutating func announced(_ leases: [Lease], now: Moment, _ actions: inout DispatchActions) {
         for lease in leases {
-            guard let send = unannounced.removeValue(forKey: lease), let work = machine.work(send.ticket) else {
+            guard let send = unannounced.removeValue(forKey: lease), let work = buffer.work(send.ticket) else {
                 continue
             }
-            // The store may have taken its time.
+            // The write may have been slow: sending needs enough of the lease to wait for the answer.
             if work.leaseUntil > now.monotonic + send.deadline {
-                effects.sends.append(send)
+                actions.sends.append(send)
             } else {
-                takeBack(send, now: now, &effects)
+                revert(send, now: now, &actions)
             }
         }
     }
 
-    /// What the store was told of, or is to be, and was not sent, stays unsent: the store is told that, too.
-    private mutating func takeBack(
-        _ send: DispatchActions.Send, now: Moment, _ effects: inout DispatchActions
+    /// Reverts announced sends that were not performed, and records the reversal in the store.
+    private mutating func revert(
+        _ send: DispatchActions.Send, now: Moment, _ actions: inout DispatchActions
     ) {
-        guard let (work, isDone) = machine.decided(send.count, of: send.ticket) else { return }
+        guard let (work, isDone) = buffer.decided(send.count, of: send.ticket) else { return }
         let retries = work.pending.map {
             Retry(index: $0.index, code: .none, attempts: $0.attempts, due: now.wall)
         }
-        tell(work, outcomes: [], retries: retries, isDone: isDone, now: now, &effects)
+        appendSettlement(of: work, outcomes: [], retries: retries, isDone: isDone, now: now, &actions)
     }
 
-    private mutating func takeBackUnannounced(now: Moment, _ effects: inout DispatchActions) {
+    private mutating func revertUnannounced(now: Moment, _ actions: inout DispatchActions) {
         let sends = unannounced.values.sorted { $0.ticket < $1.ticket }
         unannounced = [:]
-        for send in sends { takeBack(send, now: now, &effects) }
+        for send in sends { revert(send, now: now, &actions) }
     }
 
-    // MARK: What the store has recorded
+    // MARK: Settlements
 
-    /// The store has recorded the end of these batches.
-    package mutating func settled(_ leases: [Lease], _ effects: inout DispatchActions) {
-        machine.settled(leases)
-        // Room has become free.
-        effects.wantsClaim = true
+    /// The store has recorded the last settlement of these batches: their capacity is free.
+    package mutating func settled(_ leases: [Lease], _ actions: inout DispatchActions) {
+        buffer.settled(leases)
+        actions.wantsClaim = true
     }
 
-    /// The store refused news of these: somebody else owns them now.
-    package mutating func refused(_ leases: [Lease], _ effects: inout DispatchActions) {
+    /// The store refused settlements under these leases: another instance owns the batches.
+    package mutating func refused(_ leases: [Lease], _ actions: inout DispatchActions) {
         for lease in leases { unannounced[lease] = nil }
-        machine.lost(leases)
-        effects.events.append(.leasesLost(batches: leases.count))
-        effects.wantsClaim = true
+        buffer.lost(leases)
+        actions.events.append(.leasesLost(batches: leases.count))
+        actions.wantsClaim = true
     }
 
-    // MARK: The end
+    // MARK: Drain
 
-    /// Nothing is claimed, handed over or sent any more, and what was not sent goes back, untouched.
-    package mutating func drain(now: Moment, _ effects: inout DispatchActions) {
-        machine.drain()
-        takeBackUnannounced(now: now, &effects)
-        giveBackWaiting(now: now, &effects) { _ in true }
+    /// Stops claims, reservations and sends, and returns unsent batches to the store unchanged.
+    package mutating func drain(now: Moment, _ actions: inout DispatchActions) {
+        buffer.drain()
+        revertUnannounced(now: now, &actions)
+        returnWaiting(now: now, &actions) { _ in true }
     }
 
-    package var isDraining: Bool { machine.isDraining }
-    /// Whether pushes are still waiting for an answer.
-    package var hasUnanswered: Bool { machine.hasUnanswered }
-    /// Whether nothing is in memory.
-    package var isEmpty: Bool { machine.isEmpty }
-    package var pushesInMemory: Int { machine.pushesInMemory }
-    package var pushesInFlight: Int { machine.pushesInFlight }
+    package var isDraining: Bool { buffer.isDraining }
+    /// Whether pushes are in flight.
+    package var hasUnanswered: Bool { buffer.hasUnanswered }
+    /// Whether no batch is in memory.
+    package var isEmpty: Bool { buffer.isEmpty }
+    package var pushesInMemory: Int { buffer.pushesInMemory }
+    package var pushesInFlight: Int { buffer.pushesInFlight }
 }

@@ -2,27 +2,27 @@ package import APNSWire
 package import PushModel
 import PushStore
 
-/// What a piece of answers means: each answer's outcome or retry, and how the calls went. Pure, and independent of all
-/// other batches, so that it is made without holding a lock.
+/// The meaning of answers for pushes of one batch: an outcome or a retry for each, and counts for the breakers. Pure
+/// and independent of all other batches, so it is computed without a lock.
 package struct AnswerClassification: Sendable {
     package let ticket: UInt64
     package private(set) var outcomes: [Outcome] = []
     package private(set) var retries: [Retry] = []
     /// Attempts that were written and not answered.
     package private(set) var ambiguous = 0
-    /// How the calls went, for the breakers; without those that say nothing about APNs.
+    /// Calls for the breakers, without those that prove nothing about APNs.
     package private(set) var tally = CallTally()
     package private(set) var delivered = 0
-    /// Pushes about which APNs said its last word: it took their credential.
-    package private(set) var classified = 0
-    /// Pushes that were turned away because of the credential.
+    /// Answers that settle their push. They show that APNs accepted the credential.
+    package private(set) var finalAnswers = 0
+    /// Pushes that APNs refused because of the credential.
     package private(set) var credentialRefused = 0
-    /// Pushes that had been sent before, and were answered well now.
+    /// Final answers to retries.
     package private(set) var recovered = 0
 
     /// - Parameters:
-    ///   - work: the batch that the answers are for.
-    ///   - slowAfter: an answer that took longer is slow.
+    ///   - work: the batch of the answers.
+    ///   - slowAfter: an answer with a latency of at least this is slow.
     package init(
         _ answers: APNSAnswers, for work: DispatchBuffer.Work, policy: DeliveryPolicy, slowAfter: Duration,
         now: WallTime
@@ -39,9 +39,9 @@ package struct AnswerClassification: Sendable {
             let before = attemptsBefore[index]
             let action = policy.action(
                 for: meaning, retryAfter: answer.retryAfter, attempts: before, ambiguity: batch.ambiguity,
-                deadline: deadlines[index], now: now, draw: work.draw
+                deadline: deadlines[index], now: now, draw: work.jitter
             )
-            note(answer, meaning, isSlow: answers.latencies[position] >= slowMilliseconds, wasSentBefore: before > 0)
+            count(answer, meaning, isSlow: answers.latencies[position] >= slowMilliseconds, isRetry: before > 0)
             let reason = ReasonText(answer, at: index, in: answers)
             switch action {
             case .settle(let verdict, let code, let attempts):
@@ -59,16 +59,16 @@ package struct AnswerClassification: Sendable {
         }
     }
 
-    private mutating func note(
-        _ answer: APNSAnswer, _ meaning: VerdictTable.Meaning, isSlow: Bool, wasSentBefore: Bool
+    private mutating func count(
+        _ answer: APNSAnswer, _ meaning: VerdictTable.Meaning, isSlow: Bool, isRetry: Bool
     ) {
         if answer.outcome == .ambiguous { ambiguous += 1 }
         if answer.status == 200 { delivered += 1 }
         switch meaning {
         case .settle(.expired, _): break
         case .settle:
-            classified += 1
-            if wasSentBefore { recovered += 1 }
+            finalAnswers += 1
+            if isRetry { recovered += 1 }
         case .retry(_, .credential): credentialRefused += 1
         case .retry: break
         }
@@ -79,13 +79,14 @@ package struct AnswerClassification: Sendable {
         }
     }
 
+    /// The number of answers.
     package var count: Int { outcomes.count + retries.count }
 }
 
-/// When the pushes of a batch may no longer be sent.
+/// The times after which the pushes of a batch must not be sent.
 package struct Deadlines {
     private let batch: Batch
-    /// Of pushes without an expiration of their own.
+    /// The deadline of pushes without an expiration.
     private let lifetime: WallTime
 
     package init(of batch: Batch, policy: DeliveryPolicy) {
@@ -102,7 +103,7 @@ package struct Deadlines {
     }
 }
 
-/// Attempts made before, by push index. A fresh batch needs no table.
+/// Earlier attempts by push index. Empty for a fresh batch.
 private struct AttemptTable {
     private var attempts: [UInt16] = []
 

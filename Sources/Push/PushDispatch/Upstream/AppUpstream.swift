@@ -1,81 +1,84 @@
 import PushModel
 
-/// What an app of the gateway is to dispatch.
+/// Dispatch settings of an app.
 package struct DispatchApp: Sendable, Equatable {
-    /// What the app shares with others: the APNs endpoint. Apps of one environment have one breaker and one retry budget.
-    package var environment: String
-    /// Pushes to APNs; nil: as many as it takes.
+    /// Names the APNs endpoint, such as `host:port`. Apps with one endpoint share a circuit breaker and a retry budget.
+    package var endpoint: String
+    /// Upper limit of pushes sent to APNs; nil for none.
     package var pushesPerSecond: Int?
 
-    package init(environment: String = "", pushesPerSecond: Int? = nil) {
-        self.environment = environment
+    package init(endpoint: String = "", pushesPerSecond: Int? = nil) {
+        self.endpoint = endpoint
         self.pushesPerSecond = pushesPerSecond
     }
 }
 
-/// What stands between an app's batches and its client.
+/// The state that decides whether an app's pushes may be sent.
 struct AppUpstream: Sendable {
-    /// Whether the app has a client.
-    var isKnown: Bool
-    /// Where its environment is kept.
-    var environment: Int
+    /// Whether the app has an APNs client.
+    var hasClient: Bool
+    /// Index of its `EndpointUpstream`.
+    var endpointIndex: Int
     var isPaused = false
     var credential: CredentialBreaker
     var breaker: Breaker
-    /// Its part of that of the environment.
+    /// The app's part of the endpoint's retry budget.
     var budget: RetryBudget
-    /// When it last had something to send again.
+    /// When the app last had retries to send.
     var retriedAt: Duration?
     var rate: SendRate?
     var waitsForRate = false
-    var watch = DeliveryStallDetector()
-    /// When APNs last said its last word on a push.
-    var judgedAt: Duration?
-    /// Suspects of the app were tried and not answered, or could not be sent: those of others are tried first.
-    var quarantinedWaitUntil: Duration?
+    var stallDetector = DeliveryStallDetector()
+    /// When APNs last gave an answer that settles a push.
+    var lastFinalAnswerAt: Duration?
+    /// No trial of the app's quarantined batches starts before: its last trial was not answered, or could not be sent.
+    var quarantineDeferredUntil: Duration?
     /// Since when batches wait in the store.
     var backlogSince: Duration?
-    /// Pushes decided by answers since the last look, and in a second as a rule.
+    /// Answers since the last tick.
     var answered = 0
+    /// A moving average.
     var answersPerSecond = 0.0
 
-    /// How long the suspects of an app wait after a piece of them that was not answered. Several times the deadline of a
-    /// piece, so that an app whose APNs side is silent takes little of what all suspects share.
+    /// Pause after a trial that was not answered. Several times the deadline of a trial, so that an app whose pushes
+    /// are never answered uses few of the trials that all apps share.
     static let quarantinePause: Duration = .seconds(30)
-    /// The same when they could not be sent at once.
+    /// Pause after a trial that could not be sent immediately.
     static let quarantineTurnPause: Duration = .seconds(5)
 
-    func defersQuarantined(now: Duration) -> Bool { quarantinedWaitUntil.map { now < $0 } ?? false }
+    func defersQuarantined(now: Duration) -> Bool { quarantineDeferredUntil.map { now < $0 } ?? false }
 }
 
-/// What the apps with one APNs endpoint share.
+/// The state that the apps of one APNs endpoint share.
 struct EndpointUpstream: Sendable {
     let name: String
+    /// Indexes of the apps.
     var apps: [Int] = []
     var breaker: Breaker
 
-    /// Whether other apps may have something to send.
+    /// Whether the endpoint has more than one app.
     var isShared: Bool { apps.count > 1 }
 }
 
-/// Whether the pushes of an app may go.
+/// Whether the pushes of an app may be sent.
 enum SendPermit: Equatable {
     case open
-    /// So many at most, to see whether the way is free again.
+    /// At most this many, as probes of a breaker or credential.
     case probes(Int)
-    /// Probes are on their way: it will be known soon.
-    case wait
-    /// Not for some time: what is in memory goes back to the store.
-    case shut
+    /// Probes are in flight; their answers decide.
+    case pending
+    /// Not soon: waiting batches return to the store.
+    case closed
 }
 
-/// Notices when an app sends and nothing at all is delivered: the sign of a fault that nobody has thought of.
+/// Detects that an app sends and no push is delivered, whatever the cause.
 ///
-/// A public incident of 2026-04-27 is the example: a relay kept a connection after its GOAWAY, and every push failed for
-/// six hours until a human restarted it.
+/// It covers faults that no other check expects. Example, a public incident of 2026-04-27: a relay kept using a
+/// connection after its GOAWAY, and every push failed for six hours until an operator restarted it.
 struct DeliveryStallDetector: Sendable {
-    private static let patience: Duration = .seconds(60)
+    private static let interval: Duration = .seconds(60)
 
+    /// The first send since the last delivery or report.
     private var since: Duration?
     private var sends = 0
 
@@ -89,9 +92,9 @@ struct DeliveryStallDetector: Sendable {
         sends = 0
     }
 
-    /// - Returns: how many pushes were sent without a single delivery in a minute, once a minute.
-    mutating func alarm(now: Duration) -> Int? {
-        guard let since, now - since >= Self.patience else { return nil }
+    /// - Returns: at most once per minute, the number of pushes sent in the last minute if none was delivered.
+    mutating func poll(now: Duration) -> Int? {
+        guard let since, now - since >= Self.interval else { return nil }
         defer { delivered() }
         return sends
     }

@@ -23,7 +23,7 @@ extension GatewayConfiguration {
         for app in apps {
             let endpoint = app.apnsEndpoint
             dispatch.apps[AppID(app.name)] = DispatchApp(
-                environment: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: app.rate
+                endpoint: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: app.rate
             )
         }
         return dispatch

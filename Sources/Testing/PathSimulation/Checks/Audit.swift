@@ -1,69 +1,76 @@
 import PushModel
 import PushStore
 
-/// What is looked at from time to time, and at the end: things that no single step shows.
+/// Checks of the whole system, once per second and at the end of a run.
 enum Audit {
-    /// Batches that were accepted are there, and each of their pushes is either in the queue or ended.
-    static func conservation(_ world: World) {
-        for row in world.store.live {
+    /// Each durable push is either in the queue or settled.
+    static func conservation(_ simulation: Simulation) {
+        for row in simulation.store.live {
             let open = row.truth.pushes.reduce(0) { $0 + ($1.verdict == nil ? 1 : 0) }
             if open != row.ledger.unsettled {
-                world.checker.fail(
+                simulation.checker.fail(
                     .conservation,
-                    "batch \(row.truth.number) has \(row.ledger.unsettled) pushes in the queue, \(open) have not ended")
+                    "batch \(row.truth.number) has \(row.ledger.unsettled) pushes in the queue, but \(open) are unsettled"
+                )
             }
         }
-        let committed = world.checker.batches.reduce(0) { $0 + ($1.isCommitted ? $1.pushes.count : 0) }
-        let live = world.store.live.reduce(0) { $0 + $1.ledger.unsettled }
-        if committed != live + world.checker.ended {
-            world.checker.fail(
-                .conservation, "\(committed) pushes are durable, \(live) wait and \(world.checker.ended) have ended")
+        let committed = simulation.checker.batches.reduce(0) { $0 + ($1.isCommitted ? $1.pushes.count : 0) }
+        let live = simulation.store.live.reduce(0) { $0 + $1.ledger.unsettled }
+        if committed != live + simulation.checker.ended {
+            simulation.checker.fail(
+                .conservation,
+                "\(committed) pushes are durable, \(live) are queued and \(simulation.checker.ended) are settled")
         }
     }
 
-    static func isAtRest(_ world: World) -> Bool {
-        world.store.live.isEmpty && world.gateways.allSatisfy(\.isIdle)
+    static func isIdle(_ simulation: Simulation) -> Bool {
+        simulation.store.live.isEmpty && simulation.gateways.allSatisfy(\.isIdle)
     }
 
-    /// After the faults, everything that is due ends within its time.
-    static func progress(_ world: World, healedAt: Ticks) {
-        let wall = world.store.wall
-        for row in world.store.live {
+    /// After the faults, due pushes are settled in time and gateways become idle.
+    static func progress(_ simulation: Simulation, healedAt: Ticks) {
+        let wall = simulation.store.wall
+        for row in simulation.store.live {
             let late = Int(wall.milliseconds - row.due.milliseconds) * .millisecond
-            let wait = min(late, world.now - healedAt)
-            if wait > timeout(world) {
-                world.checker.fail(
-                    .progress, "batch \(row.truth.number) is due since \(late / .second) s and not ended")
+            let wait = min(late, simulation.now - healedAt)
+            if wait > timeout(simulation) {
+                simulation.checker.fail(
+                    .progress, "batch \(row.truth.number) has been due for \(late / .second) s and is not settled")
             }
         }
-        if let emptySince = world.store.emptySince, world.now - max(emptySince, healedAt) > timeout(world) {
-            let busy = world.gateways.filter { !$0.isIdle }
+        if let emptySince = simulation.store.emptySince,
+            simulation.now - max(emptySince, healedAt) > timeout(simulation)
+        {
+            let busy = simulation.gateways.filter { !$0.isIdle }
             for gateway in busy {
-                world.checker.memoryAtRest(of: gateway.number, pushes: gateway.pushesInMemory)
-                world.checker.fail(.progress, "gateway \(gateway.number) does not come to rest")
+                simulation.checker.memoryWhenIdle(of: gateway.number, pushes: gateway.pushesInMemory)
+                simulation.checker.fail(.progress, "gateway \(gateway.number) does not become idle")
             }
         }
     }
 
-    /// 60 s, a lease that a dead process left behind, and the longest pause after a refused credential. What kills its
-    /// holder takes five leases to be found.
-    private static func timeout(_ world: World) -> Ticks {
-        (world.plan.faults.contains(.poison) ? 300 : 120) * .second
+    /// Covers 60 s, the lease of a crashed process, and the longest pause after a refused credential. Finding a poison
+    /// push takes five leases.
+    private static func timeout(_ simulation: Simulation) -> Ticks {
+        (simulation.plan.faults.contains(.poison) ? 300 : 120) * .second
     }
 
-    static func atTheEnd(_ world: World) {
-        for truth in world.checker.batches {
-            if truth.answer == .accepted, !truth.isCommitted {
-                world.checker.fail(.durable, "batch \(truth.number) was accepted and is lost")
+    static func finalState(_ simulation: Simulation) {
+        for truth in simulation.checker.batches {
+            if truth.response == .accepted, !truth.isCommitted {
+                simulation.checker.fail(.durable, "batch \(truth.number) was accepted and is not durable")
             }
             guard truth.isCommitted else { continue }
             for (index, push) in truth.pushes.enumerated() where push.verdict == nil {
-                world.checker.fail(.conservation, "push \(truth.number)/\(index) is durable and has no end")
+                simulation.checker.fail(.conservation, "push \(truth.number)/\(index) is durable and was never settled")
             }
         }
-        for gateway in world.gateways { world.checker.memoryAtRest(of: gateway.number, pushes: gateway.pushesInMemory) }
-        if world.plan.faults.allSatisfy(\.isAboutClocks), world.checker.duplicates > 0 {
-            world.checker.fail(.clocks, "\(world.checker.duplicates) doubles in a run whose only faults are clocks")
+        for gateway in simulation.gateways {
+            simulation.checker.memoryWhenIdle(of: gateway.number, pushes: gateway.pushesInMemory)
+        }
+        if simulation.plan.faults.allSatisfy(\.affectsClock), simulation.checker.duplicates > 0 {
+            simulation.checker.fail(
+                .clocks, "\(simulation.checker.duplicates) duplicates in a run whose only faults are clocks")
         }
     }
 }

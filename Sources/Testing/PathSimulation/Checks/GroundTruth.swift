@@ -1,63 +1,64 @@
 import APNSWire
 import PushModel
 
-/// What is true of a push, whatever the gateways believe.
+/// The actual state of a push, as opposed to what gateways have recorded of it.
 struct PushGroundTruth {
-    /// Told to the application as accepted, or found in the store after a broken answer.
+    /// The verdict that the store has recorded.
     var verdict: Verdict?
     /// Requests written to a connection.
     var writes = 0
-    /// Requests that APNs acted on by delivering the push.
+    /// Deliveries by APNs.
     var deliveries = 0
-    /// Attempts that an honest gateway may count: answered for the push's own sake, or never answered.
+    /// Attempts that a gateway may count: answered because of the push itself, or not answered.
     var countable = 0
-    /// Events after which nobody can know whether APNs has the push, or whether that was recorded.
+    /// Events after which a gateway cannot know whether APNs has the push, or whether the answer was recorded.
     var ambiguities = 0
-    /// Attempts that ended without an answer, by APNs' side alone.
+    /// Attempts without an answer, without counting crashes of gateways.
     var unanswered = 0
-    /// The lease under which it was recorded that it is about to be sent, if nothing was recorded since.
+    /// The epoch under which a send was announced, if nothing was recorded since.
     var announcedEpoch: UInt64?
-    /// The process that holds it knows that an attempt was not answered.
+    /// Whether its current owner has seen an attempt end without an answer.
     var isKnownUnanswered = false
-    /// It was written, and whoever wrote it is gone without having recorded what became of it.
-    var isForgotten = false
-    /// Written by this life of a gateway, and nothing about it is durable yet.
+    /// Whether a process wrote it to a connection and crashed, or lost the lease, before it recorded the result.
+    var isRecordLost = false
+    /// The process that wrote it to a connection and has not recorded the result yet.
     var unrecordedBy: ProcessLife?
-    /// APNs has rejected it for good.
+    /// Whether APNs gave a final rejection.
     var isRejectedByAPNs = false
-    /// APNs asked not to be bothered before.
+    /// End of APNs' Retry-After, minus a tolerance for clock drift.
     var notBeforeByAPNs: Ticks = 0
-    var isCancelAcknowledged = false
-    /// Somebody has asked for it to be cancelled.
-    var isCancelWanted = false
-    /// How often its holder died while it was tried alone.
-    var deathsAlone = 0
+    var isCancelConfirmed = false
+    var isCancelRequested = false
+    /// Crashes of its holder while it was the only push in a trial.
+    var isolatedCrashes = 0
 }
 
-/// One start of one gateway.
+/// One process of a gateway, from its start to its end.
 struct ProcessLife: Hashable {
-    /// From 1.
+    /// The gateway's number, from 1.
     var gateway: Int
+    /// Changes at each start and end.
     var life: Int
 }
 
-/// What is true of a batch.
+/// The actual state of a batch.
 final class BatchGroundTruth {
-    enum Answer {
+    /// What the application received for its request.
+    enum Response {
         case none, accepted, refused, unknown
     }
 
-    /// From 1, in the order of submission: the short name in traces.
+    /// From 1, in the order of submission. Identifies the batch in traces.
     let number: Int
     let batch: Batch
     let appIndex: Int
     let submittedAt: Ticks
-    var answer = Answer.none
+    var response = Response.none
     var isCommitted = false
     var committedAt: Ticks = 0
-    /// The push whose sending kills the process.
+    /// The push that crashes the process that sends it.
     var poison: UInt16?
-    /// Leases that have been given out, by epoch; epochs rise.
+    /// The epoch of the last lease.
     var lastEpoch: UInt64 = 0
     var pushes: [PushGroundTruth]
 
@@ -70,5 +71,5 @@ final class BatchGroundTruth {
     }
 
     var id: BatchID { batch.id }
-    var expiresByItself: Bool { batch.notifications.entries[0].expiration > 0 }
+    var hasExpiration: Bool { batch.notifications.entries[0].expiration > 0 }
 }

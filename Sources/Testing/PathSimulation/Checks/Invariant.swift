@@ -1,28 +1,28 @@
-/// What must hold in every run: the invariants of the message state machine, by their numbers.
+/// The invariants of every run. The raw values are shown to users of `godwit-lab simulate-path`.
 package enum Invariant: String, Sendable, CaseIterable {
-    case durable = "I1 durable promise"
-    case conservation = "I2 conservation"
-    case oneEnd = "I3 one end"
-    case fencing = "I4 fencing"
-    case oneOwner = "I5 one owner"
-    case noLateSend = "I6 no late send"
-    case boundedDuplicates = "I7 bounded doubles"
-    case freeRetries = "I8 free retries are free"
-    case noSilentDrop = "I9 no silent drop"
-    case progress = "I13 progress"
-    case isolation = "I14 isolation in time"
-    case poisonAlone = "I16 poison stays alone"
-    case admission = "I18 admission"
-    case clocks = "I19 clocks"
-    case boundedMemory = "I20 bounded memory"
+    case durable = "accepted pushes are durable"
+    case conservation = "every durable push is either queued or settled"
+    case oneVerdict = "a verdict never changes"
+    case fencing = "a write under an old lease changes nothing"
+    case oneOwner = "a batch has one owner at a time"
+    case noLateSend = "no push is sent when it must not be sent"
+    case boundedDuplicates = "every duplicate has a cause"
+    case unprocessedNotCounted = "attempts that APNs did not process are not counted"
+    case noSilentDrop = "every verdict has a reason"
+    case progress = "due pushes are settled in time"
+    case isolation = "the load of one app does not delay another"
+    case poisonIsolated = "only the push that crashes its gateway is given up as poison"
+    case admission = "a refused push is never stored or sent"
+    case clocks = "wrong clocks cause neither losses nor duplicates"
+    case boundedMemory = "a gateway stays within its memory limit"
 }
 
-/// An invariant did not hold.
+/// An invariant that did not hold.
 package struct Violation: Sendable, Equatable, CustomStringConvertible {
     package var invariant: Invariant
-    package var what: String
+    package var detail: String
     /// Virtual seconds since the start of the run.
     package var at: Double
 
-    package var description: String { "\(invariant.rawValue), at \(at) s: \(what)" }
+    package var description: String { "'\(invariant.rawValue)', after \(at) s: \(detail)" }
 }

@@ -1,4 +1,4 @@
-/// When something did not work.
+/// The periods in which a component was unavailable.
 final class OutageLog {
     private var spans: [ClosedRange<Ticks>] = []
 
@@ -10,15 +10,15 @@ final class OutageLog {
         }
     }
 
-    /// The longest time in `window` in which none of them had trouble.
-    static func longestCalm(in window: ClosedRange<Ticks>, _ all: [OutageLog]) -> Ticks {
-        let spans = all.flatMap { $0.spans.filter { $0.overlaps(window) } }.sorted { $0.lowerBound < $1.lowerBound }
-        var calm = 0
+    /// The longest period within `window` without an outage in any of `logs`.
+    static func longestQuietPeriod(in window: ClosedRange<Ticks>, _ logs: [OutageLog]) -> Ticks {
+        let spans = logs.flatMap { $0.spans.filter { $0.overlaps(window) } }.sorted { $0.lowerBound < $1.lowerBound }
+        var longest = 0
         var end = window.lowerBound
         for span in spans {
-            calm = max(calm, span.lowerBound - end)
+            longest = max(longest, span.lowerBound - end)
             end = max(end, span.upperBound)
         }
-        return max(calm, window.upperBound - end)
+        return max(longest, window.upperBound - end)
     }
 }

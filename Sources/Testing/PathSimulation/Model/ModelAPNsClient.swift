@@ -2,19 +2,19 @@ import APNSWire
 import PushModel
 import PushStore
 
-/// What dispatch sees of the APNs client of one app in one gateway, by the rules of APNSKit.
+/// A model of the APNs client of one app in one gateway, with the rules of APNSKit.
 ///
-/// Unprocessed pushes (above GOAWAY's last id, refused, never written) move to another connection up to five times and are
-/// then reported as free; what was written and ended without an answer is ambiguous and reported at once.
+/// Unprocessed pushes (above GOAWAY's last stream ID, refused, never written) are requeued up to five times and then
+/// reported as unprocessed. Pushes that were written and not answered are ambiguous and reported immediately.
 final class ModelAPNsClient {
-    static let movesMax = 5
+    static let requeuesMax = 5
 
     unowned let gateway: ModelGateway
-    private var world: World { gateway.world }
+    private var simulation: Simulation { gateway.simulation }
     private let app: AppID
     private var waiting: [ModelLink.Flight] = []
     private var link: ModelLink?
-    /// Connections that take no new streams and still owe answers.
+    /// Connections that open no new streams and wait for answers.
     private var draining: [ModelLink] = []
     private var failedConnects = 0
     private var isConnectScheduled = false
@@ -26,55 +26,55 @@ final class ModelAPNsClient {
         self.app = app
     }
 
-    var isAtWork: Bool { link?.open.isEmpty == false || draining.contains { !$0.open.isEmpty } }
+    var hasOpenStreams: Bool { link?.open.isEmpty == false || draining.contains { !$0.open.isEmpty } }
 
-    // MARK: In
+    // MARK: Sending
 
     func send(_ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, lease: Lease, timeout: Ticks) {
-        guard let truth = world.checker.truths[lease.batch] else { preconditionFailure("a batch of nobody") }
-        world.trace(.sent, gateway.number, truth.number, indexes?.count ?? batch.count)
-        // The client keeps time by its machine's monotonic clock.
-        let deadline = world.now + gateway.inWorld(timeout)
+        guard let truth = simulation.checker.batchesByID[lease.batch] else { preconditionFailure("unknown batch") }
+        simulation.trace(.sent, gateway.number, truth.number, indexes?.count ?? batch.count)
+        // The client uses the monotonic clock of its gateway.
+        let deadline = simulation.now + gateway.virtualTicks(timeout)
         for index in indexes ?? (0..<UInt16(batch.count)).map({ $0 }) {
             waiting.append(
                 ModelLink.Flight(truth: truth, index: index, lease: lease, ticket: ticket, deadline: deadline)
             )
         }
-        gateway.deliver(after: gateway.inWorld(timeout)) { [self] in expire() }
-        // In a turn of its own, as the client's event loop has it.
+        gateway.deliver(after: gateway.virtualTicks(timeout)) { [self] in expireFlights() }
+        // In a separate event, like a task on the client's event loop.
         gateway.after(0) { [self] in pump() }
     }
 
     private func pump() {
-        defer { handOn() }
-        guard !isClosed else { return refuseWaiting() }
+        defer { reportAnswers() }
+        guard !isClosed else { return failWaiting() }
         guard let link else { return connectSoon() }
         guard link.state == .ready else { return }
         var written: [ModelLink.Stream] = []
-        var passed = 0
-        let wall = gateway.judgedWall
-        while passed < waiting.count, link.open.count < link.streamsMax {
-            let flight = waiting[passed]
-            passed += 1
-            guard world.now < flight.deadline else {
-                settle(flight, flight.lastAnswer ?? .failed(.deadlineExceeded, .neverWritten))
+        var taken = 0
+        let wall = gateway.expirationClock
+        while taken < waiting.count, link.open.count < link.streamsMax {
+            let flight = waiting[taken]
+            taken += 1
+            guard simulation.now < flight.deadline else {
+                report(flight, flight.lastAnswer ?? .failed(.deadlineExceeded, .neverWritten))
                 continue
             }
             let expiration = flight.truth.batch.notifications.entries[flight.push].expiration
             if expiration > 0, expiration <= wall.seconds {
-                settle(flight, .failed(.deadlineExceeded, .neverWritten))
+                report(flight, .failed(.deadlineExceeded, .neverWritten))
                 continue
             }
-            world.checker.wrote(
+            simulation.checker.wrote(
                 flight.truth, flight.push, epoch: flight.lease.epoch, by: gateway.processLife, wall: gateway.wall,
-                isLeaseHeld: world.store.holds(flight.lease)
+                isLeaseHeld: simulation.store.holds(flight.lease)
             )
             written.append(link.openStream(flight))
         }
-        waiting.removeFirst(passed)
+        waiting.removeFirst(taken)
         guard !written.isEmpty else { return }
-        world.trace(.written, gateway.number, written[0].flight.truth.number, written.count)
-        world.apns.receive(written, on: link)
+        simulation.trace(.written, gateway.number, written[0].flight.truth.number, written.count)
+        simulation.apns.receive(written, on: link)
     }
 
     // MARK: Connections
@@ -82,38 +82,40 @@ final class ModelAPNsClient {
     private func connectSoon() {
         guard !waiting.isEmpty, !isConnectScheduled else { return }
         isConnectScheduled = true
-        let pause = failedConnects == 0 ? 0 : min(failedConnects, 5) * world.random.within(50...800) * .millisecond
-        gateway.after(pause + 3 * world.plan.apnsDelay) { [self] in
+        let backoff =
+            failedConnects == 0 ? 0 : min(failedConnects, 5) * simulation.random.within(50...800) * .millisecond
+        gateway.after(backoff + 3 * simulation.plan.apnsDelay) { [self] in
             isConnectScheduled = false
             guard !isClosed, link == nil else { return }
-            if world.isActive(.apnsDown) {
+            if simulation.isActive(.apnsDown) {
                 failedConnects += 1
                 connectSoon()
                 return
             }
             failedConnects = 0
-            link = ModelLink(client: self, streamsMax: world.apns.streamsMax)
+            link = ModelLink(client: self, streamsMax: simulation.apns.sampleStreamsMax())
             link?.state = .ready
-            world.trace(.connected, gateway.number)
+            simulation.trace(.connected, gateway.number)
             pump()
         }
     }
 
-    /// The connection takes no new pushes from now on.
-    private func retire(_ link: ModelLink) {
+    /// Stops new streams on the connection.
+    private func drain(_ link: ModelLink) {
         guard link.state == .ready else { return }
         link.state = .draining
         if self.link === link { self.link = nil }
         draining.append(link)
-        forgetEmpty()
+        removeDrained()
         gateway.after(0) { [self] in pump() }
     }
 
-    private func forgetEmpty() { draining.removeAll { $0.open.isEmpty } }
+    private func removeDrained() { draining.removeAll { $0.open.isEmpty } }
 
-    // MARK: What the server says
+    // MARK: Events of the connection
 
-    enum Answer {
+    /// How a stream ended.
+    enum StreamResult {
         case answered(APNSAnswer)
         /// RST_STREAM with REFUSED_STREAM.
         case refused
@@ -121,130 +123,133 @@ final class ModelAPNsClient {
         case reset
     }
 
-    func received(_ answers: [(stream: Int, answer: Answer)], on link: ModelLink) {
+    func received(_ results: [(stream: Int, result: StreamResult)], on link: ModelLink) {
         guard link.state != .closed else { return }
-        for (stream, answer) in answers {
+        for (stream, result) in results {
             guard let flight = link.close(stream) else { continue }
-            switch answer {
+            switch result {
             case .answered(let answer): answered(flight, answer, on: link)
-            case .refused: move(flight, refusal(.streamRefused))
+            case .refused: requeue(flight, refusal(.streamRefused))
             case .reset:
-                world.checker.unanswered(flight.truth, flight.push)
-                settle(flight, .failed(.streamReset, .ambiguous))
+                simulation.checker.unanswered(flight.truth, flight.push)
+                report(flight, .failed(.streamReset, .ambiguous))
             }
         }
-        forgetEmpty()
+        removeDrained()
         pump()
     }
 
     private func answered(_ flight: ModelLink.Flight, _ answer: APNSAnswer, on link: ModelLink) {
         var answer = answer
         if case .retry(_, .credential) = VerdictTable.meaning(of: answer) {
-            // Not the push's own fault.
+            // An attempt that failed because of the credential does not count.
         } else {
             flight.truth.pushes[flight.push].countable += 1
         }
         if answer.reason == .expiredProviderToken {
-            // A new token on a new connection; the caller hears of it only if that does not help.
-            retire(link)
-            move(flight, answer)
+            // Requeued with a new token on a new connection; reported only if that fails as well.
+            drain(link)
+            requeue(flight, answer)
             return
         }
         if answer.retryAfter > 0 {
             let wait = Int(answer.retryAfter) * Ticks.second
-            flight.truth.pushes[flight.push].notBeforeByAPNs = world.now + wait - wait / 20
+            flight.truth.pushes[flight.push].notBeforeByAPNs = simulation.now + wait - wait / 20
         }
-        if world.bug == .retryAfterIgnored { answer.retryAfter = 0 }
-        settle(flight, answer)
+        if simulation.bug == .retryAfterIgnored { answer.retryAfter = 0 }
+        report(flight, answer)
     }
 
     private func refusal(_ failure: APNSAnswer.Failure) -> APNSAnswer {
-        .failed(failure, world.bug == .freeRetriesCounted ? .ambiguous : .refused)
+        .failed(failure, simulation.bug == .unprocessedCounted ? .ambiguous : .refused)
     }
 
     func goAway(last: Int, on link: ModelLink) {
         guard link.state != .closed else { return }
-        world.trace(.goAway, gateway.number, min(last, 99_999), link.open.count)
+        simulation.trace(.goAway, gateway.number, min(last, 99_999), link.open.count)
         link.goAwayLast = last
-        retire(link)
-        let known = world.bug == .resendBelowGoAway ? 0 : last
-        let refused = link.open.filter { $0.id > known }
-        link.open.removeAll { $0.id > known }
-        for stream in refused { move(stream.flight, refusal(.goAway)) }
-        forgetEmpty()
+        drain(link)
+        let lastProcessed = simulation.bug == .resendBelowGoAway ? 0 : last
+        let refused = link.open.filter { $0.id > lastProcessed }
+        link.open.removeAll { $0.id > lastProcessed }
+        for stream in refused { requeue(stream.flight, refusal(.goAway)) }
+        removeDrained()
         pump()
     }
 
     func lost(_ link: ModelLink) {
         guard link.state != .closed else { return }
-        world.trace(.connectionLost, gateway.number, link.open.count)
+        simulation.trace(.connectionLost, gateway.number, link.open.count)
         link.state = .closed
         if self.link === link { self.link = nil }
         let open = link.open
         link.open = []
         for stream in open {
             if let last = link.goAwayLast, stream.id > last {
-                move(stream.flight, refusal(.goAway))
+                requeue(stream.flight, refusal(.goAway))
             } else {
-                world.checker.unanswered(stream.flight.truth, stream.flight.push)
-                settle(stream.flight, .failed(.connectionClosed, .ambiguous))
+                simulation.checker.unanswered(stream.flight.truth, stream.flight.push)
+                report(stream.flight, .failed(.connectionClosed, .ambiguous))
             }
         }
-        forgetEmpty()
+        removeDrained()
         pump()
     }
 
-    // MARK: Out
+    // MARK: Results
 
-    private func move(_ flight: ModelLink.Flight, _ answer: APNSAnswer) {
-        guard !isClosed, flight.moves < Self.movesMax, world.now < flight.deadline, answer.outcome != .ambiguous else {
-            return settle(flight, answer)
+    private func requeue(_ flight: ModelLink.Flight, _ answer: APNSAnswer) {
+        guard !isClosed, flight.requeues < Self.requeuesMax, simulation.now < flight.deadline,
+            answer.outcome != .ambiguous
+        else {
+            return report(flight, answer)
         }
         var flight = flight
-        flight.moves += 1
+        flight.requeues += 1
         flight.lastAnswer = answer
         waiting.insert(flight, at: 0)
     }
 
-    private func expire() {
+    private func expireFlights() {
         for link in draining + (link.map { [$0] } ?? []) {
-            let late = link.open.filter { $0.flight.deadline <= world.now }
-            guard !late.isEmpty else { continue }
-            link.open.removeAll { $0.flight.deadline <= world.now }
-            for stream in late {
-                world.checker.unanswered(stream.flight.truth, stream.flight.push)
-                settle(stream.flight, .failed(.deadlineExceeded, .ambiguous))
+            let expired = link.open.filter { $0.flight.deadline <= simulation.now }
+            guard !expired.isEmpty else { continue }
+            link.open.removeAll { $0.flight.deadline <= simulation.now }
+            for stream in expired {
+                simulation.checker.unanswered(stream.flight.truth, stream.flight.push)
+                report(stream.flight, .failed(.deadlineExceeded, .ambiguous))
             }
             // A connection that leaves pushes unanswered is replaced.
-            retire(link)
+            drain(link)
         }
-        let late = waiting.filter { $0.deadline <= world.now }
-        // So is one that takes none.
-        if let link, !late.isEmpty, link.open.isEmpty { retire(link) }
-        waiting.removeAll { $0.deadline <= world.now }
-        for flight in late {
+        let expired = waiting.filter { $0.deadline <= simulation.now }
+        // So is a connection that opens no streams.
+        if let link, !expired.isEmpty, link.open.isEmpty { drain(link) }
+        waiting.removeAll { $0.deadline <= simulation.now }
+        for flight in expired {
             let failure: APNSAnswer.Failure = failedConnects > 0 ? .connectTimeout : .deadlineExceeded
-            settle(flight, flight.lastAnswer ?? .failed(failure, .neverWritten))
+            report(flight, flight.lastAnswer ?? .failed(failure, .neverWritten))
         }
-        forgetEmpty()
-        handOn()
+        removeDrained()
+        reportAnswers()
     }
 
-    private func refuseWaiting() {
+    private func failWaiting() {
         let flights = waiting
         waiting = []
-        for flight in flights { settle(flight, flight.lastAnswer ?? .failed(.clientClosed, .neverWritten)) }
+        for flight in flights { report(flight, flight.lastAnswer ?? .failed(.clientClosed, .neverWritten)) }
     }
 
-    /// Reports everything that is still open: the end of a drain.
+    /// Reports all unfinished pushes, at the end of a drain.
     func close() {
         isClosed = true
         for link in draining + (link.map { [$0] } ?? []) { lost(link) }
-        refuseWaiting()
-        handOn()
+        failWaiting()
+        reportAnswers()
     }
 
-    /// The process has died. What still happens on its connections concerns nobody: the tickets of the next one are its own.
+    /// The process has crashed: later events of its connections are ignored, because the next process issues new
+    /// tickets.
     func abandon() {
         isClosed = true
         for link in draining + (link.map { [$0] } ?? []) {
@@ -255,16 +260,16 @@ final class ModelAPNsClient {
         draining = []
     }
 
-    private func settle(_ flight: ModelLink.Flight, _ answer: APNSAnswer) {
+    private func report(_ flight: ModelLink.Flight, _ answer: APNSAnswer) {
         collected[flight.ticket, default: APNSAnswers(ticket: flight.ticket)].append(
             answer, of: flight.index, latency: 0)
     }
 
-    /// The answers of this turn, batch by batch.
-    private func handOn() {
+    /// Reports the collected answers, batch by batch.
+    private func reportAnswers() {
         guard !collected.isEmpty else { return }
-        let pieces = collected.values.sorted { $0.ticket < $1.ticket }
+        let groups = collected.values.sorted { $0.ticket < $1.ticket }
         collected = [:]
-        for piece in pieces { gateway.received(piece) }
+        for answers in groups { gateway.received(answers) }
     }
 }

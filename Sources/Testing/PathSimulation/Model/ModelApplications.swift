@@ -1,34 +1,38 @@
 import APNSWire
 import PushModel
 
-/// The applications: they send requests, take a broken answer as unknown, cancel some of their pushes and pause themselves.
+/// The applications. They send requests, cancel some of their pushes, and are paused and resumed.
 final class ModelApplications {
-    unowned let world: World
+    unowned let simulation: Simulation
     private var requestsLeft: Int
     private var actionsLeft = 0
-    /// Apps that are being paused and resumed, by number.
+    /// Indexes of apps that are being paused or resumed.
     private var pausing: Set<Int> = []
     private let poisonRequest: Int?
 
-    init(world: World) {
-        self.world = world
-        requestsLeft = world.plan.requests
-        poisonRequest = world.plan.faults.contains(.poison) ? world.random.within(1...world.plan.requests) : nil
+    init(simulation: Simulation) {
+        self.simulation = simulation
+        requestsLeft = simulation.plan.requests
+        poisonRequest =
+            simulation.plan.faults.contains(.poison) ? simulation.random.within(1...simulation.plan.requests) : nil
     }
 
-    /// Whether nothing more comes from here.
+    /// Whether all requests and actions are done.
     var isDone: Bool { requestsLeft == 0 && actionsLeft == 0 }
 
     func start() {
-        for _ in 0..<world.plan.requests {
-            world.after(world.random.within(0...world.plan.load)) { [self] in request() }
+        for _ in 0..<simulation.plan.requests {
+            simulation.after(simulation.random.within(0...simulation.plan.load)) { [self] in sendRequest() }
         }
-        for _ in 0..<world.plan.pausing { world.after(world.random.within(0...world.plan.load)) { [self] in pause() } }
+        for _ in 0..<simulation.plan.pausing {
+            simulation.after(simulation.random.within(0...simulation.plan.load)) { [self] in pause() }
+        }
     }
 
     // MARK: Sending
 
-    private struct Wish {
+    /// The random parameters of a request.
+    private struct RequestPlan {
         var appIndex: Int
         var lane: Lane
         var sizes: [Int]
@@ -39,118 +43,121 @@ final class ModelApplications {
         var isCancelled = false
     }
 
-    private func request() {
-        let plan = world.plan
-        var draw = world.random.within(0...plan.apps.reduce(0) { $0 + $1.weight } - 1)
+    private func sendRequest() {
+        let plan = simulation.plan
+        var remaining = simulation.random.within(0...plan.apps.reduce(0) { $0 + $1.weight } - 1)
         let appIndex = plan.apps.firstIndex { app in
-            draw -= app.weight
-            return draw < 0
+            remaining -= app.weight
+            return remaining < 0
         }!
-        var wish = Wish(
-            appIndex: appIndex, lane: world.random.pick([.urgent, .normal, .normal, .bulk]),
-            sizes: [world.random.within(plan.apps[appIndex].sizes)]
+        var request = RequestPlan(
+            appIndex: appIndex, lane: simulation.random.pick([.urgent, .normal, .normal, .bulk]),
+            sizes: [simulation.random.within(plan.apps[appIndex].sizes)]
         )
-        // The flood is a bulk job.
-        if plan.apps[appIndex].weight == 8 { wish.lane = .bulk }
-        if world.random.chance(0.2) { wish.sizes.append(world.random.within(1...8)) }
-        if world.random.chance(plan.scheduled) {
-            wish.notBefore = world.wall + .milliseconds(world.random.within(500...20_000))
+        // The app with the large requests sends bulk pushes.
+        if plan.apps[appIndex].weight == 8 { request.lane = .bulk }
+        if simulation.random.chance(0.2) { request.sizes.append(simulation.random.within(1...8)) }
+        if simulation.random.chance(plan.scheduled) {
+            request.notBefore = simulation.wall + .milliseconds(simulation.random.within(500...20_000))
         }
-        if world.random.chance(plan.expiring) {
-            wish.expiration = (wish.notBefore ?? world.wall).seconds + Int64(world.random.within(2...40))
+        if simulation.random.chance(plan.expiring) {
+            request.expiration =
+                (request.notBefore ?? simulation.wall).seconds + Int64(simulation.random.within(2...40))
         }
-        if world.random.chance(plan.dropping) { wish.ambiguity = .drop }
-        wish.isCancelled = world.random.chance(plan.cancelling)
-        wish.isPoisonous = poisonRequest == requestsLeft
-        submit(wish)
+        if simulation.random.chance(plan.dropping) { request.ambiguity = .drop }
+        request.isCancelled = simulation.random.chance(plan.cancelling)
+        request.isPoisonous = poisonRequest == requestsLeft
+        submit(request)
     }
 
-    private func submit(_ wish: Wish) {
-        let open = world.gateways.filter(\.takesRequests)
+    private func submit(_ request: RequestPlan) {
+        let open = simulation.gateways.filter(\.isAccepting)
         guard !open.isEmpty else {
-            // Nobody listens: the application tries again.
-            world.after(300 * .millisecond) { [self] in submit(wish) }
+            // No gateway is running: the application retries.
+            simulation.after(300 * .millisecond) { [self] in submit(request) }
             return
         }
-        let gateway = world.random.pick(open)
-        let truths = wish.sizes.map { batch(wish, count: $0, at: gateway.wall) }
-        world.trace(.request, gateway.number, truths[0].number, wish.sizes[0])
+        let gateway = simulation.random.pick(open)
+        let truths = request.sizes.map { batch(request, count: $0, at: gateway.wall) }
+        simulation.trace(.request, gateway.number, truths[0].number, request.sizes[0])
         requestsLeft -= 1
-        gateway.accept(truths) { [world] answer in
-            for truth in truths { world.checker.told(answer, about: truth) }
+        gateway.accept(truths) { [simulation] response in
+            for truth in truths { simulation.checker.responded(response, to: truth) }
         }
-        if wish.isCancelled { cancelLater(truths[0]) }
+        if request.isCancelled { cancelLater(truths[0]) }
     }
 
-    private func batch(_ wish: Wish, count: Int, at acceptedAt: WallTime) -> BatchGroundTruth {
-        let id = BatchID(at: acceptedAt, using: &world.random)
+    private func batch(_ request: RequestPlan, count: Int, at acceptedAt: WallTime) -> BatchGroundTruth {
+        let id = BatchID(at: acceptedAt, using: &simulation.random)
         var pushes = NotificationBatch(firstID: id.value)
         let headers = NotificationHeaders(topic: "org.example.app", pushType: .alert)
         let payload: [UInt8] = Array("{\"aps\":{}}".utf8)
         payload.withUnsafeBytes { payload in
             for index in 0..<count {
                 withUnsafeBytes(of: UInt64(index)) {
-                    pushes.append(token: $0, payload: payload, headers: headers, expiration: wish.expiration)
+                    pushes.append(token: $0, payload: payload, headers: headers, expiration: request.expiration)
                 }
             }
         }
         let batch = Batch(
-            id: id, app: world.apps[wish.appIndex], lane: wish.lane, acceptedAt: acceptedAt, notBefore: wish.notBefore,
-            notifications: pushes, ambiguity: wish.ambiguity
+            id: id, app: simulation.apps[request.appIndex], lane: request.lane, acceptedAt: acceptedAt,
+            notBefore: request.notBefore,
+            notifications: pushes, ambiguity: request.ambiguity
         )
         let truth = BatchGroundTruth(
-            number: world.checker.batches.count + 1, batch: batch, appIndex: wish.appIndex, submittedAt: world.now
+            number: simulation.checker.batches.count + 1, batch: batch, appIndex: request.appIndex,
+            submittedAt: simulation.now
         )
-        if wish.isPoisonous { truth.poison = UInt16(world.random.within(0...count - 1)) }
-        world.checker.submitted(truth)
+        if request.isPoisonous { truth.poison = UInt16(simulation.random.within(0...count - 1)) }
+        simulation.checker.submitted(truth)
         return truth
     }
 
-    // MARK: Cancelling and pausing
+    // MARK: Cancel and pause
 
     private func cancelLater(_ truth: BatchGroundTruth) {
         actionsLeft += 1
-        world.after(world.random.within(0...10_000) * .millisecond) { [self] in
-            let gateway = world.random.pick(world.gateways)
+        simulation.after(simulation.random.within(0...10_000) * .millisecond) { [self] in
+            let gateway = simulation.random.pick(simulation.gateways)
             actionsLeft -= 1
-            guard gateway.takesRequests else { return }
+            guard gateway.isAccepting else { return }
             let indexes = truth.pushes.indices.filter { $0 % 2 == 0 }
-            for index in indexes { truth.pushes[index].isCancelWanted = true }
-            gateway.cancel(truth, indexes) { [world] cancelled in
+            for index in indexes { truth.pushes[index].isCancelRequested = true }
+            gateway.cancel(truth, indexes) { [simulation] cancelled in
                 for index in cancelled {
-                    truth.pushes[index].isCancelAcknowledged = true
-                    world.trace(.cancelled, gateway.number, truth.number, index)
+                    truth.pushes[index].isCancelConfirmed = true
+                    simulation.trace(.cancelled, gateway.number, truth.number, index)
                 }
             }
         }
     }
 
-    /// One at a time for each app, and resumed for certain.
+    /// Pauses a random app and resumes it later, one pause at a time for each app.
     private func pause() {
-        let index = world.random.within(0...world.apps.count - 1)
-        guard !world.isHealed, !pausing.contains(index) else { return }
+        let index = simulation.random.within(0...simulation.apps.count - 1)
+        guard !simulation.isHealed, !pausing.contains(index) else { return }
         pausing.insert(index)
         actionsLeft += 1
-        world.store.setPaused(true, app: world.apps[index]) { [self] result in
-            // Only who was told that it is paused may rely on it.
-            if case .success = result, world.store.paused.contains(world.apps[index]) {
-                world.checker.pausedSince[index] = world.now
-                world.trace(.paused, 0, index, 1)
-                for gateway in world.gateways { gateway.setPaused(true, app: world.apps[index]) }
+        simulation.store.setPaused(true, app: simulation.apps[index]) { [self] result in
+            // Without a confirmation the application cannot rely on the pause.
+            if case .success = result, simulation.store.paused.contains(simulation.apps[index]) {
+                simulation.checker.pausedSince[index] = simulation.now
+                simulation.trace(.paused, 0, index, 1)
+                for gateway in simulation.gateways { gateway.setPaused(true, app: simulation.apps[index]) }
             }
-            world.after(world.random.within(1_000...8_000) * .millisecond) { [self] in resume(index) }
+            simulation.after(simulation.random.within(1_000...8_000) * .millisecond) { [self] in resume(index) }
         }
     }
 
     private func resume(_ index: Int) {
-        world.checker.pausedSince[index] = nil
-        world.store.setPaused(false, app: world.apps[index]) { [self] result in
+        simulation.checker.pausedSince[index] = nil
+        simulation.store.setPaused(false, app: simulation.apps[index]) { [self] result in
             guard case .success = result else {
-                world.after(500 * .millisecond) { [self] in resume(index) }
+                simulation.after(500 * .millisecond) { [self] in resume(index) }
                 return
             }
-            world.trace(.paused, 0, index, 0)
-            for gateway in world.gateways { gateway.setPaused(false, app: world.apps[index]) }
+            simulation.trace(.paused, 0, index, 0)
+            for gateway in simulation.gateways { gateway.setPaused(false, app: simulation.apps[index]) }
             pausing.remove(index)
             actionsLeft -= 1
         }

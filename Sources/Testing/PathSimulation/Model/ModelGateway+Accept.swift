@@ -4,103 +4,108 @@ import PushModel
 import PushOutcome
 import PushStore
 
-/// Accept: what `BatchCommitter` and the control routes do.
+/// Acceptance, like `BatchCommitter` and the control routes.
 extension ModelGateway {
     // MARK: Accept
 
-    /// Makes the batches durable and hands over what was claimed with the write.
-    func accept(_ truths: [BatchGroundTruth], answer: @escaping (BatchGroundTruth.Answer) -> Void) {
-        if diesHere() { return }
-        requestsUnderWay += 1
-        let rooms = truths.map { truth -> HandoffReservation? in
+    /// Makes the batches durable and hands the claimed ones to dispatch.
+    func accept(_ truths: [BatchGroundTruth], respond: @escaping (BatchGroundTruth.Response) -> Void) {
+        if crashByChance() { return }
+        pendingRequests += 1
+        let reservations = truths.map { truth -> HandoffReservation? in
             guard (truth.batch.notBefore ?? wall) <= wall else { return nil }
-            return core.reserve(
-                pushes: truth.batch.count, for: truth.batch.app, lane: truth.batch.lane, now: moment
+            return stateMachine.reserve(
+                pushes: truth.batch.count, for: truth.batch.app, lane: truth.batch.lane, now: now
             )
         }
-        if world.bug == .ackBeforeCommit { answer(.accepted) }
-        let claims = zip(truths, rooms).map { (truth: $0, claim: $1 == nil ? nil : configuration.lease) }
-        world.store.append(
+        if simulation.bug == .ackBeforeCommit { respond(.accepted) }
+        let claims = zip(truths, reservations).map { (truth: $0, claim: $1 == nil ? nil : configuration.lease) }
+        simulation.store.append(
             claims, by: processLife,
-            answer: awaiting { [self] result in appended(truths, rooms, result, answer) }
+            completion: inThisLife { [self] result in appended(truths, reservations, result, respond) }
         )
-        standsStillHere()
+        pauseByChance()
     }
 
     func appended(
-        _ truths: [BatchGroundTruth], _ rooms: [HandoffReservation?], _ result: Result<[Lease?], QueueError>,
-        _ answer: (BatchGroundTruth.Answer) -> Void
+        _ truths: [BatchGroundTruth], _ reservations: [HandoffReservation?], _ result: Result<[Lease?], QueueError>,
+        _ respond: (BatchGroundTruth.Response) -> Void
     ) {
-        if diesHere() { return }
-        requestsUnderWay -= 1
+        if crashByChance() { return }
+        pendingRequests -= 1
         switch result {
         case .success(let leases):
             for (index, truth) in truths.enumerated() {
-                if let lease = leases.indices.contains(index) ? leases[index] : nil, let capacity = rooms[index] {
-                    world.trace(.handedOver, number, truth.number, truth.batch.count)
+                if let lease = leases.indices.contains(index) ? leases[index] : nil,
+                    let reservation = reservations[index]
+                {
+                    simulation.trace(.handedOff, number, truth.number, truth.batch.count)
                     let claimed = ClaimedBatch(lease: lease, batch: truth.batch)
                     knownLeases.insert(lease)
-                    guard tell({ $0.handedOver(claimed, to: capacity, now: $1, &$2) }) else { return }
+                    guard apply({ $0.handoffDelivered(claimed, to: reservation, now: $1, &$2) }) else { return }
                 } else {
-                    if let capacity = rooms[index] { core.cancel(capacity) }
-                    core.notifyBacklog(of: truth.batch.app, lane: truth.batch.lane)
-                    askForBatches()
+                    if let reservation = reservations[index] { stateMachine.cancel(reservation) }
+                    stateMachine.notifyBacklog(of: truth.batch.app, lane: truth.batch.lane)
+                    requestClaim()
                 }
             }
-            if diesHere() { return }
-            world.trace(.accepted, number, truths[0].number)
-            if world.bug != .ackBeforeCommit { answer(.accepted) }
+            if crashByChance() { return }
+            simulation.trace(.accepted, number, truths[0].number)
+            if simulation.bug != .ackBeforeCommit { respond(.accepted) }
         case .failure(let error):
             var isUnknown = false
             if case .unavailable(_, isOutcomeKnown: false) = error { isUnknown = true }
             for (index, truth) in truths.enumerated() {
-                if let capacity = rooms[index], world.bug != .reservationLost { core.cancel(capacity) }
-                if isUnknown { core.notifyBacklog(of: truth.batch.app, lane: truth.batch.lane) }
+                if let reservation = reservations[index], simulation.bug != .reservationLost {
+                    stateMachine.cancel(reservation)
+                }
+                if isUnknown { stateMachine.notifyBacklog(of: truth.batch.app, lane: truth.batch.lane) }
             }
-            if isUnknown { askForBatches() }
-            world.trace(isUnknown ? .unknown : .refused, number, truths[0].number)
-            if world.bug == .ackBeforeCommit { return }
-            answer(isUnknown && world.bug != .unknownAnsweredRefused ? .unknown : .refused)
+            if isUnknown { requestClaim() }
+            simulation.trace(isUnknown ? .unknown : .refused, number, truths[0].number)
+            if simulation.bug == .ackBeforeCommit { return }
+            respond(isUnknown && simulation.bug != .unknownReportedRefused ? .unknown : .refused)
         }
     }
 
-    // MARK: Cancelling and pausing
+    // MARK: Cancel and pause
 
-    /// Takes back those of `indexes` that were not sent: in the store, and what is claimed here in memory.
+    /// Cancels pushes of a batch, both in the store and in the memory of this gateway.
     ///
-    /// - Parameter acknowledge: told which are cancelled.
-    func cancel(_ truth: BatchGroundTruth, _ indexes: [Int], acknowledge: @escaping ([Int]) -> Void) {
-        world.store.cancel(
+    /// - Parameter confirm: receives the indexes of cancelled pushes, possibly in several calls.
+    func cancel(_ truth: BatchGroundTruth, _ indexes: [Int], confirm: @escaping ([Int]) -> Void) {
+        simulation.store.cancel(
             indexes.map(truth.id.push),
-            answer: awaiting { [self] result in
+            completion: inThisLife { [self] result in
                 guard case .success(let results) = result else { return }
-                acknowledge(zip(indexes, results).filter { $1 == .cancelled }.map { $0.0 })
-                let late = zip(indexes, results).filter { $1 == .tooLate }.map { truth.id.push($0.0) }
-                cancelInMemory(late, acknowledge: acknowledge)
+                confirm(zip(indexes, results).filter { $1 == .cancelled }.map { $0.0 })
+                let claimed = zip(indexes, results).filter { $1 == .tooLate }.map { truth.id.push($0.0) }
+                cancelInMemory(claimed, confirm: confirm)
             }
         )
     }
 
-    func cancelInMemory(_ ids: [PushID], acknowledge: @escaping ([Int]) -> Void) {
-        let settlements = core.cancel(.ids(ids), now: moment)
+    /// Cancels pushes that this gateway has claimed and not sent.
+    func cancelInMemory(_ ids: [PushID], confirm: @escaping ([Int]) -> Void) {
+        let settlements = stateMachine.cancel(.ids(ids), now: now)
         guard !settlements.isEmpty else { return }
-        world.store.settle(
+        simulation.store.settle(
             settlements,
-            answer: awaiting { [self] result in
+            completion: inThisLife { [self] result in
                 guard case .success(let stale) = result else {
                     for settlement in settlements { record(settlement) }
                     return
                 }
-                let taken = settlements.filter { !stale.contains($0.lease) }
-                if !stale.isEmpty { tell { $0.refused(stale, &$2) } }
-                tell { $0.settled(taken.filter { $0.release.isEnd }.map(\.lease), &$2) }
-                acknowledge(taken.flatMap { $0.outcomes.map { Int($0.index) } })
+                let recorded = settlements.filter { !stale.contains($0.lease) }
+                if !stale.isEmpty { apply { $0.refused(stale, &$2) } }
+                apply { $0.settled(recorded.filter { $0.release.isEnd }.map(\.lease), &$2) }
+                confirm(recorded.flatMap { $0.outcomes.map { Int($0.index) } })
             }
         )
     }
 
-    /// The app was paused or resumed in the store; what waits in memory follows.
+    /// The app was paused or resumed in the store.
     func setPaused(_ isPaused: Bool, app: AppID) {
-        deliver(after: 0) { [self] in tell { $0.setPaused(isPaused, app: app, now: $1, &$2) } }
+        deliver(after: 0) { [self] in apply { $0.setPaused(isPaused, app: app, now: $1, &$2) } }
     }
 }

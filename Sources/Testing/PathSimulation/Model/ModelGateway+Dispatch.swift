@@ -4,44 +4,47 @@ import PushModel
 import PushOutcome
 import PushStore
 
-/// Dispatch: what `Dispatcher` does around its core.
+/// Dispatch, like `Dispatcher`.
 extension ModelGateway {
-    // MARK: Dispatch
+    // MARK: Events and actions
 
-    /// Tells the core what happened, and does what it says.
+    /// Applies an event to the state machine and performs the resulting actions.
     ///
-    /// - Returns: false when the process died of it.
+    /// - Returns: false if the process crashed.
     @discardableResult
-    func tell(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Void) -> Bool {
-        var effects = DispatchActions()
-        event(&core, moment, &effects)
-        return perform(effects)
+    func apply(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Void) -> Bool {
+        var actions = DispatchActions()
+        event(&stateMachine, now, &actions)
+        return perform(actions)
     }
 
-    func perform(_ effects: DispatchActions) -> Bool {
-        for news in effects.news { record(news.settlement) }
-        world.checker.memory(of: number, pushes: core.pushesInMemory)
-        for send in effects.sends {
-            guard let lease = core.work(send.ticket)?.claimed.lease else {
-                preconditionFailure("the core sends a batch that it has not got")
+    func perform(_ actions: DispatchActions) -> Bool {
+        for write in actions.settlements { record(write.settlement) }
+        simulation.checker.memory(of: number, pushes: stateMachine.pushesInMemory)
+        for send in actions.sends {
+            guard let lease = stateMachine.work(send.ticket)?.claimed.lease else {
+                preconditionFailure("the state machine sent a batch that is not in memory")
             }
-            if diesHere() { return false }
-            if let poison = world.checker.truths[lease.batch]?.poison, send.indexes?.contains(poison) ?? true {
+            if crashByChance() { return false }
+            if let poison = simulation.checker.batchesByID[lease.batch]?.poison, send.indexes?.contains(poison) ?? true
+            {
                 crash()
                 return false
             }
-            guard let place = world.apps.firstIndex(of: send.app) else {
-                preconditionFailure("the core sends for an app without a client")
+            guard let index = simulation.apps.firstIndex(of: send.app) else {
+                preconditionFailure("the state machine sent for an app without a client")
             }
-            clients[place].send(
+            clients[index].send(
                 send.batch, indexes: send.indexes, ticket: send.ticket, lease: lease, timeout: send.deadline.ticks
             )
         }
-        if effects.wantsClaim { askForBatches() }
+        if actions.wantsClaim { requestClaim() }
         return true
     }
 
-    func askForBatches() {
+    // MARK: Claims and leases
+
+    func requestClaim() {
         wantsClaim = true
         guard !isClaiming else { return }
         isClaiming = true
@@ -49,79 +52,82 @@ extension ModelGateway {
     }
 
     func claim() {
-        guard wantsClaim, let plan = core.claimPlan(now: moment) else {
+        guard wantsClaim, let plan = stateMachine.claimPlan(now: now) else {
             (wantsClaim, isClaiming) = (false, false)
             return
         }
         wantsClaim = false
-        let askedAt = monotonic
+        let requestedAt = monotonic
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
             excludedLanes: plan.excludedLanes,
-            quarantinedMax: world.bug == .mixedQuarantineTrial ? max(1, plan.quarantinedMax) : plan.quarantinedMax,
+            quarantinedMax: simulation.bug == .mixedQuarantineTrial ? max(1, plan.quarantinedMax) : plan.quarantinedMax,
             excludedQuarantined: plan.excludedQuarantined
         )
-        world.store.claim(
+        simulation.store.claim(
             request, by: processLife,
-            answer: awaiting { [self] result in
+            completion: inThisLife { [self] result in
                 guard case .success(let batches) = result else {
-                    // The next tick asks again.
+                    // The next tick claims again.
                     (wantsClaim, isClaiming) = (false, false)
                     return
                 }
-                claimed(batches, plan, askedAt: askedAt)
+                claimed(batches, plan, requestedAt: requestedAt)
             }
         )
-        standsStillHere()
+        pauseByChance()
     }
 
-    func claimed(_ batches: [ClaimedBatch], _ plan: DispatchBuffer.ClaimPlan, askedAt: Duration) {
-        if diesHere() { return }
+    func claimed(_ batches: [ClaimedBatch], _ plan: DispatchBuffer.ClaimPlan, requestedAt: Duration) {
+        if crashByChance() { return }
         for batch in batches { knownLeases.insert(batch.lease) }
-        world.checker.quarantined(beside: core.quarantined, arrive: batches.filter(\.isQuarantined))
-        let batches = world.bug == .dropResent ? batches.map(Self.resending) : batches
-        var mayHoldMore = false
-        let lives = tell { mayHoldMore = $0.claimed(batches, plan: plan, askedAt: askedAt, now: $1, &$2) }
-        guard lives else { return }
-        wantsClaim = wantsClaim || mayHoldMore
+        simulation.checker.claimedQuarantined(
+            batches.filter(\.isQuarantined), whileHolding: stateMachine.quarantined
+        )
+        let batches = simulation.bug == .dropResent ? batches.map(Self.resending) : batches
+        var mayHaveMore = false
+        let isRunning = apply { mayHaveMore = $0.claimed(batches, plan: plan, requestedAt: requestedAt, now: $1, &$2) }
+        guard isRunning else { return }
+        wantsClaim = wantsClaim || mayHaveMore
         claim()
     }
 
     func tickContinually() {
-        let skipsTo = world.nextDueWhenIdle.map { $0 - world.now }
-        deliver(after: max(skipsTo ?? 0, inWorld(configuration.pollEvery.ticks))) { [self] in
-            if tell({ $0.tick(now: $1, &$2) }) { tickContinually() }
+        let skipsTo = simulation.nextDueWhenIdle.map { $0 - simulation.now }
+        deliver(after: max(skipsTo ?? 0, virtualTicks(configuration.pollEvery.ticks))) { [self] in
+            if apply({ $0.tick(now: $1, &$2) }) { tickContinually() }
         }
     }
 
     func renewContinually() {
         after(configuration.renewEvery.ticks) { [self] in
             renewContinually()
-            let leases = core.leases
+            let leases = stateMachine.leases
             guard !leases.isEmpty else { return }
-            let askedAt = monotonic
-            if world.bug == .renewalForgotten {
-                tell { $0.renewed(leases, lost: [], askedAt: askedAt, &$2) }
+            let requestedAt = monotonic
+            if simulation.bug == .renewalSkipped {
+                apply { $0.renewed(leases, lost: [], requestedAt: requestedAt, &$2) }
                 return
             }
-            world.store.renew(
+            simulation.store.renew(
                 leases, for: configuration.lease,
-                answer: awaiting { [self] result in
+                completion: inThisLife { [self] result in
                     guard case .success(let lost) = result else { return }
-                    world.trace(.renewed, number, leases.count, lost.count)
-                    tell { $0.renewed(leases, lost: lost, askedAt: askedAt, &$2) }
+                    simulation.trace(.renewed, number, leases.count, lost.count)
+                    apply { $0.renewed(leases, lost: lost, requestedAt: requestedAt, &$2) }
                 }
             )
         }
     }
 
-    /// From the APNs client of one app.
+    /// The APNs client of an app reports answers.
     func received(_ answers: APNSAnswers) {
-        if diesHere() { return }
-        world.trace(.answered, number, Int(answers.ticket), answers.answers.count)
-        tell { $0.answered(answers, now: $1, &$2) }
+        if crashByChance() { return }
+        simulation.trace(.answered, number, Int(answers.ticket), answers.answers.count)
+        apply { $0.answered(answers, now: $1, &$2) }
     }
 
+    /// The batch with its ambiguity policy replaced by `.resend`, for `PlantedBug.dropResent`.
     static func resending(_ claimed: ClaimedBatch) -> ClaimedBatch {
         var claimed = claimed
         let batch = claimed.batch

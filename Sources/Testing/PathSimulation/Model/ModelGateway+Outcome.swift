@@ -4,14 +4,14 @@ import PushModel
 import PushOutcome
 import PushStore
 
-/// Outcome and drain: what `OutcomeRecorder` and `Gateway` do.
+/// Recording of outcomes and the drain, like `OutcomeRecorder` and `Gateway`.
 extension ModelGateway {
-    // MARK: Outcome
+    // MARK: Outcomes
 
     func record(_ settlement: Settlement) {
         buffer.record(settlement)
-        if world.bug == .sentUnannounced, !settlement.sends.isEmpty {
-            after(0) { [self] in tell { $0.announced([settlement.lease], now: $1, &$2) } }
+        if simulation.bug == .sentUnannounced, !settlement.sends.isEmpty {
+            after(0) { [self] in apply { $0.announced([settlement.lease], now: $1, &$2) } }
         }
         guard !isWriting, !isGathering else { return }
         isGathering = true
@@ -25,68 +25,69 @@ extension ModelGateway {
         let settlements = buffer.beginWrite()
         isWriting = !settlements.isEmpty
         guard isWriting else { return }
-        if diesHere() { return }
-        world.store.settle(
+        if crashByChance() { return }
+        simulation.store.settle(
             settlements,
-            answer: awaiting { [self] result in
-                if diesHere() { return }
+            completion: inThisLife { [self] result in
+                if crashByChance() { return }
                 switch result {
-                case .success(let stale): wrote(stale: stale)
-                case .failure where world.bug == .outcomeForgotten: wrote(stale: [])
+                case .success(let stale): writeSucceeded(stale: stale)
+                case .failure where simulation.bug == .outcomeDropped: writeSucceeded(stale: [])
                 case .failure: after(pause) { [self] in write(pause: min(pause * 2, 3_200 * .millisecond)) }
                 }
             }
         )
     }
 
-    func wrote(stale: [Lease]) {
-        let durable = buffer.wrote(stale: stale)
-        if !stale.isEmpty { tell { $0.refused(stale, &$2) } }
-        guard tell({ $0.announced(durable.announced, now: $1, &$2) }) else { return }
-        tell { $0.settled(durable.ended, &$2) }
+    func writeSucceeded(stale: [Lease]) {
+        let durable = buffer.confirmWrite(stale: stale)
+        if !stale.isEmpty { apply { $0.refused(stale, &$2) } }
+        guard apply({ $0.announced(durable.announced, now: $1, &$2) }) else { return }
+        apply { $0.settled(durable.ended, &$2) }
         write(pause: 100 * .millisecond)
     }
 
     // MARK: Drain
 
-    /// SIGTERM: takes nothing new, gives back what was not sent, waits for answers, records everything, and is gone.
+    /// SIGTERM: stops accepting, returns unsent batches, waits for answers, records all outcomes and exits.
     func drain() {
         guard condition == .running, !isDraining else { return }
         isDraining = true
-        world.trace(.drains, number)
-        var effects = DispatchActions()
-        core.drain(now: moment, &effects)
-        if world.bug == .drainForgetsUnsent { effects.news = [] }
-        guard perform(effects) else { return }
-        awaitAnswers(until: world.now + 15 * .second, end: world.now + 25 * .second)
+        simulation.trace(.draining, number)
+        var actions = DispatchActions()
+        stateMachine.drain(now: now, &actions)
+        if simulation.bug == .drainDropsUnsent { actions.settlements = [] }
+        guard perform(actions) else { return }
+        awaitAnswers(until: simulation.now + 15 * .second, end: simulation.now + 25 * .second)
     }
 
     func awaitAnswers(until timeout: Ticks, end: Ticks) {
         after(100 * .millisecond) { [self] in
-            let waits = core.hasUnanswered && world.now < timeout && clients.contains(where: \.isAtWork)
-            guard !waits else { return awaitAnswers(until: timeout, end: end) }
+            let isWaiting =
+                stateMachine.hasUnanswered && simulation.now < timeout && clients.contains(where: \.hasOpenStreams)
+            guard !isWaiting else { return awaitAnswers(until: timeout, end: end) }
             for client in clients { client.close() }
             buffer.finish()
-            awaitRecords(until: end)
+            awaitOutcomes(until: end)
         }
     }
 
-    func awaitRecords(until end: Ticks) {
+    func awaitOutcomes(until end: Ticks) {
         after(50 * .millisecond) { [self] in
-            if world.now >= end { return crash() }
-            let isDone = buffer.isDone && requestsUnderWay == 0 && !isClaiming && !core.hasUnanswered
-            guard isDone else { return awaitRecords(until: end) }
+            if simulation.now >= end { return crash() }
+            let isDone = buffer.isDone && pendingRequests == 0 && !isClaiming && !stateMachine.hasUnanswered
+            guard isDone else { return awaitOutcomes(until: end) }
             stop()
         }
     }
 
-    /// Exit code 0.
+    /// Exits with status 0 and starts again later.
     func stop() {
-        world.trace(.stopped, number)
-        for row in world.store.live where row.lease?.holder == processLife && knownLeases.contains(row.lastLease) {
-            world.checker.leaseLeftBehind(row.truth, epoch: row.epoch)
+        simulation.trace(.stopped, number)
+        for row in simulation.store.live where row.lease?.holder == processLife && knownLeases.contains(row.lastLease) {
+            simulation.checker.leaseNotReleased(row.truth, epoch: row.epoch)
         }
         end()
-        world.after(world.random.within(500...3_000) * .millisecond) { [self] in start() }
+        simulation.after(simulation.random.within(500...3_000) * .millisecond) { [self] in start() }
     }
 }

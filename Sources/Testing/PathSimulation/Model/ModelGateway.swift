@@ -4,39 +4,39 @@ import PushModel
 import PushOutcome
 import PushStore
 
-/// One gateway process: the real decisions of dispatch and outcome under a shell that keeps virtual time.
+/// A model of a gateway: the real state machines of dispatch and outcome in a shell that uses virtual time.
 ///
-/// The shell does what `Dispatcher`, `OutcomeRecorder`, `BatchCommitter` and `Gateway` do around their cores, one event
-/// after the other; the process may die between any two, and at some steps within one.
+/// The shell performs the tasks of `Dispatcher`, `OutcomeRecorder`, `BatchCommitter` and `Gateway`, one event at a
+/// time. The process may crash between two events and at critical steps within one.
 final class ModelGateway {
     enum Condition {
         case running, paused, down
     }
 
-    unowned let world: World
+    unowned let simulation: Simulation
     /// From 1.
     let number: Int
     var condition = Condition.down
     var processLife: ProcessLife
     var pausedAt: Ticks = 0
-    /// What would have happened while the process stood still.
+    /// Events that became due while the process was paused.
     var deferred: [() -> Void] = []
-    /// When it could not renew its leases.
+    /// Periods in which the gateway could not renew its leases.
     let outages = OutageLog()
-    /// Leases that it was told of.
+    /// Leases that this process has received from the store.
     var knownLeases: Set<Lease> = []
 
-    /// Speed of the monotonic clock.
+    /// Speed of the monotonic clock relative to virtual time.
     let rate: Double
     var wallOffset: Duration = .zero
     var wallAtStart = WallTime(milliseconds: 0)
 
     let configuration: DispatchConfiguration
-    var core: DispatchStateMachine
+    var stateMachine: DispatchStateMachine
     var buffer = OutcomeBuffer()
     var clients: [ModelAPNsClient] = []
     var isDraining = false
-    var requestsUnderWay = 0
+    var pendingRequests = 0
 
     // The claim loop.
     var isClaiming = false
@@ -45,55 +45,57 @@ final class ModelGateway {
     var isWriting = false
     var isGathering = false
 
-    init(world: World, number: Int) {
-        self.world = world
+    init(simulation: Simulation, number: Int) {
+        self.simulation = simulation
         self.number = number
         processLife = ProcessLife(gateway: number, life: 0)
-        rate = world.plan.faults.contains(.clockDrift) ? world.random.pick([0.95, 1.0, 1.05]) : 1
+        rate = simulation.plan.faults.contains(.clockDrift) ? simulation.random.pick([0.95, 1.0, 1.05]) : 1
         var configuration = DispatchConfiguration()
-        configuration.limits.pushesMax = world.plan.memoryPushes
-        configuration.limits.windowPerApp = world.plan.window
+        configuration.limits.pushesMax = simulation.plan.memoryPushes
+        configuration.limits.windowPerApp = simulation.plan.window
         configuration.pollEvery = .milliseconds(500)
         self.configuration = configuration
-        core = DispatchStateMachine(configuration: configuration, apps: world.apps, seed: 0)
+        stateMachine = DispatchStateMachine(configuration: configuration, apps: simulation.apps, seed: 0)
     }
 
     // MARK: Clocks
 
-    var wall: WallTime { world.wall + wallOffset }
+    var wall: WallTime { simulation.wall + wallOffset }
 
-    /// The clock that expirations are compared with.
-    var judgedWall: WallTime { world.bug == .expiryIgnored ? wallAtStart : wall }
+    /// The time that expirations are compared with.
+    var expirationClock: WallTime { simulation.bug == .expiryIgnored ? wallAtStart : wall }
 
     var monotonic: Duration {
-        if world.bug == .wallClockLease { return .milliseconds(wall.milliseconds - 1_780_000_000_000) }
-        return Duration(ticks: Int(Double(world.now) * rate))
+        if simulation.bug == .wallClockLease { return .milliseconds(wall.milliseconds - 1_780_000_000_000) }
+        return Duration(ticks: Int(Double(simulation.now) * rate))
     }
 
-    var moment: Moment { Moment(wall: judgedWall, monotonic: monotonic) }
+    var now: Moment { Moment(wall: expirationClock, monotonic: monotonic) }
 
-    func inWorld(_ ticks: Ticks) -> Ticks { rate == 1 ? ticks : Int(Double(ticks) / rate) }
+    /// Converts a duration of the gateway's monotonic clock to virtual time.
+    func virtualTicks(_ ticks: Ticks) -> Ticks { rate == 1 ? ticks : Int(Double(ticks) / rate) }
 
     func stepClock(by seconds: Int) {
         wallOffset += .seconds(seconds)
-        world.trace(.clockStep, number, 0, seconds)
+        simulation.trace(.clockStep, number, 0, seconds)
     }
 
-    // MARK: Time for this process
+    // MARK: Events of this process
 
-    /// Runs `action` after a while of this process' own clock, unless it has died by then.
-    func after(_ delay: Ticks, _ action: @escaping () -> Void) { deliver(after: inWorld(delay), action) }
+    /// Runs `action` after a delay of the gateway's own clock, unless the process ends before.
+    func after(_ delay: Ticks, _ action: @escaping () -> Void) { deliver(after: virtualTicks(delay), action) }
 
-    /// Runs `action` after a while, unless the process has died by then. A process that stands still runs it later.
+    /// Runs `action` after a delay in virtual time, unless the process ends before. A paused process runs it on
+    /// resumption.
     func deliver(after delay: Ticks, _ action: @escaping () -> Void) {
         let life = processLife
-        world.after(delay) { [self] in run(action, in: life) }
+        simulation.after(delay) { [self] in run(action, in: life) }
     }
 
-    /// What is done with an answer that this life of the process waits for.
-    func awaiting<Answer>(_ action: @escaping (Answer) -> Void) -> (Answer) -> Void {
+    /// A completion handler that does nothing after the current process has ended.
+    func inThisLife<Result>(_ action: @escaping (Result) -> Void) -> (Result) -> Void {
         let life = processLife
-        return { [self] answer in run({ action(answer) }, in: life) }
+        return { [self] result in run({ action(result) }, in: life) }
     }
 
     func run(_ action: @escaping () -> Void, in life: ProcessLife) {
@@ -101,85 +103,88 @@ final class ModelGateway {
         if condition == .paused { deferred.append(action) } else { action() }
     }
 
-    /// At a step where dying hurts.
-    func diesHere() -> Bool {
-        guard world.draws(.crashBetweenSteps, world.plan.crashAtStep) else { return false }
+    /// Crashes at random, at a critical step.
+    ///
+    /// - Returns: whether the process crashed.
+    func crashByChance() -> Bool {
+        guard simulation.sampleFault(.crashBetweenSteps, simulation.plan.crashAtStep) else { return false }
         crash()
         return true
     }
 
-    /// At a step where standing still hurts: the answer comes to somebody whose lease is over.
-    func standsStillHere() {
-        guard world.draws(.gatewayPause, 0.02) else { return }
-        pause(for: world.random.within(15...60) * .second)
-        // A machine that wakes up often has its clock set back.
-        if world.plan.faults.contains(.clockStep), world.random.chance(0.5) { stepClock(by: -3600) }
+    /// Pauses at random, at a step where the lease may end before the result arrives.
+    func pauseByChance() {
+        guard simulation.sampleFault(.gatewayPause, 0.02) else { return }
+        pause(for: simulation.random.within(15...60) * .second)
+        // Clocks are often set when a machine resumes.
+        if simulation.plan.faults.contains(.clockStep), simulation.random.chance(0.5) { stepClock(by: -3600) }
     }
 
-    // MARK: Life
+    // MARK: Start and end
 
     func start() {
         processLife.life += 1
         condition = .running
         isDraining = false
-        if world.isHealed { wallOffset = .zero }
-        (isClaiming, wantsClaim, isWriting, isGathering, requestsUnderWay) = (false, false, false, false, 0)
-        core = DispatchStateMachine(configuration: configuration, apps: world.apps, seed: world.random.next())
+        if simulation.isHealed { wallOffset = .zero }
+        (isClaiming, wantsClaim, isWriting, isGathering, pendingRequests) = (false, false, false, false, 0)
+        stateMachine = DispatchStateMachine(
+            configuration: configuration, apps: simulation.apps, seed: simulation.random.next())
         buffer = OutcomeBuffer()
-        clients = world.apps.map { ModelAPNsClient(gateway: self, app: $0) }
+        clients = simulation.apps.map { ModelAPNsClient(gateway: self, app: $0) }
         wallAtStart = wall
         knownLeases = []
-        world.trace(.started, number)
-        // The store in this process has no holder but this one.
-        if world.plan.isEmbedded { world.store.releaseAll() }
-        askForBatches()
+        simulation.trace(.started, number)
+        // An embedded store has one process: all leases are those of the previous process.
+        if simulation.plan.isEmbedded { simulation.store.releaseAll() }
+        requestClaim()
         tickContinually()
         renewContinually()
     }
 
     func crash() {
         guard condition != .down else { return }
-        world.trace(.crashed, number, 0, core.pushesInMemory)
+        simulation.trace(.crashed, number, 0, stateMachine.pushesInMemory)
         end()
-        world.checker.died(ProcessLife(gateway: number, life: processLife.life - 1))
-        if world.plan.isEmbedded { world.store.crash(down: 0) }
-        world.after(world.random.within(100...3_000) * .millisecond) { [self] in start() }
+        simulation.checker.crashed(ProcessLife(gateway: number, life: processLife.life - 1))
+        if simulation.plan.isEmbedded { simulation.store.crash(down: 0) }
+        simulation.after(simulation.random.within(100...3_000) * .millisecond) { [self] in start() }
     }
 
-    /// Nothing that was planned happens any more.
+    /// Ends the process and discards its events.
     func end() {
         condition = .down
         processLife.life += 1
         deferred = []
-        world.apns.processDied(self)
+        simulation.apns.processCrashed(self)
         for client in clients { client.abandon() }
     }
 
     func pause(for duration: Ticks) {
         guard condition == .running else { return }
         condition = .paused
-        pausedAt = world.now
-        world.trace(.pausedProcess, number)
+        pausedAt = simulation.now
+        simulation.trace(.pausedProcess, number)
         deliverResume(after: duration)
     }
 
     func deliverResume(after duration: Ticks) {
         let life = processLife
-        world.after(duration) { [self] in if processLife == life { resume() } }
+        simulation.after(duration) { [self] in if processLife == life { resume() } }
     }
 
     func resume() {
         guard condition == .paused else { return }
         condition = .running
-        outages.add(pausedAt...world.now)
-        world.trace(.resumedProcess, number)
+        outages.add(pausedAt...simulation.now)
+        simulation.trace(.resumedProcess, number)
         let waiting = deferred
         deferred = []
         let life = processLife
         for action in waiting where processLife == life { action() }
     }
 
-    /// The faults are over: its clock is set right. If it stands still, it comes back in its time, and learns of it then.
+    /// Corrects the wall clock. A paused process resumes first.
     func heal() {
         guard condition != .down else {
             wallOffset = .zero
@@ -188,10 +193,11 @@ final class ModelGateway {
         deliver(after: 10 * .millisecond) { [self] in wallOffset = .zero }
     }
 
-    var takesRequests: Bool { condition == .running && !isDraining }
-    var pushesInMemory: Int { core.pushesInMemory }
+    var isAccepting: Bool { condition == .running && !isDraining }
+    var pushesInMemory: Int { stateMachine.pushesInMemory }
     var isIdle: Bool {
-        condition == .running && core.isEmpty && buffer.isIdle && core.pushesInMemory == 0 && requestsUnderWay == 0
+        condition == .running && stateMachine.isEmpty && buffer.isIdle && stateMachine.pushesInMemory == 0
+            && pendingRequests == 0
             && !isClaiming && !isDraining
     }
 }

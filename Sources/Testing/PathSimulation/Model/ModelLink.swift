@@ -3,54 +3,53 @@ import PushStore
 
 /// One HTTP/2 connection between a model client and the model of APNs.
 final class ModelLink {
-    /// A push on its way through a client.
+    /// A push inside the client.
     struct Flight {
         var truth: BatchGroundTruth
         var index: UInt16
         var lease: Lease
         var ticket: UInt64
-        /// When the client gives it up, in virtual time.
+        /// The end of the client's timeout, in virtual time.
         var deadline: Ticks
-        /// How often it came back unprocessed.
-        var moves = 0
-        /// What was said when it came back.
+        /// How often the push was requeued unprocessed.
+        var requeues = 0
+        /// The reason for the last requeue.
         var lastAnswer: APNSAnswer?
 
         var push: Int { Int(index) }
     }
 
-    /// A flight with its stream.
     struct Stream {
         var id: Int
         var flight: Flight
     }
 
-    /// As the client sees it.
+    /// The client's state of the connection.
     enum State {
         case connecting, ready
-        /// Takes no new streams.
+        /// Opens no new streams.
         case draining
         case closed
     }
 
-    /// The client lets go of its connections when its process dies.
+    /// The client releases its connections when its process ends.
     let client: ModelAPNsClient
     var state = State.connecting
     var streamsMax: Int
     var open: [Stream] = []
     private(set) var nextStream = 1
-    /// What the client has been told by GOAWAY.
+    /// The last stream ID of the GOAWAY that the client received.
     var goAwayLast: Int?
 
-    // The server's side.
-    /// The server has this connection no more, or nothing gets through to it.
-    var isServerGone = false
-    /// Answers do not get through.
-    var isMute = false
-    /// The highest stream that the server has acted on.
-    var lastJudged = 0
-    /// Streams above are not acted on.
-    var serverLast = Int.max
+    // State of the server.
+    /// The server has closed the connection, or no data reaches it.
+    var isServerUnreachable = false
+    /// Answers do not reach the client.
+    var dropsAnswers = false
+    /// The highest stream that the server has processed.
+    var lastProcessed = 0
+    /// The server processes no stream above.
+    var lastAccepted = Int.max
 
     init(client: ModelAPNsClient, streamsMax: Int) {
         self.client = client
@@ -65,7 +64,7 @@ final class ModelLink {
     }
 
     func close(_ id: Int) -> Flight? {
-        guard let place = open.firstIndex(where: { $0.id == id }) else { return nil }
-        return open.remove(at: place).flight
+        guard let index = open.firstIndex(where: { $0.id == id }) else { return nil }
+        return open.remove(at: index).flight
     }
 }

@@ -1,21 +1,21 @@
 import PushModel
 import PushStore
 
-/// Everything in one run: one thread, one virtual clock, one source of chance.
-final class World {
+/// One run: its models in one thread, with one virtual clock and one random source.
+final class Simulation {
     let plan: RunPlan
     let bug: PlantedBug?
     var random: SimulationRandom
     let checker: Checker
     private(set) var now: Ticks = 0
     private(set) var events = 0
-    private(set) var record: Trace
+    private(set) var eventTrace: Trace
     private var heap = EventHeap()
-    private var windows: [Fault: Ticks] = [:]
+    private var windows: [InjectedFault: Ticks] = [:]
     private(set) var healedAt: Ticks?
     let apps: [AppID]
 
-    // Set once, right after the start.
+    // Set once, at the start of `run`.
     private(set) var store: ModelStore!
     private(set) var apns: ModelAPNs!
     private(set) var applications: ModelApplications!
@@ -26,13 +26,13 @@ final class World {
         plan = RunPlan(steps: steps, random: &random)
         self.bug = bug
         checker = Checker(plan: plan)
-        record = Trace(keepsLines: keepsTrace)
+        eventTrace = Trace(keepsLines: keepsTrace)
         apps = plan.apps.indices.map { AppID("app-\($0 + 1)") }
     }
 
     // MARK: Time
 
-    /// The true time of day.
+    /// The correct wall time. The clocks of gateways may deviate from it.
     var wall: WallTime { WallTime(milliseconds: 1_790_000_000_000 + Int64(now / .millisecond)) }
 
     func after(_ delay: Ticks, _ action: @escaping () -> Void) {
@@ -40,52 +40,51 @@ final class World {
     }
 
     func trace(
-        _ mark: Trace.Mark, _ who: Int = 0, _ subject: Int = 0, _ amount: Int = 0,
+        _ event: Trace.Event, _ gateway: Int = 0, _ subject: Int = 0, _ amount: Int = 0,
         _ text: @autoclosure () -> String = ""
     ) {
-        record.note(mark, at: now, who, subject, amount, text())
+        eventTrace.record(event, at: now, gateway, subject, amount, text())
     }
 
     // MARK: Faults
 
     var isHealed: Bool { healedAt != nil }
 
-    func isActive(_ fault: Fault) -> Bool {
+    func isActive(_ fault: InjectedFault) -> Bool {
         guard !isHealed, let end = windows[fault] else { return false }
         return now < end
     }
 
-    func open(_ fault: Fault, for duration: Ticks) { windows[fault] = now + duration }
+    func activate(_ fault: InjectedFault, for duration: Ticks) { windows[fault] = now + duration }
 
-    /// Whether a fault that strikes by chance does so now.
-    func draws(_ fault: Fault, _ probability: Double) -> Bool {
+    /// Decides at random whether to inject a fault at this step.
+    func sampleFault(_ fault: InjectedFault, _ probability: Double) -> Bool {
         !isHealed && plan.faults.contains(fault) && random.chance(probability)
     }
 
-    /// Whether nothing kept the holder of a lease that has run out from renewing it.
-    ///
-    /// Renewal comes every 5 s, so who had 8 s in a row had his chance.
-    func couldRenew(_ lease: Lease, _ held: ModelStore.Held) -> Bool {
+    /// Whether the holder of an expired lease was able to renew it: it ran for 8 s without an outage, and renewals are
+    /// every 5 s.
+    func hadTimeToRenew(_ lease: Lease, _ held: ModelStore.HeldLease) -> Bool {
         let gateway = gateways[held.holder.gateway - 1]
         guard gateway.processLife == held.holder, gateway.condition == .running, gateway.knownLeases.contains(lease)
         else { return false }
-        let calm = OutageLog.longestCalm(
+        let quietPeriod = OutageLog.longestQuietPeriod(
             in: held.until - held.duration...held.until, [gateway.outages, store.outages])
-        return calm >= 8 * .second
+        return quietPeriod >= 8 * .second
     }
 
     // MARK: The run
 
     func run() {
-        store = ModelStore(world: self)
-        apns = ModelAPNs(world: self)
-        gateways = (1...plan.gateways).map { ModelGateway(world: self, number: $0) }
-        applications = ModelApplications(world: self)
+        store = ModelStore(simulation: self)
+        apns = ModelAPNs(simulation: self)
+        gateways = (1...plan.gateways).map { ModelGateway(simulation: self, number: $0) }
+        applications = ModelApplications(simulation: self)
         for gateway in gateways { gateway.start() }
         applications.start()
-        FaultScheduler(world: self).start()
+        FaultScheduler(simulation: self).start()
         after(plan.load) { [self] in heal() }
-        lookEverySecond()
+        auditEverySecond()
         while checker.violation == nil, let event = heap.next() {
             now = event.at
             checker.now = now
@@ -93,12 +92,12 @@ final class World {
             event.action()
         }
         trace(.end, 0, checker.ended, checker.deliveries)
-        // Nothing may hold on to the world when it is over.
+        // Breaks the reference cycles.
         heap = EventHeap()
         for gateway in gateways { gateway.end() }
     }
 
-    /// From here on nothing goes wrong any more, and everything has to come to its end.
+    /// Ends all faults; from here on every push must be settled in time.
     private func heal() {
         healedAt = now
         trace(.healed)
@@ -106,23 +105,23 @@ final class World {
         for gateway in gateways { gateway.heal() }
     }
 
-    private func lookEverySecond() {
-        // Not quite a second, so as not to meet the idle clocks always at the same point.
+    private func auditEverySecond() {
+        // Slightly more than a second, so that audits drift against the ticks of idle gateways.
         after(.second + 13 * .millisecond) { [self] in
             Audit.conservation(self)
-            guard let healedAt else { return lookEverySecond() }
-            if applications.isDone, Audit.isAtRest(self) {
-                Audit.atTheEnd(self)
-                // The heap is left as it is: what is in it are the clocks of idle gateways.
+            guard let healedAt else { return auditEverySecond() }
+            if applications.isDone, Audit.isIdle(self) {
+                Audit.finalState(self)
+                // The remaining events are ticks of idle gateways.
                 heap = EventHeap()
                 return
             }
             Audit.progress(self, healedAt: healedAt)
-            lookEverySecond()
+            auditEverySecond()
         }
     }
 
-    /// Whether nothing can happen before `store.nextDue`, so that the idle clocks may skip to it.
+    /// The time of the next due batch if all gateways are idle until then, so that their ticks may skip to it.
     var nextDueWhenIdle: Ticks? {
         guard isHealed, applications.isDone, !store.live.isEmpty, gateways.allSatisfy({ $0.wallOffset == .zero }),
             store.live.allSatisfy({ $0.lease == nil && $0.due > store.wall + .seconds(2) })

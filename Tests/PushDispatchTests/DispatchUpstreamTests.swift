@@ -1,0 +1,385 @@
+import APNSWire
+import PushDispatch
+import PushModel
+import PushStore
+import Testing
+
+private let unavailable = APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+private let unreachable = APNSAnswer.failed(.connectRefused, .neverWritten)
+private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .invalidProviderToken)
+
+@Suite struct `Dispatch upstreams` {
+    @Test func `an APNs outage costs no attempts, and all pushes are delivered afterwards`() {
+        let harness = DispatchHarness()
+        harness.add(100, of: 500)
+        harness.answer = { _ in unreachable }
+        harness.run(.seconds(300))
+        #expect(harness.pushes == 50_000 && harness.attemptsMax == 0)
+        #expect(harness.sent() < 4_000 + 200, "a window, and some probes")
+        #expect(harness.stateMachine.pushesInMemory <= 16_000 && harness.state() != .closed)
+        #expect(harness.delays[AppID("a")]?.reason == .apnsUnreachable)
+        #expect(!harness.reserve("a"), "new batches wait in the store as well")
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(75))
+        #expect(harness.pushes == 0 && harness.verdicts.allSatisfy { $0 == .delivered })
+        #expect(harness.state() == .closed && harness.stateMachine.isEmpty)
+        harness.run(.seconds(5))
+        #expect(harness.delays.isEmpty && harness.reserve("a"))
+    }
+
+    @Test func `an APNs that never answers costs one window of attempts and a few probes`() {
+        let harness = DispatchHarness()
+        harness.add(100, of: 500)
+        var since: [UInt64: Duration] = [:]
+        // Written, and unanswered until the deadline.
+        harness.answer = { [unowned harness] send in
+            let start = since[send.ticket, default: harness.now.monotonic]
+            since[send.ticket] = start
+            return harness.now.monotonic - start >= send.deadline ? .failed(.deadlineExceeded, .ambiguous) : nil
+        }
+        harness.run(.seconds(300))
+        #expect(harness.pushes == 50_000 && harness.state() != .closed)
+        #expect(harness.attempts < 4_000 + 200)
+        #expect(harness.attempts == harness.sent() - harness.inFlight.reduce(0) { $0 + $1.count })
+    }
+
+    @Test func `an unanswered trial defers further trials of its app`() {
+        let harness = DispatchHarness(apps: ["a", "b"])
+        harness.add(2, of: 1, app: "a")
+        func plan() -> DispatchBuffer.ClaimPlan? {
+            harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) }
+        }
+        func tryQuarantined() {
+            harness.claimQuarantined()
+            #expect(harness.inFlight.map(\.deadline) == [.seconds(5)], "trials have a short deadline")
+            harness.answerAll()
+        }
+        harness.answer = { _ in .failed(.deadlineExceeded, .ambiguous) }
+        tryQuarantined()
+        #expect(plan()?.excludedQuarantined == [AppID("a")])
+        harness.now.monotonic += .seconds(29)
+        #expect(plan()?.excludedQuarantined == [AppID("a")])
+        harness.now.monotonic += .seconds(1)
+        #expect(plan()?.excludedQuarantined == [])
+        tryQuarantined()
+        #expect(plan()?.excludedQuarantined == [AppID("a")])
+        harness.answer = { _ in .accepted }
+        harness.add(1, of: 1, app: "a")
+        harness.claim()
+        harness.answerAll()
+        #expect(plan()?.excludedQuarantined == [], "APNs answers the app again")
+    }
+
+    @Test func `slow answers open a breaker`() {
+        let harness = DispatchHarness()
+        harness.add(4, of: 500)
+        harness.run(.seconds(1), latency: 5_001)
+        #expect(harness.state() == .open)
+        let fast = DispatchHarness()
+        fast.add(4, of: 500)
+        fast.run(.seconds(1), latency: 4_999)
+        #expect(fast.state() == .closed)
+    }
+
+    @Test func `an app that fails alone does not stop other apps`() {
+        let harness = DispatchHarness(apps: ["a", "b"])
+        harness.answer = { $0.app == AppID("a") ? unavailable : .accepted }
+        harness.add(1, of: 2, app: "b")
+        harness.run(.seconds(1))
+        harness.add(20, of: 100, app: "a")
+        for _ in 0..<120 {
+            harness.add(1, of: 2, app: "b")
+            harness.run(.milliseconds(500))
+            #expect(harness.state("b") == .closed)
+        }
+        #expect(harness.sent("b") == 242 && harness.state("a") != .closed)
+        #expect(harness.events.allSatisfy { if case .endpointBreakerChanged = $0 { false } else { true } })
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(180))
+        #expect(harness.pushes == 0 && harness.state("a") == .closed)
+    }
+
+    @Test func `if only the failing app sends, the endpoint opens until another app's probes succeed`() {
+        let harness = DispatchHarness(apps: ["a", "b"])
+        harness.answer = { $0.app == AppID("a") ? unavailable : .accepted }
+        harness.add(20, of: 100, app: "a")
+        harness.run(.seconds(1))
+        #expect(harness.state("b") == .open, "nothing shows that the endpoint is healthy")
+        harness.add(10, of: 1, app: "b")
+        harness.run(.seconds(6))
+        #expect(harness.sent("b") == 10 && harness.state("b") == .closed)
+        for _ in 0..<120 {
+            harness.add(1, of: 2, app: "b")
+            harness.run(.milliseconds(500))
+            #expect(harness.state("b") == .closed)
+        }
+        #expect(harness.state("a") != .closed)
+    }
+
+    @Test func `if all sending apps fail, the breaker of their endpoint opens for all of its apps`() {
+        var configuration = DispatchConfiguration()
+        for (app, endpoint) in [("a", "x"), ("b", "x"), ("quiet", "x"), ("far", "y")] {
+            configuration.apps[AppID(app)] = DispatchApp(endpoint: endpoint)
+        }
+        let harness = DispatchHarness(configuration, apps: ["a", "b", "quiet", "far"])
+        harness.claim()
+        #expect(harness.reserve("quiet") && harness.reserve("far"))
+        harness.answer = { _ in unavailable }
+        harness.add(1, of: 100, app: "a")
+        harness.add(1, of: 100, app: "b")
+        harness.run(.seconds(1))
+        #expect(harness.events.contains(.endpointBreakerChanged("x", .open)))
+        #expect(!harness.reserve("quiet") && harness.reserve("far"))
+        #expect(harness.state("quiet") == .open && harness.state("far") == .closed)
+    }
+
+    @Test func `rejections of pushes open no breaker`() {
+        let answers = [
+            APNSAnswer(outcome: .answered, status: 400, reason: .badDeviceToken),
+            APNSAnswer(outcome: .answered, status: 410, reason: .unregistered),
+            APNSAnswer(outcome: .answered, status: 413, reason: .payloadTooLarge),
+            APNSAnswer(outcome: .answered, status: 429, reason: .tooManyRequests),
+        ]
+        for answer in answers {
+            let harness = DispatchHarness()
+            harness.add(10, of: 100)
+            harness.answer = { _ in answer }
+            harness.run(.seconds(20))
+            #expect(harness.state() == .closed, "\(answer)")
+        }
+    }
+
+    @Test func `a refused credential stops its app immediately, and one push per half minute probes it`() {
+        let harness = DispatchHarness(apps: ["a", "b"])
+        harness.answer = { $0.app == AppID("a") ? badToken : .accepted }
+        harness.add(1, of: 3, app: "a")
+        harness.run(.milliseconds(250))
+        #expect(harness.state("a") == .open && harness.events.contains(.credentialRefused(AppID("a"))))
+        harness.add(40, of: 500, app: "a")
+        harness.add(4, of: 500, app: "b")
+        let before = harness.sent("a")
+        harness.run(.seconds(300))
+        #expect((10...20).contains(harness.sent("a") - before))
+        #expect(harness.sent("b") == 2_000 && harness.attemptsMax == 0)
+        #expect(harness.delays[AppID("a")]?.reason == .credentialRefused)
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(61))
+        #expect(harness.pushes == 0 && harness.events.contains(.credentialAccepted(AppID("a"))))
+    }
+
+    @Test func `unanswered pushes are retried within the budget, which grows as retries succeed`() {
+        let harness = DispatchHarness()
+        // Some fail, but too few to open the breaker.
+        harness.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }
+        for _ in 0..<50 {
+            harness.add(1, of: 49)
+            harness.add(1, of: 300)
+            harness.run(.seconds(2))
+        }
+        let firstAttempts = 50 * 349
+        let retries = harness.sent() - firstAttempts
+        #expect(retries > 1_000 && Double(retries) <= 100 + 10 * 100 + 0.1 * Double(firstAttempts))
+        #expect(
+            harness.state() == .closed && harness.pushes == 50 * 49,
+            "pushes over budget wait and are not given up")
+        harness.answer = { _ in .accepted }
+        harness.run(.seconds(70))
+        #expect(harness.pushes == 0)
+    }
+
+    @Test func `an app that uses up its retry budget does not affect the retries of another`() {
+        let harness = DispatchHarness(apps: ["a", "b"])
+        var isFirst = true
+        harness.answer = { send in
+            if send.app == AppID("b") {
+                defer { isFirst = false }
+                return isFirst ? .failed(.connectionReset, .ambiguous) : .accepted
+            }
+            return send.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted
+        }
+        for _ in 0..<50 {
+            harness.add(1, of: 49)
+            harness.add(1, of: 300)
+            harness.run(.seconds(2))
+        }
+        #expect(
+            harness.events.contains { if case .retryBudgetExhausted = $0 { true } else { false } },
+            "app a has used up its part")
+        harness.add(1, of: 60, app: "b")
+        harness.run(.seconds(20))
+        #expect(harness.sent("b") == 120)
+    }
+
+    @Test func `at-most-once pushes are sent after the store has recorded it, and never by the next owner`() throws {
+        let harness = DispatchHarness()
+        let batch = claimed(3, ambiguity: .drop).batch
+        harness.append(batch)
+        harness.holdsAnnouncements = true
+        harness.claim()
+        #expect(harness.sent() == 0 && harness.stateMachine.pushesInFlight == 3)
+        #expect(harness.settlements.map(\.sends) == [[0, 1, 2]])
+        let lease = try #require(harness.settlements.first?.lease)
+        harness.apply { stateMachine, now, actions in stateMachine.announced([lease], now: now, &actions) }
+        #expect(harness.sent() == 3)
+
+        // The process crashes, and the next one finds the announcement in the store.
+        harness.crash()
+        let successor = DispatchHarness(successorOf: harness)
+        successor.claim()
+        #expect(successor.sent() == 0 && successor.pushes == 0)
+        let settled = successor.settled
+        #expect(settled.count == 3)
+        #expect(settled.allSatisfy { $0.code == .droppedUnanswered && $0.attempts == 1 })
+        #expect(successor.verdicts.allSatisfy { $0 == .givenUp })
+    }
+
+    @Test(arguments: [APNSAnswer.accepted, APNSAnswer(outcome: .answered, status: 410, reason: .unregistered)])
+    func `few at-most-once pushes are announced until an answer shows that APNs responds`(
+        _ answer: APNSAnswer
+    ) {
+        let harness = DispatchHarness()
+        harness.answer = { _ in nil }
+        for _ in 0..<3 { harness.append(claimed(400, ambiguity: .drop).batch) }
+        harness.claim()
+        #expect(harness.sent() == 10)
+        harness.answer = { _ in answer }
+        harness.answerAll()
+        harness.claim()
+        harness.answer = { _ in nil }
+        harness.answerAll()
+        #expect(harness.sent() == 510, "after an answer, 500 are announced")
+        #expect(harness.stateMachine.pushesInFlight == 500)
+        harness.answer = { _ in answer }
+        harness.run(.seconds(3))
+        #expect(harness.sent() == 1_200 && harness.pushes == 0)
+        harness.now.monotonic += .seconds(2)
+        harness.answer = { _ in nil }
+        harness.append(claimed(400, ambiguity: .drop).batch)
+        harness.claim()
+        #expect(harness.stateMachine.pushesInFlight == 10, "the answer is too old")
+    }
+
+    @Test func `quarantined batches that cannot be sent immediately return to the store`() throws {
+        var configuration = DispatchConfiguration()
+        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 1)
+        let harness = DispatchHarness(configuration, apps: ["a", "b"])
+        harness.add(10, of: 1)
+        harness.claim()
+        harness.add(1, of: 1, lane: .bulk)
+        harness.claimQuarantined()
+        #expect(harness.stateMachine.quarantined.count == 1, "it waits behind more urgent batches")
+        harness.apply { stateMachine, now, actions in stateMachine.tick(now: now, &actions) }
+        let next = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+        #expect(
+            harness.stateMachine.quarantined.isEmpty && next.quarantinedMax == 2
+                && next.excludedQuarantined == [AppID("a")])
+        harness.now.monotonic += .seconds(5)
+        let later = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+        #expect(later.excludedQuarantined == [])
+    }
+
+    @Test func `pushes whose announcement took too long for the lease return unsent`() throws {
+        let harness = DispatchHarness()
+        harness.append(claimed(3, ambiguity: .drop).batch)
+        harness.holdsAnnouncements = true
+        harness.claim()
+        let lease = try #require(harness.settlements.first?.lease)
+        harness.now.monotonic += .seconds(19)
+        harness.apply { stateMachine, now, actions in stateMachine.announced([lease], now: now, &actions) }
+        #expect(harness.sent() == 0 && harness.stateMachine.isEmpty)
+        harness.holdsAnnouncements = false
+        harness.claim()
+        #expect(harness.sent() == 3)
+    }
+
+    @Test func `a drain reverts announced sends that were not performed`() throws {
+        let harness = DispatchHarness()
+        harness.append(claimed(3, ambiguity: .drop).batch)
+        harness.holdsAnnouncements = true
+        harness.claim()
+        harness.apply { stateMachine, now, actions in stateMachine.drain(now: now, &actions) }
+        let lease = try #require(harness.settlements.first?.lease)
+        harness.apply { stateMachine, now, actions in stateMachine.announced([lease], now: now, &actions) }
+        #expect(harness.sent() == 0 && harness.stateMachine.isEmpty)
+        let successor = DispatchHarness(successorOf: harness)
+        successor.claim()
+        #expect(successor.sent() == 3)
+    }
+
+    @Test func `a batch over budget is postponed without a change to its pushes`() throws {
+        let harness = DispatchHarness()
+        harness.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }
+        for _ in 0..<50 {
+            harness.add(1, of: 49)
+            harness.add(1, of: 300)
+            harness.run(.seconds(2))
+        }
+        var settlements = harness.settlements.filter { !$0.retries.isEmpty }
+        #expect(settlements.allSatisfy { $0.retries.allSatisfy { $0.code != .none } })
+        settlements = harness.settlements.filter { if case .postpone = $0.release { true } else { false } }
+        #expect(!settlements.isEmpty && settlements.allSatisfy { $0.retries.isEmpty && $0.outcomes.isEmpty })
+    }
+
+    @Test func `an app keeps to its rate and does not delay other apps`() {
+        var configuration = DispatchConfiguration()
+        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 100)
+        let harness = DispatchHarness(configuration, apps: ["a", "b"])
+        harness.add(400, of: 10, app: "a")
+        harness.add(20, of: 500, app: "b")
+        harness.run(.seconds(10))
+        #expect((1_000...1_100).contains(harness.sent("a")))
+        #expect(harness.sent("b") == 10_000)
+        #expect(harness.delays[AppID("a")]?.reason == .rateLimited && harness.delays[AppID("b")] == nil)
+        #expect(harness.stateMachine.pushesInMemory <= 2_000, "long waits happen in the store")
+        harness.run(.seconds(35))
+        #expect(harness.pushes == 0)
+    }
+
+    @Test func `an urgent push does not wait for a bulk batch that exceeds the rate`() {
+        var configuration = DispatchConfiguration()
+        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 10)
+        let harness = DispatchHarness(configuration, apps: ["a"])
+        harness.add(1, of: 1_000, app: "a", lane: .bulk)
+        harness.run(.seconds(3))
+        let before = harness.sent("a")
+        #expect(before <= 40)
+        harness.add(1, of: 1, app: "a", lane: .urgent)
+        harness.run(.seconds(2))
+        #expect(!harness.depth.rows.contains { $0.lane == .urgent })
+        #expect(harness.pushes > 900, "the bulk pushes still wait")
+    }
+
+    @Test func `an app that sends without a delivery is reported once per minute`() {
+        let harness = DispatchHarness()
+        harness.answer = { _ in APNSAnswer(outcome: .answered, status: 410, reason: .unregistered) }
+        for _ in 0..<300 {
+            harness.add(1, of: 1)
+            harness.run(.seconds(1))
+        }
+        let reports = harness.events.filter { if case .nothingDelivered = $0 { true } else { false } }
+        #expect(reports.count == 4)
+        harness.answer = { _ in .accepted }
+        harness.add(1, of: 1)
+        harness.run(.seconds(1))
+        harness.events = []
+        for _ in 0..<130 {
+            harness.add(1, of: 1)
+            harness.run(.seconds(1))
+        }
+        #expect(harness.events.isEmpty)
+    }
+
+    @Test func `the same seed and the same events lead to the same actions`() {
+        func trace(_ seed: UInt64) -> [String] {
+            let harness = DispatchHarness(apps: ["a", "b"], seed: seed)
+            var generator = SeededGenerator(seed: 5)
+            harness.answer = { _ in [unavailable, .accepted, badToken, unreachable].randomElement(using: &generator) }
+            harness.add(5, of: 100, app: "a")
+            harness.add(5, of: 100, app: "b")
+            harness.run(.seconds(60))
+            return harness.trace.map { $0 }
+        }
+        #expect(trace(1) == trace(1))
+        #expect(trace(1) != trace(2))
+    }
+}
