@@ -22,7 +22,7 @@ enum HouseExceptions {
         "Sources/Push/PushAccept/Batching/BatchCommitter.swift":
             "measures the time of a write for the metrics; decides nothing",
         "Sources/Push/PushGateway/Gateway.swift": "bounds the drain",
-        "Sources/Push/PushStore/Contract/SystemClock.swift": "the queue's clocks, handed to each backend",
+        "Sources/Push/PushStore/Contract/QueueClock+System.swift": "the queue's clocks, handed to each backend",
         "Sources/Telemetry/JSONLogHandler.swift": "a log line says when it was written",
     ]
 }

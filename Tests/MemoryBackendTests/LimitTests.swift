@@ -18,7 +18,7 @@ import Testing
             try backend.append([NewBatch(batch: sampleBatch(1000, at: clock.now))], storing: [key: record])
         }
         #expect(try backend.depth().pushes == 1000)
-        #expect(try backend.answer(to: key, now: clock.now) == nil)
+        #expect(try backend.idempotencyRecord(for: key, now: clock.now) == nil)
         _ = try backend.settle(try #require(lease), outcomes(.delivered, 0..<1000), at: clock.now)
         clock.advance(by: .seconds(1))
         _ = try backend.prune(endedBefore: clock.now, batchesMax: 10, now: clock.now)

@@ -79,9 +79,13 @@ final class DispatchHarness {
         if isGood, !settlement.sends.isEmpty, !holdsAnnouncements {
             apply { stateMachine, now, actions in stateMachine.announced([settlement.lease], now: now, &actions) }
         }
-        guard !isGood || settlement.release.isEnd else { return }
+        guard !isGood || settlement.release.endsLease else { return }
         apply { stateMachine, _, actions in
-            if isGood { stateMachine.settled([settlement.lease], &actions) } else { stateMachine.refused([settlement.lease], &actions) }
+            if isGood {
+                stateMachine.settled([settlement.lease], &actions)
+            } else {
+                stateMachine.refused([settlement.lease], &actions)
+            }
         }
     }
 
@@ -116,7 +120,8 @@ final class DispatchHarness {
 
     /// Claims one batch as a quarantined one.
     func claimQuarantined() {
-        guard var plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) }), plan.quarantinedMax > 0 else { return }
+        guard var plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) }), plan.quarantinedMax > 0
+        else { return }
         plan.batchesMax = 1
         let batches = claim(by: plan).map { batch in
             var batch = batch
@@ -157,7 +162,9 @@ final class DispatchHarness {
             claim()
             let leases = stateMachine.leases
             let lost = try! store.renew(leases, for: lease)
-            apply { stateMachine, now, actions in stateMachine.renewed(leases, lost: lost, requestedAt: now.monotonic, &actions) }
+            apply { stateMachine, now, actions in
+                stateMachine.renewed(leases, lost: lost, requestedAt: now.monotonic, &actions)
+            }
         }
     }
 
@@ -168,7 +175,9 @@ final class DispatchHarness {
     func state(_ app: String = "a") -> Breaker.State { stateMachine.breakerState(of: AppID(app)) }
     func reserve(_ app: String, _ lane: Lane = .normal) -> Bool {
         apply { stateMachine, now, _ in
-            guard let reservation = stateMachine.reserve(pushes: 1, for: AppID(app), lane: lane, now: now) else { return false }
+            guard let reservation = stateMachine.reserve(pushes: 1, for: AppID(app), lane: lane, now: now) else {
+                return false
+            }
             stateMachine.cancel(reservation)
             return true
         }

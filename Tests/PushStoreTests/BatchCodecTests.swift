@@ -5,9 +5,9 @@ import PushStore
 import SwiftProtobuf
 import Testing
 
-@Suite struct `Stored batches` {
+@Suite struct `Encoded batches` {
     @Test(arguments: [1, 2, 7, 500, 1000])
-    func `come back as they were`(count: Int) throws {
+    func `decode to the same batch`(count: Int) throws {
         var generator = SeededGenerator(seed: UInt64(count))
         for _ in 0..<10 {
             let batch = Samples.batch(count, using: &generator)
@@ -15,7 +15,7 @@ import Testing
         }
     }
 
-    @Test func `with one payload for all hold it once`() throws {
+    @Test func `have a payload that all pushes share only once`() throws {
         let text = "{\"aps\":{\"alert\":\"\(String(repeating: "x", count: 4000))\"}}"
         let batch = Samples.uniform(1000) { _ in text }
         let bytes = BatchCodec.encode(batch)
@@ -23,14 +23,14 @@ import Testing
         #expect(try BatchCodec.decode(bytes) == batch)
     }
 
-    @Test func `with equal columns spend nothing on them`() throws {
+    @Test func `need no space for columns of equal values`() throws {
         let batch = Samples.uniform(1000) { "{\"n\":\(1000 + $0)}" }
         // 32 bytes of token, 10 of payload, one for the payload's length.
         #expect(BatchCodec.encode(batch).count < 1000 * 43 + 120)
     }
 
-    /// Decoders may share a payload between pushes that are no neighbours, and leave gaps.
-    @Test func `with payloads shared out of order and columns with gaps keep every push`() throws {
+    /// Decoders may share a payload between pushes that are not adjacent, and leave gaps.
+    @Test func `keep every push with payloads shared out of order and columns with gaps`() throws {
         let tokens = [UInt8](0..<40)
         let payloads = Array("--{\"a\":1}--{\"b\":2}".utf8)
         let headers = [
@@ -60,12 +60,12 @@ import Testing
                     == headers[Int(pushes.entries[index].headersIndex)])
             #expect(decoded.entries[index].expiration == 5)
         }
-        // What was read is written again in the same way.
+        // A decoded batch encodes and decodes again.
         let again = try BatchCodec.decode(BatchCodec.encode(batch))
         #expect(try BatchCodec.decode(BatchCodec.encode(again)) == again)
     }
 
-    @Test func `the bytes of an id are those of the UUID`() throws {
+    @Test func `have the bytes of the UUID as id`() throws {
         let text = "0190aabb-ccdd-7e01-8203-040506070000"
         let id = try #require(APNSID(text).flatMap(BatchID.init))
         #expect(id.bytes == Data([1, 0x90, 0xAA, 0xBB, 0xCC, 0xDD, 0x7E, 1, 0x82, 3, 4, 5, 6, 7, 0, 0]))
@@ -75,12 +75,12 @@ import Testing
     }
 
     @Test(arguments: 0..<20)
-    func `damaged in any way are read or refused, never a crash`(seed: Int) throws {
+    func `are decoded or refused after any damage, without a crash`(seed: Int) throws {
         var generator = SeededGenerator(seed: UInt64(seed))
         let bytes = BatchCodec.encode(Samples.batch(Int.random(in: 1...20, using: &generator), using: &generator))
         for _ in 0..<500 {
             guard let batch = try? BatchCodec.decode(mutated(bytes, using: &generator)) else { continue }
-            // What is accepted is a batch whose every push can be used.
+            // Every push of an accepted batch can be used.
             for index in 0..<batch.count {
                 _ = batch.notifications.payload(at: index)
                 #expect(!batch.notifications.token(at: index).isEmpty)
@@ -89,14 +89,14 @@ import Testing
         }
     }
 
-    @Test func `nothing and garbage are refused`() {
+    @Test func `are not empty and not garbage`() {
         #expect(throws: CodecError.self) { try BatchCodec.decode(Data()) }
         #expect(throws: CodecError.self) { try BatchCodec.decode(Data("garbage".utf8)) }
     }
 
     /// Each change makes the columns of a good batch contradict each other.
     @Test(arguments: Contradiction.allCases)
-    func `whose columns contradict each other are refused`(_ contradiction: Contradiction) throws {
+    func `are refused if their columns contradict each other`(_ contradiction: Contradiction) throws {
         var stored = try StoredBatch(
             serializedBytes: BatchCodec.encode(Samples.uniform(3) { "{\"n\":\($0)}" })
         )

@@ -5,7 +5,7 @@ import Testing
 @Suite struct `The ledger of a batch` {
     private let now = Samples.now
 
-    private func news(_ outcomes: [Int] = [], retries: [Retry] = []) -> BatchUpdate {
+    private func update(_ outcomes: [Int] = [], retries: [Retry] = []) -> BatchUpdate {
         BatchUpdate(at: now, outcomes: outcomes.map { Samples.outcome($0) }, retries: retries)
     }
 
@@ -21,7 +21,7 @@ import Testing
     @Test(arguments: [1, 63, 64, 65, 999, 1000])
     func `is finished when every push has an outcome`(count: Int) {
         var ledger = BatchLedger(count: count, firstDue: now)
-        var all = news(Array(0..<count))
+        var all = update(Array(0..<count))
         ledger.record(&all)
         #expect(all.outcomes.count == count)
         #expect(ledger.isFinished)
@@ -29,23 +29,23 @@ import Testing
         #expect(ledger.pending(at: .distantFuture).isEmpty)
     }
 
-    @Test func `takes one outcome for each push, the first`() {
+    @Test func `keeps the first outcome of each push`() {
         var ledger = BatchLedger(count: 4, firstDue: now)
-        var first = news([1, 1, 2])
+        var first = update([1, 1, 2])
         ledger.record(&first)
         #expect(first.outcomes.map(\.index) == [1, 2])
-        var second = news([2, 3])
+        var second = update([2, 3])
         ledger.record(&second)
         #expect(second.outcomes.map(\.index) == [3])
         #expect(ledger.unsettled == 1)
         #expect(!ledger.isSettled(0) && ledger.isSettled(1) && ledger.isSettled(2) && ledger.isSettled(3))
     }
 
-    @Test func `drops a retry of a push that is settled before or by the same news`() {
+    @Test func `drops a retry of a push that is settled before or by the same update`() {
         var ledger = BatchLedger(count: 3, firstDue: now)
-        var first = news([0])
+        var first = update([0])
         ledger.record(&first)
-        var second = news([1], retries: [0, 1, 2].map { Samples.retry($0, due: now + .seconds(9)) })
+        var second = update([1], retries: [0, 1, 2].map { Samples.retry($0, due: now + .seconds(9)) })
         ledger.record(&second)
         #expect(second.retries.map(\.index) == [2])
         #expect(ledger.nextDue == now + .seconds(9))
@@ -53,27 +53,27 @@ import Testing
 
     @Test func `is due when the first unsettled push is`() {
         var ledger = BatchLedger(count: 3, firstDue: now)
-        var some = news(retries: [
+        var some = update(retries: [
             Samples.retry(0, attempts: 1, due: now + .seconds(5)),
             Samples.retry(1, attempts: 2, due: now + .seconds(9)),
         ])
         ledger.record(&some)
-        #expect(ledger.nextDue == now, "a push without a retry is due at once")
-        var more = news([2])
+        #expect(ledger.nextDue == now, "a push without a retry is due immediately")
+        var more = update([2])
         ledger.record(&more)
         #expect(ledger.nextDue == now + .seconds(5))
         #expect(ledger.pending(at: now).isEmpty)
         #expect(
             ledger.pending(at: now + .seconds(6)) == [PendingPush(index: 0, attempts: 1, due: now + .seconds(5))]
         )
-        var last = news([0])
+        var last = update([0])
         ledger.record(&last)
         #expect(ledger.nextDue == now + .seconds(9))
     }
 
-    @Test func `ends what cannot be read, and only what is not settled`() {
+    @Test func `gives up only the unsettled pushes of an unreadable batch`() {
         var ledger = BatchLedger(count: 3, firstDue: now)
-        var some = news([1], retries: [Samples.retry(2, attempts: 7, due: now)])
+        var some = update([1], retries: [Samples.retry(2, attempts: 7, due: now)])
         ledger.record(&some)
         let ends = ledger.unreadable()
         #expect(ends.map(\.index) == [0, 2])
@@ -81,9 +81,9 @@ import Testing
         #expect(ends.allSatisfy { $0.verdict == .givenUp && $0.code == .serialisation })
     }
 
-    @Test func `makes replayed pushes wait again, and only settled ones`() {
+    @Test func `reopens replayed pushes, and only settled ones`() {
         var ledger = BatchLedger(count: 3, firstDue: now)
-        var some = news([0, 1, 2])
+        var some = update([0, 1, 2])
         ledger.record(&some)
         let later = now + .seconds(60)
         var replay = BatchUpdate(at: later, replays: [1, 1, 2])
@@ -93,34 +93,34 @@ import Testing
         #expect(ledger.nextDue == later)
         #expect(ledger.pending(at: now).isEmpty)
         #expect(ledger.pending(at: later).map(\.attempts) == [0, 0])
-        var ends = news([1, 2])
+        var ends = update([1, 2])
         ledger.record(&ends)
         #expect(ends.outcomes.count == 2 && ledger.isFinished)
     }
 
-    @Test func `knows what was about to be sent, until something is recorded of it`() {
+    @Test func `marks announced pushes until an outcome or retry is recorded`() {
         var ledger = BatchLedger(count: 4, firstDue: now)
-        var some = news([0])
+        var some = update([0])
         ledger.record(&some)
         var sends = BatchUpdate(at: now, sends: [0, 1, 2])
         ledger.record(&sends)
-        #expect(sends.sends == [1, 2], "what is settled is settled")
+        #expect(sends.sends == [1, 2], "a settled push is not announced")
         #expect(ledger.pending(at: now).map(\.isUnanswered) == [true, true, false])
         var retry = BatchUpdate(at: now, retries: [Samples.retry(1, attempts: 0, due: now)], sends: [3])
         ledger.record(&retry)
         #expect(ledger.pending(at: now).map(\.isUnanswered) == [false, true, true])
-        // Announced and taken back before it was written down: as if it had never been.
+        // An announcement and its reversal in one update cancel each other out.
         var both = BatchUpdate(at: now, retries: [Samples.retry(2, attempts: 0, due: now)], sends: [2])
         ledger.record(&both)
         #expect(ledger.pending(at: now).map(\.isUnanswered) == [false, false, true])
     }
 
-    @Test func `forgets the attempts of what is replayed`() {
+    @Test func `resets the attempts of replayed pushes`() {
         var ledger = BatchLedger(count: 1, firstDue: now)
-        var some = news(retries: [Samples.retry(0, attempts: 49, due: now)])
+        var some = update(retries: [Samples.retry(0, attempts: 49, due: now)])
         ledger.record(&some)
         #expect(ledger.attempts(of: 0) == 49)
-        var end = news([0])
+        var end = update([0])
         ledger.record(&end)
         var replay = BatchUpdate(at: now, replays: [0])
         ledger.record(&replay)

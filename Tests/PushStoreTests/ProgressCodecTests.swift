@@ -5,20 +5,20 @@ import PushStore
 import SwiftProtobuf
 import Testing
 
-@Suite struct `Stored news` {
+@Suite struct `Encoded updates` {
     private func sample(_ count: Int, using generator: inout some RandomNumberGenerator) -> BatchUpdate {
-        var news = BatchUpdate(at: Samples.now)
+        var update = BatchUpdate(at: Samples.now)
         let reasons: [ReasonText] = [.known(.none), .known(.unregistered), .known(.badDeviceToken), .verbatim("New")]
         for index in 0..<count {
             let reason = reasons.randomElement(using: &generator)!
             let code = ErrorCode.allCases.randomElement(using: &generator)!
             let attempts = UInt16.random(in: 0...50, using: &generator)
             if index.isMultiple(of: 5) {
-                news.replays.append(UInt16(index))
+                update.replays.append(UInt16(index))
             } else if index.isMultiple(of: 7) {
-                news.sends.append(UInt16(index))
+                update.sends.append(UInt16(index))
             } else if Bool.random(using: &generator) {
-                news.outcomes.append(
+                update.outcomes.append(
                     Outcome(
                         index: UInt16(index), verdict: Verdict.allCases.randomElement(using: &generator)!, code: code,
                         status: 410, attempts: attempts, reason: reason,
@@ -26,7 +26,7 @@ import Testing
                     )
                 )
             } else {
-                news.retries.append(
+                update.retries.append(
                     Retry(
                         index: UInt16(index), code: code, status: 0, attempts: attempts, reason: reason,
                         due: Samples.now + .milliseconds(Int64(index))
@@ -34,54 +34,56 @@ import Testing
                 )
             }
         }
-        return news
+        return update
     }
 
     @Test(arguments: [0, 1, 2, 500, 1000])
-    func `come back as they were`(count: Int) throws {
+    func `decode to the same update`(count: Int) throws {
         var generator = SeededGenerator(seed: UInt64(count))
         for _ in 0..<10 {
-            let news = sample(count, using: &generator)
-            #expect(try ProgressCodec.decode(ProgressCodec.encode(news), pushes: max(count, 1)) == news)
+            let update = sample(count, using: &generator)
+            #expect(try ProgressCodec.decode(ProgressCodec.encode(update), pushes: max(count, 1)) == update)
         }
     }
 
-    @Test func `of 500 deliveries take about two bytes each`() {
-        let news = BatchUpdate(at: Samples.now, outcomes: (0..<500).map { Samples.outcome($0) })
-        #expect(ProgressCodec.encode(news).count < 950)
+    @Test func `of 500 deliveries need about two bytes each`() {
+        let update = BatchUpdate(at: Samples.now, outcomes: (0..<500).map { Samples.outcome($0) })
+        #expect(ProgressCodec.encode(update).count < 950)
     }
 
-    @Test func `with a thousand different reasons come back`() throws {
+    @Test func `keep a thousand different reasons`() throws {
         let outcomes = (0..<1000).map { index in
             Outcome(
                 index: UInt16(index), verdict: .rejected, code: .unknownAnswer, status: 418, attempts: 1,
                 reason: .verbatim("Reason \(index)")
             )
         }
-        let news = BatchUpdate(at: Samples.now, outcomes: outcomes)
-        #expect(try ProgressCodec.decode(ProgressCodec.encode(news), pushes: 1000) == news)
+        let update = BatchUpdate(at: Samples.now, outcomes: outcomes)
+        #expect(try ProgressCodec.decode(ProgressCodec.encode(update), pushes: 1000) == update)
     }
 
     @Test(arguments: 0..<20)
-    func `damaged in any way are read or refused, never a crash`(seed: Int) {
+    func `are decoded or refused after any damage, without a crash`(seed: Int) {
         var generator = SeededGenerator(seed: UInt64(seed))
         let bytes = ProgressCodec.encode(sample(Int.random(in: 1...20, using: &generator), using: &generator))
         for _ in 0..<500 {
-            guard var news = try? ProgressCodec.decode(mutated(bytes, using: &generator), pushes: 20) else { continue }
-            // What is accepted can be taken into a ledger.
+            guard var update = try? ProgressCodec.decode(mutated(bytes, using: &generator), pushes: 20) else {
+                continue
+            }
+            // A ledger can record every accepted update.
             var ledger = BatchLedger(count: 20, firstDue: Samples.now)
-            ledger.record(&news)
-            #expect(ledger.unsettled + news.outcomes.count - news.replays.count == 20)
+            ledger.record(&update)
+            #expect(ledger.unsettled + update.outcomes.count - update.replays.count == 20)
         }
     }
 
     @Test(arguments: Contradiction.allCases)
-    func `whose columns contradict each other are refused`(_ contradiction: Contradiction) throws {
-        let news = BatchUpdate(
+    func `are refused if their columns contradict each other`(_ contradiction: Contradiction) throws {
+        let update = BatchUpdate(
             at: Samples.now, outcomes: (0..<3).map { Samples.outcome($0) },
             retries: [Samples.retry(3, due: Samples.now)]
         )
-        var stored = try StoredProgress(serializedBytes: ProgressCodec.encode(news))
+        var stored = try StoredProgress(serializedBytes: ProgressCodec.encode(update))
         contradiction.apply(to: &stored)
         let bytes: Data = try stored.serializedBytes()
         #expect(throws: CodecError.self) { try ProgressCodec.decode(bytes, pushes: 4) }
@@ -89,7 +91,7 @@ import Testing
 
     enum Contradiction: CaseIterable {
         case noStates, states, unknownState, unspecifiedState, codes, unknownCode, hugeCode, hugeStatus, hugeAttempts
-        case indexOutside, reasonIndexTooHigh, dues, deaths
+        case indexOutside, reasonIndexTooHigh, dues, tokenDeadAt
 
         func apply(to stored: inout StoredProgress) {
             switch self {
@@ -105,7 +107,7 @@ import Testing
             case .indexOutside: stored.indexes[3] = 4
             case .reasonIndexTooHigh: stored.reasonIndexes = [1]
             case .dues: stored.dueMs = [1, 2, 3]
-            case .deaths: stored.tokenDeadAtMs = [1, 2, 3, 4, 5]
+            case .tokenDeadAt: stored.tokenDeadAtMs = [1, 2, 3, 4, 5]
             }
         }
     }

@@ -6,7 +6,7 @@ import PushStore
 enum Samples {
     static let now = WallTime(milliseconds: 1_790_000_000_123)
 
-    /// A batch with pushes of all kinds, drawn from `generator`.
+    /// A random batch with pushes of all kinds.
     static func batch(_ count: Int, using generator: inout some RandomNumberGenerator) -> Batch {
         let id = BatchID(at: now, using: &generator)
         var pushes = NotificationBatch(firstID: id.value)
@@ -58,36 +58,19 @@ enum Samples {
     }
 }
 
-/// A generator whose draws a seed decides (SplitMix64), so that a failure can be run again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
-/// Damages bytes in a few places: flips, insertions, deletions, cuts.
+/// Damages bytes at a few offsets: flips, insertions, deletions, truncation.
 func mutated(_ bytes: Data, using generator: inout some RandomNumberGenerator) -> Data {
     var bytes = [UInt8](bytes)
     for _ in 0..<Int.random(in: 1...4, using: &generator) where !bytes.isEmpty {
-        // Most of the structure stands in the first bytes of each field; half of the damage goes to the start.
+        // Most of the structure is in the first bytes, so half of the damage is there.
         let reach = Bool.random(using: &generator) ? min(bytes.count, 48) : bytes.count
-        let place = Int.random(in: 0..<reach, using: &generator)
+        let offset = Int.random(in: 0..<reach, using: &generator)
         switch Int.random(in: 0..<5, using: &generator) {
-        case 0: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
-        case 1: bytes[place] = UInt8.random(in: 0...255, using: &generator)
-        case 2: bytes.insert(UInt8.random(in: 0...255, using: &generator), at: place)
-        case 3: bytes.remove(at: place)
-        default: bytes.removeSubrange(place...)
+        case 0: bytes[offset] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+        case 1: bytes[offset] = UInt8.random(in: 0...255, using: &generator)
+        case 2: bytes.insert(UInt8.random(in: 0...255, using: &generator), at: offset)
+        case 3: bytes.remove(at: offset)
+        default: bytes.removeSubrange(offset...)
         }
     }
     return Data(bytes)

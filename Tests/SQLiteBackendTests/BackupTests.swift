@@ -5,12 +5,12 @@ import SQLiteBackend
 import Synchronization
 import Testing
 
-/// What runs beside a test: when to stop, and what was acknowledged.
+/// Load during a test.
 final class Load: Sendable {
     let isDone = Atomic(false)
     let acknowledged = Mutex<[PushID]>([])
 
-    /// Appends until it is told to stop.
+    /// Appends until `isDone`.
     func append(to backend: SQLiteBackend, at now: WallTime) async throws {
         while !isDone.load(ordering: .relaxed) {
             let batch = sampleBatch(50, at: now)
@@ -36,7 +36,7 @@ final class Load: Sendable {
         try SQLiteBackend.open(folder: folder ?? store, clock: clock.queueClock, logger: silence)
     }
 
-    @Test func `what was acknowledged before a backup under load is in it`() async throws {
+    @Test func `a backup under load has every push acknowledged before it`() async throws {
         let backend = try open()
         let load = Load()
         async let first: Void = load.append(to: backend, at: now)
@@ -61,7 +61,7 @@ final class Load: Sendable {
         }
     }
 
-    @Test func `a backup overwrites nothing and needs a database`() async throws {
+    @Test func `a backup overwrites no file and needs a database`() async throws {
         #expect(throws: BackupError.noDatabase(store)) { try SQLiteBackend.backup(folder: store, to: target) }
         await (try open()).close()
         try Data("mine".utf8).write(to: URL(fileURLWithPath: target))
@@ -72,7 +72,9 @@ final class Load: Sendable {
         }
     }
 
-    @Test func `a restore is refused while the database is in use, and replaces only what it may`() async throws {
+    @Test func `a restore is refused while the database is in use, and replaces a database only if allowed`()
+        async throws
+    {
         let first = try open()
         let kept = sampleBatch(2, at: now)
         _ = try await first.append([NewBatch(batch: kept)])
@@ -90,11 +92,11 @@ final class Load: Sendable {
         #expect(try await second.find([kept.id.push(1), late.id.push(0)]).map { $0 != nil } == [true, false])
         await second.close()
 
-        // What was replaced is still there, and good.
-        let aside = try FileManager.default.contentsOfDirectory(atPath: store).first {
+        // The replaced database is kept and intact.
+        let keptName = try FileManager.default.contentsOfDirectory(atPath: store).first {
             $0.contains(".before-restore-") && !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm")
         }
-        let name = try #require(aside)
+        let name = try #require(keptName)
         let old = folder.path + "/old"
         _ = try SQLiteBackend.restore(from: store + "/" + name, folder: old)
         let third = try open(old)
@@ -102,11 +104,11 @@ final class Load: Sendable {
         await third.close()
     }
 
-    @Test func `a folder or an empty file is no backup, and leaves nothing behind`() async throws {
-        let (nest, empty) = (folder.path + "/nest", folder.path + "/empty")
-        try FileManager.default.createDirectory(atPath: nest, withIntermediateDirectories: false)
+    @Test func `a folder or an empty file is refused as backup, and leaves no files`() async throws {
+        let (subfolder, empty) = (folder.path + "/nest", folder.path + "/empty")
+        try FileManager.default.createDirectory(atPath: subfolder, withIntermediateDirectories: false)
         try Data().write(to: URL(fileURLWithPath: empty))
-        for (path, reason) in [(nest, "it is not a file."), (empty, "the file is empty.")] {
+        for (path, reason) in [(subfolder, "not a file"), (empty, "the file is empty")] {
             #expect(throws: BackupError.unusable(path, reason: reason)) {
                 try SQLiteBackend.restore(from: path, folder: store)
             }
@@ -115,7 +117,7 @@ final class Load: Sendable {
         #expect(left.allSatisfy { !$0.contains("sqlite") }, "\(left)")
     }
 
-    @Test func `what is no good backup is refused and the database stays`() async throws {
+    @Test func `an unsound backup is refused and the database stays`() async throws {
         let first = try open()
         let batch = sampleBatch(1000, at: now, text: "needle")
         _ = try await first.append([NewBatch(batch: batch)])
@@ -143,7 +145,7 @@ final class Load: Sendable {
             try bytes.write(to: URL(fileURLWithPath: bad))
             expectUnusable()
         }
-        // A page of the body points to nowhere; only the check of the whole finds it.
+        // A page of a body points to a page that does not exist, which only the complete check finds.
         _ = try SQLiteBackend.backup(folder: store, to: target)
         var bytes = try Data(contentsOf: URL(fileURLWithPath: target))
         let page = try #require(bytes.range(of: Data("\"needle\":500".utf8))).lowerBound / 4096 * 4096
@@ -155,9 +157,9 @@ final class Load: Sendable {
         await second.close()
     }
 
-    /// Where a crash may interrupt the replacement of a database; the files are as the steps before have left them.
+    /// A crash after each step of the replacement of a database.
     @Test(arguments: ["nothing moved", "log moved", "all moved", "in place", "not begun"])
-    func `a replacement that was interrupted is completed, or was never begun`(point: String) async throws {
+    func `an interrupted replacement is completed, or has not begun`(point: String) async throws {
         let old = try open()
         let before = sampleBatch(at: now)
         _ = try await old.append([NewBatch(batch: before)])
@@ -165,7 +167,7 @@ final class Load: Sendable {
         let after = sampleBatch(at: now)
         _ = try await other.append([NewBatch(batch: after)])
         await other.close()
-        // A crash of the old one: its log holds what it was given.
+        // A crash of the old database: its log has the appended batch.
         let path = store + "/" + SQLiteBackend.fileName
         let crashed = folder.path + "/crashed"
         try FileManager.default.copyItem(atPath: store, toPath: crashed)

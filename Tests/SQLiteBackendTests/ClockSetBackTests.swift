@@ -3,8 +3,8 @@ import PushStore
 import SQLiteBackend
 import Testing
 
-/// The clock is set back by an hour. Nobody must wait for it to catch up.
-@Suite struct `A wall clock that is set back under SQLite` {
+/// The clock moves back by an hour. No push waits for it to catch up.
+@Suite struct `SQLite after the wall clock moved backwards` {
     private let clock = ManualClock()
     private let folder: TemporaryFolder
 
@@ -16,7 +16,7 @@ import Testing
         try SQLiteBackend.open(folder: folder.path, clock: clock.queueClock, logger: silence)
     }
 
-    /// Between two starts, or under the running process.
+    /// Moves the clock, between two starts or while the process runs.
     private func setBack(_ backend: SQLiteBackend, reopening: Bool) async throws -> SQLiteBackend {
         if reopening { await backend.close() }
         clock.set(by: .seconds(-3600))
@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test(arguments: [true, false])
-    func `what asked for no moment is due at once, before what comes later`(reopening: Bool) async throws {
+    func `claims batches without a schedule immediately, before newer ones`(reopening: Bool) async throws {
         var backend = try open()
         let waiting = (0..<300).map { sampleBatch(at: clock.now + .milliseconds(Int64($0))) }
         _ = try await backend.append(waiting.map { NewBatch(batch: $0) })
@@ -42,13 +42,13 @@ import Testing
         clock.advance(by: .seconds(5))
         let newer = sampleBatch(at: clock.now)
         _ = try await backend.append([NewBatch(batch: newer)])
-        let rest = try await claim(backend).map(\.batch.id)
-        let isOrdered = first + rest == waiting.map(\.id) + [newer.id]
-        #expect(isOrdered, "\(first.count) + \(rest.count) batches")
+        let others = try await claim(backend).map(\.batch.id)
+        let isOrdered = first + others == waiting.map(\.id) + [newer.id]
+        #expect(isOrdered, "\(first.count) + \(others.count) batches")
         await backend.close()
     }
 
-    @Test func `a long backlog is looked at in steps, and keeps its order`() async throws {
+    @Test func `reschedules a long backlog in steps, in order`() async throws {
         var backend = try open()
         let waiting = (0..<6000).map { sampleBatch(at: clock.now + .milliseconds(Int64($0 / 10))) }
         _ = try await backend.append(waiting.map { NewBatch(batch: $0) })
@@ -62,13 +62,13 @@ import Testing
     }
 
     @Test(arguments: [true, false])
-    func `what is scheduled waits for its moment by the clock`(reopening: Bool) async throws {
+    func `claims scheduled batches at their time by the new clock`(reopening: Bool) async throws {
         var backend = try open()
         let scheduled = sampleBatch(2, at: clock.now, notBefore: clock.now + .seconds(60))
         _ = try await backend.append([NewBatch(batch: scheduled)])
-        // Once it was claimed and came back.
-        let begun = sampleBatch(2, at: clock.now, notBefore: clock.now + .seconds(1))
-        _ = try await backend.append([NewBatch(batch: begun)])
+        // A scheduled batch that was claimed and released before.
+        let tried = sampleBatch(2, at: clock.now, notBefore: clock.now + .seconds(1))
+        _ = try await backend.append([NewBatch(batch: tried)])
         clock.advance(by: .seconds(1))
         let lease = try #require(try await claim(backend).first?.lease)
         let settlement = Settlement(
@@ -80,13 +80,13 @@ import Testing
         clock.advance(by: .seconds(3598))
         #expect(try await claim(backend).isEmpty)
         clock.advance(by: .seconds(2))
-        #expect(try await claim(backend).map(\.batch.id) == [begun.id])
+        #expect(try await claim(backend).map(\.batch.id) == [tried.id])
         clock.advance(by: .seconds(59))
         #expect(try await claim(backend).map(\.batch.id) == [scheduled.id])
         await backend.close()
     }
 
-    @Test func `what may have been sent still shows it`() async throws {
+    @Test func `keeps the mark of pushes that may have been sent`() async throws {
         var backend = try open()
         let batch = sampleBatch(2, at: clock.now)
         let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(600))])[0])
@@ -97,8 +97,8 @@ import Testing
         let second = try #require(try await claim(backend).first)
         _ = try await backend.settle([Settlement(lease: second.lease, sends: [0], at: clock.now)])
         backend = try await setBack(backend, reopening: true)
-        let soon = try #require(try await claim(backend).first)
-        _ = try await backend.settle([Settlement(lease: soon.lease, release: .release, at: clock.now)])
+        let other = try #require(try await claim(backend).first)
+        _ = try await backend.settle([Settlement(lease: other.lease, release: .release, at: clock.now)])
         clock.advance(by: .seconds(7200))
         let claimed = try await claim(backend).flatMap { $0.pending ?? [] }
         #expect(claimed.filter { $0.index == 0 }.map(\.isUnanswered) == [true])
@@ -106,7 +106,7 @@ import Testing
     }
 
     @Test(arguments: [true, false])
-    func `a retry waits no longer than its delay, and keeps its attempts`(reopening: Bool) async throws {
+    func `retries a push after the rest of its delay, with its attempts`(reopening: Bool) async throws {
         var backend = try open()
         let batch = sampleBatch(4, at: clock.now)
         let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(600))])[0])
@@ -141,7 +141,7 @@ import Testing
     }
 
     @Test(arguments: [true, false])
-    func `a dead letter that was replayed is due at once`(reopening: Bool) async throws {
+    func `claims a replayed dead letter immediately`(reopening: Bool) async throws {
         var backend = try open()
         let batch = sampleBatch(2, at: clock.now)
         let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(600))])[0])
@@ -153,7 +153,7 @@ import Testing
         await backend.close()
     }
 
-    @Test func `what was claimed and is given back is due at once`() async throws {
+    @Test func `claims a released batch immediately`() async throws {
         let backend = try open()
         let batch = sampleBatch(2, at: clock.now)
         let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(60))])[0])
@@ -161,14 +161,14 @@ import Testing
         _ = try await backend.settle([Settlement(lease: lease, release: .release, at: clock.now)])
         let again = try await claim(backend)
         #expect(again.map(\.batch.id) == [batch.id])
-        // And by a lease that ran out.
+        // And after its lease has expired.
         clock.advance(by: .seconds(601))
         #expect(try await claim(backend).map(\.batch.id) == [batch.id])
         await backend.close()
     }
 
     @Test(arguments: [true, false])
-    func `what was postponed does not wait for longer`(reopening: Bool) async throws {
+    func `claims a postponed batch no later than its time`(reopening: Bool) async throws {
         var backend = try open()
         let batch = sampleBatch(2, at: clock.now)
         let lease = try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(60))])[0])
@@ -181,7 +181,7 @@ import Testing
         await backend.close()
     }
 
-    @Test func `outcomes are kept no longer than is meant`() async throws {
+    @Test func `keeps outcomes no longer than the retention`() async throws {
         let backend = try open()
         clock.set(by: .seconds(365 * 86_400))
         let batch = sampleBatch(at: clock.now)

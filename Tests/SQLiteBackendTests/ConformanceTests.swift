@@ -1,7 +1,7 @@
 import PushStoreConformance
 import Testing
 
-@Suite struct `SQLite keeps the promises of the queue` {
+@Suite struct `The SQLite backend` {
     @Test(arguments: QueueConformance.clauses)
     func conforms(_ clause: Clause) async throws {
         try await clause.check { try SQLiteHarness() }

@@ -4,7 +4,7 @@ import PushStore
 import SQLiteBackend
 import Testing
 
-@Suite struct `SQLite in trouble` {
+@Suite struct `SQLite with damage or a full disk` {
     private let now = WallTime(seconds: 1_790_000_000)
     private let clock = ManualClock()
 
@@ -12,7 +12,7 @@ import Testing
         try SQLiteBackend.open(folder: folder, clock: clock.queueClock, logger: silence)
     }
 
-    /// Changes the closed database's bytes where `text` first stands.
+    /// Changes bytes of the closed database at the first occurrence of `text`.
     private func damage(_ folder: String, at text: String, _ change: (inout Data, Int) -> Void) throws {
         let url = URL(fileURLWithPath: folder + "/" + SQLiteBackend.fileName)
         var bytes = try Data(contentsOf: url)
@@ -21,13 +21,13 @@ import Testing
         try bytes.write(to: url)
     }
 
-    @Test func `a batch that cannot be read is given up, does not come back, and its bytes are kept`() async throws {
+    @Test func `a batch that cannot be read is given up once, and its bytes are kept`() async throws {
         let folder = try TemporaryFolder()
         let first = try open(folder.path)
         let (bad, good) = (sampleBatch(3, at: now), sampleBatch(2, at: now + .milliseconds(1)))
         _ = try await first.append([NewBatch(batch: bad), NewBatch(batch: good)])
         await first.close()
-        // The push type of the first batch's headers: one that no version knows.
+        // The push type in the first batch's headers becomes an unknown one.
         try damage(folder.path, at: "alert") { bytes, offset in bytes[offset] = UInt8(ascii: "z") }
         let second = try open(folder.path)
         clock.advance(by: .seconds(1))
@@ -41,18 +41,18 @@ import Testing
         #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).map(\.id) == ids)
         let shown = try await second.deadLetter(ids[0])
         #expect(shown?.letter.id == ids[0] && shown?.push == nil)
-        // One that can be read stands between them; it is not held up.
+        // A readable one between them is replayed.
         let readable = claimed[0]
         let givenUp = Outcome(index: 0, verdict: .givenUp, code: .givenUp, status: 503, attempts: 50)
         _ = try await second.settle([Settlement(lease: readable.lease, outcomes: [givenUp], at: now)])
-        let named = [ids[0], readable.batch.id.push(0), ids[1]]
-        #expect(try await second.replay(.ids(named), at: now) == ReplayCount(replayed: 1, unreadable: 2))
-        #expect(try await second.deadLetter(named[1]) == nil)
-        let left = ReplayCount(unreadable: damaged.count)
-        #expect(try await second.replay(.app(nil), at: now) == left)
+        let selected = [ids[0], readable.batch.id.push(0), ids[1]]
+        #expect(try await second.replay(.ids(selected), at: now) == ReplayCount(replayed: 1, unreadable: 2))
+        #expect(try await second.deadLetter(selected[1]) == nil)
+        let skipped = ReplayCount(unreadable: damaged.count)
+        #expect(try await second.replay(.app(nil), at: now) == skipped)
         #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).count == damaged.count)
         await second.close()
-        // Whatever was damaged is mended: the bytes are still there.
+        // After a repair of the damage the bytes are readable again.
         try damage(folder.path, at: "zlert") { bytes, offset in bytes[offset] = UInt8(ascii: "a") }
         let third = try open(folder.path)
         #expect(try await third.replay(.app(nil), at: now) == ReplayCount(replayed: damaged.count))
@@ -64,7 +64,7 @@ import Testing
         let first = try open(folder.path)
         _ = try await first.append([NewBatch(batch: sampleBatch(1000, at: now, text: "needle"))])
         await first.close()
-        // The text lies in one of the pages the body continues on; each begins with the number of the next.
+        // The text is in an overflow page of the body; each begins with the number of the next one.
         try damage(folder.path, at: "\"needle\":500") { bytes, offset in
             let page = offset / 4096 * 4096
             bytes.replaceSubrange(page..<page + 4, with: [0x7F, 0xFF, 0xFF, 0xFF])
@@ -87,9 +87,9 @@ import Testing
         await second.close()
     }
 
-    /// The table of tables lies in the first page, behind the header of 100 bytes.
+    /// The schema table is in the first page, after the header of 100 bytes.
     /// Source: SQLite, "Database File Format", 1.3 and 2.6.
-    @Test func `a database whose tables cannot be read is refused at the start and left as it is`() async throws {
+    @Test func `a database with an unreadable schema is refused and not changed`() async throws {
         let folder = try TemporaryFolder()
         await (try open(folder.path)).close()
         let path = folder.path + "/" + SQLiteBackend.fileName
@@ -105,9 +105,9 @@ import Testing
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == damaged)
     }
 
-    /// A look-up cannot see it: to it the push is one that was never accepted.
+    /// A lookup cannot detect it: the push looks as if it was never accepted.
     @Test(arguments: [true, false], [1, 8, 13])
-    func `a flipped bit in the id of a record is found by a backup`(isFinished: Bool, byte: Int) async throws {
+    func `a backup finds a flipped bit in the id of a record`(isFinished: Bool, byte: Int) async throws {
         let folder = try TemporaryFolder()
         let first = try open(folder.path)
         let batches = (0..<20).map { sampleBatch(at: now + .milliseconds(Int64($0))) }
@@ -121,16 +121,16 @@ import Testing
         _ = try SQLiteBackend.backup(folder: folder.path, to: folder.path + "/good")
         let url = URL(fileURLWithPath: folder.path + "/" + SQLiteBackend.fileName)
         var bytes = try Data(contentsOf: url)
-        // In the table of records the key, a number of one byte, stands between the id and the name of the app.
+        // In `records` the key, a number of one byte, is between the id and the name of the app.
         let id = batches[10].id.bytes
-        var places: [Int] = []
+        var offsets: [Int] = []
         var rest = bytes[...]
         while let found = rest.range(of: id) {
-            if bytes[(found.upperBound + 1)...].starts(with: Data("app".utf8)) { places.append(found.lowerBound) }
+            if bytes[(found.upperBound + 1)...].starts(with: Data("app".utf8)) { offsets.append(found.lowerBound) }
             rest = bytes[found.upperBound...]
         }
-        try #require(!places.isEmpty)
-        for place in places { bytes[place + byte] ^= 0x40 }
+        try #require(!offsets.isEmpty)
+        for offset in offsets { bytes[offset + byte] ^= 0x40 }
         try bytes.write(to: url)
         let error = #expect(throws: BackupError.self) {
             try SQLiteBackend.backup(folder: folder.path, to: folder.path + "/copy")
@@ -140,8 +140,8 @@ import Testing
     }
 
     #if os(Linux)
-    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
-    func `a full disk refuses what is new, keeps what is old, and recovers by itself`() async throws {
+    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
+    func `new pushes are refused while the disk is full, and accepted again without a restart`() async throws {
         let folder = try TemporaryFolder()
         let disk = try SmallDisk(at: folder.path, megabytes: 32)
         defer { disk.unmount() }
@@ -174,10 +174,10 @@ import Testing
         await backend.close()
     }
 
-    /// What an application may not have: the room that the next start needs.
-    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"), arguments: [true, false])
-    func `a store on a full disk can be opened, drained and closed, and takes what is new when there is room`(
-        isFilledByItself: Bool
+    /// Applications cannot use the space that the next start needs.
+    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [true, false])
+    func `a store on a full disk can be opened, drained and closed, and accepts pushes again after space is freed`(
+        isFilledByStore: Bool
     ) async throws {
         let folder = try TemporaryFolder()
         let disk = try SmallDisk(at: folder.path, megabytes: 32)
@@ -199,7 +199,7 @@ import Testing
             }
             Issue.record("the disk is not full")
         }
-        if isFilledByItself { try await fill(first) }
+        if isFilledByStore { try await fill(first) }
         await first.close()
         let filler = folder.path + "/filler"
         try disk.fill(filler)
@@ -208,11 +208,11 @@ import Testing
         #expect(try await second.find([claimed.id.push(0)])[0]?.state == .queued)
         try await fill(second)
         var delivered: Set<BatchID> = []
-        while let held = try await patiently({
+        while let held = try await retrying({
             try await second.claim(ClaimRequest(batchesMax: 1, lease: .seconds(600))).first
         }) {
             let all = SQLiteBackendTests.delivered(held.batch.count)
-            _ = try await patiently {
+            _ = try await retrying {
                 try await second.settle([Settlement(lease: held.lease, outcomes: all, at: now)])
             }
             delivered.insert(held.batch.id)
@@ -226,8 +226,9 @@ import Testing
         #expect(FileManager.default.fileExists(atPath: folder.path + "/db/godwit.reserve"))
     }
 
-    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"), arguments: [0, 1, 4, 8, 12, 20, 30])
-    func `a store that cannot be made for lack of capacity says so, and is made when there is room`(
+    @Test(
+        .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [0, 1, 4, 8, 12, 20, 30])
+    func `a store that cannot be created on a full disk reports it, and is created after space is freed`(
         pagesFree: Int
     ) async throws {
         let folder = try TemporaryFolder()
@@ -238,7 +239,7 @@ import Testing
         let size = try #require(FileManager.default.attributesOfItem(atPath: filler)[.size] as? NSNumber).intValue
         try #require(truncate(filler, off_t(size - 4096 * pagesFree)) == 0)
         let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path) }
-        guard case .noSpace = error else {
+        guard case .diskFull = error else {
             Issue.record("\(String(describing: error))")
             return
         }
@@ -246,16 +247,17 @@ import Testing
         await (try open(folder.path)).close()
     }
 
-    /// As the gateway does: a full disk is tried again.
-    private func patiently<Value>(_ call: () async throws -> Value) async throws -> Value {
+    /// Retries while the disk is full, as the gateway does.
+    private func retrying<Value>(_ call: () async throws -> Value) async throws -> Value {
         for _ in 0..<20 {
             do { return try await call() } catch QueueError.full {}
         }
         return try await call()
     }
 
-    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
-    func `a start without any capacity says what to do, and the next one with capacity finds everything`() async throws
+    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
+    func `a start on a full disk without the reserve fails with advice, and finds everything after space is freed`()
+        async throws
     {
         let folder = try TemporaryFolder()
         let disk = try SmallDisk(at: folder.path, megabytes: 32)
@@ -268,7 +270,7 @@ import Testing
         let filler = folder.path + "/filler"
         try disk.fill(filler)
         let error = #expect(throws: SQLiteOpenError.self) { try open(folder.path + "/db") }
-        guard case .noSpace = error else {
+        guard case .diskFull = error else {
             Issue.record("\(String(describing: error))")
             return
         }
@@ -285,7 +287,7 @@ import Testing
 private struct SmallDisk {
     let path: String
 
-    /// Tried once, on a folder of its own.
+    /// Evaluated once, on a separate folder.
     static let isPossible: Bool = {
         guard geteuid() == 0, let folder = try? TemporaryFolder(),
             let disk = try? SmallDisk(at: folder.path, megabytes: 1)
@@ -305,7 +307,7 @@ private struct SmallDisk {
         umount2(path, Int32(MNT_DETACH))
     }
 
-    /// Writes zeros until nothing more fits.
+    /// Writes zeros until the disk is full.
     func fill(_ file: String) throws {
         let descriptor = Foundation.open(file, O_CREAT | O_WRONLY, 0o600)
         defer { close(descriptor) }

@@ -4,10 +4,10 @@ import PushStore
 import SQLiteBackend
 import Testing
 
-@Suite struct `The cost of asking SQLite how much waits` {
+@Suite struct `The cost of the queue depth in SQLite` {
     private let clock = ManualClock()
 
-    /// Pages that the writer looks at for one question, when pushes of `apps` wait.
+    /// Pages that the writer reads for one call, with waiting pushes of `apps` apps.
     private func pages(apps: Int) async throws -> Int {
         let folder = try TemporaryFolder()
         let backend = try SQLiteBackend.open(folder: folder.path, clock: clock.queueClock, logger: silence)
@@ -20,17 +20,17 @@ import Testing
         }
         clock.advance(by: .seconds(1))
         _ = try await backend.depth()
-        let before = try await backend.pagesLookedAt()
+        let before = try await backend.pagesRead()
         let depth = try await backend.depth()
-        let pages = try await backend.pagesLookedAt() - before
+        let pages = try await backend.pagesRead() - before
         #expect(depth.rows.count == 3 * apps && depth.pushes == 6 * apps)
         #expect((0..<apps).allSatisfy { depth.oldestDue[AppID("app-\($0)")] == due($0) })
         await backend.close()
         return pages
     }
 
-    /// It is asked every second, and must not keep the writer from writing, of a thousand apps as little as of one.
-    @Test func `does not depend on the apps for the writer`() async throws {
+    /// The gateway calls it every second.
+    @Test func `does not depend on the number of apps for the writer`() async throws {
         let (few, many) = (try await pages(apps: 1), try await pages(apps: 100))
         #expect(few == many)
     }

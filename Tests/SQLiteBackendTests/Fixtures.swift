@@ -5,7 +5,7 @@ import PushModel
 import PushStore
 import Synchronization
 
-/// A folder of its own, removed when it goes out of scope.
+/// A new folder, deleted with this object.
 final class TemporaryFolder: Sendable {
     let path: String
 
@@ -19,14 +19,14 @@ final class TemporaryFolder: Sendable {
     }
 }
 
-/// Clocks that move when they are told to.
+/// Clocks that a test moves.
 final class ManualClock: Sendable {
     private let elapsed = Mutex(Duration.zero)
-    /// How far the wall clock was set forward.
-    private let step = Mutex(Duration.zero)
+    /// How far the wall clock is ahead of the monotonic clock.
+    private let offset = Mutex(Duration.zero)
     private let start = WallTime(milliseconds: 1_790_000_000_000)
 
-    var now: WallTime { start + elapsed.withLock { $0 } + step.withLock { $0 } }
+    var now: WallTime { start + elapsed.withLock { $0 } + offset.withLock { $0 } }
     var queueClock: QueueClock {
         QueueClock(wall: { self.now }, monotonic: { self.elapsed.withLock { $0 } })
     }
@@ -35,15 +35,15 @@ final class ManualClock: Sendable {
         elapsed.withLock { $0 += duration }
     }
 
-    /// Sets the wall clock forward, or back.
+    /// Moves only the wall clock, forwards or backwards.
     func set(by duration: Duration) {
-        step.withLock { $0 += duration }
+        offset.withLock { $0 += duration }
     }
 }
 
 let silence = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
-/// A batch of `count` pushes whose payloads hold `text`.
+/// A batch of `count` pushes whose payloads contain `text`.
 func sampleBatch(
     _ count: Int = 1, at now: WallTime, app: String = "app", lane: Lane = .normal, notBefore: WallTime? = nil,
     text: String = "hello"

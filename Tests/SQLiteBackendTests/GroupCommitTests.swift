@@ -5,15 +5,15 @@ import SQLiteBackend
 import Synchronization
 import Testing
 
-/// A clock whose wall stops whoever asks it, the writer among them, until it is told to go on.
+/// A clock whose wall time blocks every reader, including the writer, between `stop` and `resume`.
 final class StoppingClock: Sendable {
     private let isStopped = Mutex(false)
-    private let gate = DispatchSemaphore(value: 0)
+    private let semaphore = DispatchSemaphore(value: 0)
 
     var queueClock: QueueClock {
         QueueClock(
             wall: {
-                if self.isStopped.withLock({ $0 }) { self.gate.wait() }
+                if self.isStopped.withLock({ $0 }) { self.semaphore.wait() }
                 return WallTime(seconds: 1_790_000_000)
             },
             monotonic: { .zero }
@@ -22,9 +22,9 @@ final class StoppingClock: Sendable {
 
     func stop() { isStopped.withLock { $0 = true } }
 
-    func goOn() {
+    func resume() {
         isStopped.withLock { $0 = false }
-        gate.signal()
+        semaphore.signal()
     }
 }
 
@@ -43,7 +43,7 @@ final class StoppingClock: Sendable {
         )
     }
 
-    /// Runs `calls` while a first append keeps the writer busy, and lets go when `waiting` of them wait.
+    /// Runs `calls` while a first append blocks the writer, until `waiting` of them wait.
     private func behindABusyWriter(
         _ backend: SQLiteBackend, waiting: Int, _ calls: @escaping @Sendable () async throws -> Void
     ) async throws {
@@ -52,12 +52,12 @@ final class StoppingClock: Sendable {
         while backend.statistics.startedCalls < 1 { await Task.yield() }
         async let others: Void = calls()
         while backend.statistics.waitingCalls < waiting { await Task.yield() }
-        clock.goOn()
+        clock.resume()
         _ = try await first
         try await others
     }
 
-    @Test func `200 appends that come during a commit share the next`() async throws {
+    @Test func `200 appends during a commit share the next one`() async throws {
         let backend = try open()
         let now = now
         try await behindABusyWriter(backend, waiting: 200) {
@@ -74,7 +74,7 @@ final class StoppingClock: Sendable {
         await backend.close()
     }
 
-    @Test func `a call that fails leaves its neighbours in the same commit alone`() async throws {
+    @Test func `a call that fails does not affect other calls of the same commit`() async throws {
         let backend = try open()
         let now = now
         let known = sampleBatch(at: now)
@@ -89,7 +89,7 @@ final class StoppingClock: Sendable {
             Settlement(lease: Lease(batch: known.id, epoch: 1), outcomes: delivered(1), at: now)
         ])
         while backend.statistics.waitingCalls < 3 { await Task.yield() }
-        clock.goOn()
+        clock.resume()
         _ = try await first
         #expect(try await good.compactMap { $0 }.count == 1)
         #expect(try await settled.isEmpty)
@@ -104,7 +104,7 @@ final class StoppingClock: Sendable {
         await backend.close()
     }
 
-    @Test func `a settlement that is written again because of a neighbour is counted once`() async throws {
+    @Test func `a settlement that is repeated because another call failed is counted once`() async throws {
         let backend = try open()
         let now = now
         let known = sampleBatch(2, at: now)
@@ -119,7 +119,7 @@ final class StoppingClock: Sendable {
         while backend.statistics.waitingCalls < 1 { await Task.yield() }
         async let bad = backend.append([NewBatch(batch: known)])
         while backend.statistics.waitingCalls < 2 { await Task.yield() }
-        clock.goOn()
+        clock.resume()
         _ = try await first
         #expect(try await settled.isEmpty)
         do {
@@ -132,7 +132,7 @@ final class StoppingClock: Sendable {
         await backend.close()
     }
 
-    @Test func `what waits is bounded, and what is refused leaves no trace`() async throws {
+    @Test func `waiting calls are bounded, and refused ones leave no trace`() async throws {
         var configuration = SQLiteConfiguration()
         configuration.waitingCallsMax = 3
         let backend = try open(configuration)
@@ -146,17 +146,17 @@ final class StoppingClock: Sendable {
         while backend.statistics.waitingCalls < 3 { await Task.yield() }
         do {
             _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])
-            Issue.record("more was let in than may wait")
+            Issue.record("a call above the limit was accepted")
         } catch {
             guard case .full = error as QueueError else { throw error }
         }
-        clock.goOn()
+        clock.resume()
         _ = try await (first, second, third, fourth)
         #expect(try await backend.depth().pushes == 4)
         await backend.close()
     }
 
-    @Test func `a lone call is committed at once`() async throws {
+    @Test func `a lone call is committed immediately`() async throws {
         let backend = try open()
         for _ in 0..<5 { _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))]) }
         #expect(backend.statistics.commits == 5)
@@ -170,7 +170,7 @@ final class StoppingClock: Sendable {
         for _ in 0..<200 { _ = try await backend.append([NewBatch(batch: sampleBatch(500, at: now))]) }
         let log = folder.path + "/" + SQLiteBackend.fileName + "-wal"
         let size = try FileManager.default.attributesOfItem(atPath: log)[.size] as? NSNumber
-        // 100 pages of 4 KiB, and what one round may add.
+        // 100 pages of 4 KiB, and the pages of one transaction.
         #expect((size?.intValue ?? .max) < 1 << 20)
         await backend.close()
     }

@@ -5,15 +5,15 @@ import PushStore
 import SQLiteBackend
 import Testing
 
-@Suite struct `A store of an older version` {
+@Suite struct `A database of an older version` {
     private let clock = ManualClock()
 
     private func open(_ folder: String) throws -> SQLiteBackend {
         try SQLiteBackend.open(folder: folder, clock: clock.queueClock, logger: silence)
     }
 
-    /// Takes back what the third migration did.
-    private func makeSecond(_ folder: String) throws {
+    /// Reverts the third migration.
+    private func revertThirdMigration(_ folder: String) throws {
         let database = try DatabaseQueue(path: folder + "/" + SQLiteBackend.fileName)
         try database.writeWithoutTransaction { db in
             try db.execute(
@@ -29,7 +29,7 @@ import Testing
         try database.close()
     }
 
-    @Test func `keeps what is finished for the whole time once more, and sends what waits`() async throws {
+    @Test func `keeps finished batches for a full retention period, and sends waiting ones`() async throws {
         let folder = try TemporaryFolder()
         let old = try open(folder.path)
         let (finished, waiting) = (sampleBatch(2, at: clock.now), sampleBatch(2, at: clock.now))
@@ -38,7 +38,7 @@ import Testing
         _ = try await old.settle([Settlement(lease: lease, outcomes: delivered(1) + [dead], at: clock.now)])
         _ = try await old.append([NewBatch(batch: waiting)])
         await old.close()
-        try makeSecond(folder.path)
+        try revertThirdMigration(folder.path)
 
         clock.advance(by: .seconds(1000))
         let new = try open(folder.path)

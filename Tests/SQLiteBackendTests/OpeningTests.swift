@@ -22,12 +22,12 @@ import Testing
         ("3.40.1", false), ("3.44.5", false), ("3.44.6", true), ("3.45.0", false), ("3.50.7", true), ("3.51.2", false),
         ("3.51.3", true), ("3.52.0", true), ("4.0.0", true), ("", false),
     ])
-    func `the versions with the fix of the WAL-reset race are known`(version: String, isFixed: Bool) {
+    func `versions with the fix of the WAL-reset race are recognized`(version: String, isFixed: Bool) {
         let durability = SQLiteDurability(sqliteVersion: version, journalMode: "wal", synchronous: 2)
         #expect(durability.hasWALResetFix == isFixed)
     }
 
-    @Test func `a missing folder is created for its owner alone`() async throws {
+    @Test func `a missing folder is created for its owner only`() async throws {
         let parent = try TemporaryFolder()
         let backend = try open(parent.path + "/a/b")
         await backend.close()
@@ -37,7 +37,7 @@ import Testing
         }
     }
 
-    @Test func `a second process is refused until the first is done`() async throws {
+    @Test func `a second process is refused until the first one has closed the database`() async throws {
         let folder = try TemporaryFolder()
         let first = try open(folder.path)
         #expect(throws: SQLiteOpenError.inUse(folder.path, processID: Int(getpid()))) { try open(folder.path) }
@@ -52,7 +52,7 @@ import Testing
         #expect(throws: SQLiteOpenError.notAFolder(path)) { try open(path) }
     }
 
-    @Test func `a folder that cannot be made is refused`() throws {
+    @Test func `a folder that cannot be created is refused`() throws {
         let path = "/proc/godwit-cannot-be-made"
         let error = #expect(throws: SQLiteOpenError.self) { try open(path) }
         guard case .folderNotWritable(path, _) = error else {
@@ -61,14 +61,14 @@ import Testing
         }
     }
 
-    /// Nothing here can mount one, so the decision is tried by itself.
+    /// Tests the decision only, because a test cannot mount network file systems.
     @Test(
         arguments: [
             ("/", nil), ("/var/lib/godwit", nil), ("/mnt/share", "nfs4"), ("/mnt/share/a/b", "nfs4"),
             ("/mnt/shared", nil),
             ("/mnt/share/disk/db", nil), ("/mnt/two words/db", "cifs"), ("/covered/db", "9p"),
         ] as [(String, String?)])
-    func `network file systems are told from local ones`(path: String, type: String?) {
+    func `network file systems are distinguished from local ones`(path: String, type: String?) {
         let mounts = """
             /dev/vda / ext4 rw,relatime 0 0
             server:/x /mnt/share nfs4 rw 0 0
@@ -80,7 +80,7 @@ import Testing
         #expect(DatabaseFolder.networkFileSystem(of: path, mounts: mounts) == type)
     }
 
-    @Test func `a file that is no database is refused and left as it is`() throws {
+    @Test func `a file that is not a database is refused and not changed`() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/" + SQLiteBackend.fileName
         let text = Data(String(repeating: "no database at all\n", count: 1000).utf8)
@@ -92,7 +92,7 @@ import Testing
     /// The header of an SQLite file: the user version at byte 60, the application id at byte 68, big-endian.
     /// Source: SQLite, "Database File Format", 1.3.
     @Test(arguments: [(60, true), (68, false)])
-    func `a database that is newer or of another program is refused and left as it is`(
+    func `a database that is newer or of another program is refused and not changed`(
         offset: Int, isNewer: Bool
     ) async throws {
         let folder = try TemporaryFolder()
@@ -101,13 +101,13 @@ import Testing
         var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
         bytes.replaceSubrange(offset..<offset + 4, with: [0, 0, 0x03, 0xE7])
         try bytes.write(to: URL(fileURLWithPath: path))
-        let wanted: SQLiteOpenError =
+        let expected: SQLiteOpenError =
             isNewer ? .newerSchema(path, found: 999, supported: 3) : .foreignDatabase(path)
-        #expect(throws: wanted) { try open(folder.path) }
+        #expect(throws: expected) { try open(folder.path) }
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == bytes)
     }
 
-    @Test func `each refusal is one sentence that names the path`() {
+    @Test func `each error is one line without a full stop that names the path`() {
         let errors: [SQLiteOpenError] = [
             .notAFolder("/p"), .folderNotWritable("/p", reason: "r"), .notLocal("/p", fileSystem: "NFS"),
             .inUse("/p", processID: 7),
@@ -115,15 +115,15 @@ import Testing
             .ownerAlive("/p", processID: 7, since: .seconds(12), needed: .seconds(60)), .foreignDatabase("/p"),
             .newerSchema("/p", found: 2, supported: 1),
             .notDurable("/p", setting: "synchronous", found: "1", wanted: "2 (FULL)"), .failed("/p", reason: "r"),
-            .noSpace("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete"),
+            .diskFull("/p", bytesFree: 5000, reason: "r"), .noLog("/p", mode: "delete"),
         ]
         for error in errors {
-            #expect(error.description.hasSuffix("."))
+            #expect(!error.description.hasSuffix("."))
             #expect(error.description.contains("/p"))
         }
     }
 
-    @Test func `closing returns the leases and keeps everything`() async throws {
+    @Test func `closing ends the leases and keeps everything`() async throws {
         let folder = try TemporaryFolder()
         let first = try open(folder.path)
         let batch = sampleBatch(2, at: QueueClock.system.wall())

@@ -19,7 +19,7 @@ import Testing
         )
     }
 
-    /// Makes the last beat as old as that.
+    /// Makes the last heartbeat `duration` old.
     private func age(_ folder: String, by duration: Duration) throws {
         let seconds = Double((now + (.zero - duration)).milliseconds) / 1000
         try FileManager.default.setAttributes(
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    /// What a crash would leave of the database: opened in a folder of its own.
+    /// Opens a copy of the database as a crash would leave it.
     private func afterCrash(of folder: String) throws -> (SQLiteBackend, TemporaryFolder) {
         let copy = try TemporaryFolder()
         for name in [SQLiteBackend.fileName, SQLiteBackend.fileName + "-wal"] {
@@ -48,73 +48,73 @@ import Testing
         return (try open(copy.path), copy)
     }
 
-    @Test func `is taken over when it is silent, and whatever it writes afterwards is refused`() async throws {
+    @Test func `is taken over when its heartbeat is stale, and its later writes are refused`() async throws {
         let folder = try TemporaryFolder()
-        let zombie = try open(folder.path)
+        let former = try open(folder.path)
         let batch = sampleBatch(2, at: now)
-        let lease = try #require(try await zombie.append([NewBatch(batch: batch, claim: .seconds(3600))])[0])
+        let lease = try #require(try await former.append([NewBatch(batch: batch, claim: .seconds(3600))])[0])
         try age(folder.path, by: .seconds(60))
-        let heir = try open(folder.path, takeoverAfter: .seconds(30))
-        let claimed = try await heir.claim(ClaimRequest(batchesMax: 9, lease: .seconds(3600)))
+        let owner = try open(folder.path, takeoverAfter: .seconds(30))
+        let claimed = try await owner.claim(ClaimRequest(batchesMax: 9, lease: .seconds(3600)))
         #expect(claimed.map(\.batch.id) == [batch.id])
 
         await expectRefused {
-            _ = try await zombie.settle([Settlement(lease: lease, outcomes: delivered(2), at: now)])
+            _ = try await former.settle([Settlement(lease: lease, outcomes: delivered(2), at: now)])
         }
-        await expectRefused { _ = try await zombie.append([NewBatch(batch: sampleBatch(at: now))]) }
-        #expect(try await heir.find([batch.id.push(0)])[0]?.state == .sending)
-        #expect(try await heir.depth().pushes == 2)
-        await zombie.close()
+        await expectRefused { _ = try await former.append([NewBatch(batch: sampleBatch(at: now))]) }
+        #expect(try await owner.find([batch.id.push(0)])[0]?.state == .sending)
+        #expect(try await owner.depth().pushes == 2)
+        await former.close()
 
-        // The zombie's farewell took nothing of the heir's with it.
+        // Closing the former owner did not remove data of the new one.
         let late = sampleBatch(at: now)
-        _ = try await heir.append([NewBatch(batch: late)])
-        let (survivor, copy) = try afterCrash(of: folder.path)
-        #expect(try await survivor.find([late.id.push(0)])[0]?.state == .queued)
-        await survivor.close()
-        await heir.close()
+        _ = try await owner.append([NewBatch(batch: late)])
+        let (recovered, copy) = try afterCrash(of: folder.path)
+        #expect(try await recovered.find([late.id.push(0)])[0]?.state == .queued)
+        await recovered.close()
+        await owner.close()
         withExtendedLifetime(copy) {}
     }
 
-    @Test func `that is stopped in the middle of a write is taken over, and its write is not answered for`()
+    @Test func `that is suspended during a write is taken over, and its write is not acknowledged`()
         async throws
     {
         let folder = try TemporaryFolder()
         let clock = StoppingClock()
-        let zombie = try open(folder.path, clock: clock.queueClock)
+        let former = try open(folder.path, clock: clock.queueClock)
         let known = sampleBatch(3, at: now)
-        _ = try await zombie.append([NewBatch(batch: known)])
+        _ = try await former.append([NewBatch(batch: known)])
         clock.stop()
-        let unanswered = sampleBatch(at: now)
-        async let written = zombie.append([NewBatch(batch: unanswered)])
-        while zombie.statistics.startedCalls < 2 { await Task.yield() }
+        let unacknowledged = sampleBatch(at: now)
+        async let written = former.append([NewBatch(batch: unacknowledged)])
+        while former.statistics.startedCalls < 2 { await Task.yield() }
 
         try age(folder.path, by: .seconds(60))
-        let heir = try open(folder.path, takeoverAfter: .seconds(30))
-        #expect(try await heir.claim(ClaimRequest(batchesMax: 9, lease: .seconds(9))).map(\.batch) == [known])
+        let owner = try open(folder.path, takeoverAfter: .seconds(30))
+        #expect(try await owner.claim(ClaimRequest(batchesMax: 9, lease: .seconds(9))).map(\.batch) == [known])
         let late = sampleBatch(at: now)
-        _ = try await heir.append([NewBatch(batch: late)])
+        _ = try await owner.append([NewBatch(batch: late)])
 
-        clock.goOn()
+        clock.resume()
         do {
             _ = try await written
-            Issue.record("a former owner answered for a write")
+            Issue.record("a former owner acknowledged a write")
         } catch {
             guard case .unavailable(_, isOutcomeKnown: false) = error as? QueueError else { throw error }
         }
-        await expectRefused { _ = try await zombie.append([NewBatch(batch: sampleBatch(at: now))]) }
-        await zombie.close()
-        #expect(try await heir.find([unanswered.id.push(0)]) == [nil])
-        let (survivor, copy) = try afterCrash(of: folder.path)
-        #expect(try await survivor.find([known.id.push(0), late.id.push(0)]).map { $0?.state } == [.queued, .queued])
-        await survivor.close()
-        await heir.close()
+        await expectRefused { _ = try await former.append([NewBatch(batch: sampleBatch(at: now))]) }
+        await former.close()
+        #expect(try await owner.find([unacknowledged.id.push(0)]) == [nil])
+        let (recovered, copy) = try afterCrash(of: folder.path)
+        #expect(try await recovered.find([known.id.push(0), late.id.push(0)]).map { $0?.state } == [.queued, .queued])
+        await recovered.close()
+        await owner.close()
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(names.contains { $0.hasPrefix(SQLiteBackend.fileName + ".left-") }, "\(names)")
         withExtendedLifetime(copy) {}
     }
 
-    @Test func `is not taken over while it beats`() async throws {
+    @Test func `is not taken over while it writes heartbeats`() async throws {
         let folder = try TemporaryFolder()
         let owner = try open(folder.path)
         try age(folder.path, by: .seconds(60))
@@ -130,21 +130,21 @@ import Testing
         await owner.close()
     }
 
-    /// The wall clock was set forward: the owner looks silent, and yet it beats.
-    @Test func `is not taken over when it beats while it is watched`() async throws {
+    /// The wall clock moved forwards: the heartbeat looks stale, but the owner still writes heartbeats.
+    @Test func `is not taken over when it writes a heartbeat during the observation`() async throws {
         let folder = try TemporaryFolder()
         let owner = try open(folder.path)
         try age(folder.path, by: .seconds(3600))
         let load = Load()
-        let beating = Thread {
+        let heartbeats = Thread {
             while !load.isDone.load(ordering: .relaxed) { owner.heartbeat() }
         }
-        // The watch begins before the first beat is seen, however the threads are scheduled: it is a long one.
+        // Long enough to see a heartbeat, however the threads are scheduled.
         var configuration = SQLiteConfiguration()
         configuration.takeoverObservation = .seconds(3)
         let later = now + .seconds(3600)
         let clock = QueueClock(wall: { later }, monotonic: { .zero })
-        beating.start()
+        heartbeats.start()
         let refusal = SQLiteOpenError.ownerAlive(
             folder.path, processID: Int(getpid()), since: .zero, needed: .seconds(30)
         )
@@ -162,7 +162,7 @@ import Testing
     @Test(arguments: [
         SQLiteBackend.fileName, SQLiteBackend.fileName + "-wal", SQLiteBackend.fileName + "-shm", "godwit.lock", "",
     ])
-    func `refuses to write when its files are gone, and notices it by itself`(name: String) async throws {
+    func `detects that its files are gone, and refuses to write`(name: String) async throws {
         let folder = try TemporaryFolder()
         let backend = try open(folder.path)
         _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])
@@ -171,14 +171,14 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: path + ".moved") }
         backend.heartbeat()
         await expectRefused { _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))]) }
-        // It stays so, even if they come back: nobody knows what happened to them.
+        // It still refuses when the files are back, because their content is not known.
         try FileManager.default.moveItem(atPath: path + ".moved", toPath: path)
         await expectRefused { _ = try await backend.depth() }
         await backend.close()
     }
 
     @Test(arguments: ["-wal", "-shm"])
-    func `keeps what it acknowledged when its log is deleted, and puts it into the database at its end`(
+    func `copies acknowledged data into the database when it closes, even if its log was deleted`(
         suffix: String
     ) async throws {
         let folder = try TemporaryFolder()
@@ -194,7 +194,7 @@ import Testing
         await next.close()
     }
 
-    @Test func `goes on when another connection copies its database and is closed`() async throws {
+    @Test func `continues when another connection copies its database and is closed`() async throws {
         let folder = try TemporaryFolder()
         let backend = try open(folder.path)
         _ = try await backend.append([NewBatch(batch: sampleBatch(at: now))])

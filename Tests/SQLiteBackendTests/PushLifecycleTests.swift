@@ -6,8 +6,8 @@ import PushTesting
 import SQLiteBackend
 import Testing
 
-/// Compares the arrows of `docs/explanation/push-lifecycle.md` with what a store reports: every event is applied to a push in
-/// every state that can be reached, and each change of its state is an arrow.
+/// Compares the arrows of `docs/explanation/push-lifecycle.md` with what a store reports: every event is applied to a
+/// push in every state that can be reached, and each change of its state is an arrow.
 @Suite struct `The life cycle of a push` {
     @Test func `has the arrows of the page and no others`() async throws {
         let page = try LifecyclePage()
@@ -77,7 +77,7 @@ private struct LifecyclePage {
     }
 }
 
-/// What can happen to a push.
+/// An event in the life of a push.
 private enum LifecycleEvent {
     case accepted
     case acceptedForLater
@@ -108,8 +108,8 @@ private enum LifecycleEvent {
             .returnedAfterNewer, .replayed, .crashed, .crashedRepeatedly,
         ] + settlements.map { .settled($0) }
 
-    /// The verdicts that dispatch records: those that follow from an attempt, and the cancellation of a claimed push that
-    /// was not sent yet.
+    /// The verdicts that dispatch records: those that follow from an attempt, and the cancellation of a claimed push
+    /// that was not sent yet.
     private static var settlements: [Verdict] {
         var verdicts: Set<Verdict> = [.cancelled]
         for answer in answers {
@@ -126,7 +126,7 @@ private enum LifecycleEvent {
         return verdicts.sorted { $0.rawValue < $1.rawValue }
     }
 
-    /// Every way in which an attempt can end.
+    /// Every possible end of an attempt.
     private static var answers: [APNSAnswer] {
         let statuses: [UInt16] = [200, 302, 400, 403, 404, 405, 410, 413, 429, 500, 503]
         let answered = statuses.flatMap { status in
@@ -139,7 +139,7 @@ private enum LifecycleEvent {
     }
 }
 
-/// One push in a store of its own: the first of a batch of two.
+/// One push, the first of a batch of two, in a separate store.
 private final class LifecycleTrial {
     private let harness: SQLiteHarness
     private var batch: BatchID?
@@ -219,7 +219,7 @@ private final class LifecycleTrial {
         if let own = claimed.first(where: { $0.lease.batch == batch }) { lease = own.lease }
     }
 
-    /// Nothing, unless the batch is claimed.
+    /// Does nothing unless the batch is claimed.
     private func settle(
         outcomes: [Outcome] = [], retries: [Retry] = [], release: Settlement.Release = .release
     ) async throws {
@@ -228,7 +228,7 @@ private final class LifecycleTrial {
             lease: lease, outcomes: outcomes, retries: retries, release: release, at: harness.now
         )
         _ = try await harness.queue.settle([settlement])
-        if release.isEnd { self.lease = nil }
+        if release.endsLease { self.lease = nil }
     }
 
     private func replay() async throws {
@@ -247,7 +247,7 @@ private final class LifecycleTrial {
 
     /// A batch of pushes with one collapse id.
     ///
-    /// - Parameter devices: a push for each; the first byte of its token.
+    /// - Parameter devices: the first byte of the token of each push.
     private static func batch(at now: WallTime, notBefore: WallTime? = nil, devices: [UInt8] = [1, 2]) -> Batch {
         let id = BatchID.random(at: now)
         var pushes = NotificationBatch(firstID: id.value)

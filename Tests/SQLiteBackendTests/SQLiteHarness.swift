@@ -9,8 +9,8 @@ final class SQLiteHarness: QueueHarness {
     private var folder: TemporaryFolder
     private let clock = ManualClock()
     private var backend: SQLiteBackend
-    /// Instances that "died": they are kept so that nothing of them is tidied up before the test ends.
-    private var corpses: [(SQLiteBackend, TemporaryFolder)] = []
+    /// Instances that "crashed". They are kept open, so that none of them cleans up before the test ends.
+    private var crashed: [(SQLiteBackend, TemporaryFolder)] = []
 
     init() throws {
         folder = try TemporaryFolder()
@@ -24,13 +24,13 @@ final class SQLiteHarness: QueueHarness {
         clock.advance(by: duration)
     }
 
-    /// What is on the disk at this moment, log included, is all that the next instance gets to see.
+    /// Opens a copy of the files as they are on the disk now, including the log.
     func crash() throws {
         let copy = try TemporaryFolder()
         for name in [SQLiteBackend.fileName, SQLiteBackend.fileName + "-wal"] {
             try FileManager.default.copyItem(atPath: folder.path + "/" + name, toPath: copy.path + "/" + name)
         }
-        corpses.append((backend, folder))
+        crashed.append((backend, folder))
         folder = copy
         backend = try SQLiteBackend.open(folder: copy.path, clock: clock.queueClock, logger: silence)
     }
@@ -39,6 +39,6 @@ final class SQLiteHarness: QueueHarness {
 
     func close() async {
         await backend.close()
-        for (backend, _) in corpses { await backend.close() }
+        for (backend, _) in crashed { await backend.close() }
     }
 }

@@ -4,7 +4,7 @@ import PushTesting
 import SQLiteBackend
 import Testing
 
-@Suite struct `The page of the database schema` {
+@Suite struct `The database schema page` {
     /// `table.column TYPE`, and `index of table`.
     private static func documented() throws -> Set<String> {
         let path = "\(Repository.root)/docs/reference/schema.md"
@@ -38,7 +38,7 @@ import Testing
                     found.insert("\(table).\(name) \(type)")
                 }
             }
-            // Indexes without SQL belong to keys.
+            // Indexes without SQL belong to primary keys.
             let sql = "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
             for index in try Row.fetchAll(db, sql: sql) {
                 let (name, table): (String, String) = (index[0], index[1])

@@ -37,7 +37,7 @@ extension MemoryBackend: QueueControl {
 }
 
 extension MemoryBackend: IdempotentQueue {
-    package func answer(to key: IdempotencyKey, now: WallTime) throws(QueueError) -> IdempotencyRecord? {
+    package func idempotencyRecord(for key: IdempotencyKey, now: WallTime) throws(QueueError) -> IdempotencyRecord? {
         try perform { state, _ in state.idempotencyRecord(of: key, at: now) }
     }
 

@@ -9,7 +9,7 @@ extension MemoryBackend: DeadLetterStore {
         try perform { state, _ in state.deadLetters(of: app, after: after, limit: limit) }
     }
 
-    package func deadLetter(_ id: PushID) throws(QueueError) -> (letter: DeadLetter, push: DeadPush?)? {
+    package func deadLetter(_ id: PushID) throws(QueueError) -> (letter: DeadLetter, push: DeadLetterContent?)? {
         try perform { state, _ in
             state.letters[id].map { (letter: $0, push: state.deadPush(id)) }
         }

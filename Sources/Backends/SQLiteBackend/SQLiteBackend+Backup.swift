@@ -3,34 +3,38 @@ import GRDB
 import PushModel
 package import PushStore
 
-/// What a backup holds.
-package struct BackupReport: Sendable, Equatable {
+/// The contents of a backup.
+package struct BackupReport: Sendable, Equatable, CustomStringConvertible {
     /// Batches whose pushes or outcomes are in it.
     package var batches: Int
-    /// Pushes that wait.
     package var pushesWaiting: Int
     package var deadLetters: Int
     package var bytes: Int
+
+    package var description: String {
+        let size = ByteCountFormatter.string(fromByteCount: Int64(bytes), countStyle: .binary)
+        return "\(size), \(batches) batches, \(pushesWaiting) pushes waiting, \(deadLetters) dead letters"
+    }
 }
 
-/// Why a backup was not made, or not restored.
+/// Why a backup or restore failed. The description is one line for an operator.
 package enum BackupError: Error, Equatable, CustomStringConvertible {
     case noDatabase(String)
     case targetExists(String)
-    /// The file to be restored is not there or not good.
+    /// The file to restore is missing or not a sound backup.
     case unusable(String, reason: String)
-    /// There is a database in the folder, and nobody said that it may be replaced.
+    /// The folder has a database and the caller did not allow to replace it.
     case wouldReplace(String)
     case folder(SQLiteOpenError)
     case failed(String, reason: String)
 
     package var description: String {
         switch self {
-        case .noDatabase(let folder): "There is no database in \(folder)."
-        case .targetExists(let path): "\(path) exists; a backup overwrites nothing, choose another name."
+        case .noDatabase(let folder): "\(folder) has no database"
+        case .targetExists(let path): "\(path) exists: choose another name"
         case .unusable(let path, let reason): "\(path) cannot be restored: \(reason)"
         case .wouldReplace(let folder):
-            "There is a database in \(folder); with --replace it is kept under another name beside the new one."
+            "\(folder) has a database: --replace keeps it under another name next to the new one"
         case .folder(let error): error.description
         case .failed(let path, let reason): "\(path): \(reason)"
         }
@@ -38,10 +42,10 @@ package enum BackupError: Error, Equatable, CustomStringConvertible {
 }
 
 extension SQLiteBackend {
-    /// Copies the database in `folder` to the file `target`, also while a gateway uses it, from any process.
+    /// Copies the database in `folder` to the file `target`. Any process may call it, even while a gateway runs.
     ///
-    /// Everything that was acknowledged before the call is in it. The file appears under its name when it is complete,
-    /// checked and on the disk; only its owner can read it.
+    /// The copy has everything that was acknowledged before the call. It gets its name when it is complete, checked and
+    /// synced; only its owner can read it.
     package static func backup(folder: String, to target: String) throws(BackupError) -> BackupReport {
         let path = folder + "/" + fileName
         guard FileIdentity(path: path) != nil else { throw .noDatabase(folder) }
@@ -60,15 +64,15 @@ extension SQLiteBackend {
         } catch let error as BackupError {
             throw error
         } catch {
-            throw .failed(target, reason: "the backup was not made: \(reason(of: error))")
+            throw .failed(target, reason: "the backup failed: \(reason(of: error))")
         }
     }
 
-    /// Makes the file `source`, a backup, the database in `folder`.
+    /// Makes the backup `source` the database in `folder`.
     ///
-    /// What the backup holds as waiting is sent again, also if it was delivered since the backup was made.
+    /// Pushes that wait in the backup are sent again, even if they were delivered since.
     ///
-    /// - Parameter replacing: a database that is there is kept beside it, under its name and the moment of the restore.
+    /// - Parameter replacing: allows to replace a database, which is kept under its name and the time of the restore.
     package static func restore(
         from source: String, folder: String, replacing: Bool = false, clock: QueueClock = .system
     ) throws(BackupError) -> BackupReport {
@@ -84,7 +88,7 @@ extension SQLiteBackend {
         let new = Replacement.newPath(path)
         do {
             try Replacement.finish(path)
-            try demandFile(source)
+            try requireFile(source)
             guard replacing || FileIdentity(path: path) == nil else { throw BackupError.wouldReplace(folder) }
             try FileManager.default.copyItem(atPath: source, toPath: new)
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: new)
@@ -105,17 +109,17 @@ extension SQLiteBackend {
             try Replacement.begin(path, suffix: ".before-restore-\(clock.wall().milliseconds)")
             return report
         } catch {
-            throw .failed(folder, reason: "the backup cannot be put in its place: \(reason(of: error))")
+            throw .failed(folder, reason: "the backup cannot be activated: \(reason(of: error))")
         }
     }
 
-    /// A folder could be copied, too, and would lie in the way ever after.
-    private static func demandFile(_ source: String) throws(BackupError) {
+    /// Refuses folders, which could be copied as well and would block every later restore.
+    private static func requireFile(_ source: String) throws(BackupError) {
         var status = stat()
-        guard stat(source, &status) == 0 else { throw .unusable(source, reason: "there is no such file.") }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw .unusable(source, reason: "it is not a file.") }
-        guard status.st_size > 0 else { throw .unusable(source, reason: "the file is empty.") }
-        guard access(source, R_OK) == 0 else { throw .unusable(source, reason: "it may not be read.") }
+        guard stat(source, &status) == 0 else { throw .unusable(source, reason: "no such file") }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw .unusable(source, reason: "not a file") }
+        guard status.st_size > 0 else { throw .unusable(source, reason: "the file is empty") }
+        guard access(source, R_OK) == 0 else { throw .unusable(source, reason: "the file is not readable") }
     }
 
     private static func report(on path: String) throws -> BackupReport {
@@ -123,7 +127,7 @@ extension SQLiteBackend {
         defer { try? connection.close() }
         let bytes = (try FileManager.default.attributesOfItem(atPath: path)[.size] as? NSNumber)?.intValue
         return try connection.inDatabase { db in
-            // A backup of an older version has fewer tables.
+            // A backup of an older version may lack the table.
             let hasDeadLetters = try db.tableExists("dead_letters")
             return BackupReport(
                 batches: try Int.fetchOne(db, sql: "SELECT count(*) FROM records") ?? 0,

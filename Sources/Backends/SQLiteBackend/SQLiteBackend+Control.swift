@@ -6,7 +6,7 @@ extension SQLiteBackend: QueueControl {
     package func cancel(_ ids: [PushID], at now: WallTime) async throws(QueueError) -> [CancelResult] {
         guard !ids.isEmpty else { return [] }
         return try await commits.perform { db, state in
-            try Cancel(db: db, now: now).run(ids, &state)
+            try Cancellation(db: db, now: now).run(ids, &state)
         }
     }
 
@@ -15,9 +15,9 @@ extension SQLiteBackend: QueueControl {
         let until = try await commits.perform { _, state in state.nextKey - 1 }
         var damaged: Set<Int64> = []
         while true {
-            let known = damaged
+            let knownDamage = damaged
             let step = try await commits.perform { db, state in
-                try Cancel(db: db, now: now).step(target, until: until, damaged: known, &state)
+                try Cancellation(db: db, now: now).step(target, until: until, damaged: knownDamage, &state)
             }
             total.cancelled += step.cancelled
             damaged = step.damaged
@@ -48,20 +48,21 @@ extension SQLiteBackend: QueueControl {
 }
 
 extension SQLiteBackend: IdempotentQueue {
-    package func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord? {
-        try await look { db in try Idempotency.find(key, now: now, db) }
+    package func idempotencyRecord(for key: IdempotencyKey, now: WallTime) async throws(QueueError)
+        -> IdempotencyRecord?
+    {
+        try await read { db in try IdempotencyRows.find(key, now: now, db) }
     }
 
     package func append(
-        _ batches: [NewBatch], storing answers: [IdempotencyKey: IdempotencyRecord]
+        _ batches: [NewBatch], storing records: [IdempotencyKey: IdempotencyRecord]
     ) async throws(QueueError) -> [Lease?] {
-        guard !batches.isEmpty || !answers.isEmpty else { return [] }
-        let encoded = batches.map(EncodedBatch.init)
-        let clock = clock
-        let bytes = encoded.reduce(0) { $0 + $1.body.count } + answers.values.reduce(0) { $0 + $1.body.count }
+        guard !batches.isEmpty || !records.isEmpty else { return [] }
+        let (append, clock) = (Append(batches), clock)
+        let bytes = append.byteCount + records.values.reduce(0) { $0 + $1.body.count }
         return try await commits.perform(bytes: bytes, yields: true) { db, state in
-            try Idempotency.remember(answers, db)
-            return try Append.run(encoded, db, &state, clock: clock)
+            try IdempotencyRows.insert(records, db)
+            return try append.run(db, &state, clock: clock)
         }
     }
 }

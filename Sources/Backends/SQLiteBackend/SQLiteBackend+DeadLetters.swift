@@ -4,16 +4,16 @@ package import PushStore
 
 extension SQLiteBackend: DeadLetterStore {
     package func deadLetters(of app: AppID?, after: PushID?, limit: Int) async throws(QueueError) -> [DeadLetter] {
-        try await look { db in try DeadLetters.list(of: app, after: after, limit: limit, db) }
+        try await read { db in try DeadLetterRows.list(of: app, after: after, limit: limit, db) }
     }
 
-    package func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush?)? {
-        try await look { db in
-            guard let letter = try DeadLetters.find(id, db) else { return nil }
-            guard let key = try DeadLetters.key(of: id.batch, db),
-                let batch = try DeadLetters.batch(of: id.batch, key: key, db), id.index < batch.count
+    package func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadLetterContent?)? {
+        try await read { db in
+            guard let letter = try DeadLetterRows.find(id, db) else { return nil }
+            guard let key = try DeadLetterRows.key(of: id.batch, db),
+                let batch = try DeadLetterRows.batch(of: id.batch, key: key, db), id.index < batch.count
             else { return (letter, nil) }
-            return (letter, DeadPush(batch, id.index))
+            return (letter, DeadLetterContent(batch, id.index))
         }
     }
 
@@ -26,32 +26,32 @@ extension SQLiteBackend: DeadLetterStore {
 
     package func purge(_ selection: DeadLetterSelection) async throws(QueueError) -> Int {
         try await forEachBatch(of: selection) { ids, batch, key, db, _ in
-            try DeadLetters.forget(ids, of: batch, key: key, db)
+            try DeadLetterRows.delete(ids, of: batch, key: key, db)
             return ids.count
         }.done
     }
 
-    /// Dead letters that one write puts back or forgets, so that other calls go on between two.
+    /// The most dead letters of one write, so that other calls can run in between.
     private static let lettersPerWrite = 500
 
     private typealias Step =
         @Sendable ([PushID], BatchID, Int64, Database, inout QueueState) throws -> Int
 
-    /// Takes `step` over the dead letters of a selection, batch by batch, in bounded writes.
+    /// Calls `step` with the dead letters of a selection, batch by batch, in bounded writes.
     ///
-    /// - Returns: the sum of what `step` returns, and how many dead letters there were.
+    /// - Returns: the sum of the results of `step`, and the number of dead letters.
     private func forEachBatch(
         of selection: DeadLetterSelection, _ step: @escaping Step
     ) async throws(QueueError) -> (done: Int, all: Int) {
         var total = (done: 0, all: 0)
         switch selection {
         case .ids(let ids):
-            let wanted = Set(ids).sorted()
-            for start in stride(from: 0, to: wanted.count, by: Self.lettersPerWrite) {
-                let some = Array(wanted[start..<min(start + Self.lettersPerWrite, wanted.count)])
+            let selected = Set(ids).sorted()
+            for start in stride(from: 0, to: selected.count, by: Self.lettersPerWrite) {
+                let page = Array(selected[start..<min(start + Self.lettersPerWrite, selected.count)])
                 let (done, all) = try await commits.perform { db, state in
-                    let found = try some.filter { try DeadLetters.find($0, db) != nil }
-                    return (try Self.take(step, over: found, db, &state), found.count)
+                    let found = try page.filter { try DeadLetterRows.find($0, db) != nil }
+                    return (try Self.perform(step, over: found, db, &state), found.count)
                 }
                 total = (total.done + done, total.all + all)
             }
@@ -60,8 +60,8 @@ extension SQLiteBackend: DeadLetterStore {
             repeat {
                 let last = after
                 let (done, all, next) = try await commits.perform { db, state in
-                    let letters = try DeadLetters.list(of: app, after: last, limit: Self.lettersPerWrite, db)
-                    let done = try Self.take(step, over: letters.map(\.id), db, &state)
+                    let letters = try DeadLetterRows.list(of: app, after: last, limit: Self.lettersPerWrite, db)
+                    let done = try Self.perform(step, over: letters.map(\.id), db, &state)
                     return (done, letters.count, letters.count == Self.lettersPerWrite ? letters.last?.id : nil)
                 }
                 total = (total.done + done, total.all + all)
@@ -71,16 +71,16 @@ extension SQLiteBackend: DeadLetterStore {
         return total
     }
 
-    private static func take(
+    private static func perform(
         _ step: Step, over ids: [PushID], _ db: Database, _ state: inout QueueState
     ) throws -> Int {
         var total = 0
         var start = 0
         while start < ids.count {
-            // Ascending, so those of a batch are neighbours.
+            // The ids are ascending, so those of one batch are adjacent.
             let batch = ids[start].batch
             let end = ids[start...].firstIndex { $0.batch != batch } ?? ids.count
-            if let key = try DeadLetters.key(of: batch, db) {
+            if let key = try DeadLetterRows.key(of: batch, db) {
                 total += try step(Array(ids[start..<end]), batch, key, db, &state)
             }
             start = end

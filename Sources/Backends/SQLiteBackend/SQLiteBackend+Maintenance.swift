@@ -7,32 +7,32 @@ import Synchronization
 
 extension SQLiteBackend: StoreMaintenance {
     package func prune(
-        endedBefore moment: WallTime, batchesMax: Int, now: WallTime
+        endedBefore cutoff: WallTime, batchesMax: Int, now: WallTime
     ) async throws(QueueError) -> Bool {
         reserve.renew()
         return try await commits.perform { db, _ in
-            try Prune(db: db, now: now).run(endedBefore: moment, batchesMax: batchesMax)
+            try Prune(db: db, now: now).run(endedBefore: cutoff, batchesMax: batchesMax)
         }
     }
 
-    /// The database with its log, and what its file system has left for us.
+    /// The size of the database with its log, and the free space of its file system.
     package func usage() -> StoreUsage? {
         let path = connections.writer.path
         var file = stat()
         guard let bytesFree = Disk.bytesFree(path), stat(path, &file) == 0 else { return nil }
         var bytesUsed = Int(file.st_size)
-        // A log that is not there takes nothing.
+        // There may be no log.
         if stat(path + "-wal", &file) == 0 { bytesUsed += Int(file.st_size) }
         return StoreUsage(bytesFree: bytesFree, bytesUsed: bytesUsed)
     }
 
-    package func settled() -> OutcomeCounts { outcomes.tally }
+    package func settled() -> OutcomeCounts { outcomes.counts }
 }
 
 extension SQLiteBackend {
-    /// Shows that this process works, and looks whether the database is still there and still ours; if not, all later
-    /// writes are refused as `broken`. To be called about once a second, from anywhere: it touches one file and does
-    /// not wait for the writer. More often is harmless.
+    /// Writes the heartbeat, and checks that the database still exists and belongs to this process; otherwise all later
+    /// writes are refused as `broken`. Call it about once a second; more often is harmless. It updates the timestamp of
+    /// one file and does not wait for the writer.
     package func heartbeat() {
         let now = clock.monotonic()
         let isDue = lastHeartbeat.withLock { last in
@@ -42,12 +42,12 @@ extension SQLiteBackend {
         }
         guard isDue else { return }
         lock.heartbeat()
-        commits.examine()
+        commits.checkOwnership()
     }
 
-    /// Pages that the writing connection has looked at since it was opened, in memory or on the disk: what calls cost,
-    /// however fast the machine.
-    package func pagesLookedAt() async throws(QueueError) -> Int {
+    /// Pages that the writing connection has read since it was opened, from memory or disk: the cost of calls,
+    /// independent of the speed of the machine.
+    package func pagesRead() async throws(QueueError) -> Int {
         try await commits.perform { db, _ in
             [SQLITE_DBSTATUS_CACHE_HIT, SQLITE_DBSTATUS_CACHE_MISS].reduce(0) { sum, counter in
                 var current: CInt = 0
@@ -58,8 +58,8 @@ extension SQLiteBackend {
         }
     }
 
-    /// Reads on the reading connection: what is committed, without a place in the writer's queue.
-    func look<Value: Sendable>(
+    /// Reads committed data on the reading connection, without waiting for the writer.
+    func read<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(QueueError) -> Value {
         do {

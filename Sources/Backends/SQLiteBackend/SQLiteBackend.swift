@@ -5,13 +5,13 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// The queue and the outcomes in one SQLite file: the default backend.
+/// The default store: queue and outcomes in one SQLite file.
 ///
-/// What it promises rests on WAL with `synchronous=FULL`, on one connection that alone writes and checkpoints, and on
-/// one process per folder (`flock`). Calls that come together share a commit. After an I/O error other than a full
-/// disk every write is refused as `broken`: a failed sync is never tried again, the process has to start anew.
+/// Durability rests on WAL with `synchronous=FULL`, on a single connection that writes and checkpoints, and on one
+/// process per folder (`flock`). Concurrent calls share a commit (`GroupCommit`). After an I/O error other than a full
+/// disk, every write is refused as `broken`: a failed sync is never retried, the process has to restart.
 package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
-    /// As read back from SQLite after it was set.
+    /// The settings as read back from SQLite.
     package let durability: SQLiteDurability
     let connections: Connections
     let commits: GroupCommit
@@ -21,16 +21,13 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let reserve: DiskReserve
     let lastHeartbeat = Mutex<Duration?>(nil)
     let outcomes: SettledCounts.Committed
-    private let fence: Fence
     private let configuration: SQLiteConfiguration
 
-    /// Opens the database in `folder`, creating both if need be.
+    /// Opens the database in `folder` and creates both if necessary. Ends the leases of the previous process.
     ///
-    /// Leases that another process held are returned, however it ended.
-    ///
-    /// - Parameter takeoverAfter: a process that has the database and gave no `beat` for so long is taken over: it hangs
-    ///   or is stopped, and whatever it writes from now on is refused. nil: a database in use is never opened.
-    /// - Throws: the reason in one sentence; nothing is left open or locked then.
+    /// - Parameter takeoverAfter: takes the database over from a process whose heartbeat is at least this old. All
+    ///   later writes of that process are refused. nil: never opens a database in use.
+    /// - Throws: the reason. No file stays open or locked then.
     package static func open(
         folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), takeoverAfter: Duration? = nil,
         clock: QueueClock = .system, logger: Logger = Logger(label: "godwit.sqlite")
@@ -39,19 +36,21 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         let lock = try FolderLock(
             folder: folder,
             takeover: takeoverAfter.map {
-                FolderLock.TakeoverPolicy(silence: $0, watch: configuration.takeoverObservation, now: clock.wall())
+                FolderLock.TakeoverPolicy(
+                    staleAfter: $0, observation: configuration.takeoverObservation, now: clock.wall()
+                )
             }
         )
         let path = folder + "/" + fileName
         let reserve = DiskReserve(folder: folder)
         if reserve.release() {
-            logger.error("the disk is full; the database is opened in the room that was set aside for that")
+            logger.error("disk full: released the 4 MiB reserve to open the database")
         }
         do throws(SQLiteOpenError) {
             return try open(path, lock, reserve, configuration, clock, logger)
         } catch {
             guard reserve.isDiskFull, let reason = error.reasonOnFullDisk else { throw error }
-            throw .noSpace(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
+            throw .diskFull(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
         }
     }
 
@@ -65,7 +64,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             throw .failed(path, reason: "\(error)")
         }
         if lock.isTakenOver {
-            logger.warning("the process that had the database gives no sign of life and is taken over")
+            logger.warning("taking over the database: previous owner's heartbeat is stale")
             try Takeover.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
         }
         let connections = try Connections.open(path: path, configuration: configuration, now: clock.wall())
@@ -94,9 +93,9 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         self.logger = logger
         durability = connections.durability
         outcomes = state.outcomes.committed
-        fence = Fence(lock, path: connections.writer.path)
         commits = GroupCommit(
-            writer: connections.writer, state: state, fence: fence, configuration: configuration
+            writer: connections.writer, state: state, fence: Fence(lock, path: connections.writer.path),
+            configuration: configuration
         )
     }
 
@@ -106,10 +105,9 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     package func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
         guard !batches.isEmpty else { return [] }
-        let encoded = batches.map(EncodedBatch.init)
-        let clock = clock
-        return try await commits.perform(bytes: encoded.reduce(0) { $0 + $1.body.count }, yields: true) { db, state in
-            try Append.run(encoded, db, &state, clock: clock)
+        let (append, clock) = (Append(batches), clock)
+        return try await commits.perform(bytes: append.byteCount, yields: true) { db, state in
+            try append.run(db, &state, clock: clock)
         }
     }
 
@@ -122,12 +120,15 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             )
             return try claim.run(&state)
         }
-        if result.isSetBackFound {
-            logger.warning("the clock was set back; what waits for no other reason is due now")
+        if result.rescheduled > 0 {
+            logger.warning(
+                "clock moved backwards: rescheduled affected batches to now",
+                metadata: ["batches": "\(result.rescheduled)"]
+            )
         }
         for id in result.poison {
             logger.error(
-                "a push was under way each time its holder died; it is given up as poison",
+                "push given up as poison: the process crashed each time it worked on it",
                 metadata: ["push.id": "\(id)"]
             )
         }
@@ -135,18 +136,17 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         readable.reserveCapacity(result.claims.count)
         var unreadable: [EncodedClaim] = []
         for claim in result.claims {
-            if let batch = claim.read() { readable.append(batch) } else { unreadable.append(claim) }
+            if let batch = claim.decode() { readable.append(batch) } else { unreadable.append(claim) }
         }
-        if !unreadable.isEmpty { try await end(unreadable) }
+        if !unreadable.isEmpty { try await giveUp(unreadable) }
         return readable
     }
 
-    /// Batches that cannot be read can never be sent: their pushes are given up, so that they do not come back for
-    /// ever, and their bytes are kept.
-    private func end(_ unreadable: [EncodedClaim]) async throws(QueueError) {
+    /// Gives up the pushes of batches that cannot be read and therefore never be sent. Their bytes are kept.
+    private func giveUp(_ unreadable: [EncodedClaim]) async throws(QueueError) {
         for claim in unreadable {
             logger.error(
-                "a stored batch cannot be read; what is left of it is given up, and its bytes are kept as dead letters",
+                "stored batch cannot be read: its unsettled pushes are given up, its bytes are kept as dead letters",
                 metadata: ["batch.id": "\(claim.lease.batch)", "pushes": "\(claim.unreadable.count)"]
             )
         }
@@ -170,10 +170,10 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     }
 
     package func depth() async throws(QueueError) -> QueueDepth {
-        // From the writer, what it knows without looking; the looks disturb nobody on the reading connection.
+        // The writer returns only what it has in memory; the queries run on the reading connection and delay no write.
         let (counts, paused) = try await commits.perform { _, state in (state.counts.current, state.paused.current) }
         let now = clock.wall()
-        return try await look { db in
+        return try await read { db in
             try Depth.read(db, counts: counts, paused: paused.keys, now: now)
         }
     }
@@ -192,17 +192,17 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         }
     }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Serves the calls that wait, returns all leases, brings the log into the database and closes it.
+    /// Executes the calls that wait, ends all leases, and closes the database, which copies the log into it.
     ///
-    /// Later calls get `closed`. Closing twice is harmless.
+    /// Later calls throw `closed`. Closing twice is harmless.
     package func close() async {
         let release: GroupCommit.Body<Void> = { db, state in
             try db.execute(sql: "UPDATE batches SET leased = 0 WHERE leased <> 0")
             for batch in Array(state.held.current.keys) { state.held[batch] = nil }
         }
-        // A store that is broken, full or lost keeps its leases; opening it again returns them as well.
+        // If the store is broken, full or taken over, this fails; opening the database ends the leases as well.
         try? await commits.close(after: release)
         try? connections.reader.close()
         try? connections.writer.close()

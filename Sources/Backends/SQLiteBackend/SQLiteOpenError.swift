@@ -1,26 +1,25 @@
-/// Why the database cannot be used.
+/// Why the database cannot be opened. The description is one line for an operator and names the path.
 package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     case notAFolder(String)
     case folderNotWritable(String, reason: String)
-    /// On a network file system locks and syncs do not do what durability rests on.
+    /// On network file systems, locks and syncs do not provide what durability requires.
     case notLocal(String, fileSystem: String)
-    /// Another process has it. `processID` as that process wrote it, if it could be read.
+    /// Another process holds the lock. `processID` is read from its lock file, if possible.
     case inUse(String, processID: Int?)
-    /// It is to be taken from another process, which has shown no life for `since`; less than what is `needed`.
+    /// A takeover is refused: the owner's last heartbeat is `since` old, less than `needed`.
     case ownerAlive(String, processID: Int?, since: Duration, needed: Duration)
     case notADatabase(String)
-    /// A database, but not one of ours.
+    /// An SQLite database of another program.
     case foreignDatabase(String)
     case newerSchema(String, found: Int, supported: Int)
-    /// The disk is full.
-    case noSpace(String, bytesFree: Int, reason: String)
-    /// SQLite could not make its log. It does not tell why: it answers with the mode that it stays in.
+    case diskFull(String, bytesFree: Int, reason: String)
+    /// SQLite could not create its write-ahead log. It gives no reason, only the journal mode that it stays in.
     case noLog(String, mode: String)
-    /// SQLite did not take a setting that durability depends on.
+    /// SQLite did not accept a setting that durability requires.
     case notDurable(String, setting: String, found: String, wanted: String)
     case failed(String, reason: String)
 
-    /// What SQLite said, of an error that a full disk explains.
+    /// SQLite's message, for errors that a full disk can cause.
     var reasonOnFullDisk: String? {
         switch self {
         case .failed(_, let reason): reason
@@ -32,46 +31,45 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .notAFolder(let path):
-            "\(path) is not a folder; the database needs a folder of its own."
+            "\(path) is not a folder: the database needs a folder of its own"
         case .folderNotWritable(let path, let reason):
-            "The folder \(path) cannot be written: \(reason)."
+            "\(path) is not writable: \(reason)"
         case .notLocal(let path, let fileSystem):
-            "The folder \(path) lies on a network file system (\(fileSystem)); the database needs a local disk."
+            "\(path) is on a network file system (\(fileSystem)): the database needs a local disk"
         case .inUse(let path, let processID):
             """
-            The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""); \
-            each database belongs to one process.
+            the database in \(path) is in use by another process\(processID.map { " (\($0))" } ?? ""): \
+            stop that process first
             """
         case .ownerAlive(let path, let processID, let since, let needed):
             """
-            The database in \(path) is used by another process\(processID.map { " (\($0))" } ?? ""), whose last sign of \
-            life is \(since.components.seconds) s old; it can be taken over once it has shown none for \
-            \(needed.components.seconds) s: try again in \(max(1, needed.components.seconds - since.components.seconds)) s, \
-            or stop that process.
+            the database in \(path) is in use by another process\(processID.map { " (\($0))" } ?? ""): its last \
+            heartbeat is \(since.components.seconds) s old and a takeover requires \(needed.components.seconds) s; \
+            try again in \(max(1, needed.components.seconds - since.components.seconds)) s, or stop that process
             """
         case .notADatabase(let path):
-            "\(path) is not an SQLite database; move it away or choose another folder."
+            "\(path) is not an SQLite database: move it away or choose another folder"
         case .foreignDatabase(let path):
-            "\(path) is a database of another program; move it away or choose another folder."
+            "\(path) is a database of another program: move it away or choose another folder"
         case .newerSchema(let path, let found, let supported):
             """
-            \(path) was written by a newer version of Godwit (schema \(found), this version knows \(supported)); \
-            start the newer version.
+            \(path) has schema \(found) of a newer Godwit, this version supports up to \(supported): start the newer \
+            version
             """
-        case .noSpace(let path, let bytesFree, let reason):
+        case .diskFull(let path, let bytesFree, let reason):
             """
-            The disk of \(path) is full (\(bytesFree >> 10) KiB left), and the database cannot be opened without writing a \
-            little: free some MiB and start again; nothing is lost (\(reason)).
+            \(path) cannot be opened: the disk is full (\(bytesFree >> 10) KiB free, \(reason)); free a few MiB and \
+            start again, nothing is lost
             """
         case .noLog(let path, let mode):
             """
-            SQLite could not make its write-ahead log for \(path) (journal_mode is \(mode)): the disk answered with an \
-            I/O error, has no capacity, or cannot map files into memory; look at the kernel's messages and start again.
+            SQLite could not create the write-ahead log of \(path) (journal_mode is \(mode)): I/O error, disk full, or \
+            no memory mapping; check the kernel log and start again
             """
         case .notDurable(let path, let setting, let found, let wanted):
-            "SQLite uses \(setting)=\(found) for \(path) where nothing would be lost with \(wanted) only."
+            "SQLite runs with \(setting)=\(found) on \(path): durability requires \(wanted)"
         case .failed(let path, let reason):
-            "The database \(path) cannot be opened: \(reason)."
+            "\(path) cannot be opened: \(reason)"
         }
     }
 }

@@ -1,29 +1,29 @@
 import GRDB
 import PushModel
 
-/// The tables, and how a database comes to have them.
+/// The tables and their migrations. Described column by column in `docs/reference/schema.md`.
 ///
-/// `PRAGMA user_version` counts the migrations that ran; `PRAGMA application_id` tells our databases from others.
+/// `PRAGMA user_version` counts the migrations that ran; `PRAGMA application_id` identifies databases of Godwit.
 enum Schema {
     /// "gdwt".
     static let applicationID = 0x6764_7774
     static let version = migrations(at: WallTime(milliseconds: 0)).count
 
-    /// Only ever appended to.
+    /// Append only.
     ///
-    /// - `records`: every batch that was accepted, also after it is finished: where look-ups start. `ended_at` is when
-    ///   it left the queue; what is kept for a time is kept from then on.
-    /// - `batches`: what is in the queue. Small rows; SQLite writes a changed row anew, so the body lies elsewhere.
-    ///   `since` is the moment of the batch's last news, or of its acceptance: by it a clock that was set back is noticed.
-    ///   `leased` is 0, 1 for a lease without news, 2 for one under which news was recorded; `crashes` counts the
-    ///   leases that ended as 1 because their holder died; `alone_…` is about the push that was last handed out alone.
-    /// - `bodies`: `godwit.v1.Batch`, until the batch is finished and none of its dead letters is left.
-    /// - `progress`: `godwit.v1.Progress`, a row a write. The key is the batch's key × 2^20 + the number of the row, so
-    ///   the rows of a batch lie together and new rows at the end.
+    /// - `records`: every accepted batch, also after it is finished. Lookups start here. Retention counts from
+    ///   `ended_at`, when the batch left the queue.
+    /// - `batches`: the queue. Rows are small, because SQLite rewrites a changed row; the body is in another table.
+    ///   `since` is when the batch was last updated, or accepted: it reveals a clock that moved backwards. `leased` is
+    ///   0, 1 for a lease without an update, 2 for a lease with one. `crashes` counts the leases that ended as 1 with a
+    ///   crash. `alone_…` describe the push that was last claimed alone.
+    /// - `bodies`: `godwit.v1.Batch`, until the batch is finished and has no dead letter.
+    /// - `progress`: `godwit.v1.Progress`, one row per write. The key is the batch's key × 2^20 + the number of the
+    ///   row, so the rows of a batch are adjacent, and new rows are at the end of the table.
     /// - `dead_letters`: pushes that were given up, by push id.
     /// - `collapses`: pushes with a collapse id in batches that wait, or waited before they were claimed. `high` and
-    ///   `low` are 128 bits of a digest of app, device and collapse id.
-    /// - `idempotency`: what was answered to requests with an idempotency key.
+    ///   `low` are 128 bits of a digest of app, device token and collapse id.
+    /// - `idempotency`: stored responses to requests with an idempotency key.
     private static func migrations(at now: WallTime) -> [String] {
         [first, second, third(at: now)]
     }
@@ -62,7 +62,8 @@ enum Schema {
         ) STRICT;
         """
 
-    // The 3 is `PoisonLimits.redeliveriesBeforeQuarantine`: an index serves only queries that say the same.
+    // The 3 is `PoisonLimits.redeliveriesBeforeQuarantine`: a partial index applies only to queries with the same
+    // condition.
     private static let second = """
         ALTER TABLE records ADD COLUMN last_epoch INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE batches ADD COLUMN request TEXT;
@@ -108,8 +109,8 @@ enum Schema {
         CREATE INDEX idempotency_by_age ON idempotency (at);
         """
 
-    /// When a batch ended was not written before: those that are finished count as ended now, so that nothing is
-    /// forgotten too early.
+    /// Older versions did not store when a batch ended. Finished batches count as ended now, so that none is deleted
+    /// too early.
     private static func third(at now: WallTime) -> String {
         """
         ALTER TABLE records ADD COLUMN ended_at INTEGER;
@@ -122,7 +123,7 @@ enum Schema {
         """
     }
 
-    /// Refuses what is not ours or too new. Changes nothing.
+    /// Refuses databases of other programs and of newer versions. Changes nothing.
     static func check(_ db: Database, path: String) throws {
         let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
         let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
@@ -133,7 +134,7 @@ enum Schema {
         }
     }
 
-    /// - Parameter now: what a migration takes for moments that older versions did not write.
+    /// - Parameter now: the value for times that older versions did not store.
     static func migrate(_ db: Database, at now: WallTime) throws {
         let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
         let migrations = migrations(at: now)

@@ -36,7 +36,7 @@ extension Dispatcher {
             let stale = try await queue.settle(settlements)
             let taken = settlements.filter { !stale.contains($0.lease) }
             if !stale.isEmpty { refused(stale) }
-            settled(taken.filter { $0.release.isEnd }.map(\.lease))
+            settled(taken.filter { $0.release.endsLease }.map(\.lease))
             counters.cancelledInMemory.add(taken.reduce(0) { $0 + $1.outcomes.count }, ordering: .relaxed)
             return taken
         } catch {

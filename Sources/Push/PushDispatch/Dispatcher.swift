@@ -152,7 +152,7 @@ package final class Dispatcher: Sendable {
         do {
             batches = try await queue.claim(request)
         } catch {
-            guard error.isPassing else { throw error }
+            guard error.isTransient else { throw error }
             logger.warning("claim failed, retrying", metadata: ["error": "\(error)"])
             return false
         }
@@ -174,7 +174,7 @@ package final class Dispatcher: Sendable {
                     stateMachine.renewed(leases, lost: lost, requestedAt: requestedAt, &actions)
                 }
             } catch {
-                guard error.isPassing else { throw error }
+                guard error.isTransient else { throw error }
                 logger.warning("lease renewal failed, retrying", metadata: ["error": "\(error)"])
             }
         }

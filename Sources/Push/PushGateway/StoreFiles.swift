@@ -1,32 +1,16 @@
 import Foundation
 import PushModel
 import PushStore
-import SQLiteBackend
+package import SQLiteBackend
 
 /// Backup and restore of a configured store.
 package enum StoreFiles {
-    /// The contents of a backup.
-    package struct Contents: Sendable, Equatable {
-        /// Batches with waiting pushes or with outcomes.
-        package var batches: Int
-        package var pushesWaiting: Int
-        package var deadLetters: Int
-        package var bytes: Int
-
-        fileprivate init(_ report: BackupReport) {
-            batches = report.batches
-            pushesWaiting = report.pushesWaiting
-            deadLetters = report.deadLetters
-            bytes = report.bytes
-        }
-    }
-
     /// Copies the store to `file`, even while its gateway runs. The copy contains everything acknowledged before the
     /// call.
     ///
     /// - Throws: an error whose description is one line. Then there is no file.
-    package static func backUp(_ configuration: GatewayConfiguration, to file: String) throws -> Contents {
-        Contents(try SQLiteBackend.backup(folder: configuration.storePath, to: file))
+    package static func backUp(_ configuration: GatewayConfiguration, to file: String) throws -> BackupReport {
+        try SQLiteBackend.backup(folder: configuration.storePath, to: file)
     }
 
     /// Replaces the store by a backup. Its gateway must not be running.
@@ -37,11 +21,9 @@ package enum StoreFiles {
     /// - Throws: an error whose description is one line. Then the store is unchanged.
     package static func restore(
         _ configuration: GatewayConfiguration, from file: String, replacing: Bool, isPaused: Bool
-    ) async throws -> Contents {
-        let contents = Contents(
-            try SQLiteBackend.restore(from: file, folder: configuration.storePath, replacing: replacing)
-        )
-        guard isPaused else { return contents }
+    ) async throws -> BackupReport {
+        let report = try SQLiteBackend.restore(from: file, folder: configuration.storePath, replacing: replacing)
+        guard isPaused else { return report }
         let store = try SQLiteBackend.open(folder: configuration.storePath)
         do {
             for app in configuration.apps {
@@ -52,6 +34,6 @@ package enum StoreFiles {
             throw error
         }
         await store.close()
-        return contents
+        return report
     }
 }

@@ -84,7 +84,7 @@ package final class StoreMaintenanceService: Sendable {
             latest.withLock { $0 = sample }
             observe(sample)
         } catch {
-            guard error.isPassing else { throw error }
+            guard error.isTransient else { throw error }
             logger.warning("queue depth could not be read", metadata: ["error": "\(error)"])
         }
     }
@@ -101,7 +101,7 @@ package final class StoreMaintenanceService: Sendable {
                 try? await Task.sleep(for: Self.pruneStepPause)
             }
         } catch {
-            guard error.isPassing else { throw error }
+            guard error.isTransient else { throw error }
             logger.warning("old records could not be pruned", metadata: ["error": "\(error)"])
         }
     }

@@ -46,7 +46,7 @@ package struct OutcomeBuffer: Sendable {
         let refused = Set(stale)
         defer { writing.removeAll() }
         let recorded = writing.filter { !refused.contains($0.lease) }
-        return (recorded.filter { !$0.sends.isEmpty }.map(\.lease), recorded.filter(\.release.isEnd).map(\.lease))
+        return (recorded.filter { !$0.sends.isEmpty }.map(\.lease), recorded.filter(\.release.endsLease).map(\.lease))
     }
 
     /// The caller records no more settlements.
@@ -56,16 +56,4 @@ package struct OutcomeBuffer: Sendable {
     package var isIdle: Bool { pending.isEmpty && writing.isEmpty }
     /// Whether everything is durable after `finish`.
     package var isDone: Bool { isFinishing && isIdle }
-}
-
-extension Settlement {
-    /// Adds a later settlement of the same batch.
-    package mutating func merge(_ later: Settlement) {
-        precondition(lease == later.lease, "settlements of different batches")
-        outcomes.append(contentsOf: later.outcomes)
-        retries.append(contentsOf: later.retries)
-        sends.append(contentsOf: later.sends)
-        if later.release.isEnd { release = later.release }
-        at = max(at, later.at)
-    }
 }

@@ -84,7 +84,7 @@ package final class OutcomeRecorder: Sendable {
                 if !durable.announced.isEmpty { observer.announced(durable.announced) }
                 return observer.settled(durable.ended)
             } catch {
-                guard error.isPassing else { throw error }
+                guard error.isTransient else { throw error }
                 logger.warning("writing outcomes failed, retrying", metadata: ["error": "\(error)"])
             }
             try? await Task.sleep(for: pause)

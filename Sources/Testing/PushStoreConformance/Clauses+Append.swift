@@ -4,14 +4,14 @@ import PushStore
 
 extension QueueConformance {
     static let append: [Clause] = [
-        Clause("an appended batch survives a crash") { harness in
+        Clause("an appended batch is claimable after a crash") { harness in
             let batch = Samples.batch(3, at: try await harness.now)
             try await harness.append(batch)
             try await harness.crash()
             let claimed = try await harness.claimOne()
             try expect(claimed.batch == batch, "the batch is as it was appended")
         },
-        Clause("a batch that was claimed by its append survives a crash") { harness in
+        Clause("a batch that its append claimed is claimable after a crash") { harness in
             let batch = Samples.batch(3, at: try await harness.now)
             let lease = try await harness.appendClaimed(batch)
             try await harness.crash()
@@ -23,7 +23,7 @@ extension QueueConformance {
             let now = try await harness.now
             let known = Samples.batch(at: now)
             try await harness.append(known)
-            // The same id again cannot be stored, so neither can its neighbours be.
+            // The id is in use, so neither batch of this append can be stored.
             let fresh = Samples.batch(2, at: now)
             do {
                 _ = try await harness.queue.append([NewBatch(batch: fresh), NewBatch(batch: known)])
@@ -33,7 +33,7 @@ extension QueueConformance {
             try expect(claimed.map(\.batch.id), is: [known.id], "only the first batch is in the queue")
             try expect(try await harness.queue.find([fresh.id.push(0)]) == [nil], "the neighbour is unknown")
         },
-        Clause("a batch of 1,000 pushes with the largest payloads comes back bit for bit") { harness in
+        Clause("a batch of 1,000 pushes with the largest payloads is claimed bit for bit") { harness in
             let batch = Samples.batch(1000, at: try await harness.now, payloadBytes: 5120)
             try await harness.append(batch)
             try await harness.crash()
@@ -41,7 +41,7 @@ extension QueueConformance {
             try expect(claimed.batch == batch, "the batch is as it was appended")
             try expect(claimed.pending == nil, "all of it is pending")
         },
-        Clause("everything a batch carries comes back") { harness in
+        Clause("a claim returns every field of a batch") { harness in
             let now = try await harness.now
             let id = BatchID.random(at: now)
             var pushes = NotificationBatch(firstID: id.value)
@@ -72,9 +72,9 @@ extension QueueConformance {
             try expect(try await harness.queue.append([]).isEmpty, "an append of nothing")
             try expect(try await harness.queue.settle([]).isEmpty, "a settle of nothing")
             try expect(try await harness.queue.renew([], for: .seconds(1)).isEmpty, "a renew of nothing")
-            try expect(try await harness.queue.find([]).isEmpty, "a look-up of nothing")
-            try expect(try await harness.claim().isEmpty, "an empty queue has nothing to claim")
-            try expect(try await harness.queue.depth(), is: QueueDepth(), "an empty queue has no depth")
+            try expect(try await harness.queue.find([]).isEmpty, "a lookup of nothing")
+            try expect(try await harness.claim().isEmpty, "a claim from an empty queue")
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "the depth of an empty queue")
         },
     ]
 }

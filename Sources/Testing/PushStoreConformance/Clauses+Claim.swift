@@ -8,7 +8,7 @@ extension QueueConformance {
             _ = try await harness.claimOne()
             try expect(try await harness.claim().isEmpty, "nothing is left to claim")
         },
-        Clause("a batch that was claimed by its append is not claimable") { harness in
+        Clause("a batch that its append claimed is not claimable") { harness in
             _ = try await harness.appendClaimed(Samples.batch(at: try await harness.now))
             try expect(try await harness.claim().isEmpty, "nothing is left to claim")
         },
@@ -20,7 +20,7 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(61))
             try expect(try await harness.claimOne().batch.id, is: batch.id, "it is due now")
         },
-        Clause("a not_before that is over overtakes nothing that waits") { harness in
+        Clause("a batch with a not_before in the past does not overtake older batches") { harness in
             let now = try await harness.now
             let first = Samples.batch(at: now)
             let past = Samples.batch(at: now + .milliseconds(1), notBefore: now + .seconds(-3600))
@@ -31,7 +31,7 @@ extension QueueConformance {
             try await harness.advance(by: .milliseconds(10))
             try expect(try await harness.claim().map(\.batch.id), is: [first.id, past.id, last.id], "the order")
         },
-        Clause("an append does not claim a batch whose not_before lies ahead") { harness in
+        Clause("an append does not claim a batch with a not_before in the future") { harness in
             let now = try await harness.now
             let batch = Samples.batch(at: now, notBefore: now + .seconds(60))
             let leases = try await harness.queue.append([NewBatch(batch: batch, claim: .seconds(20))])
@@ -40,7 +40,7 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(61))
             try expect(try await harness.claimOne().batch.id, is: batch.id, "it is due now")
         },
-        Clause("urgent comes before normal, normal before bulk, whatever is older") { harness in
+        Clause("urgent batches are claimed before normal ones, normal before bulk, whatever their age") { harness in
             let now = try await harness.now
             let bulk = Samples.batch(at: now, lane: .bulk)
             let normal = Samples.batch(at: now + .milliseconds(1), lane: .normal)
@@ -50,7 +50,7 @@ extension QueueConformance {
             let claimed = try await harness.claim().map(\.batch.lane)
             try expect(claimed, is: [.urgent, .normal, .bulk], "the order of lanes")
         },
-        Clause("within an app and lane the oldest comes first") { harness in
+        Clause("within an app and lane the oldest batch is claimed first") { harness in
             let now = try await harness.now
             let batches = (0..<40).map { Samples.batch(at: now + .milliseconds(Int64($0))) }
             for batch in batches.shuffled() { try await harness.append(batch) }
@@ -59,7 +59,7 @@ extension QueueConformance {
             let rest = try await harness.claim().map(\.batch.id)
             try expect(first + rest == batches.map(\.id), "oldest first")
         },
-        Clause("a claim returns at most what it asks for") { harness in
+        Clause("a claim returns at most the requested number of batches") { harness in
             let now = try await harness.now
             for _ in 0..<5 { try await harness.append(Samples.batch(at: now)) }
             try expect(try await harness.claim(2).count, is: 2, "first claim")
@@ -80,12 +80,12 @@ extension QueueConformance {
                 }
                 return try await group.reduce(into: []) { $0 += $1 }
             }
-            // A claim may return less than it asks for, so what is left is claimed afterwards.
+            // A claim may return fewer batches than requested; the rest is claimed afterwards.
             let all = try await claimed + harness.claim().map(\.batch.id)
             try expect(Set(all).count, is: all.count, "each batch once")
             try expect(all.count, is: 60, "every batch")
         },
-        Clause("batches of excluded apps stay where they are") { harness in
+        Clause("batches of excluded apps are not claimed") { harness in
             let now = try await harness.now
             let paused = Samples.batch(at: now, app: AppID("paused"))
             let other = Samples.batch(at: now + .milliseconds(1), app: AppID("other"))
@@ -113,7 +113,7 @@ extension QueueConformance {
             let claimed = try await harness.claim(1)[0]
             let during = try await harness.queue.depth()
             try expect(during.rows, is: full, "claimed batches count")
-            try expect(during.oldestDue, is: [AppID("b"): second.acceptedAt], "what is claimed does not wait")
+            try expect(during.oldestDue, is: [AppID("b"): second.acceptedAt], "claimed batches do not wait")
             _ = try await harness.settle(claimed.lease, Samples.delivered([0]))
             try expect(try await harness.queue.depth().rows.first?.pushes, is: 2, "after one outcome")
             _ = try await harness.settle(claimed.lease, Samples.delivered([1, 2]))
@@ -121,14 +121,14 @@ extension QueueConformance {
             try await harness.crash()
             try expect(try await harness.queue.depth().rows, is: [full[1]], "after a crash")
         },
-        Clause("the age of what waits counts from when it is due, not from when it was accepted") { harness in
+        Clause("the age of the backlog counts from the due time, not from acceptance") { harness in
             let now = try await harness.now
             let due = now + .seconds(3600)
             try await harness.append(Samples.batch(2, at: now, notBefore: due))
             try expect(try await harness.queue.depth().oldestDue, is: [:], "nothing is due yet")
             try await harness.advance(by: .seconds(3601))
             let oldest = try await harness.queue.depth().oldestDue
-            try expect(oldest, is: [Samples.app: due], "it is due for a second")
+            try expect(oldest, is: [Samples.app: due], "it has been due for a second")
         },
     ]
 }

@@ -4,7 +4,7 @@ import PushStore
 
 extension QueueConformance {
     static let deadLetters: [Clause] = [
-        Clause("a push that is given up becomes a dead letter, others do not") { harness in
+        Clause("only a push that is given up becomes a dead letter") { harness in
             let now = try await harness.now
             let batch = Samples.batch(3, at: now, lane: .urgent, payloadBytes: 200, collapseID: "größe")
             let lease = try await harness.appendClaimed(batch)
@@ -12,19 +12,19 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(1))
             let at = try await harness.now
             _ = try await harness.settle(lease, [expired] + Samples.delivered([1]) + Samples.givenUp([2]))
-            let wanted = DeadLetter(
+            let expected = DeadLetter(
                 id: batch.id.push(2), app: batch.app, lane: .urgent, code: .apnsUnavailable, status: 503,
-                reason: .known(.serviceUnavailable), attempts: 50, acceptedAt: now, diedAt: at
+                reason: .known(.serviceUnavailable), attempts: 50, acceptedAt: now, givenUpAt: at
             )
             try await harness.crash()
-            try expect(try await harness.queue.deadLetters(of: nil, after: nil, limit: 9), is: [wanted], "the list")
-            let found = try require(try await harness.queue.deadLetter(wanted.id), "it is found by its id")
-            try expect(found.letter, is: wanted, "the letter")
-            let push = DeadPush(
+            try expect(try await harness.queue.deadLetters(of: nil, after: nil, limit: 9), is: [expected], "the list")
+            let found = try require(try await harness.queue.deadLetter(expected.id), "it is found by its id")
+            try expect(found.letter, is: expected, "the letter")
+            let push = DeadLetterContent(
                 topic: "org.example.sample", pushType: "alert", tokenBytes: 32,
                 payloadBytes: batch.notifications.payload(at: 2).count, expiration: nil, collapseID: "größe"
             )
-            try expect(found.push, is: push, "what would be sent")
+            try expect(found.push, is: push, "the push")
             let other = try await harness.queue.deadLetter(batch.id.push(1))
             try expect(other == nil, "a delivered push is no dead letter")
             try expect(try await harness.status(batch, 2).state, is: .settled(.givenUp), "its status")
@@ -38,18 +38,18 @@ extension QueueConformance {
                 _ = try await harness.settle(harness.appendClaimed(batch), Samples.givenUp(0..<4))
                 ids[app, default: []] += (0..<4).map(batch.id.push)
             }
-            for (app, wanted) in [("a", ids["a"]!), ("b", ids["b"]!), (nil, (ids["a"]! + ids["b"]!).sorted())] {
+            for (app, expected) in [("a", ids["a"]!), ("b", ids["b"]!), (nil, (ids["a"]! + ids["b"]!).sorted())] {
                 var found: [PushID] = []
                 while case let page = try await harness.queue.deadLetters(
                     of: app.map { AppID($0) }, after: found.last, limit: 3
                 ), !page.isEmpty {
-                    try expect(page.count <= 3, "a page has what was asked for")
+                    try expect(page.count <= 3, "a page has at most `limit` letters")
                     found += page.map(\.id)
                 }
-                try expect(found, is: wanted, "of \(app ?? "all")")
+                try expect(found, is: expected, "of \(app ?? "all")")
             }
         },
-        Clause("a purged dead letter is gone, its outcome stays") { harness in
+        Clause("purging deletes a dead letter and keeps its outcome") { harness in
             let now = try await harness.now
             let batch = Samples.batch(3, at: now)
             let other = Samples.batch(2, at: now, app: AppID("other"))
@@ -70,7 +70,7 @@ extension QueueConformance {
     ]
 
     static let replays: [Clause] = [
-        Clause("a replayed push waits under its old id, without attempts, and lives anew") { harness in
+        Clause("a replayed push waits under its old id, without attempts, and with a new lifetime") { harness in
             let batch = Samples.batch(3, at: try await harness.now, requestID: "r")
             let lease = try await harness.appendClaimed(batch)
             _ = try await harness.settle(lease, Samples.delivered([0, 2]) + Samples.givenUp([1]))
@@ -100,17 +100,18 @@ extension QueueConformance {
             try expect(try await harness.states(batch).allSatisfy { $0 == .settled(.delivered) }, "delivered")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
         },
-        Clause("a push may be given up and replayed again and again") { harness in
+        Clause("a push can be given up and replayed repeatedly") { harness in
             let batch = Samples.batch(2, at: try await harness.now)
             var lease = try await harness.appendClaimed(batch)
             for _ in 0..<3 {
                 _ = try await harness.settle(lease, Samples.givenUp([0, 1]))
-                try expect(try await harness.queue.deadLetters(of: nil, after: nil, limit: 9).count, is: 2, "dead")
+                try expect(
+                    try await harness.queue.deadLetters(of: nil, after: nil, limit: 9).count, is: 2, "dead letters")
                 try expect(
                     try await harness.queue.replay(.app(nil), at: harness.now), is: ReplayCount(replayed: 2), "replayed"
                 )
                 let next = try await harness.claimOne().lease
-                try expect(next.epoch > lease.epoch, "the epoch rises on")
+                try expect(next.epoch > lease.epoch, "the epoch has risen")
                 lease = next
             }
         },

@@ -3,7 +3,7 @@ import PushStore
 
 extension QueueConformance {
     static let fairness: [Clause] = [
-        Clause("single pushes of an app do not wait behind the flood of another") { harness in
+        Clause("single pushes of an app do not wait for a flood of another app") { harness in
             let now = try await harness.now
             for _ in 0..<20 { try await harness.append(Samples.batch(1000, at: now, app: AppID("flood"))) }
             for _ in 0..<5 { try await harness.append(Samples.batch(at: now + .milliseconds(9), app: AppID("quiet"))) }
@@ -12,7 +12,7 @@ extension QueueConformance {
             try expect(claimed.filter { $0 == "quiet" }.count, is: 5, "of the quiet app")
             try expect(claimed.filter { $0 == "flood" }.count, is: 5, "of the flood")
         },
-        Clause("apps with a backlog get the same number of pushes, whatever the size of their batches") { harness in
+        Clause("apps with a backlog get equal numbers of pushes, whatever the size of their batches") { harness in
             let now = try await harness.now
             for _ in 0..<6 { try await harness.append(Samples.batch(1000, at: now, app: AppID("large"))) }
             for _ in 0..<60 { try await harness.append(Samples.batch(100, at: now, app: AppID("small"))) }
@@ -26,7 +26,7 @@ extension QueueConformance {
             try expect(abs(large - small) <= 1000, "\(large) and \(small) pushes")
             try expect(large >= 2000, "\(large) pushes in large batches")
         },
-        Clause("the turns go on from one claim to the next") { harness in
+        Clause("the turns of the apps continue from one claim to the next") { harness in
             let now = try await harness.now
             for app in ["a", "b", "c"] {
                 for _ in 0..<4 { try await harness.append(Samples.batch(500, at: now, app: AppID(app))) }
@@ -36,7 +36,7 @@ extension QueueConformance {
             try expect(Set(order.prefix(3)), is: ["a", "b", "c"], "each in the first round")
             try expect(Set(order.suffix(3)), is: ["a", "b", "c"], "each in the second round")
         },
-        Clause("excluded places stay where they are, the app's other lanes do not") { harness in
+        Clause("an excluded lane of an app is not claimed, the app's other lanes are") { harness in
             let now = try await harness.now
             let bulk = Samples.batch(at: now, lane: .bulk)
             let urgent = Samples.batch(at: now, lane: .urgent)
@@ -47,7 +47,7 @@ extension QueueConformance {
             try expect(try await harness.queue.claim(request).map(\.batch.id), is: [urgent.id], "the urgent one")
             try expect(try await harness.claimOne().batch.id, is: bulk.id, "no longer excluded")
         },
-        Clause("a paused app's batches are not claimed, until it is resumed, also after a crash") { harness in
+        Clause("batches of a paused app are not claimed until it is resumed, even after a crash") { harness in
             let now = try await harness.now
             let paused = Samples.batch(at: now, app: AppID("paused"))
             let other = Samples.batch(at: now, app: AppID("other"))
@@ -57,14 +57,14 @@ extension QueueConformance {
             try expect(try await harness.deliverAll(), is: [other.id.push(0)], "only the other app's push")
             try await harness.crash()
             try expect(try await harness.queue.pausedApps(), is: [AppID("paused"): now], "paused apps")
-            let hot = Samples.batch(at: now, app: AppID("paused"))
-            let leases = try await harness.queue.append([NewBatch(batch: hot, claim: .seconds(20))])
+            let direct = Samples.batch(at: now, app: AppID("paused"))
+            let leases = try await harness.queue.append([NewBatch(batch: direct, claim: .seconds(20))])
             try expect(leases, is: [nil], "an append does not claim either")
             try expect(try await harness.claim().isEmpty, "still paused")
             try expect(try await harness.queue.depth().rows.map(\.batches), is: [2], "they wait")
             try await harness.queue.setPaused(false, app: AppID("paused"), at: now)
             try expect(try await harness.queue.pausedApps(), is: [:], "no paused apps")
-            try expect(Set(try await harness.deliverAll()), is: [paused.id.push(0), hot.id.push(0)], "resumed")
+            try expect(Set(try await harness.deliverAll()), is: [paused.id.push(0), direct.id.push(0)], "resumed")
         },
     ]
 }

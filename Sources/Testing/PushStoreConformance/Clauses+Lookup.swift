@@ -10,7 +10,7 @@ extension QueueConformance {
             try await harness.append(batch)
             let ids = [BatchID.random(at: now).push(0), batch.id.push(1), batch.id.push(2), batch.id.push(1)]
             let found = try await harness.queue.find(ids)
-            try expect(found.map { $0?.id }, is: [nil, ids[1], nil, ids[3]], "parallel to what was asked")
+            try expect(found.map { $0?.id }, is: [nil, ids[1], nil, ids[3]], "parallel to the ids")
         },
         Clause("a push is queued, then sending, then settled") { harness in
             let now = try await harness.now
@@ -36,7 +36,7 @@ extension QueueConformance {
             try await harness.append(batch)
             let scheduled = try await harness.status(batch)
             try expect(scheduled.state, is: .scheduled, "before")
-            try expect(scheduled.nextAttemptAt, is: now + .seconds(60), "its time")
+            try expect(scheduled.nextAttemptAt, is: now + .seconds(60), "its due time")
             try await harness.advance(by: .seconds(61))
             try expect(try await harness.status(batch).state, is: .queued, "after")
         },
@@ -48,14 +48,14 @@ extension QueueConformance {
             _ = try await harness.settle(
                 lease, Samples.delivered([1]), retries: [Samples.retry(0, attempts: 4, due: due)], release: .release
             )
-            let wanted = PushStatus(
+            let expected = PushStatus(
                 id: batch.id.push(0), app: batch.app, lane: batch.lane, state: .retrying, code: .apnsUnavailable,
                 status: 503, reason: .known(.serviceUnavailable), attempts: 4, acceptedAt: now, updatedAt: now,
                 nextAttemptAt: due
             )
-            try expect(try await harness.status(batch), is: wanted, "waiting")
+            try expect(try await harness.status(batch), is: expected, "waiting")
             try await harness.crash()
-            try expect(try await harness.status(batch), is: wanted, "after a crash")
+            try expect(try await harness.status(batch), is: expected, "after a crash")
             try await harness.advance(by: .seconds(31))
             _ = try await harness.claimOne()
             try expect(try await harness.status(batch).state, is: .sending, "claimed again")

@@ -3,7 +3,8 @@ import PushStore
 
 extension QueueConformance {
     static let poison: [Clause] = [
-        Clause("a push that kills its holder is given up alone, and all its neighbours are delivered") { harness in
+        Clause("a push that crashes its holder is given up, and all other pushes of its batch are delivered") {
+            harness in
             let now = try await harness.now
             let batch = Samples.batch(5, at: now)
             let other = Samples.batch(3, at: now + .milliseconds(1))
@@ -11,23 +12,23 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(1))
             var crashes = 0
             while case let claims = try await harness.claim(), !claims.isEmpty {
-                var isKilled = false
+                var isCrash = false
                 for claimed in claims {
                     let indexes = claimed.pending?.map { Int($0.index) } ?? Array(0..<claimed.batch.count)
                     if claimed.batch.id == batch.id, indexes.contains(2) {
-                        isKilled = true
+                        isCrash = true
                     } else {
                         _ = try await harness.settle(claimed.lease, Samples.delivered(indexes), release: .release)
                     }
                 }
-                guard isKilled else { continue }
+                guard isCrash else { continue }
                 crashes += 1
-                try expect(crashes <= 9, "it kills its holder for ever")
+                try expect(crashes <= 9, "it crashes its holder without end")
                 try await harness.crash()
             }
             try expect(
                 crashes, is: PoisonLimits.redeliveriesBeforeQuarantine + PoisonLimits.isolatedRedeliveriesMax,
-                "deaths until it is out"
+                "crashes until it is given up"
             )
             let ends: [PushStatus.State?] = (0..<5).map { .settled($0 == 2 ? .givenUp : .delivered) }
             try expect(try await harness.states(batch), is: ends, "the batch")
@@ -38,30 +39,33 @@ extension QueueConformance {
             try expect(letters.map(\.id), is: [batch.id.push(2)], "the dead letter")
             try expect(letters.map(\.code), is: [.poison], "its code")
         },
-        Clause("crashes by chance make a batch go on push by push, and lose nothing") { harness in
+        Clause("a batch that was held during unrelated crashes continues push by push, and loses nothing") { harness in
             let batch = Samples.batch(4, at: try await harness.now)
             try await harness.append(batch)
             for _ in 0..<PoisonLimits.redeliveriesBeforeQuarantine {
-                try expect(try await harness.claimOne().isQuarantined, is: false, "whole, while it is not suspected")
+                try expect(try await harness.claimOne().isQuarantined, is: false, "whole, before it is quarantined")
                 try await harness.crash()
             }
-            let withoutAlone = ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 0)
-            try expect(try await harness.queue.claim(withoutAlone).count, is: 0, "no push alone unless it is allowed")
+            let withoutQuarantined = ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 0)
+            try expect(
+                try await harness.queue.claim(withoutQuarantined).count, is: 0,
+                "no quarantined push unless the request allows it")
             var order: [Int] = []
             for _ in 0..<4 {
                 let claimed = try await harness.claimOne()
-                try expect(claimed.isQuarantined, "alone")
+                try expect(claimed.isQuarantined, "it is quarantined")
                 let pending = try require(claimed.pending, "its push")
                 try expect(pending.count, is: 1, "one push at a time")
                 order += pending.map { Int($0.index) }
-                try expect(try await harness.claim().isEmpty, "no second one beside it")
+                try expect(try await harness.claim().isEmpty, "no second one at the same time")
                 _ = try await harness.settle(claimed.lease, Samples.delivered([order.last!]), release: .release)
             }
             try expect(order, is: [0, 1, 2, 3], "each once")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "finished")
             try expect(try await harness.states(batch).allSatisfy { $0 == .settled(.delivered) }, "delivered")
         },
-        Clause("suspects come in pieces as large as asked for, and the apps take turns") { harness in
+        Clause("a claim returns at most the requested number of quarantined pushes, and the apps take turns") {
+            harness in
             let now = try await harness.now
             let (a, b) = (AppID("a"), AppID("b"))
             let batches = [
@@ -74,27 +78,30 @@ extension QueueConformance {
                 try expect(try await harness.claim().count, is: 3, "whole")
                 try await harness.crash()
             }
-            func piece(_ quarantinedMax: Int, without: Set<AppID> = []) async throws -> [String] {
+            func trial(_ quarantinedMax: Int, without: Set<AppID> = []) async throws -> [String] {
                 let request = ClaimRequest(
                     batchesMax: 9, lease: .seconds(20), quarantinedMax: quarantinedMax, excludedQuarantined: without
                 )
                 let claims = try await harness.queue.claim(request)
-                try expect(claims.allSatisfy(\.isQuarantined), "suspects")
+                try expect(claims.allSatisfy(\.isQuarantined), "quarantined")
                 for claimed in claims {
                     let indexes = try require(claimed.pending, "its pushes").map { Int($0.index) }
                     _ = try await harness.settle(claimed.lease, Samples.delivered(indexes), release: .release)
                 }
                 return claims.map { "\($0.batch.app) \($0.pendingCount)" }
             }
-            try expect(try await piece(0), is: [], "none unless they are allowed")
-            try expect(try await piece(1, without: [b]), is: ["a 1"], "none of an app whose suspects are to wait")
-            try expect(try await piece(1), is: ["b 1"], "the other app's turn")
-            try expect(try await piece(3), is: ["a 2", "a 1"], "a piece goes over batches, and not over apps")
-            try expect(try await piece(3), is: ["b 1"], "the other app's turn")
-            try expect(try await piece(3), is: ["a 1"], "the rest")
+            try expect(try await trial(0), is: [], "none unless the request allows it")
+            try expect(
+                try await trial(1, without: [b]), is: ["a 1"], "none of an app whose quarantined batches are excluded")
+            try expect(try await trial(1), is: ["b 1"], "the other app's turn")
+            try expect(try await trial(3), is: ["a 2", "a 1"], "a trial has several batches, of one app")
+            try expect(try await trial(3), is: ["b 1"], "the other app's turn")
+            try expect(try await trial(3), is: ["a 1"], "the rest")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "finished")
         },
-        Clause("urgent suspects of one app do not go before all of another, and a piece may have many batches") {
+        Clause(
+            "urgent quarantined batches of one app do not go before all of another, and a trial may have many batches"
+        ) {
             harness in
             let now = try await harness.now
             let (a, b) = (AppID("a"), AppID("b"))
@@ -107,7 +114,7 @@ extension QueueConformance {
                 try expect(try await harness.claim().count, is: 41, "whole")
                 try await harness.crash()
             }
-            func piece(_ quarantinedMax: Int) async throws -> [AppID: Int] {
+            func trial(_ quarantinedMax: Int) async throws -> [AppID: Int] {
                 let claims = try await harness.queue.claim(
                     ClaimRequest(batchesMax: 2, lease: .seconds(20), quarantinedMax: quarantinedMax)
                 )
@@ -117,11 +124,11 @@ extension QueueConformance {
                 }
                 return claims.reduce(into: [:]) { $0[$1.batch.app, default: 0] += $1.pendingCount }
             }
-            try expect(try await piece(20), is: [a: 20], "many batches in one piece")
-            try expect(try await piece(40), is: [b: 2], "the other app's turn, whatever its lane")
-            try expect(try await piece(40), is: [a: 20], "the rest")
+            try expect(try await trial(20), is: [a: 20], "many batches in one trial")
+            try expect(try await trial(40), is: [b: 2], "the other app's turn, whatever its lane")
+            try expect(try await trial(40), is: [a: 20], "the rest")
         },
-        Clause("suspects that were not beside a death go before those that are tried alone") { harness in
+        Clause("quarantined batches that were in no crashed trial go before those that are tried alone") { harness in
             let now = try await harness.now
             let (first, second) = (Samples.batch(3, at: now), Samples.batch(2, at: now + .milliseconds(1)))
             try await harness.append(first, second)
@@ -130,18 +137,18 @@ extension QueueConformance {
                 _ = try await harness.claim()
                 try await harness.crash()
             }
-            func piece(_ quarantinedMax: Int) async throws -> [ClaimedBatch] {
+            func trial(_ quarantinedMax: Int) async throws -> [ClaimedBatch] {
                 try await harness.queue.claim(
                     ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: quarantinedMax))
             }
-            try expect(try await piece(3).map(\.batch.id), is: [first.id], "the oldest")
+            try expect(try await trial(3).map(\.batch.id), is: [first.id], "the oldest")
             try await harness.crash()
-            let next = try await piece(9)
-            try expect(next.map(\.batch.id), is: [second.id], "what was not beside the death")
+            let next = try await trial(9)
+            try expect(next.map(\.batch.id), is: [second.id], "the batch that was not in the trial")
             _ = try await harness.settle(next[0].lease, Samples.delivered([0, 1]), release: .release)
-            try expect(try await piece(9).map(\.pendingCount), is: [1], "then the others, one push at a time")
+            try expect(try await trial(9).map(\.pendingCount), is: [1], "then the other batch, one push at a time")
         },
-        Clause("the last push of a piece was not alone: its death there is not held against it") { harness in
+        Clause("a crash of a trial does not count against its last push, which was not alone") { harness in
             let now = try await harness.now
             let (first, last) = (Samples.batch(3, at: now), Samples.batch(1, at: now + .milliseconds(1)))
             try await harness.append(first, last)
@@ -150,25 +157,25 @@ extension QueueConformance {
                 _ = try await harness.claim()
                 try await harness.crash()
             }
-            func piece() async throws -> [ClaimedBatch] {
+            func trial() async throws -> [ClaimedBatch] {
                 try await harness.queue.claim(ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 4))
             }
-            try expect(try await piece().map(\.pendingCount), is: [3, 1], "the piece")
+            try expect(try await trial().map(\.pendingCount), is: [3, 1], "the trial")
             try await harness.crash()
             for index in 0..<3 {
-                let claimed = try require(try await piece().first, "a push alone")
+                let claimed = try require(try await trial().first, "a push alone")
                 _ = try await harness.settle(claimed.lease, Samples.delivered([index]), release: .release)
             }
             for _ in 0..<PoisonLimits.isolatedRedeliveriesMax {
-                try expect(try await piece().map(\.batch.id), is: [last.id], "it is tried alone")
+                try expect(try await trial().map(\.batch.id), is: [last.id], "it is tried alone")
                 try await harness.crash()
             }
-            try expect(try await piece().isEmpty, "and given up")
+            try expect(try await trial().isEmpty, "and given up")
         },
-        Clause("what kills its holder in a piece of suspects is found push by push") { harness in
+        Clause("a push that crashes its holder during a trial is found push by push") { harness in
             let now = try await harness.now
-            let (poisoned, innocent) = (Samples.batch(6, at: now), Samples.batch(3, at: now + .milliseconds(1)))
-            try await harness.append(poisoned, innocent)
+            let (poisoned, neighbour) = (Samples.batch(6, at: now), Samples.batch(3, at: now + .milliseconds(1)))
+            try await harness.append(poisoned, neighbour)
             try await harness.advance(by: .seconds(1))
             var (crashes, quarantinedMax, sizes) = (0, 1, [[Int]]())
             while true {
@@ -177,12 +184,12 @@ extension QueueConformance {
                 )
                 guard !claims.isEmpty else { break }
                 if claims[0].isQuarantined { sizes.append(claims.map(\.pendingCount)) }
-                let kills = claims.contains { claimed in
+                let crashesHolder = claims.contains { claimed in
                     claimed.batch.id == poisoned.id && claimed.pending?.contains { $0.index == 4 } ?? true
                 }
-                if kills {
+                if crashesHolder {
                     (crashes, quarantinedMax) = (crashes + 1, 1)
-                    try expect(crashes <= 9, "it kills its holder for ever")
+                    try expect(crashes <= 9, "it crashes its holder without end")
                     try await harness.crash()
                 } else {
                     quarantinedMax *= 2
@@ -192,18 +199,18 @@ extension QueueConformance {
                     }
                 }
             }
-            try expect(crashes, is: 6, "three whole, one in a piece, two alone")
-            // A batch that came beside the poison is tried alone, too.
+            try expect(crashes, is: 6, "three with whole batches, one in a trial, two alone")
+            // A batch that was in a trial with the poison is tried alone as well.
             let alone = Array(repeating: [1], count: 7)
-            try expect(sizes, is: [[1], [2], [3, 1]] + alone, "pushes of each batch, piece by piece")
+            try expect(sizes, is: [[1], [2], [3, 1]] + alone, "pushes of each batch, by trial")
             let ends: [PushStatus.State?] = (0..<6).map { .settled($0 == 4 ? .givenUp : .delivered) }
             try expect(try await harness.states(poisoned), is: ends, "the batch with the poison")
             try expect(
-                try await harness.states(innocent), is: Array(repeating: .settled(.delivered), count: 3),
-                "its neighbour"
+                try await harness.states(neighbour), is: Array(repeating: .settled(.delivered), count: 3),
+                "the other batch"
             )
         },
-        Clause("news of some suspects do not excuse the death over the others") { harness in
+        Clause("an update of some pushes of a trial does not excuse a crash over the others") { harness in
             let batch = Samples.batch(4, at: try await harness.now)
             try await harness.append(batch)
             for _ in 0..<PoisonLimits.redeliveriesBeforeQuarantine {
@@ -211,39 +218,39 @@ extension QueueConformance {
                 try await harness.crash()
             }
             let request = ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 3)
-            let claimed = try require(try await harness.queue.claim(request).first, "a piece")
-            try expect(claimed.pendingCount, is: 3, "the piece")
+            let claimed = try require(try await harness.queue.claim(request).first, "a trial")
+            try expect(claimed.pendingCount, is: 3, "its pushes")
             _ = try await harness.settle(claimed.lease, Samples.delivered([0]))
             try await harness.crash()
-            let next = try require(try await harness.queue.claim(request).first, "the next piece")
+            let next = try require(try await harness.queue.claim(request).first, "the next trial")
             try expect(next.pending?.map(\.index), is: [1], "alone")
         },
-        Clause("a holder that died after it recorded news is not held against the batch") { harness in
+        Clause("a crash after a recorded update does not count against the batch") { harness in
             let batch = Samples.batch(9, at: try await harness.now)
             try await harness.append(batch)
             for index in 0..<5 {
                 let claimed = try await harness.claimOne()
-                try expect(claimed.isQuarantined, is: false, "not suspected")
+                try expect(claimed.isQuarantined, is: false, "not quarantined")
                 _ = try await harness.settle(claimed.lease, Samples.delivered([index]))
                 try await harness.crash()
             }
         },
-        Clause("a lease that is given back is not held against the batch") { harness in
+        Clause("a released lease does not count against the batch") { harness in
             try await harness.append(Samples.batch(2, at: try await harness.now))
             for _ in 0..<5 {
                 let claimed = try await harness.claimOne()
-                try expect(claimed.isQuarantined, is: false, "not suspected")
+                try expect(claimed.isQuarantined, is: false, "not quarantined")
                 _ = try await harness.settle(claimed.lease, release: .release)
             }
         },
-        Clause("leases that run out count like deaths") { harness in
+        Clause("expired leases count like crashes") { harness in
             _ = try await harness.appendClaimed(Samples.batch(2, at: try await harness.now))
             for _ in 0..<PoisonLimits.redeliveriesBeforeQuarantine {
                 try expect(try await harness.claim().isEmpty, "it is leased")
                 try await harness.advance(by: .seconds(21))
                 if try await harness.claimOne().isQuarantined { return }
             }
-            throw BrokenClause(description: "the batch is not suspected")
+            throw BrokenClause(description: "the batch is not quarantined")
         },
     ]
 }

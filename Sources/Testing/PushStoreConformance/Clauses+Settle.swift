@@ -4,7 +4,7 @@ import PushStore
 
 extension QueueConformance {
     static let settling: [Clause] = [
-        Clause("outcomes survive a crash, with all they tell") { harness in
+        Clause("outcomes keep all fields across a crash") { harness in
             let now = try await harness.now
             let batch = Samples.batch(4, at: now)
             let lease = try await harness.appendClaimed(batch)
@@ -27,7 +27,7 @@ extension QueueConformance {
             )
             try await harness.crash()
             let found = try await harness.queue.find((0..<4).map { batch.id.push($0) })
-            let wanted = [
+            let expected = [
                 PushStatus(
                     id: batch.id.push(0), app: batch.app, lane: batch.lane, state: .settled(.delivered), status: 200,
                     attempts: 2, acceptedAt: now, updatedAt: at
@@ -47,9 +47,9 @@ extension QueueConformance {
                     acceptedAt: now, updatedAt: at
                 ),
             ]
-            for index in 0..<4 { try expect(found[index], is: wanted[index], "push \(index)") }
+            for index in 0..<4 { try expect(found[index], is: expected[index], "push \(index)") }
         },
-        Clause("a finished batch leaves the queue and its outcomes stay") { harness in
+        Clause("a finished batch leaves the queue, and its outcomes stay") { harness in
             let batch = Samples.batch(2, at: try await harness.now)
             let lease = try await harness.appendClaimed(batch)
             _ = try await harness.settle(lease, Samples.delivered([0, 1]))
@@ -70,12 +70,12 @@ extension QueueConformance {
             let due = try await harness.now + .seconds(5)
             _ = try await harness.settle(lease, retries: [Samples.retry(0, due: due)], release: .release)
             let again = try await harness.claimOne()
-            try expect(again.pending?.map(\.index), is: [1], "a settled push does not come back")
+            try expect(again.pending?.map(\.index), is: [1], "a settled push is not claimed again")
             _ = try await harness.settle(again.lease, [late])
             try expect(try await harness.status(batch).state, is: .settled(.delivered), "in a later lease")
             try expect(try await harness.queue.depth().pushes, is: 1, "the other push still waits")
         },
-        Clause("of two outcomes for one push in one settlement the first counts") { harness in
+        Clause("of two outcomes for one push in one settlement, the first counts") { harness in
             let batch = Samples.batch(2, at: try await harness.now)
             let lease = try await harness.appendClaimed(batch)
             let other = Outcome(index: 0, verdict: .expired, code: .expired, attempts: 1)
@@ -83,7 +83,7 @@ extension QueueConformance {
             try expect(try await harness.status(batch).state, is: .settled(.delivered), "the first")
             try expect(try await harness.queue.depth().pushes, is: 1, "it is counted once")
         },
-        Clause("after a partial settlement and a crash only the unsettled pushes come back") { harness in
+        Clause("after a partial settlement and a crash, only the unsettled pushes are claimed") { harness in
             let now = try await harness.now
             let batch = Samples.batch(10, at: now)
             let lease = try await harness.appendClaimed(batch)
@@ -100,7 +100,7 @@ extension QueueConformance {
             _ = try await harness.settle(claimed.lease, Samples.delivered([1, 3, 5, 7, 8, 9]))
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
         },
-        Clause("settlements of many batches are recorded by one call") { harness in
+        Clause("one call records settlements of many batches") { harness in
             let now = try await harness.now
             var batches: [Batch] = []
             var settlements: [Settlement] = []
@@ -115,7 +115,7 @@ extension QueueConformance {
             try expect(found.allSatisfy { $0?.state == .settled(.delivered) }, "all are settled")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
         },
-        Clause("a released batch is claimable at once, by any instance") { harness in
+        Clause("a released batch is claimable immediately, by any instance") { harness in
             let batch = Samples.batch(at: try await harness.now)
             let lease = try await harness.appendClaimed(batch)
             try expect(try await harness.settle(lease, release: .release), is: [], "released")

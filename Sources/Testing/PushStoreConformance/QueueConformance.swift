@@ -1,4 +1,4 @@
-/// What every queue backend must promise, clause by clause.
+/// The promises of every store backend, one clause each.
 package enum QueueConformance {
     package static let clauses: [Clause] =
         append + claims + fairness + leases + settling + retries + lookups + poison + deadLetters + replays + control

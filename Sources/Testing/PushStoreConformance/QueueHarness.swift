@@ -4,28 +4,28 @@ package import PushStore
 /// One gateway instance's view of a store.
 package typealias QueueInstance = DeadLetterStore & IdempotentQueue & OutcomeStore & QueueControl & StoreMaintenance
 
-/// A fresh store of one backend, and the means to try it: what a backend provides to be put through the clauses.
+/// A fresh store of one backend, with control over time and crashes. A backend implements it to run the clauses.
 package protocol QueueHarness: AnyObject {
     /// The instance under test.
     var queue: any QueueInstance { get }
 
-    /// What the store takes for the time.
+    /// The store's wall clock.
     var now: WallTime { get async throws }
 
-    /// Lets time pass, for leases and for due times. Backends with their own clock may have to wait.
+    /// Advances the time of leases and of due times. Backends with a clock of their own may have to wait.
     func advance(by duration: Duration) async throws
 
-    /// Ends the instance without a farewell, as kill -9 would, and opens another on the same store. When it returns,
-    /// the leases of the lost instance are claimable, by themselves or because their time was let pass.
+    /// Ends the instance as `kill -9` does, and opens another one on the same store. When it returns, the batches of
+    /// the lost instance are claimable, immediately or because their leases have expired.
     func crash() async throws
 
-    /// A second instance on the same store; nil where a store belongs to one instance.
+    /// A second instance on the same store; nil if a store belongs to a single instance.
     func openSecond() async throws -> (any QueueInstance)?
 
     func close() async
 }
 
-/// One promise of the queue.
+/// One promise of a store.
 package struct Clause: Sendable, CustomStringConvertible {
     /// A sentence.
     package let name: String
@@ -38,9 +38,9 @@ package struct Clause: Sendable, CustomStringConvertible {
 
     package var description: String { name }
 
-    /// Tries the promise on a fresh store.
+    /// Checks the promise on a fresh store.
     ///
-    /// - Throws: `BrokenClause` when it is not kept, or what the backend threw.
+    /// - Throws: `BrokenClause` if the promise is broken, or the error of the backend.
     package func check(_ open: () async throws -> any QueueHarness) async throws {
         let harness = try await open()
         do {
@@ -53,31 +53,31 @@ package struct Clause: Sendable, CustomStringConvertible {
     }
 }
 
-/// A promise is not kept.
+/// A promise is broken.
 package struct BrokenClause: Error, CustomStringConvertible {
     package let description: String
 }
 
 /// - Throws: `BrokenClause` with both values unless they are equal.
 func expect<Value: Equatable>(
-    _ found: Value, is wanted: Value, _ what: String, line: UInt = #line, file: StaticString = #fileID
+    _ found: Value, is expected: Value, _ subject: String, line: UInt = #line, file: StaticString = #fileID
 ) throws(BrokenClause) {
-    guard found != wanted else { return }
-    throw BrokenClause(description: "\(what): found \(found), wanted \(wanted) (\(file):\(line))")
+    guard found != expected else { return }
+    throw BrokenClause(description: "\(subject): found \(found), expected \(expected) (\(file):\(line))")
 }
 
 /// - Throws: `BrokenClause` unless `condition` holds.
 func expect(
-    _ condition: Bool, _ what: String, line: UInt = #line, file: StaticString = #fileID
+    _ condition: Bool, _ subject: String, line: UInt = #line, file: StaticString = #fileID
 ) throws(BrokenClause) {
     guard !condition else { return }
-    throw BrokenClause(description: "\(what) (\(file):\(line))")
+    throw BrokenClause(description: "\(subject) (\(file):\(line))")
 }
 
-/// The value, or a broken clause when there is none.
+/// - Throws: `BrokenClause` if `value` is nil.
 func require<Value>(
-    _ value: Value?, _ what: String, line: UInt = #line, file: StaticString = #fileID
+    _ value: Value?, _ subject: String, line: UInt = #line, file: StaticString = #fileID
 ) throws(BrokenClause) -> Value {
-    guard let value else { throw BrokenClause(description: "\(what) (\(file):\(line))") }
+    guard let value else { throw BrokenClause(description: "\(subject) (\(file):\(line))") }
     return value
 }

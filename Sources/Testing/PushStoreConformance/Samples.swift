@@ -6,7 +6,7 @@ import PushStore
 enum Samples {
     static let app = AppID("sample")
 
-    /// A batch whose tokens and payloads all differ; push i of any batch goes to the same device.
+    /// A batch with distinct tokens and payloads. Push *i* of every batch has the same device token.
     static func batch(
         _ count: Int = 1, at now: WallTime, app: AppID = app, lane: Lane = .normal, notBefore: WallTime? = nil,
         payloadBytes: Int = 40, collapseID: String? = nil, requestID: String? = nil
@@ -59,13 +59,13 @@ extension QueueHarness {
     func append(_ batches: Batch...) async throws {
         let leases = try await queue.append(batches.map { NewBatch(batch: $0) })
         try expect(leases.count, is: batches.count, "leases are parallel to the batches")
-        try expect(leases.allSatisfy { $0 == nil }, "a batch that was not to be claimed has no lease")
+        try expect(leases.allSatisfy { $0 == nil }, "a batch that was appended unclaimed has no lease")
     }
 
-    /// Appends a batch claimed.
+    /// Appends a batch and claims it in the same write.
     func appendClaimed(_ batch: Batch, lease: Duration = .seconds(20)) async throws -> Lease {
         let leases = try await queue.append([NewBatch(batch: batch, claim: lease)])
-        return try require(leases.first ?? nil, "a batch that was to be claimed has a lease")
+        return try require(leases.first ?? nil, "a batch that was appended claimed has a lease")
     }
 
     func claim(
@@ -74,14 +74,14 @@ extension QueueHarness {
         try await queue.claim(ClaimRequest(batchesMax: batchesMax, lease: lease, excludedApps: excluding))
     }
 
-    /// Claims when exactly one batch is to be had.
-    func claimOne(_ what: String = "one batch is claimable") async throws -> ClaimedBatch {
+    /// Claims, and expects exactly one batch.
+    func claimOne(_ subject: String = "one batch is claimable") async throws -> ClaimedBatch {
         let claimed = try await claim()
-        try expect(claimed.count, is: 1, what)
+        try expect(claimed.count, is: 1, subject)
         return claimed[0]
     }
 
-    /// Claims and settles as delivered until nothing is due.
+    /// Claims and settles as delivered until no push is due.
     ///
     /// - Returns: the pushes in the order of their claims.
     func deliverAll() async throws -> [PushID] {

@@ -3,7 +3,7 @@ package import PushOutcome
 package import PushStore
 package import Synchronization
 
-/// A queue that takes settlements and nothing else, and fails as often as it is told to.
+/// A queue that records settlements, returns prepared claims, and fails as configured.
 package final class SettlementSink: DurableQueue {
     package struct State {
         package var writes: [[Settlement]] = []

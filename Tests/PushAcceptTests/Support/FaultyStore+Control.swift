@@ -34,7 +34,7 @@ extension FaultyStore: DeadLetterStore {
         return try backend.deadLetters(of: app, after: after, limit: limit)
     }
 
-    func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadPush?)? {
+    func deadLetter(_ id: PushID) async throws(QueueError) -> (letter: DeadLetter, push: DeadLetterContent?)? {
         try checkUp()
         guard let found = try backend.deadLetter(id) else { return nil }
         return (found.letter, state.withLock { $0.unreadableLetters.contains(id) } ? nil : found.push)

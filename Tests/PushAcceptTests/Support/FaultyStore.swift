@@ -133,9 +133,9 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
         _ = try backend.settle(settlements)
     }
 
-    func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord? {
+    func idempotencyRecord(for key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord? {
         try checkUp()
-        return try backend.answer(to: key, now: now)
+        return try backend.idempotencyRecord(for: key, now: now)
     }
 
     func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {

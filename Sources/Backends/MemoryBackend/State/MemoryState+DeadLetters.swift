@@ -8,7 +8,7 @@ extension MemoryState {
         let id = entry.id.push(Int(outcome.index))
         letters[id] = DeadLetter(
             id: id, app: entry.appLane.app, lane: entry.appLane.lane, code: outcome.code, status: outcome.status,
-            reason: outcome.reason, attempts: outcome.attempts, acceptedAt: entry.acceptedAt, diedAt: now
+            reason: outcome.reason, attempts: outcome.attempts, acceptedAt: entry.acceptedAt, givenUpAt: now
         )
         letterIDs.insert(id)
         entry.letters += 1
@@ -30,11 +30,11 @@ extension MemoryState {
         return page
     }
 
-    func deadPush(_ id: PushID) -> DeadPush? {
+    func deadPush(_ id: PushID) -> DeadLetterContent? {
         entries[id.batch]?.batch.map { batch in
             let entry = batch.notifications.entries[id.index]
             let headers = batch.notifications.headers[Int(entry.headersIndex)]
-            return DeadPush(
+            return DeadLetterContent(
                 topic: headers.topic, pushType: headers.pushType.description, tokenBytes: Int(entry.tokenLength),
                 payloadBytes: Int(entry.payloadLength),
                 expiration: entry.expiration == NotificationBatch.noExpiration ? nil : entry.expiration,

@@ -15,9 +15,7 @@ extension MemoryState {
     }
 
     private mutating func settle(_ settlement: Settlement, of entry: inout BatchEntry) {
-        var update = BatchUpdate(
-            at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries, sends: settlement.sends
-        )
+        var update = settlement.update
         record(&update, of: &entry)
         guard !entry.isEnded else { return }
         switch (settlement.release, entry.phase) {

@@ -1,8 +1,8 @@
 import Foundation
 
-/// The folder that holds the database, its log and the lock.
+/// The folder of the database, its log and its lock.
 package enum DatabaseFolder {
-    /// Creates the folder, for its owner alone, unless it exists, and refuses one where durability cannot be kept.
+    /// Creates the folder, accessible by its owner only, unless it exists. Refuses network file systems.
     static func prepare(_ folder: String) throws(SQLiteOpenError) {
         var isFolder: ObjCBool = false
         if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) {
@@ -25,17 +25,17 @@ package enum DatabaseFolder {
         }
     }
 
-    /// The type of the network file system that `path` lies on; nil when it is on a local one.
+    /// The type of the network file system of `path`; nil if it is on a local one.
     ///
     /// - Parameters:
     ///   - path: absolute, without symbolic links.
-    ///   - mounts: lines of device, mount point, type and options, as in `proc(5)`; later lines cover earlier ones.
+    ///   - mounts: lines of device, mount point, type and options, as in `proc(5)`; later lines override earlier ones.
     package static func networkFileSystem(of path: String, mounts: String) -> String? {
         var best: (point: String, type: String) = ("", "")
         for line in mounts.split(separator: "\n") {
             let fields = line.split(separator: " ")
             guard fields.count >= 3 else { continue }
-            // A blank in a mount point is written as \040.
+            // A space in a mount point is written as \040.
             let point = fields[1].replacing("\\040", with: " ")
             let isAbove = point == "/" || path == point || path.hasPrefix(point + "/")
             if isAbove, point.utf8.count >= best.point.utf8.count { best = (String(point), String(fields[2])) }

@@ -1,16 +1,16 @@
 import PushStore
 
-/// Keeps a process that lost its folder, or files in it, from writing, and from answering for what it wrote.
+/// Prevents a process that lost its folder, or files in it, from writing, and from acknowledging what it wrote.
 ///
-/// It is asked with the write lock in hand, before anything is written, and again after the commit, before anybody is
-/// told. The process that takes over makes its lock file before it reads the database. So a write that was answered for
-/// is one that the successor sees; a process that was stopped in the middle of a commit finds out afterwards and says
-/// that the outcome is not known.
+/// It is checked while holding the write lock, before anything is written, and again after the commit, before success
+/// is reported. A process that takes over creates its lock file before it reads the database. Therefore the new owner
+/// sees every acknowledged write. A process that was suspended during a commit detects the takeover afterwards and
+/// reports that the outcome of the write is unknown.
 struct Fence: Sendable {
     private let lock: FolderLock
     private let path: String
-    /// By what is added to the path: the database, and the two files of its log. SQLite holds all three open for as long
-    /// as a connection is, and goes on with them, deleted or not; the next process would see others.
+    /// The database and the two files of its log. SQLite keeps all three open and continues to use them after they were
+    /// deleted; the next process would create others.
     private let identities: [(suffix: String, identity: FileIdentity?)]
 
     /// - Parameter path: of the database, which is open and was read.
@@ -20,7 +20,9 @@ struct Fence: Sendable {
         identities = ["", "-wal", "-shm"].map { ($0, FileIdentity(path: path + $0)) }
     }
 
-    /// Four calls of `stat`; nil while all is well.
+    /// Costs four calls of `stat`.
+    ///
+    /// - Returns: nil if this process may write.
     func check() -> QueueError? {
         guard lock.isOurs else {
             return .broken("another process has taken over this database, or its lock file was removed")

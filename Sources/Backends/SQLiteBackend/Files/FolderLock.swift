@@ -4,27 +4,27 @@ import Synchronization
 
 /// The exclusive right of this process to a folder, by `flock` on a file in it.
 ///
-/// The kernel gives it back when the process ends, however it ends. A process that hangs keeps it; so that another can
-/// take over, the owner shows that it works by beats (the file's modification time), and whoever takes over renames the
-/// file away and makes its own. From then on `isOurs` is false for the former owner, whatever it was doing.
+/// The kernel releases the lock when the process ends, however it ends. A process that hangs keeps it. For a takeover
+/// the owner writes heartbeats (the file's modification time); the new owner renames the file of a stale owner and
+/// creates its own. From then on `isOurs` is false for the former owner.
 final class FolderLock: Sendable {
-    /// When an owner counts as hanging.
+    /// When an owner counts as stale.
     struct TakeoverPolicy: Sendable {
-        /// No beat for so long, by the wall clock.
-        var silence: Duration
-        /// And none while we look, so that a clock that was set forward harms no living owner.
-        var watch: Duration
+        /// Its last heartbeat is at least this old, by the wall clock …
+        var staleAfter: Duration
+        /// … and none during the observation window, so a forward clock jump cannot evict a live owner.
+        var observation: Duration
         var now: WallTime
     }
 
-    /// Whether a process that did not end was made to give way.
+    /// Whether the lock was taken over from a process that still holds its own.
     let isTakenOver: Bool
     private let path: String
     private let identity: FileIdentity
-    /// nil once it is given back.
+    /// nil after `unlock`.
     private let descriptor: Mutex<Int32?>
 
-    /// - Parameter folder: exists.
+    /// - Parameter folder: must exist.
     init(folder: String, takeover: TakeoverPolicy? = nil) throws(SQLiteOpenError) {
         path = folder + "/godwit.lock"
         var descriptor = try Self.openFile(path, O_CREAT, folder: folder)
@@ -42,7 +42,7 @@ final class FolderLock: Sendable {
         }
         Self.writeProcessID(to: descriptor)
         guard let identity = FileIdentity(descriptor: descriptor), identity == FileIdentity(path: path) else {
-            // Somebody renamed it away between our opening and our locking it.
+            // Another process renamed the file between our `open` and `flock`.
             close(descriptor)
             throw .inUse(folder, processID: nil)
         }
@@ -55,18 +55,18 @@ final class FolderLock: Sendable {
         unlock()
     }
 
-    /// False once another process has taken over, or the file is gone.
+    /// False after a takeover by another process, or if the file is gone.
     var isOurs: Bool { FileIdentity(path: path) == identity }
 
-    /// Shows that the owner works.
+    /// Updates the modification time of the lock file.
     func heartbeat() {
         descriptor.withLock { descriptor in
-            // A beat that fails is like one that is late: the next may succeed.
+            // A failed heartbeat is like a late one: the next may succeed.
             if let open = descriptor { futimens(open, nil) }
         }
     }
 
-    /// Gives it back. Doing so twice is harmless.
+    /// Releases the lock. Calling it twice is harmless.
     func unlock() {
         descriptor.withLock { descriptor in
             if let open = descriptor { close(open) }
@@ -86,29 +86,29 @@ final class FolderLock: Sendable {
         func ownerAlive(lastHeartbeat: WallTime) -> SQLiteOpenError {
             let age = Duration.milliseconds(max(0, takeover.now.milliseconds - lastHeartbeat.milliseconds))
             return .ownerAlive(
-                folder, processID: readProcessID(from: descriptor), since: age, needed: takeover.silence
+                folder, processID: readProcessID(from: descriptor), since: age, needed: takeover.staleAfter
             )
         }
-        guard let before = beatTime(of: descriptor) else { throw .inUse(folder, processID: nil) }
-        guard before + takeover.silence <= takeover.now else { throw ownerAlive(lastHeartbeat: before) }
-        Thread.sleep(forTimeInterval: Double(takeover.watch.milliseconds) / 1000)
-        guard beatTime(of: descriptor) == before else { throw ownerAlive(lastHeartbeat: takeover.now) }
+        guard let last = heartbeatTime(of: descriptor) else { throw .inUse(folder, processID: nil) }
+        guard last + takeover.staleAfter <= takeover.now else { throw ownerAlive(lastHeartbeat: last) }
+        Thread.sleep(forTimeInterval: Double(takeover.observation.milliseconds) / 1000)
+        guard heartbeatTime(of: descriptor) == last else { throw ownerAlive(lastHeartbeat: takeover.now) }
     }
 
-    private static func beatTime(of descriptor: Int32) -> WallTime? {
+    private static func heartbeatTime(of descriptor: Int32) -> WallTime? {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }
         return WallTime(milliseconds: Int64(status.st_mtim.tv_sec) * 1000 + Int64(status.st_mtim.tv_nsec) / 1_000_000)
     }
 
-    /// Renames the file of a hanging owner away and locks a new one.
+    /// Renames the lock file of a stale owner, and creates and locks a new one.
     private static func replace(
         _ path: String, lockedAs old: Int32, folder: String, orThrow inUse: SQLiteOpenError
     ) throws(SQLiteOpenError) -> Int32 {
-        // Of several that find the owner hanging one goes on.
-        let turnstile = try openFile(path + ".takeover", O_CREAT, folder: folder)
-        defer { close(turnstile) }
-        guard flock(turnstile, LOCK_EX | LOCK_NB) == 0, FileIdentity(path: path) == FileIdentity(descriptor: old),
+        // Only one of several concurrent takeovers may continue.
+        let takeoverLock = try openFile(path + ".takeover", O_CREAT, folder: folder)
+        defer { close(takeoverLock) }
+        guard flock(takeoverLock, LOCK_EX | LOCK_NB) == 0, FileIdentity(path: path) == FileIdentity(descriptor: old),
             rename(path, path + ".stale") == 0
         else { throw inUse }
         let new = open(path, O_RDWR | O_CLOEXEC | O_CREAT | O_EXCL, 0o600)
@@ -120,7 +120,7 @@ final class FolderLock: Sendable {
         return new
     }
 
-    /// For the error message of whoever comes second; the lock does not depend on it.
+    /// For the error message of a second process; the lock does not depend on it.
     private static func writeProcessID(to descriptor: Int32) {
         let text = "\(getpid())\n"
         guard ftruncate(descriptor, 0) == 0 else { return }
@@ -132,31 +132,5 @@ final class FolderLock: Sendable {
         let count = pread(descriptor, &buffer, buffer.count, 0)
         guard count > 0 else { return nil }
         return Int(String(decoding: buffer[..<count], as: UTF8.self).prefix { $0.isNumber })
-    }
-}
-
-/// Which file a path leads to: the same as long as it is neither renamed nor deleted.
-///
-/// A number is not given to another file while one of ours holds it open.
-struct FileIdentity: Sendable, Equatable {
-    private let device: UInt64
-    private let number: UInt64
-
-    /// nil when there is none.
-    init?(path: String) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        self.init(status)
-    }
-
-    init?(descriptor: Int32) {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { return nil }
-        self.init(status)
-    }
-
-    private init(_ status: stat) {
-        device = UInt64(truncatingIfNeeded: status.st_dev)
-        number = UInt64(truncatingIfNeeded: status.st_ino)
     }
 }

@@ -1,17 +1,17 @@
 import Foundation
 import GRDB
 
-/// What has to be done with the database of an owner that hangs, before it is opened.
+/// Prepares the database of a stale owner for opening.
 enum Takeover {
-    /// Makes the database usable although its former owner may be stopped in the middle of a write.
+    /// Makes the database usable even if its former owner is suspended during a write.
     ///
-    /// If it is, it holds SQLite's locks for as long as it lives; so all that it committed is copied, the copy takes the
-    /// place of the database, and the former owner is left alone with the old files. What it was committing at that
-    /// moment nobody was told of, and its fence keeps it from telling.
+    /// Such a process holds SQLite's locks until it ends. All committed data is copied then, and the copy replaces the
+    /// database; the former owner keeps only the old files. The transaction that it was committing was not
+    /// acknowledged, and its fence prevents that from happening later.
     static func prepare(_ path: String, suffix: String, _ configuration: SQLiteConfiguration) throws(SQLiteOpenError) {
         guard FileIdentity(path: path) != nil else { return }
         do {
-            guard try isHeldUp(path, configuration) else { return }
+            guard try isLocked(path, configuration) else { return }
             try DatabaseCopy.make(of: path, at: Replacement.newPath(path))
             try Replacement.begin(path, suffix: suffix)
         } catch {
@@ -19,8 +19,8 @@ enum Takeover {
         }
     }
 
-    /// A checkpoint that empties the log needs every lock there is.
-    private static func isHeldUp(_ path: String, _ configuration: SQLiteConfiguration) throws -> Bool {
+    /// Whether any SQLite lock is held: a checkpoint that truncates the log needs all of them.
+    private static func isLocked(_ path: String, _ configuration: SQLiteConfiguration) throws -> Bool {
         let connection = try DatabaseQueue(path: path, configuration: Connections.plain(configuration))
         defer { try? connection.close() }
         do {

@@ -3,32 +3,31 @@ import GRDB
 import PushModel
 import PushStore
 
-/// A claimed batch as the writer hands it out; whoever claimed decodes it.
+/// A claimed batch with its stored bytes. The caller decodes it, outside of the writer.
 struct EncodedClaim: Sendable {
-    var lease: Lease
-    var body: Data
-    /// nil: all pushes, never tried.
-    var pending: [PendingPush]?
-    var notBefore: WallTime?
-    var isQuarantined = false
-    /// What ends the batch if it cannot be read.
-    var unreadable: [Outcome]
-    /// Some news of the batch cannot be read, so nobody knows which of its pushes were settled.
-    var isProgressDamaged: Bool
+    let batch: QueuedBatch
+    let body: Data
+    /// nil: all pushes, and none was tried before.
+    let pending: [PendingPush]?
+    let isQuarantined: Bool
+    /// False if an update cannot be read, so that it is unknown which of the pushes are settled.
+    let isProgressReadable: Bool
 
-    /// nil when the batch cannot be read.
-    func read() -> ClaimedBatch? {
-        guard !isProgressDamaged, let stored = try? BatchCodec.decode(body), stored.id == lease.batch else {
-            return nil
-        }
-        // The row knows better than the body: a replay moves the moment from which the lifetime counts.
-        let batch = stored.notBefore == notBefore ? stored : stored.moved(to: notBefore)
-        return ClaimedBatch(lease: lease, batch: batch, pending: pending, isQuarantined: isQuarantined)
+    var lease: Lease { batch.lease }
+    /// What ends the batch if it cannot be decoded.
+    var unreadable: [Outcome] { batch.ledger.unreadable() }
+
+    /// nil if the batch cannot be read.
+    func decode() -> ClaimedBatch? {
+        guard isProgressReadable, let stored = try? BatchCodec.decode(body), stored.id == batch.id else { return nil }
+        // The row overrides the body: a replay moves the time from which the lifetime counts.
+        let decoded = stored.notBefore == batch.notBefore ? stored : stored.with(notBefore: batch.notBefore)
+        return ClaimedBatch(lease: lease, batch: decoded, pending: pending, isQuarantined: isQuarantined)
     }
 }
 
 extension Batch {
-    fileprivate func moved(to notBefore: WallTime?) -> Batch {
+    fileprivate func with(notBefore: WallTime?) -> Batch {
         Batch(
             id: id, app: app, lane: lane, acceptedAt: acceptedAt, notBefore: notBefore, notifications: notifications,
             traceparent: traceparent, requestID: requestID, ambiguity: ambiguity
@@ -36,14 +35,14 @@ extension Batch {
     }
 }
 
-/// Claims what is due. Its cost depends on the number of apps and of batches asked for, not on the backlog.
+/// Claims due batches. The cost depends on the number of apps and of claimed batches, not on the backlog.
 struct Claim {
     struct Result: Sendable {
         var claims: [EncodedClaim] = []
-        /// Given up by this claim.
+        /// Pushes that this claim gave up as poison.
         var poison: [PushID] = []
-        /// Batches waited for a clock that was set back; told once.
-        var isSetBackFound = false
+        /// The number of batches that waited because the clock moved backwards.
+        var rescheduled = 0
     }
 
     let db: Database
@@ -55,9 +54,9 @@ struct Claim {
     func run(_ state: inout QueueState) throws -> Result {
         try releaseExpired(&state)
         var result = Result()
-        result.isSetBackFound = try ClockSetBack(db: db, now: wall).run(&state)
+        result.rescheduled = try ClockSetBack(db: db, now: wall).run(&state)
         let quarantined = try claimQuarantined(&result, &state)
-        // Together they have as many pushes as one batch at most.
+        // The quarantined batches count as one: together they have at most as many pushes as one batch.
         let batchesMax = request.batchesMax - (quarantined.isEmpty ? 0 : 1)
         var bytes = 0
         for lane in Lane.allCases where result.claims.count < batchesMax {
@@ -65,11 +64,12 @@ struct Claim {
             var batchesByApp: [AppID: DueBatches] = [:]
             while result.claims.count < batchesMax, bytes < bytesMax {
                 let app = try state.turns[Int(lane.rawValue)].next(among: apps) { app in
-                    let place = AppLane(app: app, lane: lane)
-                    return try batchesByApp[app, default: DueBatches(place: place, until: wall)].first(db)?.unsettled
+                    let appLane = AppLane(app: app, lane: lane)
+                    return try batchesByApp[app, default: DueBatches(appLane: appLane, until: wall)].first(db)?
+                        .storedUnsettled
                 }
-                guard let app, let row = batchesByApp[app]?.popFirst() else { break }
-                guard let claim = try claim(row, &state) else { continue }
+                guard let app, let batch = batchesByApp[app]?.popFirst() else { break }
+                guard let claim = try claim(batch, &state) else { continue }
                 bytes += claim.body.count
                 result.claims.append(claim)
             }
@@ -78,7 +78,7 @@ struct Claim {
         return result
     }
 
-    /// Makes claimable again what its holder has kept too long.
+    /// Ends leases whose deadline has passed.
     private func releaseExpired(_ state: inout QueueState) throws {
         guard state.earliestDeadline <= monotonic else { return }
         let release = try db.cachedStatement(sql: QueueState.endLeases + " WHERE key = ?")
@@ -94,10 +94,10 @@ struct Claim {
         state.earliestDeadline = earliest
     }
 
-    /// - Returns: nil when none of its pushes is due after all; the batch then waits for the first that will be.
-    private func claim(_ row: BatchRow, _ state: inout QueueState) throws -> EncodedClaim? {
-        var batch = row.batch
-        let isReadable = try batch.progressRows == 0 || batch.applyUpdates(db)
+    /// - Returns: nil if none of the pushes is due; the batch then waits for the first one that will be.
+    private func claim(_ queued: QueuedBatch, _ state: inout QueueState) throws -> EncodedClaim? {
+        var batch = queued
+        let isReadable = try batch.applyUpdates(db)
         let pending = batch.progressRows > 0 ? batch.ledger.pending(at: wall) : nil
         if let pending, pending.isEmpty, isReadable {
             try batch.updateWaiting(db)
@@ -106,19 +106,20 @@ struct Claim {
         batch.epoch += 1
         try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
             .execute(arguments: [Int64(batch.epoch), batch.key])
-        return try hold(batch, row, pending, isReadable: isReadable, &state)
+        return try hold(batch, pending, isReadable: isReadable, &state)
     }
 
     func hold(
-        _ batch: QueuedBatch, _ row: BatchRow, _ pending: [PendingPush]?, isReadable: Bool, _ state: inout QueueState
+        _ batch: QueuedBatch, _ pending: [PendingPush]?, isQuarantined: Bool = false, isReadable: Bool,
+        _ state: inout QueueState
     ) throws -> EncodedClaim {
         let body = try Data.fetchOne(
             db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [batch.key]
         )
         state.hold(QueueState.Held(batch: batch, deadline: monotonic + request.lease))
         return EncodedClaim(
-            lease: Lease(batch: batch.id, epoch: batch.epoch), body: body ?? Data(), pending: pending,
-            notBefore: row.notBefore, unreadable: batch.ledger.unreadable(), isProgressDamaged: !isReadable
+            batch: batch, body: body ?? Data(), pending: pending, isQuarantined: isQuarantined,
+            isProgressReadable: isReadable
         )
     }
 }

@@ -3,20 +3,21 @@ import PushModel
 import PushStore
 
 extension Claim {
-    /// Pushes of batches whose leases ended too often because their holders died, of one app: the apps take turns. A batch
-    /// that saw its holder die over such a piece as well comes by itself and push by push; what kills its holder then is
-    /// poison and given up here, and its neighbours go on.
+    /// Claims pushes of quarantined batches of one app; the apps take turns.
     ///
-    /// The batch stays in this mode until it is finished, so a second poisonous push in it harms nobody either.
+    /// First come batches that were not part of a trial whose holder crashed, several in one trial. The others are
+    /// isolated: claimed one push at a time. A push over which holders crash then is poison and given up here; its
+    /// neighbours go on. A batch stays in this mode until it is finished, so a second poisonous push in it does no harm
+    /// either.
     func claimQuarantined(_ result: inout Result, _ state: inout QueueState) throws -> [EncodedClaim] {
         guard request.quarantinedMax > 0, try QuarantinedBatches.exist(db) else { return [] }
-        let places = Lane.allCases.map { lane in
+        let appsByLane = Lane.allCases.map { lane in
             (lane, Set(state.claimableApps(in: lane, request)).subtracting(request.excludedQuarantined))
         }
-        // Not lane by lane: urgent suspects of one app must not go before all of another.
-        let apps = places.reduce(into: Set<AppID>()) { $0.formUnion($1.1) }.sorted()
-        for app in inTurn(apps, after: state.lastQuarantined) {
-            for (lane, claimable) in places where claimable.contains(app) {
+        // By app and not by lane: urgent batches of one app must not go ahead of all batches of another.
+        let apps = appsByLane.reduce(into: Set<AppID>()) { $0.formUnion($1.1) }.sorted()
+        for app in rotate(apps, after: state.lastQuarantined) {
+            for (lane, claimable) in appsByLane where claimable.contains(app) {
                 let claims = try claimQuarantined(of: AppLane(app: app, lane: lane), &result, &state)
                 guard !claims.isEmpty else { continue }
                 state.lastQuarantined = app
@@ -27,26 +28,27 @@ extension Claim {
     }
 
     /// - Parameter apps: ascending.
-    private func inTurn(_ apps: [AppID], after last: AppID?) -> [AppID] {
+    private func rotate(_ apps: [AppID], after last: AppID?) -> [AppID] {
         guard let last, let next = apps.firstIndex(where: { $0 > last }) else { return apps }
         return Array(apps[next...] + apps[..<next])
     }
 
     private func claimQuarantined(
-        of place: AppLane, _ result: inout Result, _ state: inout QueueState
+        of appLane: AppLane, _ result: inout Result, _ state: inout QueueState
     ) throws -> [EncodedClaim] {
-        // Those that were not in a piece when it killed its holder first: many innocents go fast there.
-        for kind in [DueBatches.Kind.quarantined, .triedAlone] {
+        for kind in [DueBatches.Kind.quarantined, .isolated] {
             var claims: [EncodedClaim] = []
-            var due = DueBatches(place: place, until: wall, kind)
-            // A death tells then which it was.
-            let isAlone = kind == .triedAlone || request.quarantinedMax == 1
-            var left = isAlone ? 1 : request.quarantinedMax
-            while left > 0, claims.count < Self.quarantinedBatchesMax, let row = try due.first(db) {
+            var due = DueBatches(appLane: appLane, until: wall, kind)
+            // With a single push a crash shows which push caused it.
+            let isIsolated = kind == .isolated || request.quarantinedMax == 1
+            var left = isIsolated ? 1 : request.quarantinedMax
+            while left > 0, claims.count < Self.trialBatchesMax, let batch = try due.first(db) {
                 _ = due.popFirst()
-                guard let claim = try claimQuarantined(row, pushesMax: left, isAlone: isAlone, &result, &state) else {
-                    continue
-                }
+                guard
+                    let claim = try claimQuarantined(
+                        batch, pushesMax: left, isIsolated: isIsolated, &result, &state
+                    )
+                else { continue }
                 claims.append(claim)
                 left -= claim.pending?.count ?? 0
             }
@@ -55,34 +57,33 @@ extension Claim {
         return []
     }
 
-    /// Batches of a piece: what one write can change in a moment.
-    private static let quarantinedBatchesMax = 256
+    /// The most batches of one trial: bounds the duration of the write.
+    private static let trialBatchesMax = 256
 
-    /// - Returns: nil when nothing of it is due; it then waits, or is finished.
+    /// - Returns: nil if none of its pushes is due; the batch then waits, or is finished.
     private func claimQuarantined(
-        _ row: BatchRow, pushesMax: Int, isAlone: Bool, _ result: inout Result, _ state: inout QueueState
+        _ queued: QueuedBatch, pushesMax: Int, isIsolated: Bool, _ result: inout Result, _ state: inout QueueState
     ) throws -> EncodedClaim? {
-        var batch = row.batch
-        let isReadable = try batch.progressRows == 0 || batch.applyUpdates(db)
-        var alone = row.alone
-        if isReadable, let tried = alone, tried.crashes >= PoisonLimits.isolatedRedeliveriesMax {
+        var batch = queued
+        let isReadable = try batch.applyUpdates(db)
+        if isReadable, let tried = batch.isolated, tried.crashes >= PoisonLimits.isolatedRedeliveriesMax {
             try giveUp(tried.index, of: &batch, &result, &state)
-            alone = nil
+            batch.isolated = nil
         }
         let due = batch.ledger.pending(at: wall)
         guard !due.isEmpty else {
-            guard isReadable else { return try end(batch, row, &state) }
+            guard isReadable else { return try claimUnreadable(batch, &state) }
             try batch.updateWaiting(db)
             return nil
         }
         let pending: [PendingPush]
-        if isAlone {
-            let push = due.first { Int($0.index) == alone?.index } ?? due[0]
-            if Int(push.index) != alone?.index { alone = (Int(push.index), 0) }
+        if isIsolated {
+            let push = due.first { Int($0.index) == batch.isolated?.index } ?? due[0]
+            if Int(push.index) != batch.isolated?.index { batch.isolated = (Int(push.index), 0) }
             pending = [push]
         } else {
-            // Nobody could tell which of them it was.
-            alone = nil
+            // A crash will not show which of the pushes caused it.
+            batch.isolated = nil
             pending = Array(due.prefix(pushesMax))
         }
         batch.epoch += 1
@@ -92,27 +93,25 @@ extension Claim {
                     progress_rows = ?, marks = ? WHERE key = ?
                 """
         ).execute(arguments: [
-            Int64(batch.epoch), alone?.index, alone?.crashes ?? 0, batch.ledger.unsettled, batch.progressRows,
-            batch.marks.rawValue, batch.key,
+            Int64(batch.epoch), batch.isolated?.index, batch.isolated?.crashes ?? 0, batch.ledger.unsettled,
+            batch.progressRows, batch.marks.rawValue, batch.key,
         ])
-        var claim = try hold(batch, row, pending, isReadable: isReadable, &state)
-        claim.isQuarantined = true
-        return claim
+        return try hold(batch, pending, isQuarantined: true, isReadable: isReadable, &state)
     }
 
-    /// What is left of a batch whose news cannot be read is nobody's to send, whenever it is due.
-    private func end(_ batch: QueuedBatch, _ row: BatchRow, _ state: inout QueueState) throws -> EncodedClaim {
-        var batch = batch
+    /// Claims a batch whose updates cannot be read, even if no push is due, so that the caller ends it.
+    private func claimUnreadable(_ queued: QueuedBatch, _ state: inout QueueState) throws -> EncodedClaim {
+        var batch = queued
         batch.epoch += 1
         try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
             .execute(arguments: [Int64(batch.epoch), batch.key])
-        return try hold(batch, row, [], isReadable: false, &state)
+        return try hold(batch, [], isReadable: false, &state)
     }
 
     private func giveUp(
         _ index: Int, of batch: inout QueuedBatch, _ result: inout Result, _ state: inout QueueState
     ) throws {
-        var news = BatchUpdate(
+        var update = BatchUpdate(
             at: wall,
             outcomes: [
                 Outcome(
@@ -120,7 +119,7 @@ extension Claim {
                 )
             ]
         )
-        try batch.record(&news, db, &state)
-        if !news.isEmpty { result.poison.append(batch.id.push(index)) }
+        try batch.record(&update, db, &state)
+        if !update.isEmpty { result.poison.append(batch.id.push(index)) }
     }
 }

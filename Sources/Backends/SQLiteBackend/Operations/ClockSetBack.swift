@@ -1,92 +1,86 @@
-import Foundation
 import GRDB
 import PushModel
 import PushStore
 
-/// Makes due what waits only because the wall clock was set back, while the process ran or between two starts.
+/// Reschedules batches that wait only because the wall clock moved backwards, while the process ran or between two
+/// starts.
 ///
-/// A batch waits since its last news, or since it was accepted. When that moment lies ahead of the clock, the clock was
-/// set back by no less than the difference. Then a push that asked for no moment is due now, and one that waits for its
-/// retry waits for what is left of that by the new clock. A `not_before` is a moment by the clock, whatever happens to
-/// it. (A clock that was set forward cannot be told from a time in which no process ran.)
+/// `since` is when a batch was last updated, or accepted. If that is ahead of the clock, the clock moved back by at
+/// least the difference. Then pushes without a `not_before` are due now, and a retry waits for the rest of its delay. A
+/// `not_before` applies by the new clock. (A clock that moved forwards looks like time during which no process ran.)
 struct ClockSetBack {
-    /// Less than this makes nobody wait for long.
+    /// A shorter wait is not worth a write.
     static let tolerance: Duration = .seconds(1)
-    /// Batches that are looked at in one write, a matter of some 100 ms; the next claim goes on. Where more than these
-    /// wait, some of them may let a newer one pass.
+    /// Bounds one write to some 100 ms; the next claim continues. In a larger backlog, some batches may be claimed
+    /// after newer ones.
     static let batchesMax = 5000
 
     let db: Database
     let now: WallTime
 
-    /// Costs one look at the index `batches_since` as long as nothing lies ahead.
+    /// Costs one lookup in the index `batches_since` if the clock did not move backwards.
     ///
-    /// - Returns: whether this is the first step since the clock was set back.
-    func run(_ state: inout QueueState) throws -> Bool {
-        let rows = try Row.fetchAll(
-            db.cachedStatement(
-                sql: """
-                    SELECT key, since, not_before FROM batches INDEXED BY batches_since
-                    WHERE leased = 0 AND since > ? ORDER BY since LIMIT ?
-                    """
-            ), arguments: [(now + Self.tolerance).milliseconds, Self.batchesMax]
+    /// - Returns: the number of rescheduled batches.
+    func run(_ state: inout QueueState) throws -> Int {
+        let limit = (now + Self.tolerance).milliseconds
+        let head = try db.cachedStatement(
+            sql: """
+                SELECT since FROM batches INDEXED BY batches_since
+                WHERE leased = 0 AND since > ? ORDER BY since DESC LIMIT 1
+                """
         )
-        guard !rows.isEmpty else {
-            state.setBackFound = nil
-            return false
+        guard let newest = try Int64.fetchOne(head, arguments: [limit]) else { return 0 }
+        let reschedule = try db.cachedStatement(
+            sql: """
+                UPDATE batches SET since = :now, due_at = iif(\(Self.isScheduled), max(not_before, :now), :now),
+                    not_before = iif(\(Self.isScheduled), not_before, min(coalesce(not_before, accepted_at), :now))
+                WHERE key IN (
+                    SELECT key FROM batches INDEXED BY batches_since
+                    WHERE leased = 0 AND since > :limit ORDER BY since LIMIT :max
+                )
+                RETURNING key, progress_rows
+                """
+        )
+        let rows = try Row.fetchAll(
+            reschedule, arguments: ["now": now.milliseconds, "limit": limit, "max": Self.batchesMax]
+        )
+        for row in rows where row[1] > 0 {
+            try shiftRetries(of: row[0], by: .milliseconds(now.milliseconds - newest), &state)
         }
-        // All steps take the moment of the first one, so that what came before the clock was set back goes before what
-        // comes while they are made.
-        let isFirst = state.setBackFound == nil
-        let moment = min(state.setBackFound ?? now, now)
-        state.setBackFound = moment
-        for row in rows {
-            let notBefore = (row[2] as Int64?).map { WallTime(milliseconds: $0) }
-            try move(row[0], since: WallTime(milliseconds: row[1]), notBefore: notBefore, to: moment, &state)
-        }
-        return isFirst
+        return rows.count
     }
 
-    private func move(
-        _ key: Int64, since: WallTime, notBefore: WallTime?, to moment: WallTime, _ state: inout QueueState
-    ) throws {
-        let schedule = try schedule(key, since: since, notBefore: notBefore)
-        let firstDue = max(schedule ?? moment, moment)
-        try db.cachedStatement(sql: "UPDATE batches SET not_before = ?, due_at = ? WHERE key = ?")
-            .execute(arguments: [firstDue.milliseconds, firstDue.milliseconds, key])
-        if case .waiting(var batch) = try QueuedBatch.find(key, db), batch.progressRows > 0 {
-            let setBack = Duration.milliseconds(moment.milliseconds - since.milliseconds)
-            let retries = try batch.waitingRetries(db).filter { $0.due > moment }.map { retry in
-                var retry = retry
-                retry.due = max(retry.due + setBack, firstDue)
-                return retry
-            }
-            var news = BatchUpdate(at: moment, retries: retries)
-            try batch.record(&news, db, &state)
-            try batch.updateWaiting(db)
+    /// Whether the application asked for the time in `not_before`. Otherwise it may be the time of acceptance, if the
+    /// requested time was in the past; of a replay; or of an earlier run of this operation.
+    private static let isScheduled = "not_before > accepted_at AND NOT marks & \(BatchMarks.deadLetters.rawValue)"
+
+    private func shiftRetries(of key: Int64, by shift: Duration, _ state: inout QueueState) throws {
+        guard case .waiting(var batch) = try QueuedBatch.find(key, db) else { return }
+        let retries = try batch.waitingRetries(db).filter { $0.due > now }.map { retry in
+            var retry = retry
+            retry.due = max(retry.due + shift, batch.due)
+            return retry
         }
+        var update = BatchUpdate(at: now, retries: retries)
+        try batch.record(&update, db, &state)
+        try batch.updateWaiting(db)
         try db.cachedStatement(sql: "UPDATE batches SET since = ? WHERE key = ?")
-            .execute(arguments: [moment.milliseconds, key])
-    }
-
-    /// What the application asked for. The column of a batch whose time had come may hold the moment of a replay.
-    private func schedule(_ key: Int64, since: WallTime, notBefore: WallTime?) throws -> WallTime? {
-        guard let notBefore, notBefore <= since else { return notBefore }
-        let statement = try db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?")
-        return try Data.fetchOne(statement, arguments: [key]).flatMap { try? BatchCodec.decode($0) }?.notBefore
+            .execute(arguments: [now.milliseconds, key])
     }
 }
 
 extension QueuedBatch {
-    /// The last word on each push that was tried or replayed and is not settled.
+    /// The last retry or replay of each unsettled push, except of pushes that may have been sent: a retry would hide
+    /// that.
     fileprivate func waitingRetries(_ db: Database) throws -> [Retry] {
         var retries: [UInt16: Retry] = [:]
         for bytes in try storedUpdates(db) {
-            guard let news = try? ProgressCodec.decode(bytes, pushes: ledger.count) else { continue }
-            for index in news.replays { retries[index] = Retry(index: index, code: .none, attempts: 0, due: news.at) }
-            // A retry would hide that it may have been sent.
-            for index in news.sends { retries[index] = nil }
-            for retry in news.retries { retries[retry.index] = retry }
+            guard let update = try? ProgressCodec.decode(bytes, pushes: ledger.count) else { continue }
+            for index in update.replays {
+                retries[index] = Retry(index: index, code: .none, attempts: 0, due: update.at)
+            }
+            for index in update.sends { retries[index] = nil }
+            for retry in update.retries { retries[retry.index] = retry }
         }
         return retries.values.filter { !ledger.isSettled(Int($0.index)) }.sorted { $0.index < $1.index }
     }

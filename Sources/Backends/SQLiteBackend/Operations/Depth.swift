@@ -3,7 +3,7 @@ import PushModel
 import PushStore
 
 enum Depth {
-    /// From the writer's counters, and one look at the head of the index per app and lane.
+    /// Combines the writer's counters with one index lookup per app and lane.
     static func read(
         _ db: Database, counts: [AppLane: QueueState.Count], paused: some Sequence<AppID>, now: WallTime
     ) throws -> QueueDepth {
@@ -16,15 +16,15 @@ enum Depth {
                     AND due_at <= ? ORDER BY due_at LIMIT 1
                 """
         )
-        for (place, count) in counts {
+        for (appLane, count) in counts {
             depth.rows.append(
-                QueueDepth.Row(app: place.app, lane: place.lane, batches: count.batches, pushes: count.pushes)
+                QueueDepth.Row(app: appLane.app, lane: appLane.lane, batches: count.batches, pushes: count.pushes)
             )
-            guard !paused.contains(place.app) else { continue }
-            let arguments: StatementArguments = [Int(place.lane.rawValue), place.app.name, now.milliseconds]
+            guard !paused.contains(appLane.app) else { continue }
+            let arguments: StatementArguments = [Int(appLane.lane.rawValue), appLane.app.name, now.milliseconds]
             guard let due = try Int64.fetchOne(head, arguments: arguments) else { continue }
-            let moment = WallTime(milliseconds: due)
-            depth.oldestDue[place.app] = min(depth.oldestDue[place.app] ?? moment, moment)
+            let dueAt = WallTime(milliseconds: due)
+            depth.oldestDue[appLane.app] = min(depth.oldestDue[appLane.app] ?? dueAt, dueAt)
         }
         depth.rows.sort { ($0.lane, $0.app) < ($1.lane, $1.app) }
         return depth

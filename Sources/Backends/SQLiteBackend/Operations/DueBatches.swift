@@ -3,67 +3,67 @@ import GRDB
 import PushModel
 import PushStore
 
-/// The batches of one app and lane that are due and unclaimed, oldest first, read in small pieces: those that are suspected
-/// of killing their holders, or the others.
+/// The due, unclaimed batches of one app and lane: the quarantined ones or the others. Oldest first, read in small
+/// pages.
 struct DueBatches {
-    private let place: AppLane
+    private let appLane: AppLane
     private let until: WallTime
     private let query: String
-    /// Grows with each piece: where apps take turns a claim takes little from each, else it takes all from one.
-    private var stepMax = 2
-    /// Read and not yet taken, the oldest last.
-    private var piece: [BatchRow] = []
+    /// Doubles with each page: a claim takes few batches of each app if many apps have some, and all from one
+    /// otherwise.
+    private var pageSize = 2
+    /// Batches of the current page that were not returned yet, the oldest last.
+    private var page: [QueuedBatch] = []
     private var isExhausted = false
     private var lastDue = Int64.min
     private var lastKey = Int64.min
 
     enum Kind {
         case ordinary
-        /// Suspected of killing its holders.
         case quarantined
-        /// Suspected, and to be tried push by push.
-        case triedAlone
+        /// Quarantined, and to be tried one push at a time.
+        case isolated
     }
 
-    init(place: AppLane, until: WallTime, _ kind: Kind = .ordinary) {
-        self.place = place
+    init(appLane: AppLane, until: WallTime, _ kind: Kind = .ordinary) {
+        self.appLane = appLane
         self.until = until
         switch kind {
-        case .ordinary: query = Self.query
+        case .ordinary: query = Self.ordinaryQuery
         case .quarantined: query = Self.quarantinedQuery
-        case .triedAlone: query = Self.triedAloneQuery
+        case .isolated: query = Self.isolatedQuery
         }
     }
 
-    mutating func first(_ db: Database) throws -> BatchRow? {
-        if piece.isEmpty { try read(db) }
-        return piece.last
+    mutating func first(_ db: Database) throws -> QueuedBatch? {
+        if page.isEmpty { try readPage(db) }
+        return page.last
     }
 
-    mutating func popFirst() -> BatchRow? { piece.popLast() }
+    mutating func popFirst() -> QueuedBatch? { page.popLast() }
 
-    private mutating func read(_ db: Database) throws {
+    private mutating func readPage(_ db: Database) throws {
         guard !isExhausted else { return }
         let rows = try Row.fetchAll(
             db.cachedStatement(sql: query),
-            arguments: [Int(place.lane.rawValue), place.app.name, until.milliseconds, lastDue, lastKey, stepMax]
+            arguments: [Int(appLane.lane.rawValue), appLane.app.name, until.milliseconds, lastDue, lastKey, pageSize]
         )
-        isExhausted = rows.count < stepMax
-        stepMax = min(2 * stepMax, 16)
-        piece = try rows.map { try BatchRow($0, place) }.reversed()
-        if let newest = piece.first { (lastDue, lastKey) = (newest.due.milliseconds, newest.batch.key) }
+        isExhausted = rows.count < pageSize
+        pageSize = min(2 * pageSize, 16)
+        page = try rows.map(QueuedBatch.init).reversed()
+        if let newest = page.first { (lastDue, lastKey) = (newest.due.milliseconds, newest.key) }
     }
 
-    /// Served by the index `batches_claimable`.
-    static let query = query(where: "crashes < \(PoisonLimits.redeliveriesBeforeQuarantine)")
-    /// Served by the index `batches_suspected`.
-    static let quarantinedQuery = query(where: "crashes >= \(suspicion) AND crashes = \(suspicion)")
-    static let triedAloneQuery = query(where: "crashes >= \(suspicion) AND crashes > \(suspicion)")
-    private static let suspicion = PoisonLimits.redeliveriesBeforeQuarantine
+    /// Uses the index `batches_claimable`.
+    private static let ordinaryQuery = query(where: "crashes < \(crashesMax)")
+    /// Uses the index `batches_suspected`, whose condition the query has to repeat.
+    private static let quarantinedQuery = query(where: "crashes >= \(crashesMax) AND crashes = \(crashesMax)")
+    private static let isolatedQuery = query(where: "crashes >= \(crashesMax) AND crashes > \(crashesMax)")
+    private static let crashesMax = PoisonLimits.redeliveriesBeforeQuarantine
 
     private static func query(where crashes: String) -> String {
         """
-        SELECT \(BatchRow.columns) FROM batches
+        SELECT \(QueuedBatch.columns) FROM batches
         WHERE leased = 0 AND \(crashes) AND lane = ? AND app = ? AND due_at <= ? AND (due_at, key) > (?, ?)
         ORDER BY due_at, key LIMIT ?
         """
@@ -71,7 +71,7 @@ struct DueBatches {
 }
 
 enum QuarantinedBatches {
-    /// Whether any batch that waits is suspected of killing its holders.
+    /// Whether any quarantined batch waits.
     static func exist(_ db: Database) throws -> Bool {
         let statement = try db.cachedStatement(
             sql: """
@@ -82,35 +82,5 @@ enum QuarantinedBatches {
                 """
         )
         return try Bool.fetchOne(statement) ?? false
-    }
-}
-
-/// The row of a batch that waits.
-struct BatchRow {
-    /// Its news are not taken into the ledger yet.
-    var batch: QueuedBatch
-    var due: WallTime
-    /// Not always that of the batch as it was appended: a replay moves it.
-    var notBefore: WallTime?
-    var unsettled: Int
-    /// The push that was last handed out alone, and how often its holder died over it.
-    var alone: (index: Int, crashes: Int)?
-
-    static let columns = """
-        key, id, count, due_at, not_before, accepted_at, epoch, progress_rows, marks, unsettled, alone_index, alone_crashes
-        """
-
-    init(_ row: Row, _ place: AppLane) throws {
-        due = WallTime(milliseconds: row[3])
-        notBefore = (row[4] as Int64?).map { WallTime(milliseconds: $0) }
-        let acceptedAt = WallTime(milliseconds: row[5])
-        unsettled = row[9]
-        alone = (row[10] as Int?).map { ($0, row[11]) }
-        batch = QueuedBatch(
-            key: row[0], id: try BatchID(stored: row[1]), place: place, acceptedAt: acceptedAt,
-            epoch: UInt64(bitPattern: row[6]),
-            ledger: try BatchLedger(storedCount: row[2], firstDue: notBefore ?? acceptedAt), progressRows: row[7],
-            marks: BatchMarks(rawValue: row[8])
-        )
     }
 }

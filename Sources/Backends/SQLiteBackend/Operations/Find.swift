@@ -3,7 +3,7 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Looks up what became of pushes, on the reading connection. Reads the rows of each batch once.
+/// Looks up the states of pushes. Reads the rows of each batch once.
 struct Find {
     let db: Database
     let now: WallTime
@@ -22,13 +22,13 @@ struct Find {
         return statuses
     }
 
-    private enum News {
+    private enum LatestUpdate {
         case outcome(Outcome, at: WallTime)
         case retry(Retry, at: WallTime)
         case replay(at: WallTime)
     }
 
-    private func latestUpdates(of indexes: [Int], _ record: Record) throws -> [Int: News] {
+    private func latestUpdates(of indexes: [Int], _ record: Record) throws -> [Int: LatestUpdate] {
         var isWanted = [Bool](repeating: false, count: record.count)
         for index in indexes where index < record.count { isWanted[index] = true }
         let keys = ProgressKey.keys(ofBatch: record.key)
@@ -36,27 +36,27 @@ struct Find {
             db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
             arguments: [keys.lowerBound, keys.upperBound]
         )
-        var latest: [Int: News] = [:]
+        var latest: [Int: LatestUpdate] = [:]
         for row in rows {
-            // What cannot be read cannot be told; claiming the batch ends what is left of it.
-            guard let news = try? ProgressCodec.decode(row, pushes: record.count) else { continue }
-            for index in news.replays where isWanted[Int(index)] { latest[Int(index)] = .replay(at: news.at) }
-            for retry in news.retries where isWanted[Int(retry.index)] {
-                latest[Int(retry.index)] = .retry(retry, at: news.at)
+            // Skip an unreadable update. The next claim ends the batch.
+            guard let update = try? ProgressCodec.decode(row, pushes: record.count) else { continue }
+            for index in update.replays where isWanted[Int(index)] { latest[Int(index)] = .replay(at: update.at) }
+            for retry in update.retries where isWanted[Int(retry.index)] {
+                latest[Int(retry.index)] = .retry(retry, at: update.at)
             }
-            for outcome in news.outcomes where isWanted[Int(outcome.index)] {
-                latest[Int(outcome.index)] = .outcome(outcome, at: news.at)
+            for outcome in update.outcomes where isWanted[Int(outcome.index)] {
+                latest[Int(outcome.index)] = .outcome(outcome, at: update.at)
             }
         }
         return latest
     }
 
-    private func status(of id: PushID, _ record: Record, _ news: News?) -> PushStatus {
+    private func status(of id: PushID, _ record: Record, _ update: LatestUpdate?) -> PushStatus {
         var status = PushStatus(
             id: id, app: record.app, lane: record.lane, state: .queued, acceptedAt: record.acceptedAt,
             updatedAt: record.acceptedAt
         )
-        switch news {
+        switch update {
         case .outcome(let outcome, let at):
             status.state = .settled(outcome.verdict)
             status.code = outcome.code
@@ -89,7 +89,7 @@ struct Find {
     }
 }
 
-/// What outlives a batch, and where it stands in the queue if it is still there.
+/// The record of a batch, and its lease and schedule while it is in the queue.
 private struct Record {
     var key: Int64
     var app: AppID

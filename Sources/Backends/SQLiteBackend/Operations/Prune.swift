@@ -3,27 +3,27 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Forgets what is finished and old, in one short write.
+/// Deletes finished batches and stored responses past their retention, in one short write.
 struct Prune {
     let db: Database
     let now: WallTime
 
-    /// - Returns: whether there may be more.
-    func run(endedBefore moment: WallTime, batchesMax: Int) throws -> Bool {
-        let answers = try pruneAnswers(max: batchesMax)
-        try pullBack(max: batchesMax)
-        // Served by the index `records_ended`, which holds no batch that waits.
+    /// - Returns: whether there may be more to delete.
+    func run(endedBefore cutoff: WallTime, batchesMax: Int) throws -> Bool {
+        let responses = try pruneResponses(max: batchesMax)
+        try clampEnds(max: batchesMax)
+        // Uses the index `records_ended`, which has no waiting batch.
         let records = try Row.fetchAll(
             db.cachedStatement(sql: "SELECT id, key FROM records WHERE ended_at < ? ORDER BY ended_at LIMIT ?"),
-            arguments: [moment.milliseconds, batchesMax]
+            arguments: [cutoff.milliseconds, batchesMax]
         )
-        for row in records { try forget(try BatchID(stored: row[0]), key: row[1]) }
-        return records.count == batchesMax || answers == batchesMax
+        for row in records { try delete(try BatchID(stored: row[0]), key: row[1]) }
+        return records.count == batchesMax || responses == batchesMax
     }
 
-    /// What ended ahead of the clock ended before the clock was set back. It would be kept for longer than anybody meant,
-    /// for ever if the clock was years ahead.
-    private func pullBack(max: Int) throws {
+    /// Moves ends that are ahead of the clock to now: they were recorded before the clock moved backwards, and would
+    /// keep their records for too long.
+    private func clampEnds(max: Int) throws {
         try db.cachedStatement(
             sql: """
                 UPDATE records SET ended_at = ?
@@ -32,7 +32,7 @@ struct Prune {
         ).execute(arguments: [now.milliseconds, (now + ClockSetBack.tolerance).milliseconds, max])
     }
 
-    private func forget(_ id: BatchID, key: Int64) throws {
+    private func delete(_ id: BatchID, key: Int64) throws {
         try db.cachedStatement(sql: "DELETE FROM records WHERE id = ?").execute(arguments: [id.bytes])
         let keys = ProgressKey.keys(ofBatch: key)
         try db.cachedStatement(sql: "DELETE FROM progress WHERE key BETWEEN ? AND ?")
@@ -43,10 +43,10 @@ struct Prune {
         try db.cachedStatement(sql: "DELETE FROM bodies WHERE key = ?").execute(arguments: [key])
     }
 
-    private func pruneAnswers(max: Int) throws -> Int {
+    private func pruneResponses(max: Int) throws -> Int {
         try db.cachedStatement(
             sql: "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE at <= ? LIMIT ?)"
-        ).execute(arguments: [Idempotency.oldest(at: now).milliseconds, max])
+        ).execute(arguments: [IdempotencyRows.expiryLimit(at: now).milliseconds, max])
         return db.changesCount
     }
 }

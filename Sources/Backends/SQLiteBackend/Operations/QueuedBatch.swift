@@ -3,60 +3,107 @@ import GRDB
 import PushModel
 import PushStore
 
-/// What else is stored of a batch, so that ordinary batches need no look.
+/// Flags for side tables; zero lets common batches skip the lookup.
 struct BatchMarks: OptionSet {
     let rawValue: Int
 
-    /// Pushes of it are in `collapses`.
+    /// `collapses` has pushes of the batch.
     static let collapses = BatchMarks(rawValue: 1)
-    /// Pushes of it are, or were, in `dead_letters`.
+    /// `dead_letters` has, or had, pushes of the batch.
     static let deadLetters = BatchMarks(rawValue: 2)
 }
 
-/// A batch of the queue as the writer knows it while it changes it.
+/// A batch in the queue: its row in `batches`, and a ledger of its pushes.
 struct QueuedBatch: Sendable {
     let key: Int64
     let id: BatchID
-    let place: AppLane
+    let appLane: AppLane
     let acceptedAt: WallTime
+    /// Not always that of the appended batch: a replay moves it.
+    let notBefore: WallTime?
+    /// `due_at` when the row was read.
+    let due: WallTime
+    /// `unsettled` when the row was read. The ledger has the number only after `applyUpdates`.
+    let storedUnsettled: Int
     var epoch: UInt64
     var ledger: BatchLedger
-    /// How many rows of progress the batch has.
+    /// The number of rows in `progress`.
     var progressRows: Int64
     var marks: BatchMarks
+    /// The push that was last claimed alone, and how many crashes happened over it.
+    var isolated: (index: Int, crashes: Int)?
 
-    /// Writes what is new of `news`, and what follows from it: dead letters, and the end of a finished batch. What is
-    /// not new is dropped. The row of a batch that is not finished is left to the caller.
-    mutating func record(_ news: inout BatchUpdate, _ db: Database, _ state: inout QueueState) throws {
-        let unsettledBefore = ledger.unsettled
-        ledger.record(&news)
-        guard !news.isEmpty else { return }
-        try db.cachedStatement(sql: "INSERT INTO progress (key, body) VALUES (?, ?)").execute(arguments: [
-            ProgressKey.key(ofBatch: key, row: progressRows), ProgressCodec.encode(news),
-        ])
-        progressRows += 1
-        try DeadLetters.keep(news, of: &self, db)
-        if marks.contains(.collapses) { try Collapses.forget(news, of: key, db) }
-        state.change(place, batches: ledger.isFinished ? -1 : 0, pushes: ledger.unsettled - unsettledBefore)
-        state.outcomes.add(news.outcomes, of: place.app)
-        if ledger.isFinished { try leave(db) }
+    /// A batch without updates.
+    init(_ batch: Batch, key: Int64, epoch: UInt64) {
+        self.key = key
+        id = batch.id
+        appLane = AppLane(app: batch.app, lane: batch.lane)
+        acceptedAt = batch.acceptedAt
+        // A `notBefore` in the past means "now"; it must not sort ahead of older batches.
+        notBefore = batch.notBefore.map { max($0, batch.acceptedAt) }
+        due = notBefore ?? acceptedAt
+        storedUnsettled = batch.count
+        self.epoch = epoch
+        ledger = BatchLedger(count: batch.count, firstDue: due)
+        progressRows = 0
+        marks = []
     }
 
-    /// Takes the finished batch out of the queue. Its payloads go, unless dead letters need them.
-    private func leave(_ db: Database) throws {
+    static let columns = """
+        key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, epoch, progress_rows, marks, alone_index,
+        alone_crashes
+        """
+
+    /// Reads `columns`. The ledger has no updates yet: see `applyUpdates`.
+    init(_ row: Row) throws {
+        key = row[0]
+        id = try BatchID(stored: row[1])
+        appLane = AppLane(app: AppID(row[2]), lane: try Lane(stored: row[3]))
+        storedUnsettled = row[5]
+        acceptedAt = WallTime(milliseconds: row[6])
+        notBefore = (row[7] as Int64?).map { WallTime(milliseconds: $0) }
+        due = WallTime(milliseconds: row[8])
+        epoch = UInt64(bitPattern: row[9])
+        ledger = try BatchLedger(storedCount: row[4], firstDue: notBefore ?? acceptedAt)
+        progressRows = row[10]
+        marks = BatchMarks(rawValue: row[11])
+        isolated = (row[12] as Int?).map { ($0, row[13]) }
+    }
+
+    var lease: Lease { Lease(batch: id, epoch: epoch) }
+
+    /// Writes the new part of `update` and what follows from it: dead letters, and the end of a finished batch. Drops
+    /// the rest of `update`. The caller writes the row of a batch that is not finished.
+    mutating func record(_ update: inout BatchUpdate, _ db: Database, _ state: inout QueueState) throws {
+        let unsettledBefore = ledger.unsettled
+        ledger.record(&update)
+        guard !update.isEmpty else { return }
+        try db.cachedStatement(sql: "INSERT INTO progress (key, body) VALUES (?, ?)").execute(arguments: [
+            ProgressKey.key(ofBatch: key, row: progressRows), ProgressCodec.encode(update),
+        ])
+        progressRows += 1
+        try DeadLetterRows.insert(update, of: &self, db)
+        if marks.contains(.collapses) { try Collapses.delete(update, of: key, db) }
+        state.adjustCounts(of: appLane, batches: ledger.isFinished ? -1 : 0, pushes: ledger.unsettled - unsettledBefore)
+        state.outcomes.add(update.outcomes, of: appLane.app)
+        if ledger.isFinished { try leaveQueue(db) }
+    }
+
+    /// Removes the finished batch from the queue. Deletes its payloads, unless dead letters need them.
+    private func leaveQueue(_ db: Database) throws {
         try db.cachedStatement(sql: "DELETE FROM batches WHERE key = ?").execute(arguments: [key])
         if marks.contains(.collapses) {
             try db.cachedStatement(sql: "DELETE FROM collapses WHERE key = ?").execute(arguments: [key])
         }
-        // Should dead letters of it be put back, the epochs go on from here.
+        // If dead letters of the batch are replayed, its epochs continue from here.
         try db.cachedStatement(sql: "UPDATE records SET ended_at = ?, last_epoch = ? WHERE id = ?")
             .execute(arguments: [since.milliseconds, Int64(epoch), id.bytes])
-        if try !marks.contains(.deadLetters) || !DeadLetters.exist(of: id, db) {
+        if try !marks.contains(.deadLetters) || !DeadLetterRows.exist(of: id, db) {
             try db.cachedStatement(sql: "DELETE FROM bodies WHERE key = ?").execute(arguments: [key])
         }
     }
 
-    /// Brings the row of a batch that waits up to date; a finished one has none.
+    /// Writes the row of a batch that waits. A finished batch has none.
     func updateWaiting(_ db: Database) throws {
         guard !ledger.isFinished else { return }
         try db.cachedStatement(
@@ -69,50 +116,38 @@ struct QueuedBatch: Sendable {
         ])
     }
 
-    /// The moment of its last news, or of its acceptance.
+    /// When it was last updated, or accepted.
     private var since: WallTime { ledger.lastUpdateAt ?? acceptedAt }
 }
 
 extension QueuedBatch {
-    /// What there is of a batch in the queue.
     enum Found {
         /// Not in the queue.
         case none
         case leased
-        /// Some of its news cannot be read, so nobody knows which of its pushes are settled. The next claim ends it.
+        /// An update cannot be read, so it is unknown which of the pushes are settled. The next claim ends the batch.
         case damaged
         case waiting(QueuedBatch)
     }
 
     static func find(_ key: Int64, _ db: Database) throws -> Found {
-        let statement = try db.cachedStatement(
-            sql: """
-                SELECT id, app, lane, count, coalesce(not_before, accepted_at), accepted_at, epoch, progress_rows, marks,
-                    leased FROM batches WHERE key = ?
-                """
-        )
+        let statement = try db.cachedStatement(sql: "SELECT \(columns), leased FROM batches WHERE key = ?")
         guard let row = try Row.fetchOne(statement, arguments: [key]) else { return .none }
-        guard row[9] == 0 else { return .leased }
-        var batch = QueuedBatch(
-            key: key, id: try BatchID(stored: row[0]),
-            place: AppLane(app: AppID(row[1]), lane: try Lane(stored: row[2])),
-            acceptedAt: WallTime(milliseconds: row[5]), epoch: UInt64(bitPattern: row[6]),
-            ledger: try BatchLedger(storedCount: row[3], firstDue: WallTime(milliseconds: row[4])),
-            progressRows: row[7], marks: BatchMarks(rawValue: row[8])
-        )
-        let isReadable = try batch.progressRows == 0 || batch.applyUpdates(db)
-        return isReadable ? .waiting(batch) : .damaged
+        guard row[14] == 0 else { return .leased }
+        var batch = try QueuedBatch(row)
+        return try batch.applyUpdates(db) ? .waiting(batch) : .damaged
     }
 
-    /// Takes the stored news into the ledger.
+    /// Folds the stored updates into the ledger.
     ///
-    /// - Returns: false when a row is missing or cannot be read; the others are folded in all the same.
+    /// - Returns: false if a row is missing or cannot be read; the others are folded nevertheless.
     mutating func applyUpdates(_ db: Database) throws -> Bool {
+        guard progressRows > 0 else { return true }
         let stored = try storedUpdates(db)
         var isReadable = stored.count == Int(progressRows)
         for bytes in stored {
-            if var news = try? ProgressCodec.decode(bytes, pushes: ledger.count) {
-                ledger.record(&news)
+            if var update = try? ProgressCodec.decode(bytes, pushes: ledger.count) {
+                ledger.record(&update)
             } else {
                 isReadable = false
             }
@@ -120,7 +155,7 @@ extension QueuedBatch {
         return isReadable
     }
 
-    /// `godwit.v1.Progress`, in the order in which it was written.
+    /// `godwit.v1.Progress`, in the order in which the rows were written.
     func storedUpdates(_ db: Database) throws -> [Data] {
         try Data.fetchAll(
             db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
@@ -138,7 +173,7 @@ enum ProgressKey {
         return key << rowBits | row
     }
 
-    /// All keys that rows of the batch may have.
+    /// All keys that rows of the batch can have.
     static func keys(ofBatch key: Int64) -> ClosedRange<Int64> { key << rowBits...(key + 1) << rowBits - 1 }
 }
 

@@ -2,11 +2,11 @@ import GRDB
 import PushStore
 
 extension Error {
-    /// What an error on the writing connection means for the queue.
+    /// The `QueueError` for an error of the writing connection.
     ///
-    /// Sources: SQLite, "Result and Extended Result Codes". The unix VFS turns ENOSPC of a write into SQLITE_FULL; the
-    /// shared-memory file has a code of its own. After any other I/O error, above all after a failed sync, nobody
-    /// knows what is on the disk: the kernel reports a failed write-back once and then calls the pages clean.
+    /// Source: SQLite, "Result and Extended Result Codes". The unix VFS reports ENOSPC of a write as SQLITE_FULL; for
+    /// the shared-memory file it has a code of its own. After any other I/O error, above all a failed sync, the content
+    /// of the disk is unknown: the kernel reports a failed write-back once and then marks the pages as clean.
     var queueError: QueueError {
         if let error = self as? QueueError { return error }
         guard let error = self as? DatabaseError else {
@@ -19,5 +19,12 @@ extension Error {
             return .broken(error.brief)
         default: return .unavailable(error.brief, isOutcomeKnown: true)
         }
+    }
+}
+
+extension DatabaseError {
+    /// SQLite's message and code, without SQL and values.
+    var brief: String {
+        "\(message ?? "no message") (SQLite \(extendedResultCode.rawValue))"
     }
 }

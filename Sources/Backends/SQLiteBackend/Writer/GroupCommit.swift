@@ -3,20 +3,62 @@ import GRDB
 import PushStore
 import Synchronization
 
-/// Turns many calls into few commits.
-///
-/// Calls wait in an inbox while a commit is under way; the next transaction takes everything that waits. So a lone call
-/// is committed at once, and under load one sync of the disk serves many.
+// GroupCommit turns many concurrent calls into few transactions, because each commit costs one sync of the disk.
+//
+// It decides which calls share a transaction, and what each caller receives when something fails. The calls themselves
+// (append, claim, settle, …) are closures over the database and the in-memory `QueueState`; what they do does not
+// matter here.
+//
+// Calls queue up in `PendingWrites` while a transaction is in progress. The next transaction takes all of them. A lone
+// call is committed immediately; under load one sync serves many calls, and the batch size follows from the disk's
+// speed without a timer.
+//
+//     perform ── offer ──► PendingWrites ── takeAll ──► drain (one at a time, on the writer's queue)
+//        ▲                      │                         │
+//        │                   refuse:                BEGIN IMMEDIATE
+//        │             full, broken, closed         fence: still the owner?
+//        │                      │                         │
+//        │                      │                 all calls, in order of arrival
+//        │                      │                         │
+//        │                      │                       COMMIT (waits for the sync)
+//        │                      ▼                   fence: still the owner?
+//        ├───────────────── failure ◄─────────────────────┤
+//        │                                                ▼
+//        └───────────────── success ◄─────────────────────┤
+//                                                         ▼
+//                                    checkpoint, if the log is long; then drain what waits
+//
+// What a failed transaction means for its calls depends on the error:
+//
+//   unavailable   one call failed, for example with a duplicate id. All calls run once more, each in a savepoint, so
+//                 that only the failed one is rolled back. Failures are rare and savepoints are not free, hence not
+//                 always.
+//   full          the disk has no space. Calls that yield (new pushes) fail; the others (outcomes, claims) run again
+//                 without them. A checkpoint is requested, so that the log is reused from its beginning.
+//   broken        an I/O error, damage, or a lost lock. Nothing is ever written again: a failed sync must not be
+//                 retried.
+//
+// Rolling back restores the database and, by savepoints of its own, `QueueState`. A body may therefore run more than
+// once.
+//
+// The one exception to "all or nothing": if COMMIT itself fails, or the fence finds after it that another process has
+// taken over, the transaction may or may not be durable. Its callers receive `unavailable` with `isOutcomeKnown:
+// false`, and the store is broken from then on.
+//
+// Lock order: `state` (held for a whole drain), then `pendingWrites` or `counters` (held for a few instructions).
+// Callers only ever take the latter two, so that a slow disk never blocks a thread of theirs.
+
+/// Runs calls in shared transactions on the writing connection.
 final class GroupCommit: Sendable {
-    /// Runs on the writing connection, inside a transaction. What it changes in the state is taken back if that fails;
-    /// it may then run a second time.
+    /// Runs on the writing connection, inside a transaction. If the transaction fails, its changes to the state are
+    /// rolled back, and it may run again.
     typealias Body<Value> = @Sendable (Database, inout QueueState) throws -> Value
 
     private let writer: DatabaseQueue
     private let checkpointer: Checkpointer
     private let fence: Fence
     private let pendingWrites: Mutex<PendingWrites>
-    /// Taken by `drain` only, which never runs twice at a time: the lock is what lets the compiler check that.
+    /// Used only by `drain`, which never runs concurrently with itself; the mutex lets the compiler check that.
     private let state: Mutex<QueueState>
     private let counters = Mutex(SQLiteStatistics())
 
@@ -38,14 +80,14 @@ final class GroupCommit: Sendable {
     /// Runs `body` in the next transaction and returns when that is durable.
     ///
     /// - Parameters:
-    ///   - bytes: what `body` will write, about; counted against the limit of what may wait.
-    ///   - yields: on a full disk, calls that yield are failed first, so that outcomes still find room.
+    ///   - bytes: roughly what `body` writes; counted against the limit of waiting bytes.
+    ///   - yields: on a full disk, calls that yield fail first, which leaves space for outcomes.
     ///   - isLast: later calls are refused as `closed`.
     func perform<Value: Sendable>(
         bytes: Int = 0, yields: Bool = false, isLast: Bool = false, _ body: @escaping Body<Value>
     ) async throws(QueueError) -> Value {
         let result: Result<Value, QueueError> = await withCheckedContinuation { continuation in
-            let call = Call(
+            let call = PendingCall(
                 bytes: bytes, yields: yields,
                 run: { db, state in
                     let value = try body(db, &state)
@@ -58,19 +100,19 @@ final class GroupCommit: Sendable {
         return try result.get()
     }
 
-    /// Refuses further calls and serves those that wait; returns when `last` has run after them.
+    /// Refuses further calls, executes those that wait, and then `last`.
     ///
-    /// - Throws: `closed` when it was closed before.
+    /// - Throws: `closed` if it was closed before.
     func close(after last: @escaping Body<Void>) async throws(QueueError) {
         try await perform(isLast: true, last)
     }
 
-    /// Refuses all writing from now on if the database is no longer ours or no longer there.
-    func examine() {
+    /// Refuses all writes from now on if the database is gone or belongs to another process.
+    func checkOwnership() {
         if let error = fence.check() { pendingWrites.withLock { $0.broken = $0.broken ?? error } }
     }
 
-    private func submit(_ call: Call, isLast: Bool) {
+    private func submit(_ call: PendingCall, isLast: Bool) {
         switch pendingWrites.withLock({ $0.offer(call, isLast: isLast) }) {
         case .wait: break
         case .drain: writer.asyncWriteWithoutTransaction { self.drain($0) }
@@ -96,59 +138,57 @@ final class GroupCommit: Sendable {
         }
     }
 
-    private func commit(_ calls: [Call], _ db: Database, _ state: inout QueueState) {
+    private func commit(_ calls: [PendingCall], _ db: Database, _ state: inout QueueState) {
         if let error = pendingWrites.withLock({ $0.broken }) {
             for call in calls { call.fail(error) }
             return
         }
         let yielding = calls.reduce(0) { $1.yields ? $0 + $1.bytes : $0 }
         if yielding > 0, !checkpointer.hasCapacity(for: yielding) {
-            failed(calls, Failure(error: .full("the disk has too little room left")), db, &state)
+            handle(Failure(error: .full("not enough free disk space")), of: calls, db, &state)
             return
         }
         do {
             for deliver in try transact(calls, db, &state) { deliver() }
         } catch {
-            failed(calls, error, db, &state)
+            handle(error, of: calls, db, &state)
         }
     }
 
-    private func failed(_ calls: [Call], _ failure: Failure, _ db: Database, _ state: inout QueueState) {
+    private func handle(_ failure: Failure, of calls: [PendingCall], _ db: Database, _ state: inout QueueState) {
         switch failure.error {
-        case .full(let why):
-            checkpointer.forceShutdown()
-            let patient = calls.filter { !$0.yields }
+        case .full(let reason):
+            checkpointer.requestCheckpoint()
             let yielding = calls.filter(\.yields)
-            for call in yielding { call.fail(.full(why)) }
+            let others = calls.filter { !$0.yields }
+            for call in yielding { call.fail(.full(reason)) }
             if yielding.isEmpty {
-                for call in patient { call.fail(.full(why)) }
-            } else if !patient.isEmpty {
-                commit(patient, db, &state)
+                for call in others { call.fail(.full(reason)) }
+            } else if !others.isEmpty {
+                commit(others, db, &state)
             }
-        case .broken(let why):
+        case .broken(let reason):
             pendingWrites.withLock { $0.broken = failure.error }
-            // A commit whose sync failed lies in the log all the same: recovery at the next start may find it.
-            let error = failure.isCommitInDoubt ? .unavailable(why, isOutcomeKnown: false) : failure.error
+            // A commit whose sync failed is in the log nevertheless: recovery at the next start may find it.
+            let error = failure.isCommitInDoubt ? .unavailable(reason, isOutcomeKnown: false) : failure.error
             for call in calls { call.fail(error) }
         case .unavailable, .closed:
             for call in calls { call.fail(failure.error) }
         }
     }
 
-    /// A transaction that came to nothing, as far as is known.
+    /// A transaction that was rolled back, unless the commit is in doubt.
     private struct Failure: Error {
         var error: QueueError
-        /// It failed in COMMIT, not before.
+        /// COMMIT failed, or a check after it.
         var isCommitInDoubt = false
     }
 
-    /// Runs all calls in one transaction; if one of them fails, once more with a savepoint around each, so that its
-    /// failure leaves its neighbours alone. Failures are rare and savepoints are not free.
+    /// Runs all calls in one transaction; if one of them fails, a second time with a savepoint around each.
     ///
-    /// - Returns: what to tell the callers.
-    /// - Throws: nothing of it happened, unless the commit is in doubt.
+    /// - Returns: closures that report the results to the callers.
     private func transact(
-        _ calls: [Call], _ db: Database, _ state: inout QueueState
+        _ calls: [PendingCall], _ db: Database, _ state: inout QueueState
     ) throws(Failure) -> [@Sendable () -> Void] {
         do {
             return try transact(db, &state) { db, state in
@@ -166,7 +206,7 @@ final class GroupCommit: Sendable {
         _ db: Database, _ state: inout QueueState,
         _ body: (Database, inout QueueState) throws -> [@Sendable () -> Void]
     ) throws(Failure) -> [@Sendable () -> Void] {
-        let start = state.mark
+        let start = state.savepoint
         var isCommitting = false
         do {
             try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
@@ -174,7 +214,7 @@ final class GroupCommit: Sendable {
             let deliveries = try body(db, &state)
             isCommitting = true
             try db.cachedStatement(sql: "COMMIT").execute()
-            // Nobody may be told of a commit that the owner of the database does not see.
+            // Success must not be reported for a commit that a new owner of the database does not see.
             if let error = fence.check() { throw error }
             state.commit()
             counters.withLock {
@@ -183,7 +223,7 @@ final class GroupCommit: Sendable {
             }
             return deliveries
         } catch {
-            // A failed roll-back means that SQLite has rolled back by itself.
+            // If the rollback fails, SQLite has already rolled back.
             if db.isInsideTransaction { try? db.rollback() }
             state.rollBack(to: start)
             state.commit()
@@ -191,9 +231,13 @@ final class GroupCommit: Sendable {
         }
     }
 
+    /// Runs one call in a savepoint. Returns the report of its result, which may be a failure.
+    ///
     /// - Throws: the whole transaction is lost.
-    private func isolate(_ call: Call, _ db: Database, _ state: inout QueueState) throws -> @Sendable () -> Void {
-        let before = state.mark
+    private func isolate(
+        _ call: PendingCall, _ db: Database, _ state: inout QueueState
+    ) throws -> @Sendable () -> Void {
+        let before = state.savepoint
         try db.cachedStatement(sql: "SAVEPOINT call").execute()
         do {
             let delivery = try call.run(db, &state)
@@ -210,22 +254,14 @@ final class GroupCommit: Sendable {
     }
 }
 
-/// One call that waits for its transaction.
-struct Call: Sendable {
-    var bytes: Int
-    var yields: Bool
-    var run: @Sendable (Database, inout QueueState) throws -> @Sendable () -> Void
-    var fail: @Sendable (QueueError) -> Void
-}
-
 /// Counters since the database was opened.
 package struct SQLiteStatistics: Sendable, Equatable {
     /// Transactions; each that wrote anything cost one sync of the disk.
     package var commits = 0
-    /// Calls that these served.
+    /// Calls that these transactions executed.
     package var calls = 0
-    /// Calls that no longer wait, those whose transaction is under way or failed included.
+    /// Calls that no longer wait: in progress, done or failed.
     package var startedCalls = 0
-    /// Calls that wait for their transaction at this moment.
+    /// Calls that wait for their transaction.
     package var waitingCalls = 0
 }

@@ -1,22 +1,32 @@
+import GRDB
 import PushStore
 
-/// The calls that wait for the next transaction. Bounded by their number and by the bytes they want to write.
+/// One call that waits for its transaction.
+struct PendingCall: Sendable {
+    var bytes: Int
+    var yields: Bool
+    /// Returns a closure that reports success, for after the commit.
+    var run: @Sendable (Database, inout QueueState) throws -> @Sendable () -> Void
+    var fail: @Sendable (QueueError) -> Void
+}
+
+/// The queue of calls for the next transaction, bounded by their number and by the bytes they write.
 struct PendingWrites: Sendable {
     enum Action: Sendable {
-        /// Somebody drains the inbox already.
+        /// A drain is in progress and will take the call.
         case wait
-        /// Nobody drains: start.
+        /// Start a drain.
         case drain
         case refuse(QueueError)
     }
 
     private let bytesMax: Int
     private let callsMax: Int
-    private var calls: [Call] = []
+    private var calls: [PendingCall] = []
     private var bytes = 0
     private var isDraining = false
     private var isClosed = false
-    /// Set once and for all by the first error that shows that the store cannot be trusted.
+    /// Set permanently by the first error after which the store cannot be trusted.
     var broken: QueueError?
 
     init(bytesMax: Int, callsMax: Int) {
@@ -27,12 +37,12 @@ struct PendingWrites: Sendable {
     var count: Int { calls.count }
     var isEmpty: Bool { calls.isEmpty }
 
-    /// - Parameter isLast: everything that comes later is refused as closed.
-    mutating func offer(_ call: Call, isLast: Bool) -> Action {
+    /// - Parameter isLast: all later calls are refused as closed.
+    mutating func offer(_ call: PendingCall, isLast: Bool) -> Action {
         if isClosed { return .refuse(.closed) }
         isClosed = isLast
         if let broken { return .refuse(broken) }
-        // One call is always let in, however large: the limit is on what waits beside it.
+        // A call is always accepted while no other waits, whatever its size.
         guard calls.isEmpty || isLast || (bytes + call.bytes <= bytesMax && calls.count < callsMax) else {
             return .refuse(.full("\(calls.count) writes of \(bytes) bytes wait for the disk"))
         }
@@ -43,8 +53,8 @@ struct PendingWrites: Sendable {
         return .drain
     }
 
-    /// Empty: nobody drains any more.
-    mutating func takeAll() -> [Call] {
+    /// - Returns: all calls; if there are none, the drain is over.
+    mutating func takeAll() -> [PendingCall] {
         defer {
             calls = []
             bytes = 0

@@ -2,17 +2,17 @@ import PushModel
 import PushStore
 import Synchronization
 
-/// Counts the pushes that writes settle, from the moment on when they are committed.
+/// Counts settled pushes when the write that settled them is committed.
 struct SettledCounts: Sendable {
-    /// Read from anywhere, without waiting for the writer.
+    /// Readable from any thread, without waiting for the writer.
     final class Committed: Sendable {
         private let current = Mutex(OutcomeCounts())
 
-        var tally: OutcomeCounts { current.withLock { $0 } }
+        var counts: OutcomeCounts { current.withLock { $0 } }
 
         fileprivate func add(_ runs: [(key: OutcomeCounts.Key, pushes: Int)]) {
-            current.withLock { tally in
-                for run in runs { tally.add(run.pushes, to: run.key) }
+            current.withLock { counts in
+                for run in runs { counts.add(run.pushes, to: run.key) }
             }
         }
     }
@@ -25,10 +25,10 @@ struct SettledCounts: Sendable {
         OutcomeCounts.runs(of: outcomes, app: app) { runs.append(($0, $1)) }
     }
 
-    /// Names the present state, until the next commit.
-    var mark: Int { runs.count }
+    /// The current state, for `rollBack`; valid until the next commit.
+    var savepoint: Int { runs.count }
 
-    mutating func rollBack(to mark: Int) { runs.removeSubrange(mark...) }
+    mutating func rollBack(to savepoint: Int) { runs.removeSubrange(savepoint...) }
 
     mutating func commit() {
         guard !runs.isEmpty else { return }

@@ -1,28 +1,28 @@
-/// A dictionary whose changes can be taken back to a mark: what memory knows follows what the database rolled back.
+/// A dictionary whose changes can be rolled back to a savepoint, as those of the database.
 struct TransactionalDictionary<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private(set) var current: [Key: Value] = [:]
-    /// The former value of each change, oldest first. Emptied by each commit.
-    private var former: [(key: Key, value: Value?)] = []
+    /// The previous value of each change, oldest first. Cleared by each commit.
+    private var previous: [(key: Key, value: Value?)] = []
 
     subscript(key: Key) -> Value? {
         get { current[key] }
         set {
-            former.append((key, current[key]))
+            previous.append((key, current[key]))
             current[key] = newValue
         }
     }
 
-    /// Names the present state, until the next commit.
-    var mark: Int { former.count }
+    /// The current state, for `rollBack`; valid until the next commit.
+    var savepoint: Int { previous.count }
 
-    mutating func rollBack(to mark: Int) {
-        while former.count > mark {
-            let change = former.removeLast()
+    mutating func rollBack(to savepoint: Int) {
+        while previous.count > savepoint {
+            let change = previous.removeLast()
             current[change.key] = change.value
         }
     }
 
     mutating func commit() {
-        former.removeAll(keepingCapacity: true)
+        previous.removeAll(keepingCapacity: true)
     }
 }

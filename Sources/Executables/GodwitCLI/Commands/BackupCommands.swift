@@ -26,15 +26,8 @@ struct BackupCommand: AsyncParsableCommand {
         var configuration = try GatewayConfiguration.read(path: config)
         if let store { configuration.storePath = store }
         let source = configuration
-        let contents = try await withPlainErrors { try StoreFiles.backUp(source, to: file) }
-        Terminal.writeOutput("\(file): \(contents.text)")
-    }
-}
-
-extension StoreFiles.Contents {
-    fileprivate var text: String {
-        let size = ByteCountFormatter.string(fromByteCount: Int64(bytes), countStyle: .binary)
-        return "\(size), \(batches) batches, \(pushesWaiting) waiting pushes, \(deadLetters) dead letters"
+        let report = try await withPlainErrors { try StoreFiles.backUp(source, to: file) }
+        Terminal.writeOutput("\(file): \(report)")
     }
 }
 
@@ -68,9 +61,9 @@ struct RestoreCommand: AsyncParsableCommand {
         var configuration = try GatewayConfiguration.read(path: config)
         if let store { configuration.storePath = store }
         let target = configuration
-        let contents = try await withPlainErrors {
+        let report = try await withPlainErrors {
             try await StoreFiles.restore(target, from: file, replacing: replace, isPaused: paused)
         }
-        Terminal.writeOutput("\(target.storePath): \(contents.text)" + (paused ? "; every app is paused" : ""))
+        Terminal.writeOutput("\(target.storePath): \(report)" + (paused ? "; every app is paused" : ""))
     }
 }

@@ -52,7 +52,7 @@ struct DeadLetterRoutes: Sendable {
     func show(_ text: String?) async throws -> Response {
         guard let text, let id = PushID(text) else { throw Problem.noID }
         let letters = try letters()
-        let found: (letter: DeadLetter, push: DeadPush?)?
+        let found: (letter: DeadLetter, push: DeadLetterContent?)?
         do {
             found = try await letters.deadLetter(id)
         } catch {
@@ -190,10 +190,10 @@ struct DeadLetterRoutes: Sendable {
         JSONWriter.append(#","attempts":"#, to: &json)
         JSONWriter.appendInteger(letter.attempts, to: &json)
         ResponseJSON.appendTime("accepted_at", letter.acceptedAt, to: &json)
-        ResponseJSON.appendTime("died_at", letter.diedAt, to: &json)
+        ResponseJSON.appendTime("died_at", letter.givenUpAt, to: &json)
     }
 
-    private static func append(_ push: DeadPush, to json: inout [UInt8]) {
+    private static func append(_ push: DeadLetterContent, to json: inout [UInt8]) {
         JSONWriter.append(#","topic":"#, to: &json)
         JSONWriter.appendString(push.topic, to: &json)
         JSONWriter.append(#","push_type":"#, to: &json)

@@ -95,7 +95,7 @@ final class Idempotency: Sendable {
 
     private func find(_ key: IdempotencyKey) async throws(Problem) -> IdempotencyRecord? {
         do {
-            return try await queue.answer(to: key, now: wallClock())
+            return try await queue.idempotencyRecord(for: key, now: wallClock())
         } catch {
             throw Problem(
                 busy: error.code, "the store cannot tell whether this request was served before; send it again",

@@ -1,20 +1,20 @@
 package import Foundation
 package import PushModel
 
-/// A queue that remembers what it answered, in the write that makes the pushes durable.
+/// A queue that stores the response to an idempotent request in the same write as the request's pushes.
 package protocol IdempotentQueue: DurableQueue {
-    /// What was answered to this key; nil when it is unknown or older than 24 hours.
-    func answer(to key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord?
+    /// The stored response of `key`; nil if there is none, or if it is older than `IdempotencyKey.lifetime`.
+    func idempotencyRecord(for key: IdempotencyKey, now: WallTime) async throws(QueueError) -> IdempotencyRecord?
 
-    /// `append`, and with it the answers: all of it or nothing.
+    /// Appends batches and stores responses in one write: all of it or nothing.
     ///
-    /// - Precondition: none of the keys is known; the caller has looked, and lets no two requests with one key run at a
-    ///   time.
-    func append(_ batches: [NewBatch], storing answers: [IdempotencyKey: IdempotencyRecord]) async throws(QueueError)
+    /// - Precondition: none of the keys has a record. The caller checks that, and never runs two requests with the same
+    ///   key concurrently.
+    func append(_ batches: [NewBatch], storing records: [IdempotencyKey: IdempotencyRecord]) async throws(QueueError)
         -> [Lease?]
 }
 
-/// Whose key, for which route: the SHA-256 of the three, so that no part of a secret is stored.
+/// SHA-256 of caller, route and the caller's key, so that no part of a secret is stored.
 package struct IdempotencyKey: Sendable, Hashable {
     /// 32 bytes.
     package let digest: Data
@@ -24,14 +24,14 @@ package struct IdempotencyKey: Sendable, Hashable {
         self.digest = digest
     }
 
-    /// How long an answer is remembered.
+    /// How long a response is stored.
     package static let lifetime: Duration = .seconds(24 * 3600)
 }
 
 package struct IdempotencyRecord: Sendable, Equatable {
     /// SHA-256 of the request's body.
     package var fingerprint: Data
-    /// What is needed to answer the same again; accept alone knows its form.
+    /// The encoded response. Accept defines its form.
     package var body: Data
     package var at: WallTime
 

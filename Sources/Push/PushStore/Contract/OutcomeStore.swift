@@ -1,10 +1,10 @@
 package import PushModel
 
-/// Where the outcome of each push can be looked up.
+/// Lookup of push states and outcomes.
 package protocol OutcomeStore: Sendable {
-    /// What is known of these pushes.
+    /// The state of each push.
     ///
-    /// - Returns: parallel to `ids`; nil for an id that was never accepted here or whose record has been pruned.
+    /// - Returns: parallel to `ids`; nil for an id that was never accepted here or whose record was pruned.
     func find(_ ids: [PushID]) async throws(StoreError) -> [PushStatus?]
 }
 
@@ -13,7 +13,7 @@ package enum StoreError: Error, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unavailable(let why): "the store is unavailable: \(why)"
+        case .unavailable(let reason): "the store is unavailable: \(reason)"
         }
     }
 }

@@ -1,27 +1,27 @@
 package import PushModel
 
-/// What a store needs so that it neither grows for ever nor fills its disk unseen, and what it can tell.
+/// Retention and statistics of a store.
 package protocol StoreMaintenance: Sendable {
-    /// Forgets, in one short write, records and outcomes of batches whose last push ended before `moment`, the dead
-    /// letters of such batches, and remembered answers past their lifetime. Batches that still wait stay, however old.
+    /// Deletes, in one short write, the records, outcomes and dead letters of batches whose last push was settled
+    /// before `cutoff`, and stored responses past their lifetime. Batches in the queue stay, whatever their age.
     ///
-    /// - Parameter batchesMax: the most batches that one call forgets.
-    /// - Returns: whether there may be more to forget.
-    func prune(endedBefore moment: WallTime, batchesMax: Int, now: WallTime) async throws(QueueError) -> Bool
+    /// - Parameter batchesMax: the most batches that one call deletes.
+    /// - Returns: whether there may be more to delete.
+    func prune(endedBefore cutoff: WallTime, batchesMax: Int, now: WallTime) async throws(QueueError) -> Bool
 
-    /// nil when it cannot be told.
+    /// nil if it cannot be determined.
     func usage() -> StoreUsage?
 
-    /// Pushes whose verdict this instance has made durable since it was opened, whoever reached it: dispatch, or the
-    /// store itself for what was cancelled, superseded or poison. A dead letter that was replayed counts again. Does not
-    /// wait for writes that are under way.
+    /// Pushes whose outcome this instance has made durable since it was opened: outcomes that dispatch reported, and
+    /// those that the store decided (cancelled, superseded, poison). A replayed dead letter counts again. Does not wait
+    /// for writes in progress.
     func settled() -> OutcomeCounts
 }
 
 package struct StoreUsage: Sendable, Equatable {
-    /// Bytes that may still be written.
+    /// Bytes that can still be written.
     package var bytesFree: Int
-    /// Bytes that the store takes.
+    /// Bytes that the store occupies.
     package var bytesUsed: Int
 
     package init(bytesFree: Int, bytesUsed: Int) {

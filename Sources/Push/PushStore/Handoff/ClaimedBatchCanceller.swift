@@ -1,16 +1,18 @@
 package import PushModel
 
-/// Pushes that this instance has claimed and not sent yet: for the store it is too late to cancel them, here it is not.
+/// Cancels pushes that this instance has claimed and not sent yet, which the store reports as too late to cancel.
 ///
-/// Once a call returns, what it took back is recorded as cancelled and is never sent, not after a crash either. What is
-/// being sent, is not claimed here, or has ended is left alone.
+/// When a call returns, the cancelled pushes are recorded as such and are never sent, even after a crash. Pushes that
+/// are being sent, are not claimed by this instance, or are settled do not change.
 package protocol ClaimedBatchCanceller: Sendable {
-    /// - Returns: those of `ids` that were taken back.
+    /// - Returns: the cancelled ones of `ids`.
     func cancel(ids: [PushID]) async -> Set<PushID>
-    /// The same for the batches of one bulk request.
+    /// Cancels pushes of the batches of one bulk request.
     ///
-    /// - Returns: how many pushes were taken back.
+    /// - Returns: the number of cancelled pushes.
     func cancel(request: String) async -> Int
-    /// The same for all batches of `app`.
+    /// Cancels pushes of all batches of `app`.
+    ///
+    /// - Returns: the number of cancelled pushes.
     func cancel(app: AppID) async -> Int
 }

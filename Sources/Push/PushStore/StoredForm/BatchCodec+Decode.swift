@@ -4,10 +4,10 @@ package import PushModel
 import SwiftProtobuf
 
 extension BatchCodec {
-    /// Reads what `encode` wrote, here or in another version or language.
+    /// Decodes the output of `encode`, of this or another version or language. Skips unknown fields.
     ///
-    /// - Throws: columns that contradict each other, values outside of their limits, a push type this version does
-    ///   not know. Fields this version does not know are skipped.
+    /// - Throws: if columns contradict each other, or a value is out of range, or a push type is unknown to this
+    ///   version.
     package static func decode(_ bytes: Data) throws(CodecError) -> Batch {
         let stored: StoredBatch
         do {
@@ -34,7 +34,7 @@ extension BatchCodec {
                 firstID: id.value, entries: entries, headers: headers, tokens: [UInt8](stored.tokens),
                 payloads: [UInt8](stored.payloads)
             )
-        else { throw CodecError("a push points outside of its columns") }
+        else { throw CodecError("a push refers to bytes outside of its columns") }
         return Batch(
             id: id, app: AppID(stored.app), lane: lane, acceptedAt: WallTime(milliseconds: stored.acceptedAtMs),
             notBefore: stored.notBeforeMs == 0 ? nil : WallTime(milliseconds: stored.notBeforeMs),
@@ -75,17 +75,17 @@ extension BatchCodec {
             tokenStart += tokenLength
         }
         guard tokenStart == stored.tokens.count else {
-            throw CodecError("\(stored.tokens.count) bytes of tokens where the lengths make \(tokenStart)")
+            throw CodecError("\(stored.tokens.count) bytes of tokens, but the lengths add up to \(tokenStart)")
         }
         return entries
     }
 }
 
-/// Where the payload of each push lies.
+/// The range of each push's payload.
 private struct PayloadRanges {
     private let starts: [UInt32]
     private let lengths: [UInt32]
-    /// nil: push i has payload i.
+    /// nil: push *i* has payload *i*.
     private let indexes: FoldedColumn<UInt32>?
 
     init(of stored: StoredBatch, rows: Int) throws(CodecError) {
@@ -101,7 +101,7 @@ private struct PayloadRanges {
             end += length
         }
         guard Int(end) == stored.payloads.count else {
-            throw CodecError("\(stored.payloads.count) bytes of payloads where the lengths make \(end)")
+            throw CodecError("\(stored.payloads.count) bytes of payloads, but the lengths add up to \(end)")
         }
         self.starts = starts
         lengths = stored.payloadLengths

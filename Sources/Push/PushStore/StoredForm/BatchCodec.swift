@@ -3,9 +3,9 @@ package import Foundation
 package import PushModel
 import SwiftProtobuf
 
-/// A batch as the bytes that every backend stores: `godwit.v1.Batch`.
+/// Encodes a batch as `godwit.v1.Batch`, the form that every backend stores.
 ///
-/// The work is a few copies of whole columns and one pass over small integers; nothing is allocated per push.
+/// Copies whole columns and passes once over small integers. Allocates nothing per push.
 package enum BatchCodec {
     package static func encode(_ batch: Batch) -> Data {
         let pushes = batch.notifications
@@ -26,8 +26,8 @@ package enum BatchCodec {
         do {
             return try stored.serializedBytes()
         } catch {
-            // Only messages with required fields (proto2), or of 2 GiB and more, cannot be written.
-            preconditionFailure("a batch of \(pushes.byteCount) bytes cannot be written: \(error)")
+            // Encoding fails only for messages with required fields (proto2) or of 2 GiB and more.
+            preconditionFailure("a batch of \(pushes.byteCount) bytes cannot be encoded: \(error)")
         }
     }
 
@@ -48,7 +48,7 @@ package enum BatchCodec {
             for index in pushes.entries.indices { tokens.append(contentsOf: pushes.token(at: index)) }
             stored.tokens = tokens
         }
-        stored.tokenLengths = Columns.folded(lengths, absent: nil)
+        stored.tokenLengths = ColumnFolding.folded(lengths, absent: nil)
     }
 
     private static func encodePayloads(of pushes: NotificationBatch, into stored: inout StoredBatch) {
@@ -64,8 +64,8 @@ package enum BatchCodec {
             for range in distinct.ranges { payloads.append(contentsOf: pushes.payloads[range]) }
             stored.payloads = payloads
         }
-        // Indexes are given out in ascending order, so as many payloads as pushes means: push i has payload i.
-        stored.payloadIndexes = distinct.ranges.count == pushes.count ? [] : Columns.folded(indexes, absent: nil)
+        // Indexes are assigned in ascending order: with as many payloads as pushes, push i has payload i.
+        stored.payloadIndexes = distinct.ranges.count == pushes.count ? [] : ColumnFolding.folded(indexes, absent: nil)
     }
 
     private static func encodeSmallColumns(of pushes: NotificationBatch, into stored: inout StoredBatch) {
@@ -81,15 +81,15 @@ package enum BatchCodec {
     }
 }
 
-/// The payloads of a batch, each once, in the order of their first push.
+/// The distinct payloads of a batch, in the order of their first push.
 private struct DistinctPayloads {
     private(set) var ranges: [Range<Int>] = []
     /// Whether `ranges` follow each other without gaps from 0 to `end`.
     private(set) var isTiled = true
     private(set) var end = 0
-    /// No payload known so far reaches beyond.
+    /// The highest end of any payload so far.
     private var highest = 0
-    /// Filled when a push goes back to an earlier payload, which batches built push by push never do.
+    /// Filled when a push refers to an earlier payload, which never happens in batches built push by push.
     private var indexByRange: [Range<Int>: UInt32] = [:]
 
     init(capacity: Int) {

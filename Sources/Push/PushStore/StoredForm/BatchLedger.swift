@@ -1,19 +1,19 @@
 package import PushModel
 
-/// What is known of the pushes of one batch: which are settled, and when the others may be tried again.
+/// The state of each push of one batch: settled, or when it may be tried again.
 ///
-/// Pure; backends fold the stored news of a batch into it, and ask it what of a settlement is new.
+/// Pure. Backends fold the stored updates of a batch into it, and use it to filter what is new in a settlement.
 package struct BatchLedger: Sendable, Equatable {
     /// 1...1,000.
     package let count: Int
     package private(set) var unsettled: Int
-    /// When a push is due that has no recorded retry.
+    /// When a push without a recorded retry is due.
     private let firstDue: WallTime
-    /// The moment of the last news that told anything new; nil: there were none.
+    /// The time of the last update that changed anything; nil: there was none.
     package private(set) var lastUpdateAt: WallTime?
-    /// One bit for each push; 1,024 bits in place, so that a ledger without retries allocates nothing.
+    /// One bit per push; 1,024 bits inline, so that a ledger without retries allocates nothing.
     private var settledBits = SIMD16<UInt64>(repeating: 0)
-    /// Parallel to the pushes once there was a retry, else empty.
+    /// Parallel to the pushes; empty until the first retry, replay or announced send.
     private var waits: [Wait] = []
 
     private struct Wait: Sendable, Equatable {
@@ -35,48 +35,50 @@ package struct BatchLedger: Sendable, Equatable {
         settledBits[index >> 6] & (1 << UInt64(index & 63)) != 0
     }
 
-    /// Takes in news, and drops from them what is not new: outcomes and retries of pushes that are settled already,
-    /// replays of pushes that are not.
+    /// Applies an update, and removes from it what is not new: outcomes, retries and sends of settled pushes, replays
+    /// of unsettled ones.
     ///
-    /// - Precondition: indexes are below `count`.
-    package mutating func record(_ news: inout BatchUpdate) {
-        defer { if !news.isEmpty { lastUpdateAt = news.at } }
-        if !news.replays.isEmpty { replay(&news) }
-        if !news.sends.isEmpty {
-            news.sends.removeAll { isSettled(checked($0)) }
-            keepWaits()
-            for index in news.sends { waits[Int(index)].isUnanswered = true }
+    /// - Precondition: all indexes are below `count`.
+    package mutating func record(_ update: inout BatchUpdate) {
+        defer { if !update.isEmpty { lastUpdateAt = update.at } }
+        if !update.replays.isEmpty { replay(&update) }
+        if !update.sends.isEmpty {
+            update.sends.removeAll { isSettled(checked($0)) }
+            allocateWaits()
+            for index in update.sends { waits[Int(index)].isUnanswered = true }
         }
-        if !takeAll(news.outcomes) {
-            news.outcomes.removeAll { !settle(Int($0.index)) }
+        if !settleAll(update.outcomes) {
+            update.outcomes.removeAll { !settle(Int($0.index)) }
         }
-        guard !news.retries.isEmpty else { return }
-        news.retries.removeAll { isSettled(checked($0.index)) }
-        if !news.retries.isEmpty { keepWaits() }
-        for retry in news.retries {
+        guard !update.retries.isEmpty else { return }
+        update.retries.removeAll { isSettled(checked($0.index)) }
+        if !update.retries.isEmpty { allocateWaits() }
+        for retry in update.retries {
             waits[Int(retry.index)] = Wait(attempts: retry.attempts, due: retry.due)
         }
     }
 
-    private mutating func keepWaits() {
+    private mutating func allocateWaits() {
         if waits.isEmpty { waits = Array(repeating: Wait(due: firstDue), count: count) }
     }
 
-    /// Makes settled pushes wait again, as if they had come at the moment of the news.
-    private mutating func replay(_ news: inout BatchUpdate) {
+    /// Reopens settled pushes, as if they were accepted at the time of the update.
+    private mutating func replay(_ update: inout BatchUpdate) {
         var replayed: [UInt16] = []
-        for index in news.replays where isSettled(checked(index)) {
+        for index in update.replays where isSettled(checked(index)) {
             settledBits[Int(index) >> 6] &= ~(1 << UInt64(index & 63))
             unsettled += 1
             replayed.append(index)
         }
-        news.replays = replayed
-        if !replayed.isEmpty { keepWaits() }
-        for index in replayed { waits[Int(index)] = Wait(due: news.at) }
+        update.replays = replayed
+        if !replayed.isEmpty { allocateWaits() }
+        for index in replayed { waits[Int(index)] = Wait(due: update.at) }
     }
 
-    /// The common case: nothing was settled before and no index comes twice. Changes nothing when it is not that.
-    private mutating func takeAll(_ outcomes: [Outcome]) -> Bool {
+    /// The common case: nothing was settled before, and no index occurs twice.
+    ///
+    /// - Returns: false in any other case; then nothing has changed.
+    private mutating func settleAll(_ outcomes: [Outcome]) -> Bool {
         guard unsettled == count else { return false }
         var bits = SIMD16<UInt64>(repeating: 0)
         for outcome in outcomes {
@@ -90,7 +92,7 @@ package struct BatchLedger: Sendable, Equatable {
         return true
     }
 
-    /// - Returns: false when it was settled before.
+    /// - Returns: false if it was settled before.
     private mutating func settle(_ index: Int) -> Bool {
         guard !isSettled(checked(UInt16(index))) else { return false }
         settledBits[index >> 6] |= 1 << UInt64(index & 63)
@@ -103,7 +105,7 @@ package struct BatchLedger: Sendable, Equatable {
         return Int(index)
     }
 
-    /// The unsettled pushes that are due at `now`, by index, ascending.
+    /// The unsettled pushes that are due at `now`, by ascending index.
     package func pending(at now: WallTime) -> [PendingPush] {
         var pending: [PendingPush] = []
         for index in 0..<count where !isSettled(index) {
@@ -118,10 +120,10 @@ package struct BatchLedger: Sendable, Equatable {
         return pending
     }
 
-    /// When a push is due, or was; of one that is settled it means nothing.
+    /// When an unsettled push is due. Meaningless for a settled one.
     package func due(of index: Int) -> WallTime { waits.isEmpty ? firstDue : waits[index].due }
 
-    /// When the first of the unsettled pushes is due; `distantFuture` when there is none.
+    /// When the first unsettled push is due; `distantFuture` if all are settled.
     package var nextDue: WallTime {
         guard !isFinished else { return .distantFuture }
         guard !waits.isEmpty else { return firstDue }
@@ -130,10 +132,11 @@ package struct BatchLedger: Sendable, Equatable {
         return earliest
     }
 
-    /// Attempts so far of a push, settled or not, that may have reached APNs.
+    /// The attempts of a push, settled or not, that may have reached APNs.
     package func attempts(of index: Int) -> UInt16 { waits.isEmpty ? 0 : waits[index].attempts }
 
-    /// Outcomes that end what is left of a batch whose stored form cannot be read; as dead letters its bytes are kept.
+    /// Outcomes that give up all unsettled pushes of a batch whose stored form cannot be read. As dead letters they
+    /// keep its bytes.
     package func unreadable() -> [Outcome] {
         (0..<count).lazy.filter { !isSettled($0) }.map { index in
             Outcome(

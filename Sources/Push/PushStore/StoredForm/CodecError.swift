@@ -1,11 +1,11 @@
-/// Stored bytes that cannot be read: damaged, or written by a version whose form this one does not know.
+/// Stored bytes cannot be decoded: they are damaged, or written by a version with an unknown form.
 package struct CodecError: Error, Equatable, CustomStringConvertible {
-    /// What is wrong, for an operator; never holds stored data.
+    /// For an operator; never contains stored data.
     package let problem: String
 
     package init(_ problem: String) {
         self.problem = problem
     }
 
-    package var description: String { "stored bytes cannot be read: \(problem)" }
+    package var description: String { "stored bytes cannot be decoded: \(problem)" }
 }

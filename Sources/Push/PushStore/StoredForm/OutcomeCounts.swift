@@ -1,14 +1,14 @@
 package import APNSWire
 package import PushModel
 
-/// How many pushes were settled, and how.
+/// Numbers of settled pushes by app, verdict, error code and reason.
 package struct OutcomeCounts: Sendable, Equatable {
-    /// All of it comes from closed lists and from the apps that ever were configured, so there are few.
+    /// Bounded: the parts come from closed lists and from the apps that were ever configured.
     package struct Key: Sendable, Hashable {
         package var app: AppID
         package var verdict: Verdict
         package var code: ErrorCode
-        /// `.unknown` for one that APNs gave and the table does not have.
+        /// `.unknown` for a reason of APNs that the table does not have.
         package var reason: APNSReason
 
         package init(app: AppID, verdict: Verdict, code: ErrorCode, reason: APNSReason = .none) {
@@ -34,7 +34,7 @@ package struct OutcomeCounts: Sendable, Equatable {
 
     package mutating func add(_ pushes: Int, to key: Key) { counts[key, default: 0] += pushes }
 
-    /// Runs of neighbours that ended alike: one, as a rule, for a whole batch.
+    /// Calls `onRun` for each run of adjacent outcomes with the same key; most batches have a single run.
     package static func runs(of outcomes: [Outcome], app: AppID, _ onRun: (Key, Int) -> Void) {
         var start = outcomes.startIndex
         while start < outcomes.endIndex {

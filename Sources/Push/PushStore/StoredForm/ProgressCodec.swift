@@ -1,53 +1,30 @@
 import APNSWire
 package import Foundation
-package import PushModel
+import PushModel
 import SwiftProtobuf
 
-/// Some news of the pushes of one batch: what one write records.
-package struct BatchUpdate: Sendable, Equatable {
-    package var at: WallTime
-    package var outcomes: [Outcome]
-    package var retries: [Retry]
-    /// Dead letters that were put back, by index; they happened before the outcomes and retries beside them.
-    package var replays: [UInt16]
-    /// Pushes that are about to be sent, by index; before the outcomes and retries beside them.
-    package var sends: [UInt16]
-
-    package init(
-        at: WallTime, outcomes: [Outcome] = [], retries: [Retry] = [], replays: [UInt16] = [], sends: [UInt16] = []
-    ) {
-        self.at = at
-        self.outcomes = outcomes
-        self.retries = retries
-        self.replays = replays
-        self.sends = sends
-    }
-
-    package var isEmpty: Bool { outcomes.isEmpty && retries.isEmpty && replays.isEmpty && sends.isEmpty }
-}
-
-/// News as the bytes that every backend stores: `godwit.v1.Progress`.
+/// Encodes an update as `godwit.v1.Progress`, the form that every backend stores.
 package enum ProgressCodec {
-    package static func encode(_ news: BatchUpdate) -> Data {
-        let count = news.outcomes.count + news.retries.count + news.replays.count + news.sends.count
+    package static func encode(_ update: BatchUpdate) -> Data {
+        let count = update.outcomes.count + update.retries.count + update.replays.count + update.sends.count
         var rows = ProgressRows(capacity: count)
-        for replay in news.replays { rows.append(replay, .replayed) }
-        for send in news.sends { rows.append(send, .sent) }
-        for outcome in news.outcomes { rows.append(outcome) }
-        for retry in news.retries { rows.append(retry) }
+        for replay in update.replays { rows.append(replay, .replayed) }
+        for send in update.sends { rows.append(send, .sent) }
+        for outcome in update.outcomes { rows.append(outcome) }
+        for retry in update.retries { rows.append(retry) }
         do {
-            return try rows.stored(at: news.at).serializedBytes()
+            return try rows.stored(at: update.at).serializedBytes()
         } catch {
-            // Only messages with required fields (proto2), or of 2 GiB and more, cannot be written.
-            preconditionFailure("news of \(rows.indexes.count) pushes cannot be written: \(error)")
+            // Encoding fails only for messages with required fields (proto2) or of 2 GiB and more.
+            preconditionFailure("an update of \(rows.indexes.count) pushes cannot be encoded: \(error)")
         }
     }
 
-    /// Reads what `encode` wrote, here or in another version or language.
+    /// Decodes the output of `encode`, of this or another version or language.
     ///
-    /// - Parameter pushes: how many the batch has.
-    /// - Throws: columns that contradict each other, values outside of their limits, a state or an error code that this
-    ///   version does not know.
+    /// - Parameter pushes: the number of pushes of the batch.
+    /// - Throws: if columns contradict each other, or a value is out of range, or a state or error code is unknown to
+    ///   this version.
     package static func decode(_ bytes: Data, pushes: Int) throws(CodecError) -> BatchUpdate {
         let stored: StoredProgress
         do {
@@ -55,16 +32,16 @@ package enum ProgressCodec {
         } catch {
             throw CodecError("not a progress message")
         }
-        var news = BatchUpdate(at: WallTime(milliseconds: stored.atMs))
+        var update = BatchUpdate(at: WallTime(milliseconds: stored.atMs))
         let rows = stored.indexes.count
-        guard rows > 0 else { return news }
+        guard rows > 0 else { return update }
         guard !stored.states.isEmpty else { throw CodecError("column states is missing") }
         let states = try FoldedColumn(stored.states, absent: .unspecified, rows: rows, name: "states")
         let codes = try FoldedColumn(stored.codes, absent: 0, rows: rows, name: "codes")
         let statuses = try FoldedColumn(stored.httpStatuses, absent: 0, rows: rows, name: "http_statuses")
         let attempts = try FoldedColumn(stored.attempts, absent: 0, rows: rows, name: "attempts")
         let dues = try FoldedColumn(stored.dueMs, absent: 0, rows: rows, name: "due_ms")
-        let deaths = try FoldedColumn(stored.tokenDeadAtMs, absent: 0, rows: rows, name: "token_dead_at_ms")
+        let tokenDeadAt = try FoldedColumn(stored.tokenDeadAtMs, absent: 0, rows: rows, name: "token_dead_at_ms")
         let reasons = [.known(.none)] + stored.reasons.map(ReasonText.init(text:))
         let reasonIndexes = try FoldedColumn(stored.reasonIndexes, absent: 0, rows: rows, name: "reason_indexes")
         for row in 0..<rows {
@@ -75,38 +52,38 @@ package enum ProgressCodec {
                 throw CodecError("unknown error code \(codes[row])")
             }
             guard let status = UInt16(exactly: statuses[row]), let attempts = UInt16(exactly: attempts[row]) else {
-                throw CodecError("a status or a count of attempts over 65,535")
+                throw CodecError("a status or a number of attempts over 65,535")
             }
             guard reasonIndexes[row] < reasons.count else { throw CodecError("reason index \(reasonIndexes[row])") }
             let reason = reasons[Int(reasonIndexes[row])]
             if states[row] == .retry {
-                news.retries.append(
+                update.retries.append(
                     Retry(
                         index: index, code: code, status: status, attempts: attempts, reason: reason,
                         due: WallTime(milliseconds: dues[row])
                     )
                 )
             } else if states[row] == .replayed {
-                news.replays.append(index)
+                update.replays.append(index)
             } else if states[row] == .sent {
-                news.sends.append(index)
+                update.sends.append(index)
             } else {
                 guard let verdict = Verdict(states[row]) else {
                     throw CodecError("unknown state \(states[row].rawValue)")
                 }
-                news.outcomes.append(
+                update.outcomes.append(
                     Outcome(
                         index: index, verdict: verdict, code: code, status: status, attempts: attempts, reason: reason,
-                        tokenDeadAt: deaths[row]
+                        tokenDeadAt: tokenDeadAt[row]
                     )
                 )
             }
         }
-        return news
+        return update
     }
 }
 
-/// The columns of a progress message while they grow.
+/// The columns of a progress message under construction.
 private struct ProgressRows {
     private(set) var indexes: [UInt32] = []
     private var states: [StoredProgress.State] = []
@@ -114,10 +91,10 @@ private struct ProgressRows {
     private var statuses: [UInt32] = []
     private var attempts: [UInt32] = []
     private var dues: [Int64] = []
-    private var deaths: [Int64] = []
+    private var tokenDeadAt: [Int64] = []
     private var reasonIndexes: [UInt32] = []
     private var reasons: [String] = []
-    /// Neighbours have the same reason as a rule; the dictionary is asked when they have not.
+    /// Adjacent rows usually have the same reason, so that the dictionary is rarely needed.
     private var lastReason: (text: ReasonText, index: UInt32) = (.known(.none), 0)
     private var indexByReason: [ReasonText: UInt32] = [.known(.none): 0]
 
@@ -128,7 +105,7 @@ private struct ProgressRows {
         statuses.reserveCapacity(capacity)
         attempts.reserveCapacity(capacity)
         dues.reserveCapacity(capacity)
-        deaths.reserveCapacity(capacity)
+        tokenDeadAt.reserveCapacity(capacity)
         reasonIndexes.reserveCapacity(capacity)
     }
 
@@ -160,7 +137,7 @@ private struct ProgressRows {
         statuses.append(UInt32(status))
         attempts.append(UInt32(tried))
         dues.append(due)
-        deaths.append(deadAt)
+        tokenDeadAt.append(deadAt)
         reasonIndexes.append(indexOf(reason))
     }
 
@@ -170,7 +147,7 @@ private struct ProgressRows {
         if let known = indexByReason[reason] {
             index = known
         } else {
-            // A reason without a text is no reason.
+            // A reason without text counts as none.
             let text = reason.text
             if text.isEmpty {
                 index = 0
@@ -188,13 +165,13 @@ private struct ProgressRows {
         var stored = StoredProgress()
         stored.atMs = at.milliseconds
         stored.indexes = indexes
-        stored.states = Columns.folded(states, absent: nil)
-        stored.codes = Columns.folded(codes, absent: 0)
-        stored.httpStatuses = Columns.folded(statuses, absent: 0)
-        stored.attempts = Columns.folded(attempts, absent: 0)
-        stored.dueMs = Columns.folded(dues, absent: 0)
-        stored.tokenDeadAtMs = Columns.folded(deaths, absent: 0)
-        stored.reasonIndexes = Columns.folded(reasonIndexes, absent: 0)
+        stored.states = ColumnFolding.folded(states, absent: nil)
+        stored.codes = ColumnFolding.folded(codes, absent: 0)
+        stored.httpStatuses = ColumnFolding.folded(statuses, absent: 0)
+        stored.attempts = ColumnFolding.folded(attempts, absent: 0)
+        stored.dueMs = ColumnFolding.folded(dues, absent: 0)
+        stored.tokenDeadAtMs = ColumnFolding.folded(tokenDeadAt, absent: 0)
+        stored.reasonIndexes = ColumnFolding.folded(reasonIndexes, absent: 0)
         stored.reasons = reasons
         return stored
     }

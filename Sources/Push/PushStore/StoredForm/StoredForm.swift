@@ -11,7 +11,7 @@ extension BatchID {
         return bytes
     }
 
-    /// nil unless there are 16 bytes, the last two of them zero.
+    /// nil unless `bytes` has 16 bytes and the last two are zero.
     package init?(bytes: Data) {
         guard bytes.count == 16 else { return nil }
         let (high, low) = bytes.withUnsafeBytes { raw in

@@ -98,7 +98,7 @@ extension ModelGateway {
                 }
                 let recorded = settlements.filter { !stale.contains($0.lease) }
                 if !stale.isEmpty { apply { $0.refused(stale, &$2) } }
-                apply { $0.settled(recorded.filter { $0.release.isEnd }.map(\.lease), &$2) }
+                apply { $0.settled(recorded.filter { $0.release.endsLease }.map(\.lease), &$2) }
                 confirm(recorded.flatMap { $0.outcomes.map { Int($0.index) } })
             }
         )

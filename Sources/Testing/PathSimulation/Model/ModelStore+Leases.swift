@@ -136,10 +136,8 @@ extension ModelStore {
     }
 
     private func settle(_ settlement: Settlement, _ row: Row, isOwner: Bool) {
-        var update = BatchUpdate(
-            at: settlement.at, outcomes: settlement.outcomes, retries: settlement.retries, sends: settlement.sends
-        )
-        let all = update
+        let all = settlement.update
+        var update = all
         row.ledger.record(&update)
         let isUnfiltered = simulation.bug == .verdictChanges || !isOwner && simulation.bug == .staleOutcomeOverwrites
         let applied = isUnfiltered ? all : update
@@ -150,11 +148,11 @@ extension ModelStore {
         }
         simulation.trace(
             .settled, row.lease?.holder.gateway ?? 0, row.truth.number,
-            update.outcomes.count << 16 | update.retries.count << 1 | (settlement.release.isEnd ? 1 : 0)
+            update.outcomes.count << 16 | update.retries.count << 1 | (settlement.release.endsLease ? 1 : 0)
         )
         row.due = row.ledger.nextDue
         if case .postpone(let until) = settlement.release { row.due = max(row.due, until) }
-        if settlement.release.isEnd || row.ledger.isFinished { row.lease = nil }
+        if settlement.release.endsLease || row.ledger.isFinished { row.lease = nil }
     }
 
     // MARK: Control

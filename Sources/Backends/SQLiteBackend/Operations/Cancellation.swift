@@ -3,9 +3,10 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Settles what waits as cancelled. What is claimed may be on its way and is left alone.
-struct Cancel {
-    /// Batches that one write cancels when there may be many, so that other calls go on between two.
+/// Settles waiting pushes as cancelled. Claimed pushes do not change: they may already be sent.
+struct Cancellation {
+    /// The most batches that one write of a cancellation by request or app changes, so that other calls can run in
+    /// between.
     static let batchesPerWrite = 50
 
     let db: Database
@@ -30,16 +31,16 @@ struct Cancel {
         return results
     }
 
-    /// - Returns: false when the batch does not wait, or cannot be read.
+    /// - Returns: false if the batch does not wait, or cannot be read.
     private func cancel(_ indexes: [Int], of id: BatchID, _ state: inout QueueState) throws -> Bool {
-        guard let key = try DeadLetters.key(of: id, db), case .waiting(var batch) = try QueuedBatch.find(key, db)
+        guard let key = try DeadLetterRows.key(of: id, db), case .waiting(var batch) = try QueuedBatch.find(key, db)
         else { return false }
         try cancel(Set(indexes).sorted(), of: &batch, &state)
         return true
     }
 
     private func cancel(_ indexes: [Int], of batch: inout QueuedBatch, _ state: inout QueueState) throws {
-        var news = BatchUpdate(
+        var update = BatchUpdate(
             at: now,
             outcomes: indexes.map { index in
                 Outcome(
@@ -48,27 +49,27 @@ struct Cancel {
                 )
             }
         )
-        try batch.record(&news, db, &state)
+        try batch.record(&update, db, &state)
         try batch.updateWaiting(db)
     }
 }
 
-extension Cancel {
-    /// What one write did for a target.
+extension Cancellation {
+    /// The result of one write of a cancellation by request or app.
     struct Step: Sendable {
         var cancelled = 0
-        /// Nothing of the target waits any more; so many of its pushes are claimed.
+        /// The number of claimed pushes of the target; nil as long as some of its batches wait.
         var tooLate: Int?
-        /// Batches that wait and cannot be read: the next claim ends them.
+        /// Waiting batches that cannot be read. The next claim ends them.
         var damaged: Set<Int64> = []
     }
 
-    /// Cancels the first batches of the target that wait. What is cancelled leaves the queue, so each step begins at
-    /// the beginning, and the step that finds nothing knows what was too late at that moment.
+    /// Cancels the first waiting batches of the target. They leave the queue, so each step starts from the beginning.
+    /// The step that finds none counts what was too late.
     ///
     /// - Parameters:
-    ///   - until: the newest batch that is meant; what comes later stays.
-    ///   - damaged: found by former steps.
+    ///   - until: the key of the newest batch to cancel.
+    ///   - damaged: the result of the previous step.
     func step(
         _ target: CancelTarget, until: Int64, damaged: Set<Int64>, _ state: inout QueueState
     ) throws -> Step {
@@ -84,9 +85,9 @@ extension Cancel {
                 step.damaged.insert(key)
                 continue
             }
-            let left = (0..<batch.ledger.count).filter { !batch.ledger.isSettled($0) }
-            try cancel(left, of: &batch, &state)
-            step.cancelled += left.count
+            let unsettled = (0..<batch.ledger.count).filter { !batch.ledger.isSettled($0) }
+            try cancel(unsettled, of: &batch, &state)
+            step.cancelled += unsettled.count
         }
         return step
     }
@@ -102,12 +103,14 @@ extension Cancel {
         case .app(let app):
             var keys: [Int64] = []
             for lane in Lane.allCases {
-                // Each has its index.
-                for crashes in ["crashes < ", "crashes >= "] where keys.count < limit {
+                // Each condition has an index of its own.
+                for comparison in ["<", ">="] where keys.count < limit {
                     keys += try Int64.fetchAll(
                         db.cachedStatement(
                             sql: """
-                                SELECT key FROM batches WHERE leased = 0 AND \(crashes)\(PoisonLimits.redeliveriesBeforeQuarantine)
+                                SELECT key FROM batches
+                                WHERE leased = 0
+                                    AND crashes \(comparison) \(PoisonLimits.redeliveriesBeforeQuarantine)
                                     AND lane = ? AND app = ? AND key <= ? LIMIT ?
                                 """
                         ), arguments: [Int(lane.rawValue), app.name, until, limit - keys.count]
@@ -118,7 +121,7 @@ extension Cancel {
         }
     }
 
-    /// Pushes of the target that are claimed.
+    /// The number of claimed pushes of the target.
     private func claimed(_ target: CancelTarget, until: Int64, _ state: QueueState) throws -> Int {
         switch target {
         case .request(let id):
@@ -128,7 +131,7 @@ extension Cancel {
             return try Int.fetchOne(statement, arguments: [id, until]) ?? 0
         case .app(let app):
             return state.held.current.values.reduce(0) { sum, held in
-                held.batch.place.app == app && held.batch.key <= until ? sum + held.batch.ledger.unsettled : sum
+                held.batch.appLane.app == app && held.batch.key <= until ? sum + held.batch.ledger.unsettled : sum
             }
         }
     }

@@ -4,10 +4,10 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Pushes that were given up. The body of their batch stays as long as one of them does.
-enum DeadLetters {
-    static func keep(_ news: BatchUpdate, of batch: inout QueuedBatch, _ db: Database) throws {
-        for outcome in news.outcomes where outcome.verdict == .givenUp {
+/// Pushes that were given up. The body of their batch stays with the last of them.
+enum DeadLetterRows {
+    static func insert(_ update: BatchUpdate, of batch: inout QueuedBatch, _ db: Database) throws {
+        for outcome in update.outcomes where outcome.verdict == .givenUp {
             batch.marks.insert(.deadLetters)
             try db.cachedStatement(
                 sql: """
@@ -15,9 +15,9 @@ enum DeadLetters {
                         died_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """
             ).execute(arguments: [
-                batch.id.push(Int(outcome.index)).bytes, batch.key, batch.place.app.name,
-                Int(batch.place.lane.rawValue), Int(outcome.code.rawValue), Int(outcome.status), outcome.reason.text,
-                Int(outcome.attempts), batch.acceptedAt.milliseconds, news.at.milliseconds,
+                batch.id.push(Int(outcome.index)).bytes, batch.key, batch.appLane.app.name,
+                Int(batch.appLane.lane.rawValue), Int(outcome.code.rawValue), Int(outcome.status), outcome.reason.text,
+                Int(outcome.attempts), batch.acceptedAt.milliseconds, update.at.milliseconds,
             ])
         }
     }
@@ -29,7 +29,7 @@ enum DeadLetters {
         return try Bool.fetchOne(statement, arguments: [batch.bytes, batch.push(0xFFFF).bytes]) ?? false
     }
 
-    /// By id, ascending, after `after`.
+    /// By ascending id, after `after`.
     static func list(of app: AppID?, after: PushID?, limit: Int, _ db: Database) throws -> [DeadLetter] {
         let (condition, arguments): (String, StatementArguments) =
             if let app { ("app = ? AND", [app.name]) } else { ("", []) }
@@ -45,7 +45,7 @@ enum DeadLetters {
         return try Row.fetchOne(statement, arguments: [id.bytes]).map(letter)
     }
 
-    /// The batch of a dead letter; nil when its stored bytes cannot be read.
+    /// The batch of a dead letter; nil if its stored bytes cannot be read.
     static func batch(of id: BatchID, key: Int64, _ db: Database) throws -> Batch? {
         let statement = try db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?")
         guard let body = try Data.fetchOne(statement, arguments: [key]), let batch = try? BatchCodec.decode(body),
@@ -59,8 +59,8 @@ enum DeadLetters {
         return try Int64.fetchOne(statement, arguments: [batch.bytes])
     }
 
-    /// Forgets dead letters of one batch, and its body when they were the last and it is not in the queue.
-    static func forget(_ ids: [PushID], of batch: BatchID, key: Int64, _ db: Database) throws {
+    /// Deletes dead letters of one batch, and its body if they were the last and the batch is not in the queue.
+    static func delete(_ ids: [PushID], of batch: BatchID, key: Int64, _ db: Database) throws {
         let delete = try db.cachedStatement(sql: "DELETE FROM dead_letters WHERE id = ?")
         for id in ids { try delete.execute(arguments: [id.bytes]) }
         guard try !exist(of: batch, db) else { return }
@@ -76,12 +76,12 @@ enum DeadLetters {
         DeadLetter(
             id: try PushID(stored: row[0]), app: AppID(row[1]), lane: try Lane(stored: row[2]),
             code: ErrorCode(rawValue: row[3]) ?? .givenUp, status: row[4], reason: ReasonText(text: row[5]),
-            attempts: row[6], acceptedAt: WallTime(milliseconds: row[7]), diedAt: WallTime(milliseconds: row[8])
+            attempts: row[6], acceptedAt: WallTime(milliseconds: row[7]), givenUpAt: WallTime(milliseconds: row[8])
         )
     }
 }
 
-extension DeadPush {
+extension DeadLetterContent {
     init(_ batch: Batch, _ index: Int) {
         let entry = batch.notifications.entries[index]
         let headers = batch.notifications.headers[Int(entry.headersIndex)]

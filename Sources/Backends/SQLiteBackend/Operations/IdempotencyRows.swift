@@ -3,19 +3,19 @@ import GRDB
 import PushModel
 import PushStore
 
-/// What was answered to requests with an idempotency key.
-enum Idempotency {
+/// Stored responses to requests with an idempotency key.
+enum IdempotencyRows {
     static func find(_ key: IdempotencyKey, now: WallTime, _ db: Database) throws -> IdempotencyRecord? {
         let statement = try db.cachedStatement(sql: "SELECT fingerprint, body, at FROM idempotency WHERE key = ?")
         guard let row = try Row.fetchOne(statement, arguments: [key.digest]) else { return nil }
-        let answer = IdempotencyRecord(
+        let record = IdempotencyRecord(
             fingerprint: row[0], body: row[1], at: WallTime(milliseconds: row[2])
         )
-        return answer.at + IdempotencyKey.lifetime > now ? answer : nil
+        return record.at > expiryLimit(at: now) ? record : nil
     }
 
-    /// - Throws: the key is known, and not too old.
-    static func remember(_ answers: [IdempotencyKey: IdempotencyRecord], _ db: Database) throws {
+    /// - Throws: `unavailable` if a key has a record that has not expired.
+    static func insert(_ records: [IdempotencyKey: IdempotencyRecord], _ db: Database) throws {
         let insert = try db.cachedStatement(
             sql: """
                 INSERT INTO idempotency (key, fingerprint, body, at) VALUES (?, ?, ?, ?)
@@ -23,17 +23,17 @@ enum Idempotency {
                 WHERE at <= ?
                 """
         )
-        for (key, answer) in answers {
+        for (key, record) in records {
             try insert.execute(arguments: [
-                key.digest, answer.fingerprint, answer.body, answer.at.milliseconds,
-                Self.oldest(at: answer.at).milliseconds,
+                key.digest, record.fingerprint, record.body, record.at.milliseconds,
+                expiryLimit(at: record.at).milliseconds,
             ])
             guard db.changesCount == 1 else {
-                throw QueueError.unavailable("an answer to this idempotency key is known already", isOutcomeKnown: true)
+                throw QueueError.unavailable("the idempotency key has a stored response", isOutcomeKnown: true)
             }
         }
     }
 
-    /// What was answered then or before is forgotten.
-    static func oldest(at now: WallTime) -> WallTime { now + (.zero - IdempotencyKey.lifetime) }
+    /// Records of this time or earlier have expired.
+    static func expiryLimit(at now: WallTime) -> WallTime { now + (.zero - IdempotencyKey.lifetime) }
 }

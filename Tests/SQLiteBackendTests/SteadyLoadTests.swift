@@ -7,15 +7,15 @@ import Testing
 @Suite struct `SQLite under steady load` {
     private let clock = ManualClock()
 
-    /// All that a round leaves behind: outcomes, dead letters, remembered answers.
+    /// Adds outcomes, dead letters and stored responses, and prunes.
     private func round(_ number: Int, _ backend: SQLiteBackend) async throws {
         for index in 0..<10 {
             let batch = sampleBatch(50, at: clock.now)
             var digest = Data(count: 32)
             (digest[0], digest[1]) = (UInt8(number), UInt8(index))
-            let answer = IdempotencyRecord(fingerprint: digest, body: Data(count: 9000), at: clock.now)
+            let record = IdempotencyRecord(fingerprint: digest, body: Data(count: 9000), at: clock.now)
             let lease = try await backend.append(
-                [NewBatch(batch: batch, claim: .seconds(60))], storing: [IdempotencyKey(digest: digest): answer]
+                [NewBatch(batch: batch, claim: .seconds(60))], storing: [IdempotencyKey(digest: digest): record]
             )[0]
             let dead = Outcome(index: 49, verdict: .givenUp, code: .apnsUnavailable, attempts: 50)
             _ = try await backend.settle([
@@ -23,11 +23,11 @@ import Testing
             ])
         }
         clock.advance(by: .seconds(6 * 3600))
-        let moment = clock.now + .seconds(-12 * 3600)
-        while try await backend.prune(endedBefore: moment, batchesMax: 7, now: clock.now) {}
+        let cutoff = clock.now + .seconds(-12 * 3600)
+        while try await backend.prune(endedBefore: cutoff, batchesMax: 7, now: clock.now) {}
     }
 
-    @Test func `the file stays as large as what it keeps`() async throws {
+    @Test func `the file does not grow`() async throws {
         let folder = try TemporaryFolder()
         var configuration = SQLiteConfiguration()
         configuration.checkpointPages = 50
@@ -45,7 +45,7 @@ import Testing
         await backend.close()
     }
 
-    @Test func `closing is not held against the batches`() async throws {
+    @Test func `closing does not count as a crash`() async throws {
         let folder = try TemporaryFolder()
         for _ in 0..<5 {
             let backend = try SQLiteBackend.open(folder: folder.path, clock: clock.queueClock, logger: silence)

@@ -4,7 +4,7 @@ import PushModel
 import PushStore
 
 extension QueueConformance {
-    private static func answer(_ text: String, at: WallTime) -> IdempotencyRecord {
+    private static func response(_ text: String, at: WallTime) -> IdempotencyRecord {
         IdempotencyRecord(fingerprint: Data(repeating: 7, count: 32), body: Data(text.utf8), at: at)
     }
 
@@ -13,7 +13,7 @@ extension QueueConformance {
     }
 
     static let counting: [Clause] = [
-        Clause("what is settled is counted once, by app, verdict, code and reason, whoever reached the verdict") {
+        Clause("pushes settled by dispatch or by the store are counted once, by app, verdict, code and reason") {
             harness in
             let now = try await harness.now
             let sent = Samples.batch(4, at: now)
@@ -23,7 +23,7 @@ extension QueueConformance {
                 reason: .known(.badDeviceToken)
             )
             _ = try await harness.settle(lease, Samples.delivered([0, 1]) + [rejected])
-            // Neither what is settled already nor news under a lease that is not ours.
+            // Neither a repeated outcome nor one under a stale lease counts.
             _ = try await harness.settle(lease, [rejected])
             _ = try await harness.settle(Lease(batch: sent.id, epoch: lease.epoch + 1), Samples.delivered([3]))
             let cancelled = Samples.batch(3, at: now, app: AppID("other"))
@@ -31,58 +31,61 @@ extension QueueConformance {
             _ = try await harness.queue.cancel(.app(AppID("other")), at: now)
             try await harness.append(Samples.batch(2, at: now, collapseID: "score"))
             try await harness.append(Samples.batch(1, at: now + .milliseconds(1), collapseID: "score"))
-            var wanted = OutcomeCounts()
-            wanted.add(2, to: .init(app: Samples.app, verdict: .delivered, code: .none))
-            wanted.add(
+            var expected = OutcomeCounts()
+            expected.add(2, to: .init(app: Samples.app, verdict: .delivered, code: .none))
+            expected.add(
                 1, to: .init(app: Samples.app, verdict: .rejected, code: .badDeviceToken, reason: .badDeviceToken)
             )
-            wanted.add(3, to: .init(app: AppID("other"), verdict: .cancelled, code: .cancelled))
-            wanted.add(1, to: .init(app: Samples.app, verdict: .suppressed, code: .superseded))
-            try expect(harness.queue.settled(), is: wanted, "the counts")
+            expected.add(3, to: .init(app: AppID("other"), verdict: .cancelled, code: .cancelled))
+            expected.add(1, to: .init(app: Samples.app, verdict: .suppressed, code: .superseded))
+            try expect(harness.queue.settled(), is: expected, "the counts")
         }
     ]
 
     static let idempotency: [Clause] = [
-        Clause("an answer is remembered with the pushes, for 24 hours, also over a crash") { harness in
+        Clause("a response is stored with the pushes for 24 hours, even across a crash") { harness in
             let now = try await harness.now
             let batch = Samples.batch(2, at: now)
-            let answer = answer("größe", at: now)
+            let stored = response("größe", at: now)
             let leases = try await harness.queue.append(
-                [NewBatch(batch: batch, claim: .seconds(20))], storing: [key(1): answer]
+                [NewBatch(batch: batch, claim: .seconds(20))], storing: [key(1): stored]
             )
             try expect(leases.first??.batch, is: batch.id, "the lease")
             try await harness.crash()
-            try expect(try await harness.queue.answer(to: key(1), now: now), is: answer, "the answer")
+            try expect(try await harness.queue.idempotencyRecord(for: key(1), now: now), is: stored, "the response")
             let last = now + IdempotencyKey.lifetime + .milliseconds(-1)
-            try expect(try await harness.queue.answer(to: key(1), now: last), is: answer, "at the last moment")
-            let over = now + IdempotencyKey.lifetime
-            try expect(try await harness.queue.answer(to: key(1), now: over), is: nil, "its time is over")
-            try expect(try await harness.queue.answer(to: key(2), now: now), is: nil, "another key")
+            try expect(
+                try await harness.queue.idempotencyRecord(for: key(1), now: last), is: stored, "just before it expires")
+            let expired = now + IdempotencyKey.lifetime
+            try expect(try await harness.queue.idempotencyRecord(for: key(1), now: expired), is: nil, "it has expired")
+            try expect(try await harness.queue.idempotencyRecord(for: key(2), now: now), is: nil, "another key")
             try expect(try await harness.claimOne().batch == batch, "the batch")
         },
-        Clause("an append under a key that is known stores nothing") { harness in
+        Clause("an append under a key with a stored response stores nothing") { harness in
             let now = try await harness.now
-            let first = answer("first", at: now)
+            let first = response("first", at: now)
             _ = try await harness.queue.append([], storing: [key(1): first])
             let batch = Samples.batch(at: now)
             do {
                 _ = try await harness.queue.append(
-                    [NewBatch(batch: batch)], storing: [key(1): answer("second", at: now), key(2): first]
+                    [NewBatch(batch: batch)], storing: [key(1): response("second", at: now), key(2): first]
                 )
-                throw BrokenClause(description: "a key that is known was accepted")
+                throw BrokenClause(description: "a key with a stored response was accepted")
             } catch is QueueError {}
-            try expect(try await harness.queue.answer(to: key(1), now: now), is: first, "the first answer")
-            try expect(try await harness.queue.answer(to: key(2), now: now), is: nil, "its neighbour")
+            try expect(
+                try await harness.queue.idempotencyRecord(for: key(1), now: now), is: first, "the first response")
+            try expect(try await harness.queue.idempotencyRecord(for: key(2), now: now), is: nil, "the other key")
             try expect(try await harness.queue.find([batch.id.push(0)]), is: [nil], "the push is unknown")
-            let later = answer("third", at: now + IdempotencyKey.lifetime)
+            let later = response("third", at: now + IdempotencyKey.lifetime)
             _ = try await harness.queue.append([NewBatch(batch: batch)], storing: [key(1): later])
             try expect(
-                try await harness.queue.answer(to: key(1), now: later.at), is: later, "after its time it is free")
+                try await harness.queue.idempotencyRecord(for: key(1), now: later.at), is: later,
+                "the key is free after 24 hours")
         },
     ]
 
     static let maintenance: [Clause] = [
-        Clause("pruning forgets what is finished and old, step by step, and nothing else") { harness in
+        Clause("pruning deletes old finished batches in steps, and nothing else") { harness in
             let now = try await harness.now
             let old = (0..<7).map { _ in Samples.batch(2, at: now) }
             for batch in old {
@@ -95,12 +98,12 @@ extension QueueConformance {
             let lease = try await harness.appendClaimed(recent)
             try await harness.advance(by: .seconds(5))
             _ = try await harness.settle(lease, Samples.givenUp([0, 1]))
-            _ = try await harness.queue.append([], storing: [key(1): answer("old", at: now)])
-            let moment = now + .seconds(1)
+            _ = try await harness.queue.append([], storing: [key(1): response("old", at: now)])
+            let cutoff = now + .seconds(1)
             var steps = 0
-            while try await harness.queue.prune(endedBefore: moment, batchesMax: 3, now: harness.now) {
+            while try await harness.queue.prune(endedBefore: cutoff, batchesMax: 3, now: harness.now) {
                 steps += 1
-                try expect(steps < 10, "pruning comes to an end")
+                try expect(steps < 10, "pruning ends")
             }
             try expect(steps >= 2, "it works in steps")
             for batch in old { try expect(try await harness.states(batch), is: [nil, nil], "old and finished") }
@@ -108,16 +111,18 @@ extension QueueConformance {
             try expect(try await harness.states(recent).compactMap { $0 }.count, is: 2, "recent")
             let letters = try await harness.queue.deadLetters(of: nil, after: nil, limit: 99)
             try expect(letters.map(\.id), is: [recent.id.push(0), recent.id.push(1)], "dead letters")
-            try expect(try await harness.queue.answer(to: key(1), now: now) != nil, "an answer of today")
+            try expect(try await harness.queue.idempotencyRecord(for: key(1), now: now) != nil, "a response of today")
             let tomorrow = now + IdempotencyKey.lifetime
-            _ = try await harness.queue.prune(endedBefore: moment, batchesMax: 100, now: tomorrow)
-            try expect(try await harness.queue.answer(to: key(1), now: now), is: nil, "an answer of yesterday")
+            _ = try await harness.queue.prune(endedBefore: cutoff, batchesMax: 100, now: tomorrow)
+            try expect(
+                try await harness.queue.idempotencyRecord(for: key(1), now: now), is: nil, "a response of yesterday")
             try await harness.advance(by: .seconds(10))
-            try expect(Set(try await harness.deliverAll()), is: Set((0..<2).map(waiting.id.push)), "what waits is sent")
+            try expect(
+                Set(try await harness.deliverAll()), is: Set((0..<2).map(waiting.id.push)), "waiting pushes are sent")
             _ = try await harness.queue.prune(endedBefore: now + .seconds(60), batchesMax: 100, now: harness.now)
             try expect(try await harness.states(waiting), is: [nil, nil], "it is finished now")
         },
-        Clause("what is kept for a time is kept from the end of its batch, however long ago that was accepted") {
+        Clause("retention counts from the end of a batch, not from its acceptance") {
             harness in
             let accepted = try await harness.now
             let batch = Samples.batch(3, at: accepted, notBefore: accepted + .seconds(100))
@@ -132,16 +137,16 @@ extension QueueConformance {
             _ = try await harness.queue.prune(endedBefore: last, batchesMax: 9, now: last)
             try expect(
                 try await harness.states(batch), is: [.givenUp, .delivered, .delivered].map { .settled($0) },
-                "what became of them"
+                "their outcomes"
             )
             let letter = batch.id.push(0)
             try expect(try await harness.queue.deadLetter(letter)?.letter.id, is: letter, "the dead letter")
-            let over = last + .milliseconds(1)
-            _ = try await harness.queue.prune(endedBefore: over, batchesMax: 9, now: over)
-            try expect(try await harness.states(batch), is: [nil, nil, nil], "their time is over")
-            try expect(try await harness.queue.deadLetter(letter) == nil, "that of the dead letter as well")
+            let later = last + .milliseconds(1)
+            _ = try await harness.queue.prune(endedBefore: later, batchesMax: 9, now: later)
+            try expect(try await harness.states(batch), is: [nil, nil, nil], "their retention is over")
+            try expect(try await harness.queue.deadLetter(letter) == nil, "and that of the dead letter")
         },
-        Clause("a push that was replayed is kept from its second end") { harness in
+        Clause("retention of a replayed push counts from its second end") { harness in
             let now = try await harness.now
             let batch = Samples.batch(at: now)
             _ = try await harness.settle(harness.appendClaimed(batch), Samples.givenUp([0]))
@@ -159,7 +164,7 @@ extension QueueConformance {
             _ = try await harness.queue.prune(endedBefore: now + .seconds(1), batchesMax: 9, now: now)
             try expect(try await harness.deliverAll(), is: [batch.id.push(0)], "it is sent")
         },
-        Clause("the use of the disk can be told") { harness in
+        Clause("the store reports its disk usage") { harness in
             try await harness.append(Samples.batch(1000, at: try await harness.now))
             guard let usage = harness.queue.usage() else { return }
             try expect(usage.bytesUsed > 40_000 && usage.bytesFree >= 0, "\(usage)")

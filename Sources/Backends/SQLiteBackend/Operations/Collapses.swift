@@ -5,16 +5,16 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Which pushes replace each other while they wait: those of one app to one device with one collapse id.
+/// Pushes of one app to one device with one collapse id have the same key: a newer one replaces older ones that wait.
 struct CollapseKey: Sendable, Equatable {
-    /// 128 bits of the SHA-256 of app, device token and collapse id. A hash that is stable over restarts; so many bits
-    /// that two different pushes never meet in it by chance or by design.
+    /// 128 bits of the SHA-256 of app, device token and collapse id: stable across restarts, and long enough to exclude
+    /// collisions, including deliberate ones.
     let high: Int64
     let low: Int64
     let push: UInt16
 
-    /// The keys of the pushes that have a collapse id, by index; of batches without any the cost is a look at the
-    /// headers.
+    /// The keys of the pushes that have a collapse id, by ascending index. Checks only the headers of batches without
+    /// one.
     static func keys(of batch: Batch) -> [CollapseKey] {
         let pushes = batch.notifications
         guard pushes.headers.contains(where: { $0.collapseID != nil }) else { return [] }
@@ -24,7 +24,7 @@ struct CollapseKey: Sendable, Equatable {
             guard let collapseID = pushes.headers[Int(entry.headersIndex)].collapseID else { continue }
             let token = pushes.token(at: index)
             var hash = SHA256()
-            // The lengths keep "ab" + "c" apart from "a" + "bc".
+            // The lengths distinguish "ab" + "c" from "a" + "bc".
             hash.update(data: [UInt8(truncatingIfNeeded: app.count), UInt8(truncatingIfNeeded: token.count)])
             hash.update(data: app)
             hash.update(data: token)
@@ -48,7 +48,7 @@ struct CollapseKey: Sendable, Equatable {
         (self.high, self.low, self.push) = (high, low, push)
     }
 
-    /// Without the push: what two pushes have in common that replace each other.
+    /// The key without the push.
     fileprivate struct Target: Hashable {
         let high: Int64
         let low: Int64
@@ -57,13 +57,15 @@ struct CollapseKey: Sendable, Equatable {
     fileprivate var target: Target { Target(high: high, low: low) }
 }
 
-/// The pushes that a newer one supersedes: those that are not due before it. One that is due earlier has its own time
-/// to be sent; on the device the newer one takes its place when that comes.
+/// Supersedes waiting pushes by newer ones with the same key that are due no later. A push that is due earlier is sent
+/// at its own time, and the newer one replaces it on the device later.
 ///
-/// `collapses` holds what waits and has a collapse id. What is claimed may be on its way and is left alone; when it
-/// comes back to wait, it gives way to newer pushes that came in the meantime, unless those are due later.
+/// `collapses` has the waiting pushes with a collapse id. Claimed pushes do not change, because they may already be
+/// sent. When such a push returns to the queue, newer pushes that were accepted in the meantime supersede it, unless
+/// they are due later.
 enum Collapses {
-    /// Settles as superseded what waits in older batches, has one of the keys, and is not due before the newer batch.
+    /// Settles pushes as superseded that wait in older batches, have one of the keys, and are not due before
+    /// `newerDue`.
     static func supersedeOlder(
         than key: Int64, dueAt newerDue: WallTime, _ collapsible: [CollapseKey], _ db: Database,
         _ state: inout QueueState, now: WallTime
@@ -73,22 +75,22 @@ enum Collapses {
             sql: "SELECT key, push FROM collapses WHERE high = ? AND low = ? AND key < ?"
         )
         var pushesByBatch: [Int64: Set<UInt16>] = [:]
-        for wanted in collapsible {
-            let rows = try Row.fetchCursor(older, arguments: [wanted.high, wanted.low, key])
+        for target in collapsible {
+            let rows = try Row.fetchCursor(older, arguments: [target.high, target.low, key])
             while let row = try rows.next() { pushesByBatch[row[0], default: []].insert(row[1]) }
         }
         for (key, pushes) in pushesByBatch {
             guard case .waiting(var batch) = try QueuedBatch.find(key, db) else { continue }
             let ledger = batch.ledger
-            let late = pushes.filter { newerDue <= max(ledger.due(of: Int($0)), now) }
-            guard !late.isEmpty else { continue }
-            try supersede(late, of: &batch, db, &state, now: now)
+            let superseded = pushes.filter { newerDue <= max(ledger.due(of: Int($0)), now) }
+            guard !superseded.isEmpty else { continue }
+            try supersede(superseded, of: &batch, db, &state, now: now)
             try batch.updateWaiting(db)
         }
     }
 
-    /// Enters the pushes of a batch that waits from now on. Of those that replace each other the last counts.
-    static func enter(
+    /// Inserts the pushes of a batch that starts to wait. Of those with the same key only the last one stays.
+    static func insert(
         _ collapsible: [CollapseKey], of batch: inout QueuedBatch, _ db: Database, _ state: inout QueueState,
         now: WallTime
     ) throws {
@@ -111,8 +113,8 @@ enum Collapses {
         try batch.updateWaiting(db)
     }
 
-    /// The keys of a batch that waited before.
-    static func entered(of batch: QueuedBatch, _ db: Database) throws -> [CollapseKey] {
+    /// The keys of a batch that has waited before.
+    static func inserted(of batch: QueuedBatch, _ db: Database) throws -> [CollapseKey] {
         let statement = try db.cachedStatement(
             sql: "SELECT high, low, push FROM collapses WHERE key = ? ORDER BY push"
         )
@@ -121,28 +123,28 @@ enum Collapses {
         }
     }
 
-    /// What was settled on purpose neither waits nor supersedes any more.
-    static func forget(_ news: BatchUpdate, of key: Int64, _ db: Database) throws {
+    /// Deletes the keys of cancelled and superseded pushes, which no longer supersede others.
+    static func delete(_ update: BatchUpdate, of key: Int64, _ db: Database) throws {
         let delete = try db.cachedStatement(sql: "DELETE FROM collapses WHERE key = ? AND push = ?")
-        for outcome in news.outcomes where outcome.verdict == .cancelled || outcome.verdict == .suppressed {
+        for outcome in update.outcomes where outcome.verdict == .cancelled || outcome.verdict == .suppressed {
             try delete.execute(arguments: [key, Int(outcome.index)])
         }
     }
 
-    /// Whether a newer push of the same target is on its way already, or will be by `due`.
+    /// Whether a newer push with the same key is claimed, or due by `due`.
     private static func isNewer(
-        than key: Int64, _ wanted: CollapseKey, dueUntil due: WallTime, _ db: Database
+        than key: Int64, _ target: CollapseKey, dueUntil due: WallTime, _ db: Database
     ) throws -> Bool {
         let newer = try db.cachedStatement(
             sql: "SELECT key, push FROM collapses WHERE high = ? AND low = ? AND key > ?"
         )
-        for row in try Row.fetchAll(newer, arguments: [wanted.high, wanted.low, key]) {
+        for row in try Row.fetchAll(newer, arguments: [target.high, target.low, key]) {
             switch try QueuedBatch.find(row[0], db) {
             case .leased: return true
             case .waiting(let batch):
                 let push: Int = row[1]
                 if batch.ledger.isSettled(push) || batch.ledger.due(of: push) <= due { return true }
-            // Nobody knows whether it was sent; two are better than none.
+            // It is unknown whether it was sent, and a duplicate is better than none.
             case .damaged, .none: continue
             }
         }
@@ -152,7 +154,7 @@ enum Collapses {
     private static func supersede(
         _ pushes: Set<UInt16>, of batch: inout QueuedBatch, _ db: Database, _ state: inout QueueState, now: WallTime
     ) throws {
-        var news = BatchUpdate(
+        var update = BatchUpdate(
             at: now,
             outcomes: pushes.sorted().map { index in
                 Outcome(
@@ -161,6 +163,6 @@ enum Collapses {
                 )
             }
         )
-        try batch.record(&news, db, &state)
+        try batch.record(&update, db, &state)
     }
 }

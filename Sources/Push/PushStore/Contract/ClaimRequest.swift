@@ -1,0 +1,49 @@
+package import PushModel
+
+package struct ClaimRequest: Sendable {
+    /// 1...1,000.
+    package var batchesMax: Int
+    package var lease: Duration
+    /// Apps whose batches are not claimed, for example because their circuit breaker is open. Paused apps need not be
+    /// listed.
+    package var excludedApps: Set<AppID>
+    /// Lanes of single apps that are not claimed, for example because the dispatcher has no capacity for them.
+    package var excludedLanes: Set<AppLane>
+    /// The most pushes of quarantined batches. A holder asks for some only while it has none, so that a crash points to
+    /// them. With 1, a crash of the holder counts against that single push.
+    package var quarantinedMax: Int
+    /// Apps whose quarantined batches are not claimed.
+    package var excludedQuarantined: Set<AppID>
+
+    package init(
+        batchesMax: Int, lease: Duration, excludedApps: Set<AppID> = [], excludedLanes: Set<AppLane> = [],
+        quarantinedMax: Int = 1, excludedQuarantined: Set<AppID> = []
+    ) {
+        self.batchesMax = batchesMax
+        self.lease = lease
+        self.excludedApps = excludedApps
+        self.excludedLanes = excludedLanes
+        self.quarantinedMax = quarantinedMax
+        self.excludedQuarantined = excludedQuarantined
+    }
+}
+
+/// One lane of one app: the unit of fairness and of exclusion from a claim.
+package struct AppLane: Sendable, Hashable {
+    package var app: AppID
+    package var lane: Lane
+
+    package init(app: AppID, lane: Lane) {
+        self.app = app
+        self.lane = lane
+    }
+}
+
+/// How many crashes of the holder a batch or a single push may cause.
+package enum PoisonLimits {
+    /// Leases of a whole batch that ended with a crash and without an update, before the batch is quarantined. After
+    /// one more, during a trial with other pushes, its pushes are tried alone.
+    package static let redeliveriesBeforeQuarantine = 3
+    /// Crashes over a push that is tried alone, before it is given up. Not 1: a single crash may be a coincidence.
+    package static let isolatedRedeliveriesMax = 2
+}
