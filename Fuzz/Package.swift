@@ -1,9 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The fuzz targets of the APNs client: see README.md. The sources of the client are those of the package above, by a link,
-// so that they are built with the fuzzer's instrumentation and share its package access. Executables have no main: libFuzzer
-// brings it, and a plain build cannot link them.
+// The fuzz targets of the APNs client: see README.md. The client's sources are symbolic links into the main package, so
+// that they are built with the fuzzer's instrumentation and package access. The executables have no main: libFuzzer
+// provides it, and a plain build cannot link them.
 
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),

@@ -1,9 +1,8 @@
-"""Writes the initial corpus of the fuzzers: FOLDER/ErrorBody, FOLDER/GoAway and FOLDER/Frames.
+"""Writes the initial inputs of the fuzzers: FOLDER/ErrorBody, FOLDER/GoAway and FOLDER/Frames.
 
     .build/python-peers/bin/python Fuzz/seeds.py Fuzz/corpus
 
-The frames come from the hostile server of the tests: every case plays against a recorded client, and this script keeps
-the bytes that the server sends.
+The frames are the output of the tests' hostile server: each of its cases runs against a recorded client.
 """
 
 import os
@@ -15,9 +14,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../Tests/APNSKitTest
 from hpack import Encoder  # noqa: E402
 
 import cases  # noqa: E402
-from books import Books  # noqa: E402
+from report import Report  # noqa: E402
 from peer import (  # noqa: E402
-    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, Gone, Peer, frame, goaway, settings,
+    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, Disconnected, Peer, frame, goaway, settings,
 )
 
 BYTES_MAX = 2048
@@ -25,45 +24,45 @@ PUSHES = 14
 
 
 class RecordedClient:
-    """A socket whose peer has sent all of its bytes already."""
+    """A socket to a client whose complete output is recorded."""
 
     def __init__(self):
         encoder = Encoder()
-        self.says = PREFACE + settings([(2, 0)]) + settings(ack=True)
+        self.output = PREFACE + settings([(2, 0)]) + settings(ack=True)
         for number in range(PUSHES):
             fields = [
                 (":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/3/device/00"),
                 ("apns-id", f"00000000-0000-0001-0000-{number:012}"),
             ]
             stream = number * 2 + 1
-            self.says += frame(HEADERS, END_HEADERS, stream, encoder.encode(fields))
-            self.says += frame(DATA, END_STREAM, stream, b'{"aps":{}}' + b" " * 50)
-        self.hears = b""
+            self.output += frame(HEADERS, END_HEADERS, stream, encoder.encode(fields))
+            self.output += frame(DATA, END_STREAM, stream, b'{"aps":{}}' + b" " * 50)
+        self.received = b""
 
     def recv(self, count):
-        if not self.says:
+        if not self.output:
             raise OSError("closed")
-        says, self.says = self.says[:count], self.says[count:]
-        return says
+        chunk, self.output = self.output[:count], self.output[count:]
+        return chunk
 
     def send(self, data):
-        self.hears += bytes(data)
-        if len(self.hears) > BYTES_MAX:
+        self.received += bytes(data)
+        if len(self.received) > BYTES_MAX:
             raise OSError("closed")
         return len(data)
 
     def __getattr__(self, name):
-        # Any other operation on the socket ends the conversation.
+        # Any other use of the socket ends the connection.
         raise OSError(f"{name}: closed")
 
 
 def played(case):
     client = RecordedClient()
     try:
-        case.play(Peer(client, 0, Books()))
-    except (Gone, OSError, TimeoutError, TypeError):
+        case.play(Peer(client, 0, Report()))
+    except (Disconnected, OSError, TimeoutError, TypeError):
         pass
-    return client.hears[:BYTES_MAX]
+    return client.received[:BYTES_MAX]
 
 
 def write(folder, target, name, data):
@@ -83,7 +82,7 @@ ERROR_BODIES = {
     "not-utf8": b'{"reason":"\xff\xfe"}',
     "lone-surrogate": b'{"reason":"\\ud800"}',
     "twice": b'{"reason":"A","reason":"B","timestamp":1,"timestamp":99999999999999999999}',
-    # Found by the fuzzer: the text of the first was kept with the second.
+    # Found by the fuzzer: the text of the first reason was kept with the second.
     "known-after-unknown": b'{"reason":"BrandNew","reason":"BadTopic"}',
     "deep": b'{"a":' + b"[" * 200 + b"]" * 200 + b',"reason":"BadTopic"}',
     "long": b'{"reason":"' + b"x" * 4080 + b'"}',
@@ -103,10 +102,10 @@ def main(folder):
     write(folder, "GoAway", "too-short", frame(7, 0, 0, b"\0" * 7))
     write(folder, "GoAway", "settings-first", settings() + goaway(1, 0, b"later"))
     for case in cases.all_cases.values():
-        said = b"" if case.is_raw else played(case)
-        if said:
-            # The first byte is the chunk size of the fuzz target: here everything in one chunk.
-            write(folder, "Frames", case.name, b"\xff" + said)
+        frames = b"" if case.is_raw else played(case)
+        if frames:
+            # The first byte sets the chunk size: the largest.
+            write(folder, "Frames", case.name, b"\xff" + frames)
 
 
 main(sys.argv[1])

@@ -3,7 +3,7 @@ import APNSSimulator
 import APNSWire
 import NIOPosix
 
-/// What the articles show beside the recipes. Compiled, so that it cannot go stale.
+/// The snippets of the articles that are not recipes. Compiled, so that they stay valid.
 enum ArticleSnippets {
     static func simulator() async throws -> APNSResponse {
         // snippet: simulator
@@ -46,7 +46,7 @@ enum ArticleSnippets {
     static func certificate() throws -> APNSCredential {
         // snippet: certificate
         let certificate = try APNSCertificate(p12File: "push.p12", password: "…")
-        print("good for \(certificate.topics) until \(certificate.notAfter)")
+        print("valid for \(certificate.topics) until \(certificate.notAfter)")
         let credential = APNSCredential.certificate(certificate)
         // snippet end
         return credential
@@ -58,8 +58,8 @@ enum ArticleSnippets {
         // snippet end
     }
 
-    static func watch(_ client: APNSClient) async -> String {
-        // snippet: watch
+    static func monitor(_ client: APNSClient) async -> String {
+        // snippet: monitor
         let all = client.snapshot()
         var lines = ["\(all.connections) connections, \(all.waiting) pushes wait, \(all.ambiguous) unknown"]
         for connection in await client.connections() {

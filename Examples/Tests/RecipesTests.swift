@@ -3,13 +3,13 @@ import APNSWire
 import Foundation
 import Testing
 
-/// The recipes as they stand in `Examples/Sources/Recipes`, compiled into this test and run against a simulator over TLS.
+/// Runs the recipes in `Examples/Sources/Recipes` against a simulator over TLS.
 @Suite struct `Recipes` {
-    private static let now = Int64(Date().timeIntervalSince1970)
+    private static let now = UNIXTime(secondsSince1970: Int64(Date().timeIntervalSince1970))
     private static let token = DeviceToken(bytes: [UInt8](repeating: 0xAB, count: 32))!
 
-    /// A simulator, and the settings of one who sends to it.
-    private final class Apple {
+    /// A simulator, and the settings to send to it.
+    private final class SimulatedAPNs {
         let simulator: Simulator
         let settings: Settings
         private let folder: URL
@@ -38,70 +38,70 @@ import Testing
     }
 
     @Test func `one push is accepted`() async throws {
-        let apple = try await Apple()
-        #expect(try await OnePush.run(apple.settings, to: Self.token, text: "Tea", now: Self.now) == .accepted)
-        let push = try #require(apple.simulator.pushes().first)
+        let apns = try await SimulatedAPNs()
+        #expect(try await OnePush.run(apns.settings, to: Self.token, text: "Tea", now: Self.now) == .accepted)
+        let push = try #require(apns.simulator.pushes().first)
         #expect(push.topic == "com.example.app")
-        try await apple.simulator.shutdown()
+        try await apns.simulator.shutdown()
     }
 
-    @Test func `one push to a dead token says so, and one of a foreign key is refused`() async throws {
-        let apple = try await Apple()
-        apple.simulator.setTokenState(.unregistered(at: 1_700_000_000_000), of: Self.token)
-        let fate = try await OnePush.run(apple.settings, to: Self.token, text: "Tea", now: Self.now)
-        #expect(fate == .tokenIsDead(since: 1_700_000_000_000))
-        var stranger = apple.settings
-        stranger.keyID = "OTHERKEY00"
-        guard case .refused = try await OnePush.run(stranger, to: Self.token, text: "Tea", now: Self.now) else {
-            Issue.record("not refused")
+    @Test func `one push to a dead token, and one with an unknown key, are reported`() async throws {
+        let apns = try await SimulatedAPNs()
+        apns.simulator.setTokenState(.unregistered(at: 1_700_000_000_000), of: Self.token)
+        let result = try await OnePush.run(apns.settings, to: Self.token, text: "Tea", now: Self.now)
+        #expect(result == .tokenIsDead(since: UNIXTime(millisecondsSince1970: 1_700_000_000_000)))
+        var otherKey = apns.settings
+        otherKey.keyID = "OTHERKEY00"
+        guard case .refused = try await OnePush.run(otherKey, to: Self.token, text: "Tea", now: Self.now) else {
+            Issue.record("not rejected")
             return
         }
-        try await apple.simulator.shutdown()
+        try await apns.simulator.shutdown()
     }
 
-    @Test func `many pushes are counted, and dead tokens named`() async throws {
-        let apple = try await Apple()
+    @Test func `many pushes are counted, and dead tokens listed`() async throws {
+        let apns = try await SimulatedAPNs()
         let tokens = (0..<12_345).map { number in
             DeviceToken(bytes: (0..<32).map { UInt8(truncatingIfNeeded: $0 < 8 ? number >> ($0 * 8) : $0) })!
         }
-        apple.simulator.setTokenState(.unregistered(at: 1), of: tokens[7])
+        apns.simulator.setTokenState(.unregistered(at: 1), of: tokens[7])
         let payload = APNSPayload(alert: "Sale")
-        let summary = try await ManyPushes.run(apple.settings, to: tokens, payload: payload)
+        let summary = try await ManyPushes.run(apns.settings, to: tokens, payload: payload)
         #expect(summary.accepted == 12_344 && summary.total == 12_345)
         #expect(summary.dead == [tokens[7]])
         #expect(summary.text == "12344 accepted, 0 not sent, 0 unknown, 1 tokens dead\n  1 × Unregistered")
-        try await apple.simulator.shutdown()
+        try await apns.simulator.shutdown()
     }
 
     @Test func `a match is started, updated and ended`() async throws {
-        let apple = try await Apple()
+        let apns = try await SimulatedAPNs()
         let responses = try await MatchActivity.run(
-            apple.settings, startToken: Self.token, updateToken: Self.token, now: Self.now)
+            apns.settings, startToken: Self.token, updateToken: Self.token, now: Self.now)
         #expect(responses.allSatisfy(\.isAccepted) && responses.count == 3)
         #expect(
-            apple.simulator.pushes().allSatisfy { $0.topic == "com.example.app.push-type.liveactivity" })
-        try await apple.simulator.shutdown()
+            apns.simulator.pushes().allSatisfy { $0.topic == "com.example.app.push-type.liveactivity" })
+        try await apns.simulator.shutdown()
     }
 
-    @Test func `a channel is made, published to, listed and deleted`() async throws {
-        let apple = try await Apple()
-        let result = try await MatchChannel.run(apple.settings, now: Self.now)
+    @Test func `a channel is created, published to, listed and deleted`() async throws {
+        let apns = try await SimulatedAPNs()
+        let result = try await MatchChannel.run(apns.settings, now: Self.now)
         #expect(result.listed == [result.channel])
-        #expect(apple.simulator.channels(of: "com.example.app").isEmpty)
-        try await apple.simulator.shutdown()
+        #expect(apns.simulator.channels(of: "com.example.app").isEmpty)
+        try await apns.simulator.shutdown()
     }
 
-    @Test func `the article about the simulator does what it says`() async throws {
+    @Test func `the snippet of the simulator article runs`() async throws {
         let response = try await ArticleSnippets.simulator()
         #expect(response.reason == .unregistered && response.advice.isTokenDead)
     }
 
-    @Test func `the page about the simulator does what it says`() async throws {
+    @Test func `the snippet of the simulator page runs`() async throws {
         try await ArticleSnippets.scenario()
     }
 
-    @Test func `settings that lack something say what`() {
-        #expect { try Settings([:]) } throws: { "\($0)" == "Set APNS_KEY_FILE." }
+    @Test func `missing settings are named`() {
+        #expect { try Settings([:]) } throws: { "\($0)" == "APNS_KEY_FILE is not set" }
         #expect(throws: RecipeError.self) { try Settings.token("not a token") }
     }
 }

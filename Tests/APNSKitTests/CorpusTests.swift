@@ -2,9 +2,9 @@ import Foundation
 import PushTesting
 import Testing
 
-/// Every input that a fuzzer was given to begin with, or found, is tried again.
+/// Runs every seed and every finding of the fuzzers.
 @Suite struct `Fuzz corpus` {
-    @Test(arguments: ["ErrorBody", "GoAway", "Frames"]) func `breaks no promise`(_ target: String) throws {
+    @Test(arguments: ["ErrorBody", "GoAway", "Frames"]) func `violates no property`(_ target: String) throws {
         let folder = "\(Repository.root)/Fuzz/corpus/\(target)"
         let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
         #expect(names.count > 5)

@@ -5,21 +5,22 @@ import HTTP2Session
 import PushTesting
 import Testing
 
-/// Every fault of the simulator against the client: what is told of each push must be true, and it is over when it is over.
+/// The client against every fault of the simulator: each report must be true, and the client must recover after the
+/// fault.
 @Suite struct `Fault matrix` {
-    /// What must come of the pushes while the fault lasts.
-    enum Outcome: Sendable {
-        /// All are accepted, each taken exactly once: nothing was written in vain that could not be sent again for free.
+    /// What must happen to the pushes during the fault.
+    enum Expectation: Sendable {
+        /// All are accepted, each exactly once.
         case allAccepted
-        /// Each has an answer, whatever it says.
+        /// Each has an answer.
         case allAnswered
-        /// Some have no answer; what is told of those is true.
-        case some
+        /// Some may have no answer; their reports are true.
+        case someUnanswered
     }
 
     struct Case: Sendable, CustomTestStringConvertible {
         var name: String
-        var outcome: Outcome
+        var expected: Expectation
         var rules: [FaultRule] = []
         var settings: @Sendable (inout SimulatorSettings) -> Void = { _ in }
         var testDescription: String { name }
@@ -33,11 +34,12 @@ import Testing
         return rule
     }
 
-    /// Every 40th push, and not for ever: a server on which every try of a push ends badly can accept nothing.
-    private static func sometimes(_ name: String, _ outcome: Outcome, _ kind: Fault.Kind, isTaken: Bool = false) -> Case
+    /// Hits every 40th push, twelve times. Without the limit, every attempt of a push could fail.
+    private static func sometimes(_ name: String, _ expected: Expectation, _ kind: Fault.Kind, isTaken: Bool = false)
+        -> Case
     {
         Case(
-            name: name, outcome: outcome,
+            name: name, expected: expected,
             rules: [
                 rule(kind, isTaken: isTaken) {
                     $0.every = 40
@@ -47,9 +49,10 @@ import Testing
         )
     }
 
-    /// Once, in mid-traffic.
-    private static func once(_ name: String, _ outcome: Outcome, _ kind: Fault.Kind, isTaken: Bool = false) -> Case {
-        Case(name: name, outcome: outcome, rules: [rule(kind, isTaken: isTaken) { $0.nth = 50 }])
+    /// Hits once, in the middle of the traffic.
+    private static func once(_ name: String, _ expected: Expectation, _ kind: Fault.Kind, isTaken: Bool = false) -> Case
+    {
+        Case(name: name, expected: expected, rules: [rule(kind, isTaken: isTaken) { $0.nth = 50 }])
     }
 
     private static let streamFaults: [Case] =
@@ -57,12 +60,13 @@ import Testing
             let code = FaultErrorCode(rawValue: number)
             let isRefusal = code == .refusedStream
             return [
-                sometimes("RST \(code) before headers", isRefusal ? .allAccepted : .some, .reset(code)),
-                // A status that was sent stands: what the server has accepted is accepted.
+                sometimes("RST \(code) before headers", isRefusal ? .allAccepted : .someUnanswered, .reset(code)),
+                // A received status takes precedence: the push counts as accepted.
                 sometimes("RST \(code) after headers", .allAnswered, .resetAfterHeaders(code), isTaken: true),
-            ] + (isRefusal ? [] : [sometimes("RST \(code), taken", .some, .reset(code), isTaken: true)])
+            ] + (isRefusal ? [] : [sometimes("RST \(code), taken", .someUnanswered, .reset(code), isTaken: true)])
         } + [
-            sometimes("stall", .some, .stall), sometimes("stall, taken", .some, .stall, isTaken: true),
+            sometimes("stall", .someUnanswered, .stall),
+            sometimes("stall, taken", .someUnanswered, .stall, isTaken: true),
         ]
 
     private static func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
@@ -71,7 +75,7 @@ import Testing
         once("GOAWAY, taken", .allAccepted, .goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true),
         once("GOAWAY, not taken", .allAccepted, .goAway(lastStream: nil, code: .noError, debugData: [])),
         once(
-            "GOAWAY with last id 0 and JSON", .allAccepted,
+            "GOAWAY with last ID 0 and JSON", .allAccepted,
             .goAway(lastStream: 0, code: .noError, debugData: bytes(#"{"reason":"Shutdown"}"#))
         ),
         once(
@@ -79,7 +83,7 @@ import Testing
             .goAway(lastStream: nil, code: .refusedStream, debugData: bytes("maximum active streams violated"))
         ),
         once(
-            "GOAWAY with bytes that are no text", .allAccepted,
+            "GOAWAY with binary debug data", .allAccepted,
             .goAway(lastStream: nil, code: .enhanceYourCalm, debugData: [0xFF, 0, 0xFE])
         ),
         once("GOAWAY twice", .allAccepted, .goAwayTwice(lastStream: nil, code: .noError, debugData: [])),
@@ -96,7 +100,7 @@ import Testing
             .answerAndGoAway(FaultAnswer(status: 503, reason: "Shutdown"), code: .noError, debugData: [])
         ),
         Case(
-            name: "GOAWAY every 30th push", outcome: .allAccepted,
+            name: "GOAWAY every 30th push", expected: .allAccepted,
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) {
                     $0.every = 30
@@ -105,7 +109,7 @@ import Testing
             ]
         ),
         Case(
-            name: "GOAWAY in place of SETTINGS", outcome: .allAccepted,
+            name: "GOAWAY instead of SETTINGS", expected: .allAccepted,
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.goAway(lastStream: 0, code: .noError, debugData: bytes(#"{"reason":"Shutdown"}"#))) {
@@ -117,13 +121,14 @@ import Testing
     ]
 
     private static let connectionFaults: [Case] = [
-        once("TCP close, taken", .some, .close, isTaken: true), once("TCP close", .some, .close),
-        once("TCP reset, taken", .some, .tcpReset, isTaken: true), once("TCP reset", .some, .tcpReset),
-        once("a connection that reads nothing", .some, .blackHole(.readsNothing)),
-        once("a connection that answers nothing", .some, .blackHole(.answersNothing)),
-        once("PINGs that are not answered", .some, .ignorePings),
+        once("TCP close, taken", .someUnanswered, .close, isTaken: true), once("TCP close", .someUnanswered, .close),
+        once("TCP reset, taken", .someUnanswered, .tcpReset, isTaken: true),
+        once("TCP reset", .someUnanswered, .tcpReset),
+        once("a connection that reads nothing", .someUnanswered, .blackHole(.readsNothing)),
+        once("a connection that answers nothing", .someUnanswered, .blackHole(.answersNothing)),
+        once("PINGs that are not acknowledged", .someUnanswered, .ignorePings),
         Case(
-            name: "connections that are closed at once", outcome: .allAccepted,
+            name: "connections that are closed immediately", expected: .allAccepted,
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.close) {
@@ -133,7 +138,7 @@ import Testing
             ]
         ),
         Case(
-            name: "connections that are reset at once", outcome: .allAccepted,
+            name: "connections that are reset immediately", expected: .allAccepted,
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.tcpReset) {
@@ -142,11 +147,11 @@ import Testing
                 },
             ]
         ),
-        Case(name: "age limit", outcome: .allAccepted, settings: { $0.connectionAgeMax = .milliseconds(200) }),
-        Case(name: "idle limit", outcome: .allAccepted, settings: { $0.idleTimeout = .milliseconds(400) }),
-        Case(name: "one connection only", outcome: .allAccepted, settings: { $0.connectionsMax = 1 }),
+        Case(name: "age limit", expected: .allAccepted, settings: { $0.connectionAgeMax = .milliseconds(200) }),
+        Case(name: "idle limit", expected: .allAccepted, settings: { $0.idleTimeout = .milliseconds(400) }),
+        Case(name: "one connection only", expected: .allAccepted, settings: { $0.connectionsMax = 1 }),
         Case(
-            name: "a guard against rapid reconnects", outcome: .allAccepted,
+            name: "a guard against rapid reconnects", expected: .allAccepted,
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) {
                     $0.every = 60
@@ -165,25 +170,25 @@ import Testing
         once("small stream windows", .allAccepted, .settings(FaultSettings(initialWindowBytes: 50))),
         once("no header table", .allAccepted, .settings(FaultSettings(headerTableBytes: 0))),
         Case(
-            name: "stream limit falls and rises", outcome: .allAccepted,
+            name: "stream limit falls and rises", expected: .allAccepted,
             rules: [
                 rule(.settings(FaultSettings(streamsMax: 1))) { $0.every = 60 },
                 rule(.settings(FaultSettings(streamsMax: 1000))) { $0.every = 60 },
             ]
         ),
-        Case(name: "few streams", outcome: .allAccepted, settings: { $0.streamsMax = 3 }),
+        Case(name: "few streams", expected: .allAccepted, settings: { $0.streamsMax = 3 }),
         Case(
-            name: "over the limit: GOAWAY 7", outcome: .allAccepted,
+            name: "over the limit: GOAWAY 7", expected: .allAccepted,
             rules: [rule(.settings(FaultSettings(streamsMax: 2))) { $0.nth = 60 }],
             settings: { $0.overLimit = .goAway }
         ),
         Case(
-            name: "a line of 40 ms with jitter", outcome: .allAccepted,
+            name: "latency of 40 ms with jitter", expected: .allAccepted,
             settings: {
                 $0.latency = .milliseconds(40)
                 $0.jitter = .milliseconds(20)
             }),
-        Case(name: "slow answers", outcome: .allAccepted, settings: { $0.answerDelay = .milliseconds(150) }),
+        Case(name: "slow answers", expected: .allAccepted, settings: { $0.answerDelay = .milliseconds(150) }),
     ]
 
     private static let answers: [Case] = [
@@ -205,20 +210,21 @@ import Testing
         ),
         once("a body of 100 MiB", .allAnswered, .answer(FaultAnswer(status: 500, bodyBytes: 100 << 20))),
         once(
-            "a connection that only errs", .allAnswered, .wedge(FaultAnswer(status: 500, reason: "InternalServerError"))
+            "a connection with only server errors", .allAnswered,
+            .wedge(FaultAnswer(status: 500, reason: "InternalServerError"))
         ),
         Case(
-            name: "one stream after each rejection", outcome: .allAnswered,
+            name: "one stream after each rejection", expected: .allAnswered,
             rules: [rule(.answer(FaultAnswer(status: 400, reason: "BadDeviceToken"))) { $0.every = 30 }],
             settings: { $0.dropsToOneStream = true }
         ),
         Case(
-            name: "an error budget", outcome: .allAnswered,
+            name: "an error budget", expected: .allAnswered,
             rules: [rule(.answer(FaultAnswer(status: 400, reason: "BadDeviceToken"))) { $0.every = 10 }],
             settings: { $0.errorBudget = 50 }
         ),
         Case(
-            name: "an expired token that wedges", outcome: .allAnswered,
+            name: "an expired token that wedges", expected: .allAnswered,
             rules: [rule(.answer(FaultAnswer(status: 403, reason: "ExpiredProviderToken"))) { $0.nth = 30 }],
             settings: { $0.wedgesOnExpiredToken = true }
         ),
@@ -227,7 +233,7 @@ import Testing
     static let cases = streamFaults + goAways + connectionFaults + flowFaults + answers
 
     @Test(.timeLimit(.minutes(2)), arguments: cases)
-    func `what is told of each push is true, and the next one goes through`(_ one: Case) async throws {
+    func `each report is true, and the next push is accepted`(_ one: Case) async throws {
         let pair = try await SimulatorPair(client: {
             $0.connectionsMax = 8
             $0.pingInterval = .milliseconds(200)
@@ -239,8 +245,8 @@ import Testing
         try pair.simulator.changeSettings(one.settings)
         pair.simulator.setFaults(FaultPlan(one.rules))
 
-        // Longer where every push must make it in the end, so that a busy machine does not decide.
-        let deadline: Duration = if case .some = one.outcome { .seconds(3) } else { .seconds(60) }
+        // Longer where every push must be accepted, so that a slow machine does not fail the test.
+        let deadline: Duration = if case .someUnanswered = one.expected { .seconds(3) } else { .seconds(60) }
         let batches = (0..<4).map { Samples.batch(100, from: $0 * 1000) }
         let answers = await withTaskGroup(of: (Int, [APNSAnswer]).self) { group in
             for (number, batch) in batches.enumerated() {
@@ -249,7 +255,7 @@ import Testing
             return await group.reduce(into: [Int: [APNSAnswer]]()) { $0[$1.0] = $1.1 }
         }
 
-        // The fault is over, and so are its consequences: the next push is accepted within two seconds.
+        // After the fault, the next push is accepted within two seconds.
         pair.simulator.setFaults(FaultPlan())
         try pair.simulator.changeSettings { $0 = SimulatorSettings() }
         let next = await pair.client.send(Samples.batch(1, from: 2_000_000), deadline: .seconds(2))
@@ -259,11 +265,11 @@ import Testing
 
         let taken = pair.simulator.takenIDs()
         let isTaken = Set(taken)
-        #expect(isTaken.count == taken.count, "a push was taken twice")
+        #expect(isTaken.count == taken.count, "a push was accepted twice")
         for (number, batch) in batches.enumerated() {
-            let told = try #require(answers[number])
-            #expect(told.count == 100)
-            for (index, answer) in told.enumerated() {
+            let reported = try #require(answers[number])
+            #expect(reported.count == 100)
+            for (index, answer) in reported.enumerated() {
                 check(answer, isTaken: isTaken.contains(batch.id(at: index)), one)
             }
         }
@@ -272,15 +278,15 @@ import Testing
     }
 
     private func check(_ answer: APNSAnswer, isTaken: Bool, _ one: Case) {
-        switch answer.outcome {
+        switch answer.disposition {
         case .answered: #expect(isTaken == (answer.status == 200), "\(answer)")
         case .refused, .neverWritten: #expect(!isTaken, "\(answer)")
         case .ambiguous: break
         }
-        switch one.outcome {
+        switch one.expected {
         case .allAccepted: #expect(answer == .accepted)
-        case .allAnswered: #expect(answer.outcome == .answered, "\(answer)")
-        case .some: break
+        case .allAnswered: #expect(answer.disposition == .answered, "\(answer)")
+        case .someUnanswered: break
         }
     }
 }

@@ -5,19 +5,19 @@ import HTTP2Session
 import Synchronization
 import Testing
 
-/// Connections that end, fall silent, refuse or never come up.
+/// Connections that close, stop answering, refuse streams or never become ready.
 @Suite struct `Faults` {
     private func settings(_ streamsMax: UInt32) -> ScriptedServer.Options {
         ScriptedServer.Options(settings: HTTP2Settings(streamsMax: streamsMax))
     }
 
-    private func count(_ answers: [APNSAnswer], _ outcome: APNSAnswer.Outcome) -> Int {
-        answers.count { $0.outcome == outcome }
+    private func count(_ answers: [APNSAnswer], _ disposition: APNSAnswer.Disposition) -> Int {
+        answers.count { $0.disposition == disposition }
     }
 
     // MARK: GOAWAY
 
-    @Test func `after GOAWAY what was not processed moves to another connection`() async throws {
+    @Test func `after GOAWAY unprocessed pushes are requeued to another connection`() async throws {
         let server = try await ScriptedServer { peer, request in
             guard peer.number == 0 else { return peer.respond(request, 200) }
             peer.hold(request)
@@ -36,7 +36,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a polite GOAWAY in two steps loses nothing`() async throws {
+    @Test func `a graceful GOAWAY in two steps loses nothing`() async throws {
         let server = try await ScriptedServer { peer, request in
             guard peer.number == 0 else { return peer.respond(request, 200) }
             peer.hold(request)
@@ -52,20 +52,20 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a credential that GOAWAY refuses is reported and not tried again`() async throws {
+    @Test func `a credential rejected by GOAWAY is reported and not tried again`() async throws {
         let server = try await ScriptedServer { peer, request in
             peer.goAway(last: 0, debug: #"{"reason":"BadCertificateEnvironment"}"#)
         }
         let client = try Samples.client(port: server.port)
         let answers = await client.send(Samples.batch(1))
-        #expect(answers == [APNSAnswer(outcome: .refused, reason: .badCertificateEnvironment, failure: .goAway)])
+        #expect(answers == [APNSAnswer(disposition: .refused, reason: .badCertificateEnvironment, failure: .goAway)])
         #expect(client.snapshot().credentialReason == .badCertificateEnvironment)
         #expect(server.connections == 1)
         await client.shutdown()
     }
 
     @Test(arguments: ["", "maximum active streams violated", #"{"reason":42}"#, "{", "\u{FFFD}", #"{"reason":"New"}"#])
-    func `debug data of any kind is survived`(_ debug: String) async throws {
+    func `any debug data is accepted`(_ debug: String) async throws {
         let server = try await ScriptedServer { peer, request in
             if peer.number == 0 {
                 peer.goAway(last: 0, .refusedStream, debug: debug)
@@ -79,7 +79,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `streams that a draining connection never answers are ambiguous in the end`() async throws {
+    @Test func `pushes that a draining connection does not answer become ambiguous`() async throws {
         let server = try await ScriptedServer { peer, request in peer.goAway(last: request.stream) }
         let client = try Samples.client(port: server.port) { $0.drainTimeout = .milliseconds(100) }
         #expect(await client.send(Samples.batch(1)) == [.failed(.goAway, .ambiguous)])
@@ -88,7 +88,7 @@ import Testing
 
     // MARK: Lost connections
 
-    @Test func `what was written on a lost connection is ambiguous, the rest goes on elsewhere`() async throws {
+    @Test func `pushes written to a lost connection are ambiguous, and others are sent on a new one`() async throws {
         let server = try await ScriptedServer(settings(4)) { peer, request in
             guard peer.number == 0 else { return peer.respond(request, 200) }
             peer.hold(request)
@@ -97,15 +97,15 @@ import Testing
         let client = try Samples.client(port: server.port)
         let answers = await client.send(Samples.batch(10))
         #expect(count(answers, .ambiguous) == 4)
-        #expect(answers.prefix(4).allSatisfy { $0.outcome == .ambiguous && $0.failure == .connectionClosed })
+        #expect(answers.prefix(4).allSatisfy { $0.disposition == .ambiguous && $0.failure == .connectionClosed })
         #expect(answers.suffix(6).allSatisfy { $0 == .accepted })
-        // None of the ambiguous ones was sent twice.
+        // No ambiguous push was sent again.
         #expect(server.requests.count == 10)
         #expect(client.snapshot().ambiguous == 4)
         await client.shutdown()
     }
 
-    @Test func `a server that breaks the protocol costs one connection`() async throws {
+    @Test func `a protocol violation costs one connection`() async throws {
         let server = try await ScriptedServer { peer, request in
             if peer.number == 0 {
                 peer.write(raw: [UInt8](repeating: 0xFF, count: 64))
@@ -119,9 +119,9 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a server that falls silent is found out by PING`() async throws {
+    @Test func `a silent server is detected by PING`() async throws {
         let server = try await ScriptedServer { peer, request in
-            if peer.number == 0 { peer.fallSilent() } else { peer.respond(request, 200) }
+            if peer.number == 0 { peer.stopResponding() } else { peer.respond(request, 200) }
         }
         let client = try Samples.client(port: server.port) {
             $0.pingInterval = .milliseconds(100)
@@ -132,7 +132,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a slow server that answers PING is left alone`() async throws {
+    @Test func `a connection to a slow server that acknowledges PINGs is kept`() async throws {
         let server = try await ScriptedServer { peer, request in
             if request.stream == 1 { peer.respond(request, 200) }
         }
@@ -149,7 +149,7 @@ import Testing
 
     // MARK: Deadlines
 
-    @Test func `past its deadline a push is ambiguous when it was written and free when it was not`() async throws {
+    @Test func `at its deadline a written push is ambiguous and an unwritten one is neverWritten`() async throws {
         let server = try await ScriptedServer(settings(3)) { peer, request in
             if request["apns-topic"] == "later" { peer.respond(request, 200) }
         }
@@ -160,29 +160,29 @@ import Testing
         #expect(count(answers, .ambiguous) == 3)
         #expect(count(answers, .neverWritten) == 7)
         #expect(answers.allSatisfy { $0.failure == .deadlineExceeded })
-        // The streams were reset and their places can be used again, on the same connection.
+        // The streams were reset, and their slots are reused on the same connection.
         #expect(await client.send(Samples.batch(9, headers: later)).allSatisfy { $0 == .accepted })
         #expect(server.connections == 1)
         await client.shutdown()
     }
 
-    @Test func `a server that has gone silent costs no more streams than it allows`() async throws {
+    @Test func `a silent server never gets more streams than it allows`() async throws {
         let server = try await ScriptedServer(settings(3)) { peer, request in
-            if request.stream == 1 { peer.respond(request, 200) } else { peer.fallSilent() }
+            if request.stream == 1 { peer.respond(request, 200) } else { peer.stopResponding() }
         }
         let client = try Samples.client(port: server.port) { $0.pingTimeout = .seconds(60) }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
         let written = await client.send(Samples.batch(3), deadline: .milliseconds(300))
         #expect(written == [APNSAnswer](repeating: .failed(.deadlineExceeded, .ambiguous), count: 3))
-        // Those three were reset, but nobody has said that the resets have arrived.
-        let waiting = await client.send(Samples.batch(3), deadline: .milliseconds(300))
-        #expect(waiting == [APNSAnswer](repeating: .failed(.deadlineExceeded, .neverWritten), count: 3))
+        // The three streams were reset, but the server has not acknowledged a PING after the resets.
+        let queued = await client.send(Samples.batch(3), deadline: .milliseconds(300))
+        #expect(queued == [APNSAnswer](repeating: .failed(.deadlineExceeded, .neverWritten), count: 3))
         #expect(client.snapshot().streamsOpen == 3)
         #expect(server.requests.count == 4)
         await client.shutdown()
     }
 
-    @Test func `an answer that comes after the deadline changes nothing`() async throws {
+    @Test func `an answer after the deadline is ignored`() async throws {
         let server = try await ScriptedServer { peer, request in
             guard request["apns-topic"] == "later" else { return peer.hold(request) }
             for held in peer.takeHeld() { peer.respond(held, 200) }
@@ -200,7 +200,7 @@ import Testing
 
     // MARK: No connection
 
-    @Test func `where nobody listens pushes are never written`() async throws {
+    @Test func `if the connection is refused, pushes are never written`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let port = server.port
         try await server.close()
@@ -211,8 +211,8 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a certificate of a stranger is refused`() async throws {
-        let server = try await ScriptedServer(.init(certificate: .stranger)) { $0.respond($1, 200) }
+    @Test func `an untrusted certificate is rejected`() async throws {
+        let server = try await ScriptedServer(.init(certificate: .untrusted)) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
         let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
         #expect(answers == [.failed(.tls, .neverWritten)])
@@ -220,7 +220,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a certificate for other addresses is refused`() async throws {
+    @Test func `a certificate for another address is rejected`() async throws {
         // The certificate names 127.0.0.1, not the rest of the loopback network.
         let server = try await ScriptedServer(.init(address: "127.0.0.2")) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port, host: "127.0.0.2")
@@ -230,15 +230,15 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a host that does not exist is a failure of DNS`() async throws {
+    @Test func `pushes to a host that does not exist are never written`() async throws {
         let client = try Samples.client(port: 443, host: "no-such-host.invalid")
         let answers = await client.send(Samples.batch(1), deadline: .seconds(2))
-        #expect(answers.allSatisfy { $0.outcome == .neverWritten })
+        #expect(answers.allSatisfy { $0.disposition == .neverWritten })
         await client.shutdown(grace: .zero)
     }
 
-    @Test func `nothing is sent before the server's SETTINGS`() async throws {
-        let server = try await ScriptedServer(.init(isMute: true)) { $0.respond($1, 200) }
+    @Test func `no push is sent before the server's SETTINGS`() async throws {
+        let server = try await ScriptedServer(.init(isSilent: true)) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port) { $0.connectTimeout = .milliseconds(100) }
         let answers = await client.send(Samples.batch(1), deadline: .milliseconds(400))
         #expect(answers == [.failed(.connectTimeout, .neverWritten)])
@@ -253,7 +253,7 @@ import Testing
         return ProviderTokenSource(key: try ProviderTokenKey(pem: pem, keyID: "K", teamID: "T"), clock: time.clock)
     }
 
-    @Test func `one token signs every push until it is fifty minutes old`() async throws {
+    @Test func `one token is used for fifty minutes`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let time = TestWallClock()
         let source = try tokenSource(time)
@@ -270,7 +270,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `an expired token brings a new token and a new connection`() async throws {
+    @Test func `an expired token is renewed, on a new connection`() async throws {
         let server = try await ScriptedServer { peer, request in
             if peer.number == 0 {
                 peer.respond(request, 403, #"{"reason":"ExpiredProviderToken"}"#)
@@ -280,7 +280,7 @@ import Testing
         }
         let source = try tokenSource(TestWallClock())
         let client = try Samples.client(port: server.port) { $0.credential = .token(source) }
-        // Not one of them is lost, and the caller hears nothing of it.
+        // No push is lost, and no answer shows the expired token.
         #expect(await client.send(Samples.batch(20)).allSatisfy { $0 == .accepted })
         let tokens = [0, 1].map { number in
             Set(server.requests.filter { $0.connection == number }.map { $0["authorization"] })
@@ -291,7 +291,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a server to which every token is expired sees two of them and two connections`() async throws {
+    @Test func `a server that rejects every token as expired gets two tokens on two connections`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 403, #"{"reason":"ExpiredProviderToken"}"#) }
         let source = try tokenSource(TestWallClock())
         let client = try Samples.client(port: server.port) { $0.credential = .token(source) }
@@ -305,7 +305,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `too many token updates bring a new connection with the old token, once`() async throws {
+    @Test func `after too many token updates one new connection is opened, with the same token`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 429, #"{"reason":"TooManyProviderTokenUpdates"}"#) }
         let time = TestWallClock()
         let source = try tokenSource(time)
@@ -320,21 +320,21 @@ import Testing
         await client.shutdown()
     }
 
-    // MARK: Limits and the end
+    // MARK: Limits and shutdown
 
-    @Test func `what does not fit into the queue is refused, what fits is sent`() async throws {
+    @Test func `pushes above the queue limit fail as overloaded, the others are sent`() async throws {
         let later = NotificationHeaders(topic: "later", pushType: .alert)
         let server = try await ScriptedServer { peer, request in
             if request["apns-topic"] == "later" { peer.respond(request, 200) }
         }
         let client = try Samples.client(port: server.port) { $0.queuedPushesMax = 10 }
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
-        let pieces = Pieces()
-        client.send(Samples.batch(8), indexes: nil, ticket: 1, deadline: .milliseconds(400), to: pieces)
-        let refused = await client.send(Samples.batch(3))
-        #expect(refused == [APNSAnswer](repeating: .failed(.overloaded, .neverWritten), count: 3))
-        #expect(await pieces.all().flatMap(\.answers).allSatisfy { $0.outcome == .ambiguous })
-        // There is room again.
+        let groups = AnswerGroups()
+        client.send(Samples.batch(8), indexes: nil, ticket: 1, deadline: .milliseconds(400), to: groups)
+        let overloaded = await client.send(Samples.batch(3))
+        #expect(overloaded == [APNSAnswer](repeating: .failed(.overloaded, .neverWritten), count: 3))
+        #expect(await groups.all().flatMap(\.answers).allSatisfy { $0.disposition == .ambiguous })
+        // The queue has capacity again.
         #expect(
             await client.send(Samples.batch(10), deadline: .milliseconds(200)).allSatisfy {
                 $0.failure == .deadlineExceeded
@@ -342,36 +342,36 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `shutdown waits for answers and takes nothing new`() async throws {
+    @Test func `shutdown waits for answers and takes no new pushes`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
-        let pieces = Pieces()
-        client.send(Samples.batch(500), indexes: nil, ticket: 1, deadline: .seconds(60), to: pieces)
+        let groups = AnswerGroups()
+        client.send(Samples.batch(500), indexes: nil, ticket: 1, deadline: .seconds(60), to: groups)
         await client.shutdown()
-        #expect(await pieces.all().flatMap(\.answers).allSatisfy { $0 == .accepted })
+        #expect(await groups.all().flatMap(\.answers).allSatisfy { $0 == .accepted })
         #expect(await client.send(Samples.batch(1)) == [.failed(.clientClosed, .neverWritten)])
         #expect(client.snapshot().state == .closed)
         await client.shutdown()
     }
 
-    @Test func `shutdown without timeout reports what is in flight`() async throws {
+    @Test func `shutdown without grace reports the pushes in flight`() async throws {
         let arrived = AsyncStream<Void>.makeStream()
         let server = try await ScriptedServer(settings(4)) { peer, request in
             peer.hold(request)
             if peer.held.count == 4 { arrived.continuation.yield() }
         }
         let client = try Samples.client(port: server.port)
-        let pieces = Pieces()
-        client.send(Samples.batch(10), indexes: nil, ticket: 1, deadline: .seconds(60), to: pieces)
+        let groups = AnswerGroups()
+        client.send(Samples.batch(10), indexes: nil, ticket: 1, deadline: .seconds(60), to: groups)
         _ = await arrived.stream.first { true }
         await client.shutdown(grace: .zero)
-        let answers = await pieces.all().flatMap(\.answers)
+        let answers = await groups.all().flatMap(\.answers)
         #expect(answers.allSatisfy { $0.failure == .clientClosed })
         #expect(count(answers, .ambiguous) == 4)
         #expect(count(answers, .neverWritten) == 6)
     }
 
-    @Test func `one notification that is not answered throws, and says how far it got`() async throws {
+    @Test func `an unanswered notification throws an error with its disposition`() async throws {
         let server = try await ScriptedServer { peer, _ in peer.close() }
         let client = try Samples.client(port: server.port)
         let notification = APNSNotification(

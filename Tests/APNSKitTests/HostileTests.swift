@@ -4,14 +4,15 @@ import Foundation
 import PushTesting
 import Testing
 
-/// A server that breaks HTTP/2, TLS or its word, written with another HTTP/2 stack (Python's h2, hpack and hyperframe).
+/// A server that violates HTTP/2, TLS or its own promises, written with another HTTP/2 stack (Python's h2, hpack and
+/// hyperframe).
 @Suite(.serialized) struct `A hostile server` {
-    @Test func `has all the cases that are expected here`() async throws {
+    @Test func `has all the cases of this test`() async throws {
         #expect(try await HostileServer.cases() == HostileCase.all.map(\.name).sorted())
     }
 
     @Test(arguments: HostileCase.all)
-    func `loses no push, doubles none and costs no memory`(_ hostile: HostileCase) async throws {
+    func `loses no push, duplicates none and costs no memory`(_ hostile: HostileCase) async throws {
         let server = try await HostileServer(hostile.name)
         let client = try Samples.client(port: server.port) {
             $0.pingInterval = .milliseconds(500)
@@ -27,8 +28,8 @@ import Testing
         if let expected = hostile.answers { #expect(summary(answers) == expected) }
 
         let sent = try await recover(client)
-        try await waitUntil("the end of the bad connection") { await client.connections().count == 1 }
-        // All that is over by now: what became of each push is compared with what the server says.
+        try await waitUntil("the end of the hostile connection") { await client.connections().count == 1 }
+        // Every push has ended: the answers are compared with the server's report.
         let growth = try memory.growth()
         #expect(growth < PeakMemory.growthMax, "\(growth >> 20) MiB")
         await client.shutdown(grace: .seconds(5))
@@ -42,7 +43,7 @@ import Testing
         check(hostile.connection, report, firstIDs: Set(first.ids))
     }
 
-    @Test func `that leaks would be found out`() throws {
+    @Test func `that causes a leak would be detected`() throws {
         let memory = try PeakMemory()
         let leak = UnsafeMutableRawPointer.allocate(byteCount: 2 * PeakMemory.growthMax, alignment: 4096)
         memset(leak, 1, 2 * PeakMemory.growthMax)
@@ -50,10 +51,10 @@ import Testing
         #expect(try memory.growth() > PeakMemory.growthMax)
     }
 
-    /// Sends small batches until one is accepted as a whole.
+    /// Sends small batches until all pushes of one are accepted.
     private func recover(_ client: APNSClient) async throws -> [Sent] {
         var all: [Sent] = []
-        try await waitUntil("success again", within: .seconds(20)) {
+        try await waitUntil("an accepted batch", within: .seconds(20)) {
             let sent = Sent(Samples.batch(4, from: 10_000 + all.count * 4))
             all.append(sent)
             return try await sent.send(with: client, deadline: .seconds(2)).allSatisfy { $0 == .accepted }
@@ -61,22 +62,22 @@ import Testing
         return all
     }
 
-    /// Whether a push's answer agrees with what the server has seen of it.
+    /// Checks that the answer to a push agrees with the server's report.
     private func check(_ answer: APNSAnswer, _ requests: [HostileServer.Report.Request], of hostile: HostileCase) {
-        // What a server may have processed: it had all of it, and did not say that it would not.
-        let processed = requests.filter { $0.isWhole && $0.fate != "refused" }
-        switch answer.outcome {
+        // The server may have processed a complete request that it did not refuse.
+        let processed = requests.filter { $0.isComplete && $0.result != "refused" }
+        switch answer.disposition {
         case .answered:
-            #expect(processed.map(\.fate) == [answer.status == 200 ? "accepted" : "rejected"])
+            #expect(processed.map(\.result) == [answer.status == 200 ? "accepted" : "rejected"])
         case .ambiguous:
             #expect(processed.count <= 1)
-            #expect(requests.contains(where: \.isWhole) || !hostile.isWhollyRead)
+            #expect(requests.contains(where: \.isComplete) || !hostile.readsRequests)
         case .refused, .neverWritten:
             #expect(processed.isEmpty)
         }
     }
 
-    /// Whether a connection was used for as long as it was good, and no longer.
+    /// Checks how long the hostile connection was used.
     private func check(
         _ connection: HostileCase.Connection, _ report: HostileServer.Report, firstIDs: Set<String>
     ) {
@@ -88,13 +89,13 @@ import Testing
         }
     }
 
-    /// How many answers there are of each kind.
+    /// The number of answers of each kind.
     private func summary(_ answers: [APNSAnswer]) -> String {
         let kinds = answers.map { answer in
-            switch answer.outcome {
+            switch answer.disposition {
             case .answered where answer.status == 200: "accepted"
             case .answered: "\(answer.status) \(answer.reason)"
-            default: "\(answer.outcome) \(answer.failure)" + (answer.reason == .none ? "" : " \(answer.reason)")
+            default: "\(answer.disposition) \(answer.failure)" + (answer.reason == .none ? "" : " \(answer.reason)")
             }
         }
         return Dictionary(grouping: kinds) { $0 }.sorted { $0.key < $1.key }
@@ -102,7 +103,7 @@ import Testing
     }
 }
 
-/// A batch, and what became of it.
+/// A batch and its answers.
 private final class Sent {
     let batch: NotificationBatch
     private(set) var answers: [APNSAnswer] = []
@@ -115,11 +116,11 @@ private final class Sent {
 
     /// - Returns: the answers in the order of the batch; each push has exactly one.
     func send(with client: APNSClient, deadline: Duration) async throws -> [APNSAnswer] {
-        let pieces = Pieces()
+        let groups = AnswerGroups()
         let began = ContinuousClock.now
-        client.send(batch, indexes: nil, ticket: 7, deadline: deadline, to: pieces)
-        let all = await pieces.all()
-        // A machine that is busy may be late; a push that hangs is later than that.
+        client.send(batch, indexes: nil, ticket: 7, deadline: deadline, to: groups)
+        let all = await groups.all()
+        // Tolerates a slow machine, and detects a push that is never reported.
         #expect(ContinuousClock.now - began < deadline + .seconds(5))
         #expect(all.flatMap(\.indexes).sorted() == batch.entries.indices.map { UInt16($0) })
         #expect(all.map(\.isLast) == all.indices.map { $0 == all.count - 1 })

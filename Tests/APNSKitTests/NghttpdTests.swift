@@ -2,12 +2,12 @@ import APNSKit
 import APNSWire
 import Testing
 
-/// The client against a server that is not ours.
+/// The client against the HTTP/2 server of the nghttp2 project.
 @Suite(.serialized, .enabled(if: Nghttpd.isInstalled, "nghttpd is not installed"))
 struct `APNSClient and nghttpd` {
-    // nghttpd keeps each body in a file of its own, so the numbers are not larger than they need to be.
+    // nghttpd stores each body in a file, so the counts are small.
     @Test(arguments: [(1, 1_000), (10, 4_000), (100, 10_000), (1000, 20_000)])
-    func `pushes to as many tokens are all answered with 200`(streams: Int, count: Int) async throws {
+    func `all pushes are answered with 200`(streams: Int, count: Int) async throws {
         let server = try await Nghttpd(streamsMax: streams)
         let client = try Samples.client(port: server.port)
         let answers = await withTaskGroup(of: [APNSAnswer].self) { group in
@@ -27,7 +27,7 @@ struct `APNSClient and nghttpd` {
         await client.shutdown()
     }
 
-    @Test func `payloads that overflow the flow-control window arrive`() async throws {
+    @Test func `payloads larger than the flow-control window arrive`() async throws {
         let server = try await Nghttpd(streamsMax: 1000)
         let client = try Samples.client(port: server.port)
         let answers = await client.send(Samples.batch(1000, payloadBytes: 4096))

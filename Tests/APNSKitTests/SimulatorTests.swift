@@ -6,7 +6,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-/// The client against the APNs simulator, which shares nothing with it but the HTTP/2 session.
+/// The client against the APNs simulator. They share only the HTTP/2 session.
 @Suite struct `APNSClient and simulator` {
     private func fault(_ kind: Fault.Kind, isTaken: Bool = false, _ change: (inout FaultRule) -> Void = { _ in })
         -> FaultPlan
@@ -17,15 +17,15 @@ import Testing
     }
 
     @Test(arguments: [SimulatorConfiguration.Mode.faithful, .fast])
-    func `every push arrives once, as it was sent`(mode: SimulatorConfiguration.Mode) async throws {
+    func `every push arrives once and unchanged`(mode: SimulatorConfiguration.Mode) async throws {
         let pair = try await SimulatorPair(mode)
         let batches = (0..<5).map { Samples.batch(1000, from: $0 * 1000, payloadBytes: 200) }
         for batch in batches {
             #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0 == .accepted })
         }
-        // One stream until the first valid token, then as many as the server allows.
+        // The server allows one stream until the first valid token.
         #expect(pair.client.snapshot().streamsMax == 1000)
-        // The simulator answers first and writes down afterwards: once it has ended, all is written down.
+        // The simulator answers before it records a push; after its shutdown all pushes are recorded.
         try await pair.stop()
         let sent = batches.flatMap { batch in (0..<1000).map { batch.id(at: $0) } }
         let isEachTakenOnce = pair.simulator.takenIDs().sorted() == sent.sorted()
@@ -39,7 +39,7 @@ import Testing
         #expect(pair.simulator.counters.connectionsAccepted == 1)
     }
 
-    @Test func `every reason of APNs is understood`() async throws {
+    @Test func `every reason of APNs is recognized`() async throws {
         let pair = try await SimulatorPair()
         for reason in APNSReason.allCases {
             guard let status = reason.status, reason != .expiredProviderToken, reason != .tooManyProviderTokenUpdates
@@ -48,7 +48,8 @@ import Testing
                 status: status, reason: "\(reason)", timestamp: status == 410 ? 1_712_000_000_123 : nil)
             pair.simulator.setFaults(fault(.answer(answer)))
             let expected = APNSAnswer(
-                outcome: .answered, status: status, reason: reason, timestamp: status == 410 ? 1_712_000_000_123 : 0
+                disposition: .answered, status: status, reason: reason,
+                tokenInvalidAtMilliseconds: status == 410 ? 1_712_000_000_123 : 0
             )
             #expect(await pair.client.send(Samples.batch(2)) == [expected, expected])
             #expect(pair.client.snapshot().credentialReason == (status == 403 ? reason : .none))
@@ -59,7 +60,7 @@ import Testing
         try await pair.stop()
     }
 
-    @Test func `dead tokens are told apart`() async throws {
+    @Test func `each token state has its reason`() async throws {
         let pair = try await SimulatorPair()
         func set(_ state: SimulatedTokenState, _ number: Int) {
             pair.simulator.setTokenState(state, of: DeviceToken(bytes: Samples.token(number))!)
@@ -72,13 +73,13 @@ import Testing
         #expect(
             answers.map(\.reason) == [.unregistered, .badDeviceToken, .deviceTokenNotForTopic, .expiredToken, .none])
         #expect(answers.map(\.status) == [410, 400, 400, 410, 200])
-        #expect(answers.map(\.timestamp) == [1_700_000_000_001, 0, 0, 1_700_000_000_002, 0])
+        #expect(answers.map(\.tokenInvalidAtMilliseconds) == [1_700_000_000_001, 0, 0, 1_700_000_000_002, 0])
         try await pair.stop()
     }
 
     // MARK: Credentials
 
-    @Test func `the token is renewed in time, on the same connection`() async throws {
+    @Test func `the provider token is renewed in time, on the same connection`() async throws {
         let pair = try await SimulatorPair()
         for _ in 0..<5 {
             #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
@@ -88,7 +89,7 @@ import Testing
         try await pair.stop()
     }
 
-    @Test func `a token that expired under way is replaced on a new connection`() async throws {
+    @Test func `an expired provider token is replaced on a new connection`() async throws {
         let pair = try await SimulatorPair()
         #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
         pair.simulator.setFaults(
@@ -103,11 +104,11 @@ import Testing
         try await pair.stop()
     }
 
-    @Test func `a key that APNs does not know is refused, and the client says so`() async throws {
-        let stranger = try ProviderTokenKey(
+    @Test func `an unknown key is rejected and reported`() async throws {
+        let unknownKey = try ProviderTokenKey(
             pem: SimulatorCredentials().privateKeyPEM, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
         let pair = try await SimulatorPair(client: {
-            $0.credential = .token(ProviderTokenSource(key: stranger, clock: $0.clock))
+            $0.credential = .token(ProviderTokenSource(key: unknownKey, clock: $0.clock))
         })
         let answers = await pair.client.send(Samples.batch(10))
         #expect(answers.allSatisfy { $0.status == 403 && $0.reason == .invalidProviderToken })
@@ -115,8 +116,8 @@ import Testing
         try await pair.stop()
     }
 
-    @Test func `an authority that the client does not trust is refused before anything is sent`() async throws {
-        let pair = try await SimulatorPair(client: { $0.trustRoots = .file(TestCertificate.stranger.certificatePath) })
+    @Test func `an untrusted authority is rejected before anything is sent`() async throws {
+        let pair = try await SimulatorPair(client: { $0.trustRoots = .file(TestCertificate.untrusted.certificatePath) })
         let answers = await pair.client.send(Samples.batch(3), deadline: .milliseconds(1500))
         #expect(answers == [APNSAnswer](repeating: .failed(.tls, .neverWritten), count: 3))
         #expect(pair.simulator.counters.requests == 0)
@@ -126,7 +127,7 @@ import Testing
 
     // MARK: Faults
 
-    @Test func `a push that stalls is given up at its deadline, the others are not held up`() async throws {
+    @Test func `a stalled push ends at its deadline and does not delay the others`() async throws {
         let pair = try await SimulatorPair()
         #expect(await pair.client.send(Samples.batch(1)) == [.accepted])
         pair.simulator.setFaults(fault(.stall) { $0.tokenPrefix = Samples.token(3) })
@@ -139,20 +140,20 @@ import Testing
         try await pair.stop()
     }
 
-    @Test func `GOAWAY in the middle of a thousand pushes loses none and repeats none`() async throws {
+    @Test func `GOAWAY during a thousand pushes loses none and repeats none`() async throws {
         let pair = try await SimulatorPair()
         pair.simulator.setFaults(
             fault(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.every = 250 }
         )
         let batch = Samples.batch(1000)
-        #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0.outcome == .answered })
+        #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0.disposition == .answered })
         try await pair.stop()
         let isEachTakenOnce = pair.simulator.takenIDs().sorted() == (0..<1000).map { batch.id(at: $0) }
         #expect(isEachTakenOnce)
         #expect(pair.simulator.counters.connectionsAccepted >= 4)
     }
 
-    /// What the caller is told must be true, whatever happens: this is the promise that decides about double delivery.
+    /// Every report must be true under any fault: duplicates depend on this.
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
     func `under random faults every report is true`(seed: UInt64) async throws {
         let pair = try await SimulatorPair()
@@ -163,7 +164,7 @@ import Testing
         ]
         let rules = kinds.flatMap { kind, probability in
             [false, true].compactMap { isTaken -> FaultRule? in
-                // A server that takes a push and then says that it did not is not one of the truthful ones.
+                // A server that accepts a push and then refuses it would make a true report impossible.
                 if isTaken, case .reset(.refusedStream) = kind { return nil }
                 if isTaken, case .answer = kind { return nil }
                 var rule = FaultRule(Fault(kind, isTaken: isTaken), seed: seed &* 31 &+ (isTaken ? 1 : 0))
@@ -182,11 +183,11 @@ import Testing
         let snapshot = pair.client.snapshot()
         try await pair.stop()
         let taken = pair.simulator.takenIDs()
-        #expect(Set(taken).count == taken.count, "a push was taken twice")
+        #expect(Set(taken).count == taken.count, "a push was accepted twice")
         for (number, batch) in batches.enumerated() {
             for (index, answer) in (answers[number] ?? []).enumerated() {
                 let isTaken = taken.contains(batch.id(at: index))
-                switch answer.outcome {
+                switch answer.disposition {
                 case .answered: #expect(isTaken == (answer.status == 200))
                 case .refused, .neverWritten: #expect(!isTaken, "\(answer)")
                 case .ambiguous: break

@@ -37,9 +37,9 @@ import Testing
 
     @Test func `only a channel that stores takes an expiration`() {
         #expect(ChannelStoragePolicy.none.rawValue == 0 && ChannelStoragePolicy.newest.rawValue == 1)
-        #expect(ChannelStoragePolicy.none.takes(expiration: 0))
-        #expect(!ChannelStoragePolicy.none.takes(expiration: 1))
-        #expect(ChannelStoragePolicy.newest.takes(expiration: 1))
+        #expect(ChannelStoragePolicy.none.accepts(.immediate))
+        #expect(!ChannelStoragePolicy.none.accepts(.at(UNIXTime(secondsSince1970: 1))))
+        #expect(ChannelStoragePolicy.newest.accepts(.at(UNIXTime(secondsSince1970: 1))))
     }
 
     // MARK: Requests
@@ -75,7 +75,9 @@ import Testing
     }
 
     @Test func `a push is published, with its priority always`() throws {
-        let payload = try APNSPayload.liveActivity(.update(contentState: .empty, timestamp: 1)).encoded()
+        let payload = try APNSPayload.liveActivity(
+            .update(contentState: .empty, timestamp: UNIXTime(secondsSince1970: 1))
+        ).encoded()
         let request = try ChannelRequest.publish(
             bundleID: "a.b", channel: Self.channel, payload: payload, requestID: Self.id)
         #expect(request.method == "POST")
@@ -87,7 +89,8 @@ import Testing
             ])
         #expect(request.body == payload)
         let other = try ChannelRequest.publish(
-            bundleID: "a.b", channel: Self.channel, payload: payload, expiration: 77, priority: .conserving,
+            bundleID: "a.b", channel: Self.channel, payload: payload, expiration: .at(UNIXTime(secondsSince1970: 77)),
+            priority: .conserving,
             policy: .newest)
         #expect(other.headers.suffix(2) == [.init("apns-expiration", "77"), .init("apns-priority", "5")])
     }
@@ -100,16 +103,21 @@ import Testing
         #expect(throws: ChannelRequestError.topicForBundleID) {
             try ChannelRequest.create(bundleID: "a.b.push-type.liveactivity", policy: .none)
         }
-        func publish(_ count: Int, _ expiration: Int64, _ policy: ChannelStoragePolicy?) throws -> ChannelRequest {
+        func publish(_ count: Int, _ expiration: Expiration, _ policy: ChannelStoragePolicy?) throws -> ChannelRequest {
             let payload = [UInt8](repeating: 0x20, count: count)
             return try ChannelRequest.publish(
                 bundleID: "a", channel: channel, payload: payload, expiration: expiration, policy: policy)
         }
-        #expect(throws: ChannelRequestError.payloadEmpty) { try publish(0, 0, nil) }
-        #expect(throws: ChannelRequestError.payloadTooLarge(5121)) { try publish(5121, 0, nil) }
-        #expect(throws: ChannelRequestError.expirationNotTaken) { try publish(1, 1, ChannelStoragePolicy.none) }
-        #expect(throws: ChannelRequestError.expirationNotTaken) { try publish(1, -1, nil) }
-        #expect(try publish(5120, 1, nil).body?.count == 5120)
+        #expect(throws: ChannelRequestError.payloadEmpty) { try publish(0, .immediate, nil) }
+        #expect(throws: ChannelRequestError.payloadTooLarge(5121)) { try publish(5121, .immediate, nil) }
+        #expect(throws: ChannelRequestError.expirationNotAccepted) {
+            try publish(1, .at(UNIXTime(secondsSince1970: 1)), ChannelStoragePolicy.none)
+        }
+        #expect(throws: ChannelRequestError.expirationNotAccepted) {
+            try publish(1, .at(UNIXTime(secondsSince1970: -1)), nil)
+        }
+        #expect(throws: ChannelRequestError.expirationNotAccepted) { try publish(1, .none, nil) }
+        #expect(try publish(5120, .at(UNIXTime(secondsSince1970: 1)), nil).body?.count == 5120)
     }
 
     @Test func `a request is printed without channel and payload`() throws {
@@ -125,27 +133,27 @@ import Testing
         let fields = ["apns-request-id": "\(Self.id)", "apns-unique-id": "u"]
         let created = response(
             201, "", fields.merging(["apns-channel-id": Self.channel.text]) { $1 }, to: .create)
-        #expect(created.outcome == .created(Self.channel))
+        #expect(created.disposition == .created(Self.channel))
         #expect(created.requestID == Self.id)
         #expect(created.uniqueID == "u")
         let body = #"{"push-type":"LiveActivity","message-storage-policy":1,"new":[{}]}"#
-        #expect(response(200, body, to: .read).outcome == .described(.newest))
-        #expect(response(204, to: .delete).outcome == .deleted)
-        #expect(response(200, fields["x"] ?? "", to: .publish).outcome == .published)
-        #expect(response(200, #"{"channels":[]}"#, to: .list).outcome == .listed([], unreadable: 0))
+        #expect(response(200, body, to: .read).disposition == .described(.newest))
+        #expect(response(204, to: .delete).disposition == .deleted)
+        #expect(response(200, fields["x"] ?? "", to: .publish).disposition == .published)
+        #expect(response(200, #"{"channels":[]}"#, to: .list).disposition == .listed([], unreadable: 0))
         #expect(
-            response(200, #"{"channels":["dHN0LXNyY2gtY2hubA==","no id","ab\/c"]}"#, to: .list).outcome
+            response(200, #"{"channels":["dHN0LXNyY2gtY2hubA==","no id","ab\/c"]}"#, to: .list).disposition
                 == .listed([Self.channel, ChannelID("ab/c")!], unreadable: 1))
     }
 
     @Test func `a success without what it must bring is malformed`() {
-        #expect(response(201, to: .create).outcome == .malformed)
-        #expect(response(201, "", ["apns-channel-id": "not base64"], to: .create).outcome == .malformed)
+        #expect(response(201, to: .create).disposition == .malformed)
+        #expect(response(201, "", ["apns-channel-id": "not base64"], to: .create).disposition == .malformed)
         for body in ["", "{}", "<html>", #"{"message-storage-policy":2}"#, #"{"message-storage-policy":"1"}"#] {
-            #expect(response(200, body, to: .read).outcome == .malformed, "\(body)")
+            #expect(response(200, body, to: .read).disposition == .malformed, "\(body)")
         }
         for body in ["", "{}", "[]", #"{"channels":{}}"#, #"{"channels":["a""#, #"{"channels":[1]}"#] {
-            #expect(response(200, body, to: .list).outcome == .malformed, "\(body)")
+            #expect(response(200, body, to: .list).disposition == .malformed, "\(body)")
         }
     }
 
@@ -154,13 +162,13 @@ import Testing
         func refusal(_ status: UInt16, _ body: String, _ fields: [String: String] = [:]) -> ChannelResponse.Refusal? {
             let response = response(status, body, fields, to: operation)
             #expect(response.status == status)
-            guard case .refused(let refusal) = response.outcome else { return nil }
+            guard case .refused(let refusal) = response.disposition else { return nil }
             return refusal
         }
         #expect(refusal(400, #"{"reason":"ChannelNotRegistered"}"#)?.reason == .channelNotRegistered)
         #expect(refusal(503, #"{"reason":"Service Unavailable"}"#)?.reason == .serviceUnavailable)
         let new = refusal(418, #"{"a":1,"reason":"IsATeapot"}"#, ["retry-after": "7"])
-        #expect(new?.reason == .unknown && new?.unknownReason == "IsATeapot" && new?.retryAfter == 7)
+        #expect(new?.reason == .unknown && new?.unknownReason == "IsATeapot" && new?.retryAfter == .seconds(7))
         let long = refusal(400, #"{"reason":"\#(String(repeating: "é", count: 100))"}"#)
         #expect(long?.unknownReason == String(repeating: "é", count: 64))
         for body in ["", "<html></html>", "{", "{}", "[]", #"{"reason":7}"#, String(repeating: "[", count: 100_000)] {
@@ -171,7 +179,7 @@ import Testing
     @Test func `the success of one operation is none of another`() {
         for operation in ChannelRequest.Operation.allCases {
             for status: UInt16 in [200, 201, 204, 410] where status != operation.successStatus {
-                guard case .refused = response(status, to: operation).outcome else {
+                guard case .refused = response(status, to: operation).disposition else {
                     Issue.record("\(operation) \(status)")
                     continue
                 }
@@ -183,6 +191,6 @@ import Testing
         let ids = (0..<APNSLimits.channelsMax).map { "channel\($0)" }
         let body = "{\"channels\":[" + ids.map { "\"\($0)\"" }.joined(separator: ",") + "]}"
         #expect(body.utf8.count < ChannelResponse.bodyBytesMax)
-        #expect(response(200, body, to: .list).outcome == .listed(ids.compactMap { ChannelID($0) }, unreadable: 0))
+        #expect(response(200, body, to: .list).disposition == .listed(ids.compactMap { ChannelID($0) }, unreadable: 0))
     }
 }

@@ -60,7 +60,8 @@ struct LintPush: Sendable {
         payload.withUnsafeBytes { bytes in
             NotificationLint.findings(
                 headers: NotificationHeaders(topic: topic, pushType: type, priority: priority, collapseID: collapseID),
-                expiration: expiration, payload: bytes, now: Self.now, target: target, authentication: authentication,
+                expiration: expiration, payload: bytes, now: UNIXTime(secondsSince1970: Self.now), target: target,
+                authentication: authentication,
                 bundleID: bundleID
             )
         }

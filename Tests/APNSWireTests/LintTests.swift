@@ -38,7 +38,7 @@ import Testing
         func push(_ type: PushType, _ payload: APNSPayload) throws -> APNSNotification {
             try APNSNotification(
                 deviceToken: token, bundleID: type == .mdm ? "com.apple.mgmt.x" : "a.b", pushType: type,
-                payload: payload, expiration: type == .voip || type == .pushtotalk ? 0 : nil
+                payload: payload, expiration: type == .voip || type == .pushtotalk ? .immediate : .none
             )
         }
         var alert = APNSPayload(
@@ -49,20 +49,33 @@ import Testing
         alert.aps.isMutableContent = true
         try alert.merge(["cup": 7])
         let start = LiveActivityContent.start(
-            attributesType: "M", attributes: .empty, contentState: .empty, timestamp: LintPush.now, updateInput: .token)
+            attributesType: "M", attributes: .empty, contentState: .empty,
+            timestamp: UNIXTime(secondsSince1970: LintPush.now), updateInput: .token)
         let pushes = [
             try push(.alert, alert), try push(.background, .background()), try push(.voip, APNSPayload()),
             try push(.complication, APNSPayload()),
             try push(.fileprovider, .fileProvider(containerIdentifier: "c", domain: "d")),
             try push(.mdm, .mdm(pushMagic: "m")), try push(.location, APNSPayload()),
             try push(.liveactivity, .liveActivity(start, alert: Alert(title: .localized("T"), body: "y"), sound: "s")),
-            try push(.liveactivity, .liveActivity(.update(contentState: .empty, timestamp: 1, staleDate: 2))),
-            try push(.liveactivity, .liveActivity(.end(contentState: .empty, timestamp: 1, dismissalDate: 2))),
+            try push(
+                .liveactivity,
+                .liveActivity(
+                    .update(
+                        contentState: .empty, timestamp: UNIXTime(secondsSince1970: 1),
+                        staleDate: UNIXTime(secondsSince1970: 2)))),
+            try push(
+                .liveactivity,
+                .liveActivity(
+                    .end(
+                        contentState: .empty, timestamp: UNIXTime(secondsSince1970: 1),
+                        dismissalDate: UNIXTime(secondsSince1970: 2)))),
             try push(.pushtotalk, .pushToTalkServiceUpdate()), try push(.controls, .controlsChanged),
             try push(.widgets, .widgetsChanged),
         ]
         for push in pushes {
-            #expect(NotificationLint.findings(push, now: LintPush.now) == [], "\(push.headers.pushType)")
+            #expect(
+                NotificationLint.findings(push, now: UNIXTime(secondsSince1970: LintPush.now)) == [],
+                "\(push.headers.pushType)")
         }
     }
 

@@ -135,7 +135,8 @@ import Testing
             deviceToken: token, headers: headers, payload: .init(repeating: 0x20, count: 65_536))
         #expect(throws: APNSSendError.payloadTooLarge) { try large.batch() }
         let fits = APNSNotification(
-            deviceToken: token, headers: headers, payload: .init(repeating: 0x20, count: 65_535), expiration: 5
+            deviceToken: token, headers: headers, payload: .init(repeating: 0x20, count: 65_535),
+            expiration: .at(UNIXTime(secondsSince1970: 5))
         )
         let batch = try fits.batch()
         #expect(batch.entries[0].payloadLength == 65_535)

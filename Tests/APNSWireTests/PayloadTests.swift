@@ -96,7 +96,8 @@ import Testing
     @Test func `a Live Activity starts`() throws {
         let content = try LiveActivityContent.start(
             attributesType: "Match", attributes: ["home": "A"], contentState: State(score: 1, by: "B"),
-            timestamp: 1_700_000_000, staleDate: 1_700_000_900, updateInput: .token
+            timestamp: UNIXTime(secondsSince1970: 1_700_000_000), staleDate: UNIXTime(secondsSince1970: 1_700_000_900),
+            updateInput: .token
         )
         let wanted =
             #"{"aps":{"alert":{"title":{"loc-key":"T","loc-args":["A"]},"body":"Go","sound":"bell.caf"},"#
@@ -109,27 +110,33 @@ import Testing
     @Test func `a Live Activity is updated and ended, and follows a channel`() throws {
         let state = try JSONObject(#" {"a": [1, 2]} "#)
         #expect(
-            try text(.liveActivity(.update(contentState: state, timestamp: 5)))
+            try text(.liveActivity(.update(contentState: state, timestamp: UNIXTime(secondsSince1970: 5))))
                 == #"{"aps":{"event":"update","timestamp":5,"content-state":{"a": [1, 2]}}}"#)
         #expect(
-            try text(.liveActivity(.end(contentState: nil, timestamp: 6, dismissalDate: 7)))
+            try text(
+                .liveActivity(
+                    .end(
+                        contentState: nil, timestamp: UNIXTime(secondsSince1970: 6),
+                        dismissalDate: UNIXTime(secondsSince1970: 7))))
                 == #"{"aps":{"event":"end","timestamp":6,"dismissal-date":7}}"#)
         let channel = try #require(ChannelID("dHN0LXNyY2gtY2hubA=="))
         let content = LiveActivityContent.start(
-            attributesType: "M", attributes: .empty, contentState: .empty, timestamp: 8, updateInput: .channel(channel))
+            attributesType: "M", attributes: .empty, contentState: .empty, timestamp: UNIXTime(secondsSince1970: 8),
+            updateInput: .channel(channel))
         let wanted =
             #"{"aps":{"event":"start","timestamp":8,"content-state":{},"attributes-type":"M","attributes":{},"#
             + #""input-push-channel":"dHN0LXNyY2gtY2hubA=="}}"#
         #expect(try text(.liveActivity(content)) == wanted)
         let dates = try LiveActivityContent.update(
-            contentState: ["at": Date(timeIntervalSinceReferenceDate: 9)], timestamp: 1)
+            contentState: ["at": Date(timeIntervalSinceReferenceDate: 9)], timestamp: UNIXTime(secondsSince1970: 1))
         #expect(dates.contentState == (try JSONObject(#"{"at":9}"#)))
-        let end = try LiveActivityContent.end(contentState: State(score: 2, by: "A"), timestamp: 3)
+        let end = try LiveActivityContent.end(
+            contentState: State(score: 2, by: "A"), timestamp: UNIXTime(secondsSince1970: 3))
         #expect(end.contentState == (try JSONObject(#"{"by":"A","score":2}"#)))
     }
 
     @Test func `nothing of an alert is lost in a Live Activity`() throws {
-        let update = LiveActivityContent.update(contentState: .empty, timestamp: 1)
+        let update = LiveActivityContent.update(contentState: .empty, timestamp: UNIXTime(secondsSince1970: 1))
         let rest = #""event":"update","timestamp":1,"content-state":{}}}"#
         #expect(try text(.liveActivity(update, sound: "s")) == #"{"aps":{"alert":{"sound":"s"},"# + rest)
         var alert = Alert(title: nil, subtitle: "b", body: "c")
@@ -221,18 +228,19 @@ import Testing
     @Test(arguments: PushType.allCases)
     func `a notification has the topic and the priority of its type`(type: PushType) throws {
         let push = try APNSNotification(
-            deviceToken: token, bundleID: "a.b", pushType: type, payload: APNSPayload(alert: "x"), expiration: 9)
+            deviceToken: token, bundleID: "a.b", pushType: type, payload: APNSPayload(alert: "x"),
+            expiration: .at(UNIXTime(secondsSince1970: 9)))
         #expect(push.headers.topic == "a.b" + type.topicSuffix)
         #expect(push.headers.pushType == type)
         #expect(push.headers.priority == type.defaultPriority)
-        #expect(push.expiration == 9)
+        #expect(push.expiration == .at(UNIXTime(secondsSince1970: 9)))
         #expect(push.payload == Array(#"{"aps":{"alert":"x"}}"#.utf8))
         let other = try APNSNotification(
             deviceToken: token, bundleID: "a.b", pushType: type, payload: APNSPayload(), priority: .low, collapseID: "c"
         )
         #expect(other.headers.priority == .low)
         #expect(other.headers.collapseID == "c")
-        #expect(other.expiration == nil)
+        #expect(other.expiration == .none)
     }
 
     @Test func `a payload may be as large as its type allows and no larger`() throws {
@@ -250,10 +258,10 @@ import Testing
     }
 
     @Test func `calls and talk are tried once, alerts are kept`() throws {
-        #expect(try APNSNotification.voip(APNSPayload(), to: token, bundleID: "a.b").expiration == 0)
-        #expect(try APNSNotification.pushToTalk(APNSPayload(), to: token, bundleID: "a.b").expiration == 0)
+        #expect(try APNSNotification.voip(APNSPayload(), to: token, bundleID: "a.b").expiration == .immediate)
+        #expect(try APNSNotification.pushToTalk(APNSPayload(), to: token, bundleID: "a.b").expiration == .immediate)
         let alert = try APNSNotification.alert("x", sound: .default, badge: 1, to: token, bundleID: "a.b")
-        #expect(alert.expiration == nil)
+        #expect(alert.expiration == .none)
         #expect(alert.headers == NotificationHeaders(topic: "a.b", pushType: .alert, priority: .immediate))
         #expect(alert.payload == Array(#"{"aps":{"alert":"x","badge":1,"sound":"default"}}"#.utf8))
     }

@@ -85,7 +85,7 @@ import Testing
         #expect(advice.retry == row.retry)
         #expect(advice.fault == row.fault)
         #expect(advice.isTokenDead == row.isDead)
-        #expect(advice.retryDelayMin == row.delay)
+        #expect(advice.retryDelayMin == .seconds(row.delay))
         #expect(ReasonAdvice.advice(status: row.status, reason: reason) == advice)
     }
 
@@ -113,7 +113,7 @@ import Testing
         #expect(advice(410).retry == .never && advice(410).isTokenDead)
         #expect(advice(413).retry == .never && advice(413).fault == .request)
         #expect(advice(429).retry == .later && advice(429).fault == .apple)
-        #expect(advice(500).retry == .later && advice(599).retryDelayMin == 900)
+        #expect(advice(500).retry == .later && advice(599).retryDelayMin == .seconds(900))
         #expect(advice(302).retry == .never && advice(0).fault == .configuration)
         for status: UInt16 in 400...499 where ![403, 410, 413, 429].contains(status) {
             #expect(advice(status).retry == .afterFix && advice(status).fault == .request)
@@ -126,7 +126,7 @@ import Testing
     }
 
     @Test func `answers bring their advice`() {
-        let answer = APNSAnswer(outcome: .answered, status: 410, reason: .unregistered)
+        let answer = APNSAnswer(disposition: .answered, status: 410, reason: .unregistered)
         #expect(APNSResponse(id: .random(), answer: answer).advice == APNSReason.unregistered.advice)
         #expect(APNSResponse(id: .random(), answer: .accepted).advice.retry == .notNeeded)
         let body = Array(#"{"reason":"CannotCreateChannelConfig"}"#.utf8)

@@ -55,7 +55,8 @@ enum ReasonsPage {
     }
 
     private static func row(_ advice: ReasonAdvice) -> String {
-        let wait = advice.retryDelayMin == 0 ? "" : ", from \(advice.retryDelayMin / 60) minutes on"
+        let wait =
+            advice.retryDelayMin == .zero ? "" : ", from \(advice.retryDelayMin.components.seconds / 60) minutes on"
         let isDead = advice.isTokenDead ? "yes" : "no"
         return
             "\(advice.meaning) | \(advice.retry.rawValue)\(wait) | \(advice.fault.rawValue) | \(isDead) | \(advice.action) |"

@@ -1,6 +1,6 @@
 import HTTP2Session
 
-/// What a session told its delegate, in order; neighbouring DATA of one stream is one event.
+/// An event of a session; consecutive DATA of one stream is one event.
 enum SessionEvent: Equatable {
     case headersBegan(Int32)
     case header(Int32, String, String)
@@ -15,11 +15,11 @@ enum SessionEvent: Equatable {
     case ping(UInt64)
 }
 
-/// One end of a conversation in memory: a session, what it was told, and a hook for what it should then do.
+/// One side of an in-memory connection: a session, its events, and a hook for complete messages.
 final class Peer: HTTP2SessionDelegate {
     let session: HTTP2Session
     private(set) var events: [SessionEvent] = []
-    /// Tags by stream, as events brought them.
+    /// The tag passed with the events of each stream.
     private(set) var tags: [Int32: UInt32] = [:]
     var onMessage: ((Peer, Int32) -> Void)?
 
@@ -33,18 +33,18 @@ final class Peer: HTTP2SessionDelegate {
         try bytes.withUnsafeBytes { try session.receive($0, delegate: self) }
     }
 
-    func drain(limit: Int = .max) throws -> [UInt8] {
+    func serialize(limit: Int = .max) throws -> [UInt8] {
         var bytes: [UInt8] = []
-        try session.drain(limit: limit, delegate: self) { bytes.append(contentsOf: $0) }
+        try session.serialize(limit: limit, delegate: self) { bytes.append(contentsOf: $0) }
         return bytes
     }
 
-    /// Passes bytes both ways until neither side has anything to say.
-    static func talk(_ a: Peer, _ b: Peer) throws {
+    /// Passes bytes in both directions until neither side has output.
+    static func exchange(_ a: Peer, _ b: Peer) throws {
         while true {
-            let fromA = try a.drain()
+            let fromA = try a.serialize()
             if !fromA.isEmpty { try b.receive(fromA) }
-            let fromB = try b.drain()
+            let fromB = try b.serialize()
             if !fromB.isEmpty { try a.receive(fromB) }
             if fromA.isEmpty, fromB.isEmpty { return }
         }
@@ -62,36 +62,36 @@ final class Peer: HTTP2SessionDelegate {
         return headers
     }
 
-    private func note(_ event: SessionEvent, _ stream: Int32, _ tag: UInt32) {
+    private func record(_ event: SessionEvent, _ stream: Int32, _ tag: UInt32) {
         events.append(event)
         tags[stream] = tag
     }
 
-    func headersBegan(stream: Int32, tag: UInt32) { note(.headersBegan(stream), stream, tag) }
+    func headersBegan(stream: Int32, tag: UInt32) { record(.headersBegan(stream), stream, tag) }
 
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
-        note(
+        record(
             .header(stream, String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)), stream, tag)
     }
 
-    func headersEnded(stream: Int32, tag: UInt32) { note(.headersEnded(stream), stream, tag) }
+    func headersEnded(stream: Int32, tag: UInt32) { record(.headersEnded(stream), stream, tag) }
 
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
         if case .data(stream, let before) = events.last {
             events[events.count - 1] = .data(stream, before + bytes)
         } else {
-            note(.data(stream, Array(bytes)), stream, tag)
+            record(.data(stream, Array(bytes)), stream, tag)
         }
     }
 
     func messageEnded(stream: Int32, tag: UInt32) {
-        note(.messageEnded(stream), stream, tag)
+        record(.messageEnded(stream), stream, tag)
         onMessage?(self, stream)
     }
 
-    func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) { note(.closed(stream, code), stream, tag) }
-    func requestWritten(stream: Int32, tag: UInt32) { note(.written(stream), stream, tag) }
-    func requestNotSent(stream: Int32, tag: UInt32) { note(.notSent(stream), stream, tag) }
+    func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) { record(.closed(stream, code), stream, tag) }
+    func requestWritten(stream: Int32, tag: UInt32) { record(.written(stream), stream, tag) }
+    func requestNotSent(stream: Int32, tag: UInt32) { record(.notSent(stream), stream, tag) }
     func settingsReceived() { events.append(.settings) }
     func goAwayReceived(_ goAway: HTTP2GoAway) { events.append(.goAway(goAway)) }
     func pingAcknowledged(_ number: UInt64) { events.append(.ping(number)) }
@@ -115,17 +115,17 @@ extension HTTP2Headers {
     }
 }
 
-/// A connected pair whose server answers every request with 200 and, if there is one, the given body.
+/// A connected pair whose server responds to every request with 200 and the given body, if any.
 func connectedPeers(
     client: HTTP2Settings = HTTP2Settings(isPushEnabled: false), server: HTTP2Settings = HTTP2Settings(streamsMax: 100),
-    clientLimits: HTTP2Limits = HTTP2Limits(), serverLimits: HTTP2Limits = HTTP2Limits(), answer: [UInt8]? = nil
+    clientLimits: HTTP2Limits = HTTP2Limits(), serverLimits: HTTP2Limits = HTTP2Limits(), responseBody: [UInt8]? = nil
 ) throws -> (client: Peer, server: Peer) {
     let clientPeer = Peer(.client, settings: client, limits: clientLimits)
     let serverPeer = Peer(.server, settings: server, limits: serverLimits)
     serverPeer.onMessage = { peer, stream in
-        try? peer.session.respond(.response(), body: answer.map { HTTP2Body($0) }, to: stream)
+        try? peer.session.respond(.response(), body: responseBody.map { HTTP2Body($0) }, to: stream)
     }
-    try Peer.talk(clientPeer, serverPeer)
+    try Peer.exchange(clientPeer, serverPeer)
     clientPeer.clear()
     serverPeer.clear()
     return (clientPeer, serverPeer)

@@ -10,24 +10,24 @@ import Testing
             _ = try client.session.submitRequest(
                 .request(more: [(StaticString("apns-id"), value, isIndexed)]), body: nil, tag: UInt32(tag)
             )
-            let bytes = try client.drain()
+            let bytes = try client.serialize()
             try server.receive(bytes)
-            try client.receive(try server.drain())
+            try client.receive(try server.serialize())
             return bytes.count
         }
     }
 
-    @Test func `a value that is not to be indexed is spelt out every time`() throws {
+    @Test func `a value that is not indexed is sent literally every time`() throws {
         let plain = try sizes(isIndexed: false)
         #expect(plain[1] == plain[2])
-        // The id takes 27 bytes or so in Huffman code: far more than an index of one byte.
+        // The ID has about 27 bytes in Huffman code; an index has one.
         #expect(plain[1] > 27)
         let indexed = try sizes(isIndexed: true)
         #expect(indexed[1] < indexed[0] - 20)
         #expect(indexed[1] < plain[1] - 20)
     }
 
-    @Test func `the fields that stay are kept by truncate`() throws {
+    @Test func `truncate keeps the first fields`() throws {
         let (client, server) = try connectedPeers()
         var headers = HTTP2Headers.request("/a")
         let shared = headers.count
@@ -36,26 +36,26 @@ import Testing
         headers.truncate(to: shared)
         headers.append("apns-id", isIndexed: false) { $0.append(contentsOf: "two".utf8) }
         let second = try client.session.submitRequest(headers, body: nil, tag: 2)
-        try Peer.talk(client, server)
+        try Peer.exchange(client, server)
         #expect(server.headers(of: first)["apns-id"] == "one")
         #expect(server.headers(of: second)["apns-id"] == "two")
         #expect(server.headers(of: second)[":path"] == "/a")
     }
 
-    /// The bytes of a conversation as the server of it received them.
-    private func recordedConversation() throws -> [UInt8] {
+    /// The bytes that the server of a connection received.
+    private func recordedBytes() throws -> [UInt8] {
         let client = Peer(.client, settings: HTTP2Settings(initialWindowBytes: 70_000, isPushEnabled: false))
         let server = Peer(.server, settings: HTTP2Settings(streamsMax: 10))
         server.onMessage = { peer, stream in try? peer.session.respond(.response(), to: stream) }
         var recorded: [UInt8] = []
         func exchange() throws {
             while true {
-                let bytes = try client.drain()
+                let bytes = try client.serialize()
                 recorded += bytes
                 try server.receive(bytes)
-                let answer = try server.drain()
-                try client.receive(answer)
-                if bytes.isEmpty, answer.isEmpty { return }
+                let response = try server.serialize()
+                try client.receive(response)
+                if bytes.isEmpty, response.isEmpty { return }
             }
         }
         try exchange()
@@ -72,19 +72,19 @@ import Testing
         return recorded
     }
 
-    private func events(of pieces: [ArraySlice<UInt8>]) throws -> [SessionEvent] {
+    private func events(of chunks: [ArraySlice<UInt8>]) throws -> [SessionEvent] {
         let server = Peer(.server, settings: HTTP2Settings(streamsMax: 10))
         server.onMessage = { peer, stream in try? peer.session.respond(.response(), to: stream) }
-        for piece in pieces {
-            try server.receive(Array(piece))
-            _ = try server.drain()
+        for chunk in chunks {
+            try server.receive(Array(chunk))
+            _ = try server.serialize()
         }
         return server.events
     }
 
-    @Test func `any way of cutting the stream gives the same events`() throws {
-        let bytes = try recordedConversation()
-        // Answers go out after each piece, so closings move; what was received does not.
+    @Test func `the events do not depend on how bytes are split`() throws {
+        let bytes = try recordedBytes()
+        // Responses are sent after each chunk, so only the order of closed streams depends on the split.
         func received(_ events: [SessionEvent]) -> [SessionEvent] {
             events.filter { if case .closed = $0 { false } else { true } }.reduce(into: []) { merged, event in
                 if case .data(let stream, let more) = event, case .data(stream, let before)? = merged.last {
@@ -99,23 +99,23 @@ import Testing
         #expect(received(try events(of: bytes.indices.map { bytes[$0...$0] })) == whole)
         var random = SystemRandomNumberGenerator()
         for _ in 0..<50 {
-            var pieces: [ArraySlice<UInt8>] = []
+            var chunks: [ArraySlice<UInt8>] = []
             var start = 0
             while start < bytes.count {
                 let end = min(bytes.count, start + Int.random(in: 1...300, using: &random))
-                pieces.append(bytes[start..<end])
+                chunks.append(bytes[start..<end])
                 start = end
             }
-            #expect(received(try events(of: pieces)) == whole)
+            #expect(received(try events(of: chunks)) == whole)
         }
     }
 
-    @Test func `garbage ends the session and not the process`() throws {
+    @Test func `invalid bytes end the session and not the process`() throws {
         let server = Peer(.server)
         #expect(throws: HTTP2SessionError.self) { try server.receive(Array("GET / HTTP/1.1\r\n\r\n padding".utf8)) }
 
         var random = SplitMix(state: 7)
-        let bytes = try recordedConversation()
+        let bytes = try recordedBytes()
         for _ in 0..<2000 {
             var broken = bytes
             for _ in 0..<8 {
@@ -123,26 +123,26 @@ import Testing
             }
             let victim = Peer(.server, settings: HTTP2Settings(streamsMax: 10))
             victim.onMessage = { peer, stream in try? peer.session.respond(.response(), to: stream) }
-            // Either verdict is right, as long as there is one.
+            // The session may accept or reject the bytes; it must not crash.
             try? victim.receive(broken)
-            _ = try? victim.drain()
+            _ = try? victim.serialize()
         }
     }
 
-    @Test func `a client survives random bytes`() {
+    @Test func `random bytes do not crash a client`() {
         var random = SplitMix(state: 11)
         for length in [1, 9, 100, 5000] {
             for _ in 0..<200 {
                 let client = Peer(.client)
-                _ = try? client.drain()
+                _ = try? client.serialize()
                 try? client.receive((0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) })
-                _ = try? client.drain()
+                _ = try? client.serialize()
             }
         }
     }
 }
 
-/// Repeatable noise.
+/// A seeded random number generator.
 private struct SplitMix: RandomNumberGenerator {
     var state: UInt64
 

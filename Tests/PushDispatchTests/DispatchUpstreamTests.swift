@@ -4,9 +4,9 @@ import PushModel
 import PushStore
 import Testing
 
-private let unavailable = APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+private let unavailable = APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable)
 private let unreachable = APNSAnswer.failed(.connectRefused, .neverWritten)
-private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .invalidProviderToken)
+private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .invalidProviderToken)
 
 @Suite struct `Dispatch upstreams` {
     @Test func `an APNs outage costs no attempts, and all pushes are delivered afterwards`() {
@@ -135,10 +135,10 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
 
     @Test func `rejections of pushes open no breaker`() {
         let answers = [
-            APNSAnswer(outcome: .answered, status: 400, reason: .badDeviceToken),
-            APNSAnswer(outcome: .answered, status: 410, reason: .unregistered),
-            APNSAnswer(outcome: .answered, status: 413, reason: .payloadTooLarge),
-            APNSAnswer(outcome: .answered, status: 429, reason: .tooManyRequests),
+            APNSAnswer(disposition: .answered, status: 400, reason: .badDeviceToken),
+            APNSAnswer(disposition: .answered, status: 410, reason: .unregistered),
+            APNSAnswer(disposition: .answered, status: 413, reason: .payloadTooLarge),
+            APNSAnswer(disposition: .answered, status: 429, reason: .tooManyRequests),
         ]
         for answer in answers {
             let harness = DispatchHarness()
@@ -233,7 +233,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
         #expect(successor.verdicts.allSatisfy { $0 == .givenUp })
     }
 
-    @Test(arguments: [APNSAnswer.accepted, APNSAnswer(outcome: .answered, status: 410, reason: .unregistered)])
+    @Test(arguments: [APNSAnswer.accepted, APNSAnswer(disposition: .answered, status: 410, reason: .unregistered)])
     func `few at-most-once pushes are announced until an answer shows that APNs responds`(
         _ answer: APNSAnswer
     ) {
@@ -351,7 +351,7 @@ private let badToken = APNSAnswer(outcome: .answered, status: 403, reason: .inva
 
     @Test func `an app that sends without a delivery is reported once per minute`() {
         let harness = DispatchHarness()
-        harness.answer = { _ in APNSAnswer(outcome: .answered, status: 410, reason: .unregistered) }
+        harness.answer = { _ in APNSAnswer(disposition: .answered, status: 410, reason: .unregistered) }
         for _ in 0..<300 {
             harness.add(1, of: 1)
             harness.run(.seconds(1))

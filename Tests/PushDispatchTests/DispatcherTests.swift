@@ -68,8 +68,9 @@ final class ScriptedSender: APNSSender {
         let sender = ScriptedSender { index in
             switch index {
             case 0: .accepted
-            case 1: APNSAnswer(outcome: .answered, status: 410, reason: .unregistered, timestamp: 77)
-            case 2: APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+            case 1:
+                APNSAnswer(disposition: .answered, status: 410, reason: .unregistered, tokenInvalidAtMilliseconds: 77)
+            case 2: APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable)
             case 3: .failed(.goAway, .refused)
             default: .failed(.connectionReset, .ambiguous)
             }

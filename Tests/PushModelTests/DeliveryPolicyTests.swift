@@ -9,9 +9,9 @@ import Testing
 
     /// One answer of each kind that is retried.
     private let retried: [APNSAnswer] = [
-        APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable),
-        APNSAnswer(outcome: .answered, status: 429, reason: .tooManyRequests),
-        APNSAnswer(outcome: .answered, status: 403, reason: .invalidProviderToken),
+        APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable),
+        APNSAnswer(disposition: .answered, status: 429, reason: .tooManyRequests),
+        APNSAnswer(disposition: .answered, status: 403, reason: .invalidProviderToken),
         .failed(.connectionReset, .ambiguous), .failed(.goAway, .refused), .failed(.dns, .neverWritten),
         .failed(.credential, .neverWritten),
     ]
@@ -36,7 +36,7 @@ import Testing
     }
 
     @Test func `the longest wait doubles up to the cap`() {
-        let answer = APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+        let answer = APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable)
         var waits: [Int64] = []
         for attempts in UInt16(0)..<10 {
             let action = policy.action(
@@ -64,8 +64,8 @@ import Testing
     }
 
     @Test func `a Retry-After is waited for, even beyond the cap`() {
-        var answer = APNSAnswer(outcome: .answered, status: 429, reason: .tooManyRequests)
-        answer.retryAfter = 120
+        var answer = APNSAnswer(disposition: .answered, status: 429, reason: .tooManyRequests)
+        answer.retryAfterSeconds = 120
         let action = policy.action(after: answer, attempts: 0, deadline: .distantFuture, now: now, draw: 0)
         #expect(action == .retry(.frequencyExceeded, attempts: 1, due: now + .seconds(120)))
     }
@@ -77,20 +77,20 @@ import Testing
                 Issue.record("\(answer)")
                 continue
             }
-            let reached = answer.outcome == .ambiguous || (answer.status != 0 && answer.status != 403)
+            let reached = answer.disposition == .ambiguous || (answer.status != 0 && answer.status != 403)
             #expect(attempts == (reached ? 4 : 3), "\(answer)")
         }
     }
 
     @Test func `the fuse ends what was tried too often`() {
-        let answer = APNSAnswer(outcome: .answered, status: 500, reason: .internalServerError)
+        let answer = APNSAnswer(disposition: .answered, status: 500, reason: .internalServerError)
         let last = policy.attemptsMax - 1
         let action = policy.action(after: answer, attempts: last, deadline: .distantFuture, now: now, draw: 0)
         #expect(action == .settle(.givenUp, .apnsInternalError, attempts: policy.attemptsMax))
     }
 
     @Test func `a refused credential waits half of its pause at least`() {
-        let answer = APNSAnswer(outcome: .answered, status: 403, reason: .invalidProviderToken)
+        let answer = APNSAnswer(disposition: .answered, status: 403, reason: .invalidProviderToken)
         let action = policy.action(after: answer, attempts: 0, deadline: .distantFuture, now: now, draw: 0)
         #expect(action == .retry(.credentialRefused, attempts: 0, due: now + .seconds(15)))
     }
@@ -109,19 +109,21 @@ import Testing
 
     @Test func `a push that rather stays away than comes twice is given up when it was not answered`() {
         for failure in APNSAnswer.Failure.allCases {
-            for (outcome, isDropped) in [
-                (APNSAnswer.Outcome.ambiguous, true), (.neverWritten, false), (.refused, false),
+            for (disposition, isDropped) in [
+                (APNSAnswer.Disposition.ambiguous, true), (.neverWritten, false), (.refused, false),
             ] {
                 let action = policy.action(
-                    after: .failed(failure, outcome), attempts: 0, ambiguity: .drop, deadline: .distantFuture, now: now,
+                    after: .failed(failure, disposition), attempts: 0, ambiguity: .drop, deadline: .distantFuture,
+                    now: now,
                     draw: 0.5
                 )
                 #expect(
-                    (action == .settle(.givenUp, .droppedUnanswered, attempts: 1)) == isDropped, "\(failure) \(outcome)"
+                    (action == .settle(.givenUp, .droppedUnanswered, attempts: 1)) == isDropped,
+                    "\(failure) \(disposition)"
                 )
             }
         }
-        let answered = APNSAnswer(outcome: .answered, status: 503, reason: .serviceUnavailable)
+        let answered = APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable)
         let action = policy.action(
             after: answered, attempts: 0, ambiguity: .drop, deadline: .distantFuture, now: now, draw: 0
         )

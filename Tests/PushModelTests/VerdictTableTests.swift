@@ -7,7 +7,7 @@ import Testing
     private static let statuses: [UInt16] = Array(100...599)
 
     private func meaning(_ status: UInt16, _ reason: APNSReason) -> VerdictTable.Meaning {
-        VerdictTable.meaning(of: APNSAnswer(outcome: .answered, status: status, reason: reason))
+        VerdictTable.meaning(of: APNSAnswer(disposition: .answered, status: status, reason: reason))
     }
 
     @Test func `200 and only 200 is a delivery`() {
@@ -91,13 +91,14 @@ import Testing
 
     @Test func `without an answer it is always retried, and only what may have arrived counts`() {
         for failure in APNSAnswer.Failure.allCases where failure != .expired {
-            for outcome in [APNSAnswer.Outcome.neverWritten, .refused, .ambiguous] {
-                guard case .retry(let code, let retryClass) = VerdictTable.meaning(of: .failed(failure, outcome)) else {
-                    Issue.record("\(failure) \(outcome)")
+            for disposition in [APNSAnswer.Disposition.neverWritten, .refused, .ambiguous] {
+                guard case .retry(let code, let retryClass) = VerdictTable.meaning(of: .failed(failure, disposition))
+                else {
+                    Issue.record("\(failure) \(disposition)")
                     continue
                 }
                 #expect(code != .none && code.entry.isRetried)
-                switch outcome {
+                switch disposition {
                 case .ambiguous: #expect(retryClass == .ambiguous)
                 default: #expect(retryClass == (failure == .credential ? .credential : .free))
                 }
@@ -124,23 +125,24 @@ import Testing
                 let isCredentials = status == 403 || reason == .tooManyProviderTokenUpdates
                 let wanted: VerdictTable.CallHealth = isCredentials ? .void : status >= 500 ? .failed : .fine
                 #expect(
-                    health(APNSAnswer(outcome: .answered, status: status, reason: reason)) == wanted,
+                    health(APNSAnswer(disposition: .answered, status: status, reason: reason)) == wanted,
                     "\(status) \(reason)"
                 )
             }
         }
         for failure in APNSAnswer.Failure.allCases {
-            for outcome in [APNSAnswer.Outcome.neverWritten, .refused, .ambiguous] {
+            for disposition in [APNSAnswer.Disposition.neverWritten, .refused, .ambiguous] {
                 let isOurs = [.clientClosed, .overloaded, .credential, .expired].contains(failure)
-                #expect(health(.failed(failure, outcome)) == (isOurs ? .void : .failed), "\(failure) \(outcome)")
+                #expect(
+                    health(.failed(failure, disposition)) == (isOurs ? .void : .failed), "\(failure) \(disposition)")
             }
         }
     }
 
     @Test func `what kept a push from being sent is what it is told`() {
-        let refused = APNSAnswer(outcome: .neverWritten, reason: .badCertificate, failure: .goAway)
+        let refused = APNSAnswer(disposition: .neverWritten, reason: .badCertificate, failure: .goAway)
         #expect(VerdictTable.meaning(of: refused) == .retry(.credentialRefused, .credential))
-        let shut = APNSAnswer(outcome: .refused, reason: .shutdown, failure: .goAway)
+        let shut = APNSAnswer(disposition: .refused, reason: .shutdown, failure: .goAway)
         #expect(VerdictTable.meaning(of: shut) == .retry(.goAway, .free))
         // Nothing was sent that could have been left unanswered.
         let late = APNSAnswer.failed(.deadlineExceeded, .neverWritten)

@@ -130,10 +130,10 @@ private enum LifecycleEvent {
     private static var answers: [APNSAnswer] {
         let statuses: [UInt16] = [200, 302, 400, 403, 404, 405, 410, 413, 429, 500, 503]
         let answered = statuses.flatMap { status in
-            APNSReason.allCases.map { APNSAnswer(outcome: .answered, status: status, reason: $0) }
+            APNSReason.allCases.map { APNSAnswer(disposition: .answered, status: status, reason: $0) }
         }
         let failed = APNSAnswer.Failure.allCases.flatMap { failure in
-            [APNSAnswer.Outcome.neverWritten, .refused, .ambiguous].map { APNSAnswer.failed(failure, $0) }
+            [APNSAnswer.Disposition.neverWritten, .refused, .ambiguous].map { APNSAnswer.failed(failure, $0) }
         }
         return answered + failed
     }

@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import Recipes
 
@@ -7,9 +8,10 @@ import Recipes
         do {
             let settings = try Settings(ProcessInfo.processInfo.environment)
             let arguments = CommandLine.arguments.dropFirst()
+            let now = UNIXTime(secondsSince1970: Int64(Date().timeIntervalSince1970))
             let responses = try await MatchActivity.run(
                 settings, startToken: try Settings.token(arguments.first),
-                updateToken: try Settings.token(arguments.dropFirst().first), now: Int64(Date().timeIntervalSince1970)
+                updateToken: try Settings.token(arguments.dropFirst().first), now: now
             )
             for (event, response) in zip(["start", "update", "end"], responses) {
                 print("\(event): \(response.status) \(response.isAccepted ? "accepted" : response.advice.meaning)")

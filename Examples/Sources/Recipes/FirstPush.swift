@@ -4,7 +4,7 @@ import APNSWire
 import NIOPosix
 
 /// Sends one alert to one device over Apple's sandbox.
-public func sendFirstPush(to token: DeviceToken) async throws {
+func sendFirstPush(to token: DeviceToken) async throws {
     let key = try ProviderTokenKey(file: "AuthKey_ABC123DEFG.p8", keyID: "ABC123DEFG", teamID: "DEF123GHIJ")
     let client = try APNSClient(
         configuration: APNSClientConfiguration(endpoint: .sandbox, credential: .token(ProviderTokenSource(key: key))),

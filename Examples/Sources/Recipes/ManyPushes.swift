@@ -1,33 +1,33 @@
 import APNSKit
 import APNSWire
 
-/// Sends the same payload to very many devices, a few thousand at a time, and counts what became of them.
+/// Sends one payload to many devices, a few thousand at a time, and counts the results.
 public enum ManyPushes {
     public struct Summary: Equatable, Sendable {
         public var accepted = 0
-        /// Refused, by reason.
-        public var refused: [APNSReason: Int] = [:]
-        /// Not at APNs: may be sent again.
+        /// Pushes that APNs rejected, by reason.
+        public var rejected: [APNSReason: Int] = [:]
+        /// Pushes that APNs has not processed; they may be sent again.
         public var unsent = 0
-        /// Nobody knows.
+        /// Pushes that APNs may have accepted.
         public var ambiguous = 0
-        /// Tokens to remove.
+        /// Device tokens to remove.
         public var dead: [DeviceToken] = []
 
-        public var total: Int { accepted + refused.values.reduce(0, +) + unsent + ambiguous }
+        public var total: Int { accepted + rejected.values.reduce(0, +) + unsent + ambiguous }
 
         public var text: String {
-            let reasons = refused.sorted { $0.value > $1.value }.map { "  \($0.value) × \($0.key)" }
+            let reasons = rejected.sorted { $0.value > $1.value }.map { "  \($0.value) × \($0.key)" }
             let head = "\(accepted) accepted, \(unsent) not sent, \(ambiguous) unknown, \(dead.count) tokens dead"
             return ([head] + reasons).joined(separator: "\n")
         }
 
         mutating func count(_ answers: [APNSAnswer], of batch: NotificationBatch) {
             for (index, answer) in answers.enumerated() {
-                switch answer.outcome {
+                switch answer.disposition {
                 case .answered where answer.status == 200: accepted += 1
                 case .answered:
-                    refused[answer.reason, default: 0] += 1
+                    rejected[answer.reason, default: 0] += 1
                     let advice = ReasonAdvice.advice(status: answer.status, reason: answer.reason)
                     if advice.isTokenDead, let token = DeviceToken(bytes: Array(batch.token(at: index))) {
                         dead.append(token)
@@ -70,7 +70,7 @@ public enum ManyPushes {
     // snippet end
 }
 
-/// Cuts tokens into batches; equal payloads lie in a batch once.
+/// Splits tokens into batches. A batch stores equal payloads once.
 private struct Batches<Tokens: IteratorProtocol<DeviceToken>> {
     private var tokens: Tokens
     private let headers: NotificationHeaders

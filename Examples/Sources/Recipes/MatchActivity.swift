@@ -3,7 +3,7 @@ import APNSWire
 
 /// Starts a Live Activity on a device, updates it and ends it.
 public enum MatchActivity {
-    /// As the app declares them: `ActivityAttributes` and its `ContentState`.
+    /// The app's `ActivityAttributes`; `Score` is its `ContentState`.
     struct MatchAttributes: Encodable {
         var home: String
         var guest: String
@@ -16,11 +16,11 @@ public enum MatchActivity {
 
     /// - Parameters:
     ///   - startToken: the push-to-start token of the app on the device.
-    ///   - updateToken: of the activity, which the app reports once it is started.
-    ///   - now: UNIX seconds. Of two updates the device shows the one with the later timestamp.
-    /// - Returns: the three answers.
+    ///   - updateToken: the token of the activity, which the app reports once the activity has started.
+    ///   - now: of two updates, the device shows the one with the later timestamp.
+    /// - Returns: the answers to start, update and end.
     public static func run(
-        _ settings: Settings, startToken: DeviceToken, updateToken: DeviceToken, now: Int64
+        _ settings: Settings, startToken: DeviceToken, updateToken: DeviceToken, now: UNIXTime
     ) async throws -> [APNSResponse] {
         let client = try settings.client(try settings.credential())
         let contents = try contents(now: now)
@@ -38,20 +38,23 @@ public enum MatchActivity {
     }
 
     // snippet: contents
-    static func contents(now: Int64) throws(PayloadError) -> [LiveActivityContent] {
+    static func contents(now: UNIXTime) throws(PayloadError) -> [LiveActivityContent] {
         [
             try .start(
                 attributesType: "MatchAttributes", attributes: MatchAttributes(home: "Ajax", guest: "Bohemians"),
                 contentState: Score(home: 0, guest: 0), timestamp: now
             ),
-            try .update(contentState: Score(home: 1, guest: 0), timestamp: now + 1, staleDate: now + 3600),
+            try .update(
+                contentState: Score(home: 1, guest: 0), timestamp: now + .seconds(1), staleDate: now + .seconds(3600)),
             // Without a dismissal date the card stays for up to four hours.
-            try .end(contentState: Score(home: 1, guest: 0), timestamp: now + 2, dismissalDate: now + 900),
+            try .end(
+                contentState: Score(home: 1, guest: 0), timestamp: now + .seconds(2), dismissalDate: now + .seconds(900)
+            ),
         ]
     }
 
     static func push(
-        _ content: LiveActivityContent, to token: DeviceToken, _ settings: Settings, now: Int64
+        _ content: LiveActivityContent, to token: DeviceToken, _ settings: Settings, now: UNIXTime
     ) throws(PayloadError) -> APNSNotification {
         var payload = APNSPayload()
         payload.aps.liveActivity = content
@@ -59,7 +62,8 @@ public enum MatchActivity {
         if content.event == .start { payload.aps.alert = Alert(title: "Kick-off", body: "Ajax – Bohemians") }
         return try APNSNotification(
             deviceToken: token, bundleID: settings.bundleID, pushType: .liveactivity, payload: payload,
-            priority: content.event == .update ? .conserving : .immediate, expiration: now + 3600
+            priority: content.event == .update ? .conserving : .immediate,
+            expiration: .at(now + .seconds(3600))
         )
     }
     // snippet end

@@ -13,7 +13,7 @@ public enum MatchChannel {
         public var listed: [ChannelID]
     }
 
-    public static func run(_ settings: Settings, now: Int64) async throws -> Result {
+    public static func run(_ settings: Settings, now: UNIXTime) async throws -> Result {
         let channels = try settings.channelClient(try settings.credential())
         do {
             let result = try await broadcast(channels, bundleID: settings.bundleID, now: now)
@@ -26,7 +26,7 @@ public enum MatchChannel {
     }
 
     // snippet: broadcast
-    static func broadcast(_ channels: APNSChannelClient, bundleID: String, now: Int64) async throws -> Result {
+    static func broadcast(_ channels: APNSChannelClient, bundleID: String, now: UNIXTime) async throws -> Result {
         // Store the ID with your match: APNs returns it once, and lists contain no names.
         let channel = try await channels.create(bundleID: bundleID, policy: .none)
         var payload = APNSPayload()

@@ -1,59 +1,58 @@
 import APNSKit
 import APNSWire
 
-/// Sends one alert and says what became of it.
+/// Sends one alert and reports what to do next.
 public enum OnePush {
-    /// What to do with the device token after an answer.
-    public enum Fate: Equatable, Sendable {
-        /// APNs took the push; whether and when the phone shows it, nobody tells.
+    /// The result for one push, by what to do next.
+    public enum SendResult: Equatable, Sendable {
+        /// APNs accepted the push. APNs does not report whether and when the device shows it.
         case accepted
-        /// Remove the token, unless the app has registered it again since (UNIX milliseconds).
-        case tokenIsDead(since: Int64?)
-        /// APNs said no, and would say it again: what to put right.
+        /// Remove the token, unless the app has registered it again since.
+        case tokenIsDead(since: UNIXTime?)
+        /// APNs rejected the push and would reject it again; the text says what to fix.
         case refused(String)
-        /// Send again later, under the same id: in so many seconds at least.
-        case later(seconds: Int, because: String)
-        /// Nobody knows whether APNs has it. Send again under the same id if twice is better than never.
+        /// Send the push again with the same ID, after this delay at the earliest.
+        case later(after: Duration, because: String)
+        /// APNs may have accepted the push. Send it again with the same ID if a duplicate is better than a loss.
         case unknown
     }
 
-    /// - Parameter now: UNIX seconds.
     public static func run(
-        _ settings: Settings, to token: DeviceToken, text: String, now: Int64
-    ) async throws -> Fate {
+        _ settings: Settings, to token: DeviceToken, text: String, now: UNIXTime
+    ) async throws -> SendResult {
         let client = try settings.client(try settings.credential())
         let notification = try APNSNotification.alert(
             Alert(title: "Godwit", body: text), sound: .default, to: token, bundleID: settings.bundleID
         )
-        // What is wrong is cheaper to find here than at APNs.
+        // Finds mistakes without a request to APNs.
         let mistakes = NotificationLint.findings(notification, now: now).filter { $0.severity == .error }
         guard mistakes.isEmpty else {
             await client.shutdown()
             return .refused("\(mistakes[0])")
         }
-        let fate = await send(notification, with: client)
-        // Waits for what is in flight, closes the connections. Once in a program's life, not once a push.
+        let result = await send(notification, with: client)
+        // Waits for pushes in flight and closes the connections. Do this once per process, not once per push.
         await client.shutdown()
-        return fate
+        return result
     }
 
-    // snippet: fate
-    static func send(_ notification: APNSNotification, with client: APNSClient) async -> Fate {
+    // snippet: send-one
+    static func send(_ notification: APNSNotification, with client: APNSClient) async -> SendResult {
         do throws(APNSSendError) {
             let response = try await client.send(notification)
             if response.isAccepted { return .accepted }
             let advice = response.advice
-            if advice.isTokenDead { return .tokenIsDead(since: response.timestamp) }
+            if advice.isTokenDead { return .tokenIsDead(since: response.tokenInvalidAt) }
             switch advice.retry {
             case .never, .afterFix, .notNeeded: return .refused("\(advice.meaning): \(advice.action)")
             case .later, .laterWithSameProviderToken, .newConnection, .newConnectionAndProviderToken:
-                let wait = max(advice.retryDelayMin, Int(response.retryAfter ?? 1))
-                return .later(seconds: wait, because: advice.meaning)
+                let wait = max(advice.retryDelayMin, response.retryAfter ?? .seconds(1))
+                return .later(after: wait, because: advice.meaning)
             }
         } catch {
             guard error.canRetry else { return .refused("\(error)") }
-            // Never written and refused pushes are certainly not at APNs: the client has tried them again already.
-            return error.outcome == .ambiguous ? .unknown : .later(seconds: 1, because: "\(error)")
+            // APNs has not processed pushes that were never written or refused; the client has already retried them.
+            return error.disposition == .ambiguous ? .unknown : .later(after: .seconds(1), because: "\(error)")
         }
     }
     // snippet end

@@ -2,14 +2,14 @@ import APNSKit
 import APNSWire
 import NIOPosix
 
-/// Where to send and as whom. Nothing here is secret but what is in the key file, and that is never printed.
+/// The server, the credential and the app. Contains no secret: the key stays in its file and is never printed.
 public struct Settings: Sendable {
     public var environment = APNSEnvironment.sandbox
-    /// Another server than Apple's, such as a simulator.
+    /// A server other than Apple's, such as a simulator; nil for Apple's.
     public var host: String?
     public var port = 443
     public var channelPort: Int?
-    /// Certificates in PEM that sign that server's; nil trusts what the system trusts.
+    /// A PEM file with the authority of that server's certificate; nil uses the system's trust roots.
     public var authorityFile: String?
     public var keyFile: String
     public var keyID: String
@@ -23,15 +23,15 @@ public struct Settings: Sendable {
         self.bundleID = bundleID
     }
 
-    /// From variables of the environment; see `Examples/README.md`.
+    /// Reads environment variables; see `Examples/README.md`.
     public init(_ variables: [String: String]) throws(RecipeError) {
         func value(_ name: String) throws(RecipeError) -> String {
-            guard let value = variables[name], !value.isEmpty else { throw RecipeError("Set \(name).") }
+            guard let value = variables[name], !value.isEmpty else { throw RecipeError("\(name) is not set") }
             return value
         }
         func number(_ name: String) throws(RecipeError) -> Int? {
             guard let text = variables[name] else { return nil }
-            guard let number = Int(text) else { throw RecipeError("\(name) must be a number.") }
+            guard let number = Int(text) else { throw RecipeError("\(name) ('\(text)') is not a number") }
             return number
         }
         self.init(
@@ -46,14 +46,15 @@ public struct Settings: Sendable {
     }
 
     // snippet: credential
-    /// The credential. Make one source for each key and give it to every client: APNs counts how often a key's token changes.
+    /// The credential. Create one source per key and share it among clients: APNs counts how often a key's token
+    /// changes.
     public func credential() throws -> APNSCredential {
         .token(ProviderTokenSource(key: try ProviderTokenKey(file: keyFile, keyID: keyID, teamID: teamID)))
     }
     // snippet end
 
     // snippet: client
-    /// A client for pushes to devices. Make one and keep it: its connections are meant to live for hours.
+    /// A client for pushes to devices. Create one and keep it: its connections stay open for hours.
     public func client(_ credential: APNSCredential) throws -> APNSClient {
         var configuration = APNSClientConfiguration(
             endpoint: .init(host: host ?? environment.host, port: port), credential: credential
@@ -64,7 +65,7 @@ public struct Settings: Sendable {
     // snippet end
 
     // snippet: channel-client
-    /// A client for broadcast channels, which have hosts and ports of their own.
+    /// A client for broadcast channels, which have their own hosts and ports.
     public func channelClient(_ credential: APNSCredential) throws -> APNSChannelClient {
         var configuration = APNSChannelClientConfiguration(environment: environment, credential: credential)
         if let host {
@@ -77,16 +78,16 @@ public struct Settings: Sendable {
     }
     // snippet end
 
-    /// The token that an argument gives in hexadecimal.
+    /// Parses a device token in hexadecimal.
     public static func token(_ hex: String?) throws(RecipeError) -> DeviceToken {
         guard let hex, let token = DeviceToken(hex: hex) else {
-            throw RecipeError("Give a device token in hexadecimal.")
+            throw RecipeError("'\(hex ?? "")' is not a device token in hexadecimal")
         }
         return token
     }
 }
 
-/// Something that whoever runs an example must put right.
+/// A mistake in the settings or arguments of an example.
 public struct RecipeError: Error, CustomStringConvertible {
     public var description: String
 

@@ -2,8 +2,10 @@ import APNSWire
 import Foundation
 import Recipes
 
-/// SendMillion FILE TEXT: a file of device tokens in hexadecimal, one a line; or a number, to try it with as many made-up
-/// tokens against a simulator.
+/// SendMillion FILE-OR-NUMBER TEXT
+///
+/// Sends TEXT to the device tokens in a file, one per line in hexadecimal. A number generates that many tokens, for a
+/// simulator.
 @main struct Program {
     static func main() async {
         do {

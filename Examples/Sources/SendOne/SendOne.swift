@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import Recipes
 
@@ -9,10 +10,10 @@ import Recipes
             let arguments = CommandLine.arguments.dropFirst()
             let token = try Settings.token(arguments.first)
             let text = arguments.dropFirst().first ?? "Tea is ready"
-            let now = Int64(Date().timeIntervalSince1970)
-            let fate = try await OnePush.run(settings, to: token, text: text, now: now)
-            print(fate)
-            if fate != .accepted { exit(1) }
+            let now = UNIXTime(secondsSince1970: Int64(Date().timeIntervalSince1970))
+            let result = try await OnePush.run(settings, to: token, text: text, now: now)
+            print(result)
+            if result != .accepted { exit(1) }
         } catch {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
             exit(1)

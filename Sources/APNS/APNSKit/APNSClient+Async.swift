@@ -2,27 +2,28 @@ public import APNSWire
 import Synchronization
 
 extension APNSClient {
-    /// Sends a whole batch and waits for every answer.
+    /// Sends a batch and waits for all answers.
     ///
-    /// Cancelling the task does not call the pushes back; the deadline bounds the wait.
+    /// Cancelling the task does not cancel the pushes; the deadline limits the wait.
     ///
-    /// - Returns: one answer for each push, in the order of the batch.
+    /// - Returns: one answer per push, in the order of the batch.
     public func send(_ batch: NotificationBatch, deadline: Duration = .seconds(30)) async -> [APNSAnswer] {
         await collect(batch, deadline: deadline).answers
     }
 
-    /// Sends one notification and waits for what APNs says to it.
+    /// Sends one notification and waits for the answer.
     ///
-    /// Cancelling the task does not call the push back; the deadline bounds the wait.
+    /// Cancelling the task does not cancel the push; the deadline limits the wait.
     ///
-    /// - Returns: APNs' answer, which may be a refusal: see `isAccepted`.
-    /// - Throws: `APNSSendError` when there is no answer. It tells whether APNs may have the push all the same.
+    /// - Returns: the answer of APNs, which may be a rejection: see `isAccepted`.
+    /// - Throws: `APNSSendError` if there is no answer. Its disposition is `ambiguous` if APNs may have accepted the
+    ///   push.
     public func send(
         _ notification: APNSNotification, deadline: Duration = .seconds(30)
     ) async throws(APNSSendError) -> APNSResponse {
         let collected = await collect(try notification.batch(), deadline: deadline)
         let answer = collected.answers[0]
-        guard answer.outcome == .answered else { throw APNSSendError(answer) }
+        guard answer.disposition == .answered else { throw APNSSendError(answer) }
         return APNSResponse(id: notification.id, answer: answer, unknownReason: collected.unknownReasons[0])
     }
 
@@ -36,7 +37,7 @@ extension APNSClient {
     }
 }
 
-/// Puts the pieces of a batch's answers together.
+/// Collects the answers to one batch.
 private final class AnswerCollector: APNSAnswerReceiver {
     struct Collected: Sendable {
         var answers: [APNSAnswer]
@@ -47,7 +48,7 @@ private final class AnswerCollector: APNSAnswerReceiver {
     private let continuation: CheckedContinuation<Collected, Never>
 
     init(count: Int, _ continuation: CheckedContinuation<Collected, Never>) {
-        // Every place is written before the continuation goes on.
+        // Every element is overwritten before the continuation resumes.
         collected = Mutex(Collected(answers: [APNSAnswer](repeating: .accepted, count: count)))
         self.continuation = continuation
     }

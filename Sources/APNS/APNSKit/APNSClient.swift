@@ -5,27 +5,31 @@ import Synchronization
 
 /// Sends pushes to APNs over a pool of long-lived HTTP/2 connections, thousands at a time.
 ///
-/// Made for batches: a batch crosses to the client's event loop once, its answers come back in a few pieces, and there is
-/// no task, promise or channel for a single push in between. The first connection is made when the first push comes, more
-/// while more of them are of use; what is lost is made again. Pushes wait for a connection until their deadline.
+/// Made for batches: a batch is passed to the client's event loop once, its answers are delivered in a few groups, and
+/// no task, promise or channel is created per push. The client connects when it gets the first push, opens more
+/// connections while they increase throughput, and replaces lost ones. Pushes wait for a connection until their
+/// deadline.
 ///
-/// A client belongs to one credential and one environment: APNs ties each connection to a team by its first push.
+/// A client has one credential and one environment: APNs binds each connection to a team by its first push.
 ///
-/// What the client promises about each push it was given:
-/// - it is reported exactly once, by its deadline (and a twentieth of a second) at the latest;
+/// Promises for each push:
+/// - it is reported exactly once, at most 50 ms after its deadline;
 /// - `neverWritten` and `refused` mean that APNs has certainly not processed it, `ambiguous` that it may have;
-/// - what a server did not process (a refused stream, a stream above GOAWAY's last id, an expired provider token that could
-///   be renewed, a server that shuts down) is sent again at once on another connection, up to twenty times;
-/// - nothing else is ever sent twice, and nothing after its expiration.
+/// - a push that a server did not process (a refused stream, a stream above GOAWAY's last ID, an expired provider token
+///   that could be renewed, a server that shuts down) is sent again immediately on another connection, up to twenty
+///   times;
+/// - no other push is sent again, and none is sent after its expiration.
 ///
-/// The event loop group must outlive the client; call `shutdown` before either goes away.
+/// The event loop group must outlive the client; call `shutdown` before you release either.
 public final class APNSClient: APNSSender, Sendable {
     private let eventLoop: any EventLoop
-    private let core: NIOLoopBoundBox<APNSClientEngine>
+    private let engine: NIOLoopBoundBox<APNSClientEngine>
     private let shared: ClientShared
     private let configuration: APNSClientConfiguration
 
-    /// - Throws: all problems of `configuration` at once. Nothing is connected yet.
+    /// Does not connect.
+    ///
+    /// - Throws: an error with all problems of `configuration`.
     public init(
         configuration: APNSClientConfiguration, eventLoopGroup: any EventLoopGroup
     ) throws(APNSConfigurationError) {
@@ -35,59 +39,61 @@ public final class APNSClient: APNSSender, Sendable {
         do {
             tls = try configuration.makeTLSContext(configuration.credential)
         } catch {
-            throw APNSConfigurationError(problems: ["the APNs trust roots cannot be used"])
+            throw APNSConfigurationError(problems: ["the APNs trust roots cannot be used for TLS"])
         }
         let eventLoop = eventLoopGroup.next()
         let shared = ClientShared(queuedMax: configuration.queuedPushesMax)
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.shared = shared
-        core = .makeBoxSendingValue(
+        engine = .makeBoxSendingValue(
             APNSClientEngine(eventLoop: eventLoop, configuration: configuration, tls: tls, shared: shared),
             eventLoop: eventLoop
         )
     }
 
     deinit {
-        // Forgotten without `shutdown`: closes at once, so that no connection is left behind.
+        // Released without `shutdown`: closes immediately, so that no connection stays open.
         guard !shared.isClosed else { return }
-        eventLoop.execute { [core] in core.value.close(grace: .zero, promise: nil) }
+        eventLoop.execute { [engine] in engine.value.close(grace: .zero, promise: nil) }
     }
 
     /// Sends the pushes of `batch`; see `APNSSender`.
     ///
     /// - Parameters:
-    ///   - indexes: pushes of the batch, each at most once.
+    ///   - indexes: the pushes to send, each at most once; nil sends all.
     ///   - deadline: at most one day.
-    /// - Precondition: the batch has every push that `indexes` names.
+    /// - Precondition: each index is less than the count of the batch.
     public func send(
         _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
         to receiver: any APNSAnswerReceiver
     ) {
-        if let indexes { precondition(indexes.allSatisfy { Int($0) < batch.count }, "a push that the batch has not") }
+        if let indexes {
+            precondition(indexes.allSatisfy { Int($0) < batch.count }, "an index is outside of the batch")
+        }
         let isAdmitted = shared.admit(indexes?.count ?? batch.count)
         let deadline = eventLoop.now + TimeAmount(min(max(deadline, .zero), .seconds(86_400)))
-        eventLoop.execute { [core] in
-            core.value.send(
+        eventLoop.execute { [engine] in
+            engine.value.send(
                 batch, indexes: indexes, ticket: ticket, deadline: deadline, to: receiver, isAdmitted: isAdmitted
             )
         }
     }
 
-    /// How the client is doing.
+    /// The client's state and counters.
     public func snapshot() -> APNSClientSnapshot { shared.snapshot }
 
-    /// How each of its connections is doing, those on their way in and out included.
+    /// The state of each connection, including connections that are connecting or draining.
     public func connections() async -> [APNSConnectionSnapshot] {
-        // Reading cannot fail: the promise is only ever succeeded.
-        let snapshots = eventLoop.submit { [core] in core.value.connectionSnapshots() }
+        // Fails only if the event loop was shut down.
+        let snapshots = eventLoop.submit { [engine] in engine.value.connectionSnapshots() }
         return (try? await snapshots.get()) ?? []
     }
 
-    /// Uses another credential from now on, without dropping a push: what is in flight is answered on the connections it is
-    /// on, everything else goes over new ones. After a key or certificate was revoked this is what Apple asks for.
+    /// Uses another credential from now on, without losing a push: pushes in flight are answered on their connections,
+    /// all others are sent over new ones. Apple asks for this after a key or certificate was revoked.
     ///
-    /// - Throws: when the credential cannot be used; the present one stays then.
+    /// - Throws: if the credential cannot be used; the client then keeps the current one.
     public func replaceCredential(_ credential: APNSCredential) throws(APNSConfigurationError) {
         let tls: NIOSSLContext
         do {
@@ -95,23 +101,24 @@ public final class APNSClient: APNSSender, Sendable {
         } catch {
             throw APNSConfigurationError(problems: ["the credential cannot be used for TLS"])
         }
-        eventLoop.execute { [core] in core.value.replace(credential, tls: tls) }
+        eventLoop.execute { [engine] in engine.value.replace(credential, tls: tls) }
     }
 
-    /// Takes no new pushes and writes none that waits: those are reported as never written. What is on its way is
-    /// still answered, and then the client closes; `shutdown(grace:)` says how long that may take.
+    /// Takes no new pushes, and reports queued pushes as never written. Pushes in flight are still answered, and then
+    /// the client closes; `shutdown(grace:)` limits how long that may take.
     public func stopSending() {
-        eventLoop.execute { [core] in core.value.stopSending() }
+        eventLoop.execute { [engine] in engine.value.stopSending() }
     }
 
-    /// Takes no new pushes, waits up to `grace` for the answers to those it has, reports the rest and closes.
+    /// Takes no new pushes, waits up to `grace` for the answers to the pushes in the client, reports the rest and
+    /// closes.
     ///
-    /// May be called more than once; each call returns when the client is closed, and the shortest grace counts.
+    /// May be called repeatedly; each call returns when the client is closed, and the shortest grace applies.
     public func shutdown(grace: Duration = .seconds(10)) async {
         let promise = eventLoop.makePromise(of: Void.self)
         let grace = TimeAmount(min(max(grace, .zero), .seconds(86_400)))
-        eventLoop.execute { [core] in core.value.close(grace: grace, promise: promise) }
-        // The promise is only ever succeeded.
+        eventLoop.execute { [engine] in engine.value.close(grace: grace, promise: promise) }
+        // The promise never fails.
         try? await promise.futureResult.get()
     }
 }

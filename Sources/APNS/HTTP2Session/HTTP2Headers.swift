@@ -1,10 +1,10 @@
 import CNGHTTP2
 
-/// A header block under construction, in one byte array that can be used again and again.
+/// A header block under construction, in one reusable byte array.
 ///
-/// Fields that many requests share come first and stay; `truncate` drops what came after them.
+/// Put fields that many requests share first; `truncate` removes the fields after them.
 package struct HTTP2Headers: Sendable {
-    /// More fields than this in one block are a mistake of ours.
+    /// A block with more fields is a programming error.
     static let fieldsMax = 32
 
     private struct Field {
@@ -25,8 +25,8 @@ package struct HTTP2Headers: Sendable {
     ///
     /// - Parameters:
     ///   - name: lower case.
-    ///   - isIndexed: false for values that differ from request to request, so that they do not push the useful ones
-    ///     out of the peer's small HPACK table.
+    ///   - isIndexed: false for values that differ in each request, so that they do not evict useful ones from the
+    ///     peer's small HPACK table.
     package mutating func append(_ name: StaticString, _ value: some StringProtocol, isIndexed: Bool = true) {
         begin(name, isIndexed: isIndexed)
         bytes.append(contentsOf: value.utf8)
@@ -39,7 +39,7 @@ package struct HTTP2Headers: Sendable {
         end()
     }
 
-    /// Appends a field whose name is not known before the program runs; lower case too.
+    /// Appends a field whose name is known at run time only; lower case.
     package mutating func append(named name: String, _ value: String, isIndexed: Bool = true) {
         precondition(fields.count < Self.fieldsMax, "more than \(Self.fieldsMax) header fields")
         fields.append(
@@ -50,7 +50,7 @@ package struct HTTP2Headers: Sendable {
         end()
     }
 
-    /// Appends a field whose value `write` puts at the end of the array it is given.
+    /// Appends a field whose value `write` appends to the array passed to it.
     @inlinable
     package mutating func append(_ name: StaticString, isIndexed: Bool, write: (inout [UInt8]) -> Void) {
         appendValue(name, isIndexed: isIndexed, write)
@@ -63,17 +63,17 @@ package struct HTTP2Headers: Sendable {
         end()
     }
 
-    /// Keeps the first `count` fields and forgets the rest.
+    /// Keeps the first `count` fields and removes the rest.
     package mutating func truncate(to count: Int) {
         guard count < fields.count else { return }
         bytes.removeSubrange(fields[count].nameStart...)
         fields.removeSubrange(count...)
     }
 
-    /// Writes over the value of the field at `index`: the cheap way to a block that differs from the one before in a few
-    /// values of fixed length.
+    /// Overwrites the value of the field at `index`: a cheap way to build a block that differs from the previous one in
+    /// a few values of fixed length.
     ///
-    /// - Parameter write: is given the value's bytes; their number stays as it is.
+    /// - Parameter write: receives the value's bytes; their number cannot change.
     package mutating func overwriteValue(at index: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void) {
         let field = fields[index]
         let start = field.nameStart + field.nameLength
@@ -97,7 +97,7 @@ package struct HTTP2Headers: Sendable {
         fields[last].valueLength = bytes.count - fields[last].nameStart - fields[last].nameLength
     }
 
-    /// Lays the fields out as the library wants them.
+    /// Converts the fields to the library's layout, in `scratch`.
     func withFields<Result>(
         _ scratch: UnsafeMutablePointer<nghttp2_nv>, _ body: (UnsafePointer<nghttp2_nv>, Int) -> Result
     ) -> Result {

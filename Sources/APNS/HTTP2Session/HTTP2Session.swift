@@ -1,13 +1,14 @@
 import CNGHTTP2
 
-/// One side of one HTTP/2 connection as a pure machine: bytes in, events out; requests in, bytes out.
+/// One side of one HTTP/2 connection without I/O: bytes in, events out; requests in, bytes out.
 ///
-/// It owns neither a socket nor a clock. Feed it what was read with `receive`, hand out what `drain` gives, and learn
-/// what happened through the delegate that is passed to both. RFC 9113 itself (framing, HPACK, flow control, stream
-/// states) is libnghttp2's work.
+/// It owns neither a socket nor a clock. Pass received bytes to `receive`, write the bytes that `serialize` outputs,
+/// and handle events in the delegate that is passed to both. libnghttp2 implements RFC 9113 (framing, HPACK, flow
+/// control, stream states).
 ///
 /// Not Sendable: use it from one thread at a time, in practice from one event loop. The delegate is called only from
-/// inside `receive` and `drain`; it may submit, respond, reset and ping from there, but not call `receive` or `drain`.
+/// inside `receive` and `serialize`; it may submit, respond, reset and ping, but must not call `receive` or
+/// `serialize`.
 package final class HTTP2Session {
     package enum Role: Sendable {
         case client, server
@@ -18,24 +19,24 @@ package final class HTTP2Session {
     // SAFETY (whole class): `session` is created in `init`, used only by methods of this object and deleted in
     // `deinit`, so it is valid for every call. libnghttp2 keeps this object as an untyped, unretained pointer and uses
     // it only inside calls made by this object, during which the caller holds the object alive. The class is not
-    // Sendable, so no two threads are inside at once.
+    // Sendable, so no two threads call it concurrently.
     private let session: OpaquePointer
     private let limits: HTTP2Limits
     private var delegate: (any HTTP2SessionDelegate)?
-    /// Scratch space for the fields of one header block; the library copies what it needs from it.
+    /// Scratch memory for the fields of one header block; the library copies from it.
     private let fields: UnsafeMutablePointer<nghttp2_nv>
     private var bodies = OutgoingBodies()
-    /// Requests that were submitted but not yet serialized, oldest first: their tags are not yet known to the library
-    /// when it drops such a request.
+    /// Requests that were submitted but not yet serialized, oldest first. The library does not have their tags yet when
+    /// it drops such a request.
     private var unsentRequests = UnsentRequests()
     private var headerBytesReceived = 0
-    /// The request that was last reported as not sent. The library opens a stream for it and closes it at once, which
-    /// is nobody's business.
+    /// The request that was last reported as not sent. The library opens and immediately closes a stream for it, which
+    /// is not reported.
     private var streamNotSent: Int32 = 0
 
     /// - Parameters:
-    ///   - settings: what this side announces in its first SETTINGS frame.
-    ///   - limits: guards against a hostile peer, and the assumptions made before its first SETTINGS frame.
+    ///   - settings: the content of this side's first SETTINGS frame.
+    ///   - limits: limits for the peer, and assumptions before its first SETTINGS frame.
     package init(role: Role, settings: HTTP2Settings = HTTP2Settings(), limits: HTTP2Limits = HTTP2Limits()) {
         self.role = role
         self.limits = limits
@@ -52,10 +53,10 @@ package final class HTTP2Session {
 
     // MARK: Bytes
 
-    /// Takes bytes that were read from the peer and tells `delegate` what they mean.
+    /// Processes bytes received from the peer, and calls `delegate` with the events in them.
     ///
-    /// - Throws: when the peer broke the protocol so badly that the session cannot go on. A GOAWAY that says so may
-    ///   wait in `drain`; nothing more may be received.
+    /// - Throws: when the peer violated the protocol and the session cannot continue. `serialize` may still output a
+    ///   GOAWAY for the peer; `receive` must not be called again.
     package func receive(_ bytes: UnsafeRawBufferPointer, delegate: any HTTP2SessionDelegate) throws(HTTP2SessionError)
     {
         guard let start = bytes.baseAddress else { return }
@@ -66,17 +67,17 @@ package final class HTTP2Session {
         guard consumed >= 0 else { throw HTTP2SessionError(libraryCode: Int32(consumed)) }
     }
 
-    /// Hands out bytes that must be written to the peer, in order, until there are none or `limit` is reached.
+    /// Outputs pending frames in order, until there are none or `limit` is reached.
     ///
     /// - Parameters:
-    ///   - limit: stop after this many bytes; a frame is never torn, so a little more may come.
-    ///   - output: called once a frame; the bytes are valid during the call only.
-    /// - Returns: how many bytes were handed out.
+    ///   - limit: stops after this many bytes; the last frame is completed, so slightly more may be output.
+    ///   - output: called once per frame; the bytes are valid during the call only.
+    /// - Returns: the number of bytes.
     @discardableResult
-    package func drain(
+    package func serialize(
         limit: Int = .max, delegate: any HTTP2SessionDelegate, _ output: (UnsafeRawBufferPointer) -> Void
     ) throws(HTTP2SessionError) -> Int {
-        precondition(self.delegate == nil, "drain called from inside a delegate call")
+        precondition(self.delegate == nil, "serialize called from inside a delegate call")
         self.delegate = delegate
         defer { self.delegate = nil }
         var total = 0
@@ -91,19 +92,19 @@ package final class HTTP2Session {
         return total
     }
 
-    /// False on both: the conversation is over and the connection can be closed.
+    /// When neither reads nor writes are wanted, the session is over and the connection can be closed.
     package var wantsToRead: Bool { nghttp2_session_want_read(session) != 0 }
     package var wantsToWrite: Bool { nghttp2_session_want_write(session) != 0 }
 
     // MARK: Client
 
-    /// Queues a request; its bytes come out of `drain`.
+    /// Queues a request; `serialize` outputs it.
     ///
     /// - Parameters:
     ///   - headers: pseudo-header fields first.
     ///   - body: sent as flow control allows; nil or empty ends the stream with the headers.
-    ///   - tag: given back with every event of the stream; at most 32 bits.
-    /// - Returns: the stream's id.
+    ///   - tag: passed to the delegate with every event of the stream.
+    /// - Returns: the stream ID.
     package func submitRequest(
         _ headers: HTTP2Headers, body: HTTP2Body?, tag: UInt32
     ) throws(HTTP2SessionError) -> Int32 {
@@ -125,12 +126,13 @@ package final class HTTP2Session {
 
     // MARK: Server
 
-    /// Remembers `tag` for a stream that the peer opened; it comes back with every later event of the stream.
+    /// Sets the tag of a stream that the peer opened; it is passed to the delegate with every later event of the
+    /// stream.
     package func setTag(_ tag: UInt32, of stream: Int32) {
         nghttp2_session_set_stream_user_data(session, stream, StreamTag(tag: tag, bodySlot: nil).pointer)
     }
 
-    /// Queues a whole response.
+    /// Queues a complete response.
     package func respond(
         _ headers: HTTP2Headers, body: HTTP2Body? = nil, to stream: Int32
     ) throws(HTTP2SessionError) {
@@ -156,15 +158,15 @@ package final class HTTP2Session {
     package func submitSettings(_ settings: HTTP2Settings) {
         var entries = settings.entries
         let result = nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
-        precondition(result == 0, "libnghttp2 refuses our own settings: \(result)")
+        precondition(result == 0, "libnghttp2 rejects the settings: \(result)")
     }
 
-    /// Resets a stream; its `streamClosed` follows when the frame is drained. Does nothing for an unknown stream.
+    /// Resets a stream; `streamClosed` follows when the frame is serialized. Does nothing for an unknown stream.
     package func reset(_ stream: Int32, code: HTTP2ErrorCode) {
         nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
     }
 
-    /// Sends a PING; the peer gives the number back.
+    /// Sends a PING; the peer returns the number.
     package func ping(_ number: UInt64) {
         withUnsafeBytes(of: number.bigEndian) { bytes in
             _ = nghttp2_submit_ping(
@@ -173,33 +175,33 @@ package final class HTTP2Session {
         }
     }
 
-    /// Announces that streams above `lastStream` are not and will not be processed. The session goes on.
+    /// Announces that streams above `lastStream` are not and will not be processed. The session continues.
     package func submitGoAway(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8] = []) {
         nghttp2_submit_goaway(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), lastStream, code.rawValue, debugData, debugData.count
         )
     }
 
-    /// Widens what the peer may send on the whole connection before it must wait for us.
+    /// Sets how many bytes the peer may send on the whole connection before it must wait for a window update.
     package func setConnectionReceiveWindow(_ bytes: Int32) {
         nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, bytes)
     }
 
-    /// The highest stream the peer opened that we have looked at.
+    /// The highest stream opened by the peer that has been processed.
     package var lastProcessedStream: Int32 { nghttp2_session_get_last_proc_stream_id(session) }
 
-    /// How many streams the peer lets us have open at once; before its SETTINGS, `HTTP2Limits.streamsBeforeSettings`.
+    /// How many concurrent streams the peer allows; before its SETTINGS, `HTTP2Limits.streamsBeforeSettings`.
     package var remoteStreamsMax: UInt32 {
         nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
     }
 
-    /// How many bytes of bodies we may still send on the whole connection.
+    /// How many bytes of bodies the peer currently accepts on the whole connection.
     package var connectionSendWindow: Int32 { nghttp2_session_get_remote_window_size(session) }
 
-    /// Bodies that have not been sent to their end, and slots made for them so far: how a test finds a leak.
+    /// Bodies that are not completely sent, and slots allocated for bodies so far. Used by tests to detect leaks.
     package var bodiesHeld: (used: Int, slots: Int) { bodies.held }
 
-    // MARK: What the library tells us
+    // MARK: Library callbacks
 
     private func tag(of stream: Int32) -> StreamTag {
         StreamTag(nghttp2_session_get_stream_user_data(session, stream))
@@ -215,7 +217,7 @@ package final class HTTP2Session {
         _ stream: Int32, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer
     ) -> Int32 {
         headerBytesReceived += name.count + value.count + 32
-        // Resets this stream alone; the HPACK state stays in step because the library goes on decoding.
+        // Resets this stream alone; the HPACK state stays in step because the library continues to decode.
         guard headerBytesReceived <= limits.headerListBytesMax else {
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
@@ -330,7 +332,7 @@ extension HTTP2Session {
         }
         installCallbacks(callbacks)
 
-        // Closed streams are of no use to us: priorities are ignored on both sides.
+        // Closed streams are needed for priorities only, which both sides ignore.
         nghttp2_option_set_no_closed_streams(option, 1)
         nghttp2_option_set_max_outbound_ack(option, limits.outboundAcknowledgementsMax)
         nghttp2_option_set_max_settings(option, limits.settingsEntriesMax)
@@ -374,7 +376,7 @@ extension HTTP2Session {
         }
     }
 
-    /// Called by the library for each DATA frame: as many bytes as flow control lets it take, which may be few.
+    /// Called by the library for each DATA frame, with as many bytes as flow control allows.
     fileprivate static let bodyReader: nghttp2_data_source_read_callback = {
         _, _, output, length, flags, source, user in
         HTTP2Session.from(user).readBody(
@@ -386,7 +388,7 @@ extension HTTP2Session {
 
 // MARK: - Bodies and tags
 
-/// A stream's user data: the delegate's tag and our body slot, packed into the pointer that the library keeps.
+/// A stream's user data: the delegate's tag and the body slot, packed into the pointer that the library stores.
 private struct StreamTag {
     var tag: UInt32
     var bodySlot: Int?
@@ -402,19 +404,19 @@ private struct StreamTag {
         bodySlot = bits >> 32 == 0 ? nil : Int(bits >> 32) - 1
     }
 
-    // SAFETY: never dereferenced; the library only stores it and gives it back.
+    // SAFETY: never dereferenced; the library only stores and returns it.
     var pointer: UnsafeMutableRawPointer? {
         UnsafeMutableRawPointer(bitPattern: UInt(tag) | UInt((bodySlot ?? -1) + 1) << 32)
     }
 }
 
-/// Bodies on their way out, in slots that are used again. Bounded by the number of open streams.
+/// Bodies being sent, in reusable slots. Bounded by the number of open streams.
 private struct OutgoingBodies {
     private struct Slot {
         var bytes: [UInt8] = []
         var range = 0..<0
         var position = 0
-        /// Bytes still to be sent; more than are left in the range when it is sent again and again.
+        /// Bytes still to be sent; more than are left in the range if the range is sent repeatedly.
         var remaining = 0
         var stream: Int32 = 0
         var isUsed = false
@@ -440,7 +442,7 @@ private struct OutgoingBodies {
         if let slot { slots[slot].stream = stream }
     }
 
-    /// Frees a slot, if it still belongs to `stream`: a body that was sent to its end has freed it already.
+    /// Frees a slot if it still belongs to `stream`: a completely sent body has already freed it.
     mutating func remove(_ slot: Int?, of stream: Int32? = nil) {
         guard let slot, slots[slot].isUsed, stream == nil || slots[slot].stream == stream else { return }
         slots[slot] = Slot()
@@ -466,7 +468,7 @@ private struct OutgoingBodies {
         return (count, isAtEnd)
     }
 
-    /// Calls `body` with what the library reads the slot through, or with nil where there is no body.
+    /// Calls `body` with the data provider for a slot, or with nil without a slot.
     static func withProvider(slot: Int?, _ body: (UnsafePointer<nghttp2_data_provider>?) -> Int32) -> Int32 {
         guard let slot else { return body(nil) }
         let provider = nghttp2_data_provider(
@@ -476,7 +478,7 @@ private struct OutgoingBodies {
     }
 }
 
-/// A first-in, first-out list; the library serializes requests in the order of their stream ids.
+/// A first-in, first-out list: the library serializes requests in the order of their stream IDs.
 private struct UnsentRequests {
     struct Request {
         var stream: Int32

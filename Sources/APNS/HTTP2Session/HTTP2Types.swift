@@ -1,35 +1,35 @@
 import CNGHTTP2
 
-/// Learns what happened on the connection. `tag` is what `submitRequest` or `setTag` was given, else 0.
+/// Receives the events of a session. `tag` is the tag passed to `submitRequest` or `setTag`, otherwise 0.
 ///
 /// Byte buffers are valid during the call only.
 package protocol HTTP2SessionDelegate: AnyObject {
-    /// A header block begins: on the server a new request, on the client an answer.
+    /// A header block begins: a new request on the server, a response on the client.
     func headersBegan(stream: Int32, tag: UInt32)
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32)
     func headersEnded(stream: Int32, tag: UInt32)
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32)
-    /// The peer has said everything it will say on this stream.
+    /// The peer has ended its side of the stream.
     func messageEnded(stream: Int32, tag: UInt32)
-    /// The stream is gone: after both sides ended it (`noError`), after a reset by either, or, on the client, because
-    /// a GOAWAY says that it was not processed (`refusedStream`).
+    /// The stream closed: both sides ended it (`noError`), one side reset it, or, on the client, a GOAWAY reported that
+    /// it was not processed (`refusedStream`).
     func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode)
-    /// Client: the request's header block has been handed to `drain`'s output.
+    /// Client: `serialize` has output the request's header block.
     func requestWritten(stream: Int32, tag: UInt32)
-    /// Client: the whole request, body included, has been handed to `drain`'s output. Before this the server cannot have
+    /// Client: `serialize` has output the complete request including its body. Before this, the server cannot have
     /// processed it.
     func requestEnded(stream: Int32, tag: UInt32)
-    /// Client: the request was dropped before any byte of it came out. No `streamClosed` follows.
+    /// Client: the request was dropped before any byte of it was output. No `streamClosed` follows.
     func requestNotSent(stream: Int32, tag: UInt32)
-    /// The peer's settings changed; read `remoteStreamsMax`.
+    /// The peer sent SETTINGS; `remoteStreamsMax` may have changed.
     func settingsReceived()
-    /// The peer has acknowledged our oldest unacknowledged settings.
+    /// The peer has acknowledged the oldest unacknowledged SETTINGS.
     func settingsAcknowledged()
     func goAwayReceived(_ goAway: HTTP2GoAway)
     func pingAcknowledged(_ number: UInt64)
 }
 
-/// Every event that a side has no use for is ignored.
+/// By default, optional events are ignored.
 extension HTTP2SessionDelegate {
     package func headersBegan(stream: Int32, tag: UInt32) {}
     package func headersEnded(stream: Int32, tag: UInt32) {}
@@ -42,11 +42,11 @@ extension HTTP2SessionDelegate {
     package func pingAcknowledged(_ number: UInt64) {}
 }
 
-/// A GOAWAY frame: streams above `lastStream` were not processed and may be sent again elsewhere.
+/// A GOAWAY frame: streams above `lastStream` were not processed and may be sent again on another connection.
 package struct HTTP2GoAway: Sendable, Equatable {
     package var lastStream: Int32
     package var code: HTTP2ErrorCode
-    /// Whatever the peer said; JSON, plain text or nothing, cut off at `HTTP2Limits.debugDataBytesMax`.
+    /// JSON, plain text or nothing; cut off at `HTTP2Limits.debugDataBytesMax`.
     package var debugData: [UInt8]
 
     package init(lastStream: Int32, code: HTTP2ErrorCode, debugData: [UInt8]) {
@@ -56,7 +56,7 @@ package struct HTTP2GoAway: Sendable, Equatable {
     }
 }
 
-/// RFC 9113, section 7. An open set: a peer may send numbers without a name.
+/// An error code of RFC 9113, section 7. An open set: a peer may send numbers without a name.
 package struct HTTP2ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConvertible {
     package let rawValue: UInt32
 
@@ -94,7 +94,7 @@ package struct HTTP2ErrorCode: RawRepresentable, Sendable, Hashable, CustomStrin
     }
 }
 
-/// What one side announces; nil leaves RFC 9113's default.
+/// The settings that one side announces; nil keeps the default of RFC 9113.
 package struct HTTP2Settings: Sendable, Equatable {
     package var streamsMax: UInt32?
     package var initialWindowBytes: UInt32?
@@ -128,27 +128,27 @@ package struct HTTP2Settings: Sendable, Equatable {
     }
 }
 
-/// Guards against a hostile or broken peer.
+/// Limits for a hostile or faulty peer.
 package struct HTTP2Limits: Sendable {
     /// Streams a client may open before the peer's first SETTINGS frame has been read.
     package var streamsBeforeSettings: UInt32 = 1
     /// A header block larger than this, counted as RFC 9113 section 6.5.2 does, resets its stream.
     package var headerListBytesMax = 16_384
-    /// PING and SETTINGS acknowledgements that may wait to be written before the peer is taken for a flood.
+    /// PING and SETTINGS acknowledgements that may be pending before the session ends because of a flood.
     package var outboundAcknowledgementsMax = 1_000
     /// Entries in one SETTINGS frame.
     package var settingsEntriesMax = 32
-    /// How much of a GOAWAY's debug data is kept.
+    /// GOAWAY debug data is cut off at this length.
     package var debugDataBytesMax = 1_024
 
     package init() {}
 }
 
-/// Bytes to send: a part of a shared array, which is not copied, perhaps over and over.
+/// Bytes to send: a range of a shared array, which is not copied, sent once or repeatedly.
 package struct HTTP2Body: Sendable {
     package let bytes: [UInt8]
     package let range: Range<Int>
-    /// How many bytes are sent in all.
+    /// The total number of bytes to send.
     package private(set) var count: Int
 
     package init(_ bytes: [UInt8]) {
@@ -156,30 +156,24 @@ package struct HTTP2Body: Sendable {
     }
 
     package init(_ bytes: [UInt8], range: Range<Int>) {
-        precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "the range leaves the array")
+        precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "the range exceeds the array")
         self.bytes = bytes
         self.range = range
         count = range.count
     }
 
-    /// `pattern`, again and again, until `count` bytes have been sent: a large body that takes no memory.
+    /// Repeats `pattern` until `count` bytes have been sent: a large body that needs little memory.
     package init(repeating pattern: [UInt8], count: Int) {
-        precondition(!pattern.isEmpty && count >= 0, "nothing to repeat")
+        precondition(!pattern.isEmpty && count >= 0, "the pattern is empty or the count is negative")
         self.init(pattern)
         self.count = count
     }
 }
 
-/// The session cannot go on, or a submission was refused.
+/// The session cannot continue, or a submission was rejected.
 package struct HTTP2SessionError: Error, Equatable, CustomStringConvertible {
     /// libnghttp2's code, `NGHTTP2_ERR_…`.
     package let libraryCode: Int32
-
-    /// True when the peer, not we, is at fault or out of streams.
-    package var isStreamUnavailable: Bool {
-        libraryCode == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE.rawValue
-            || libraryCode == NGHTTP2_ERR_START_STREAM_NOT_ALLOWED.rawValue
-    }
 
     package var description: String { "HTTP/2: \(String(cString: nghttp2_strerror(libraryCode)))" }
 }

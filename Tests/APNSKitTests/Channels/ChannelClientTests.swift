@@ -5,7 +5,7 @@ import NIOPosix
 import PushTesting
 import Testing
 
-/// The channel client against servers that do what a test says.
+/// The channel client against scripted servers.
 @Suite struct `Channel client` {
     private static let app = "com.example.app"
     private static let channel = ChannelID("dGVzdC1jaGFubmVs")!
@@ -24,8 +24,8 @@ import Testing
             configuration: configuration, eventLoopGroup: .singletonMultiThreadedEventLoopGroup)
     }
 
-    /// Answers as APNs does to those who do everything right.
-    @Sendable private static func agree(_ peer: ScriptedServer.Peer, _ request: ScriptedServer.Request) {
+    /// Answers as APNs does to a valid request.
+    @Sendable private static func accept(_ peer: ScriptedServer.Peer, _ request: ScriptedServer.Request) {
         switch (request[":method"], request[":path"]) {
         case ("POST", "/1/apps/com.example.app/channels"):
             peer.respond(request, 201, fields: [("apns-channel-id", channel.text)])
@@ -48,38 +48,39 @@ import Testing
         }
     }
 
-    @Test func `every operation has its request and its result`() async throws {
-        let management = try await ScriptedServer(script: Self.agree)
-        let push = try await ScriptedServer(script: Self.agree)
+    @Test func `every operation sends its request and returns its result`() async throws {
+        let management = try await ScriptedServer(script: Self.accept)
+        let push = try await ScriptedServer(script: Self.accept)
         let channels = try client(management, push: push)
-        let made = try await channels.create(bundleID: Self.app, policy: .newest)
-        #expect(made == Self.channel)
-        #expect(try await channels.read(made, bundleID: Self.app) == .newest)
+        let created = try await channels.create(bundleID: Self.app, policy: .newest)
+        #expect(created == Self.channel)
+        #expect(try await channels.read(created, bundleID: Self.app) == .newest)
         #expect(try await channels.list(bundleID: Self.app).map(\.text) == [Self.channel.text, "YW5vdGhlcg=="])
-        let content = LiveActivityContent.update(contentState: try JSONObject(#"{"score":1}"#), timestamp: 1)
+        let content = LiveActivityContent.update(
+            contentState: try JSONObject(#"{"score":1}"#), timestamp: UNIXTime(secondsSince1970: 1))
         var payload = APNSPayload()
         payload.aps.liveActivity = content
-        try await channels.publish(payload, to: made, bundleID: Self.app, priority: .conserving)
-        try await channels.delete(made, bundleID: Self.app)
+        try await channels.publish(payload, to: created, bundleID: Self.app, priority: .conserving)
+        try await channels.delete(created, bundleID: Self.app)
         await channels.shutdown()
 
         #expect(management.connections == 1 && push.connections == 1)
         let requests = management.requests
         #expect(requests.map { $0[":method"] } == ["POST", "GET", "GET", "DELETE"])
-        #expect(requests.map { $0["apns-channel-id"] } == [nil, made.text, nil, made.text])
+        #expect(requests.map { $0["apns-channel-id"] } == [nil, created.text, nil, created.text])
         #expect(requests.allSatisfy { $0["apns-request-id"]?.count == 36 && $0["authorization"] == nil })
         #expect(
             String(decoding: requests[0].body, as: UTF8.self)
                 == #"{"message-storage-policy":1,"push-type":"LiveActivity"}"#)
         let publication = try #require(push.requests.first)
         #expect(publication["apns-push-type"] == "liveactivity" && publication["apns-expiration"] == "0")
-        #expect(publication["apns-priority"] == "5" && publication["apns-channel-id"] == made.text)
+        #expect(publication["apns-priority"] == "5" && publication["apns-channel-id"] == created.text)
         #expect(publication[":authority"] == "127.0.0.1:\(push.port)")
         let sent = try payload.encoded()
         #expect(publication.body == sent)
     }
 
-    @Test func `a refusal is told with its advice`() async throws {
+    @Test func `a rejection is reported with its advice`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 400, #"{"reason":"ChannelNotRegistered"}"#) }
         let channels = try client(server)
         let error = await error { () throws(APNSChannelError) in
@@ -91,8 +92,8 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `what cannot be right is not sent`() async throws {
-        let server = try await ScriptedServer(script: Self.agree)
+    @Test func `an invalid request is not sent`() async throws {
+        let server = try await ScriptedServer(script: Self.accept)
         let channels = try client(server)
         let topic = await error { () throws(APNSChannelError) in
             _ = try await channels.create(bundleID: "com.example.app.push-type.liveactivity", policy: .none)
@@ -108,11 +109,11 @@ import Testing
         await channels.shutdown()
     }
 
-    // MARK: Sent again, or not
+    // MARK: Resending
 
     @Test func `refused streams are sent again, on another connection from the second time on`() async throws {
         let server = try await ScriptedServer { peer, request in
-            if peer.number == 0 { peer.reset(request, .refusedStream) } else { Self.agree(peer, request) }
+            if peer.number == 0 { peer.reset(request, .refusedStream) } else { Self.accept(peer, request) }
         }
         let channels = try client(server)
         #expect(try await channels.create(bundleID: Self.app, policy: .none) == Self.channel)
@@ -120,7 +121,7 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `whoever is always refused hears of it after the sixth time`() async throws {
+    @Test func `a request that is refused six times is reported`() async throws {
         let server = try await ScriptedServer { $0.reset($1, .refusedStream) }
         let channels = try client(server)
         let error = await error { () throws(APNSChannelError) in
@@ -131,21 +132,21 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `after GOAWAY what was not processed moves, what was stays`() async throws {
+    @Test func `after GOAWAY unprocessed requests are sent again, and others are answered`() async throws {
         let server = try await ScriptedServer { peer, request in
-            guard peer.number == 0 else { return Self.agree(peer, request) }
+            guard peer.number == 0 else { return Self.accept(peer, request) }
             peer.hold(request)
             guard peer.held.count == 3 else { return }
             let held = peer.takeHeld()
             peer.goAway(last: held[0].stream)
-            Self.agree(peer, held[0])
+            Self.accept(peer, held[0])
         }
         let channels = try client(server)
         try await withThrowingTaskGroup { group in
             for _ in 0..<3 {
                 group.addTask {
-                    let made = try await channels.create(bundleID: Self.app, policy: .none)
-                    #expect(made == Self.channel)
+                    let created = try await channels.create(bundleID: Self.app, policy: .none)
+                    #expect(created == Self.channel)
                 }
             }
             try await group.waitForAll()
@@ -155,7 +156,7 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `a creation that may have been done is not repeated`() async throws {
+    @Test func `an ambiguous create is not repeated`() async throws {
         let server = try await ScriptedServer { peer, _ in peer.close() }
         let channels = try client(server)
         let error = await error { () throws(APNSChannelError) in
@@ -166,7 +167,7 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `a server without an answer costs the deadline, and one without a port is named`() async throws {
+    @Test func `a silent server and a refused connection are reported at the deadline`() async throws {
         let server = try await ScriptedServer { _, _ in }
         let channels = try client(server)
         let silent = await error { () throws(APNSChannelError) in
@@ -174,15 +175,15 @@ import Testing
         }
         #expect(silent?.code == .ambiguous && silent?.failure == .deadlineExceeded)
         await channels.shutdown()
-        let nowhere = try client(server) { $0.managementEndpoint.port = 1 }
+        let unreachable = try client(server) { $0.managementEndpoint.port = 1 }
         let refused = await error { () throws(APNSChannelError) in
-            _ = try await nowhere.list(bundleID: Self.app, deadline: .milliseconds(300))
+            _ = try await unreachable.list(bundleID: Self.app, deadline: .milliseconds(300))
         }
         #expect(refused?.code == .notProcessed && refused?.failure == .connectRefused)
-        await nowhere.shutdown()
+        await unreachable.shutdown()
     }
 
-    @Test func `answers without an end or without their point are told apart`() async throws {
+    @Test func `incomplete and endless responses have different errors`() async throws {
         let server = try await ScriptedServer { peer, request in
             if request[":method"] == "POST" {
                 peer.respond(request, 201)
@@ -191,10 +192,10 @@ import Testing
             }
         }
         let channels = try client(server)
-        let pointless = await error { () throws(APNSChannelError) in
+        let incomplete = await error { () throws(APNSChannelError) in
             _ = try await channels.create(bundleID: Self.app, policy: .none)
         }
-        #expect(pointless?.code == .malformedAnswer)
+        #expect(incomplete?.code == .malformedAnswer)
         let endless = await error { () throws(APNSChannelError) in
             _ = try await channels.list(bundleID: Self.app)
         }
@@ -209,11 +210,11 @@ import Testing
         let tokens = ProviderTokenSource(key: try Samples.key(id: "CHANNELKEY"), clock: time.clock)
         let server = try await ScriptedServer { peer, request in
             guard peer.number > 0 else { return peer.respond(request, 403, #"{"reason":"ExpiredProviderToken"}"#) }
-            Self.agree(peer, request)
+            Self.accept(peer, request)
         }
         let channels = try client(server) { $0.credential = .token(tokens) }
         let before = try tokens.current()
-        // Tokens are told apart by the second in which they were issued.
+        // Two tokens differ only if they were issued in different seconds.
         time.advance(by: 1)
         #expect(try await channels.create(bundleID: Self.app, policy: .none) == Self.channel)
         #expect(server.requests.map(\.connection) == [0, 1])
@@ -222,26 +223,26 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `too many tokens freeze the one there is`() async throws {
+    @Test func `after too many token updates the current token is kept`() async throws {
         let time = TestWallClock()
         let tokens = ProviderTokenSource(key: try Samples.key(id: "CHANNELKEY"), clock: time.clock)
         let server = try await ScriptedServer { $0.respond($1, 429, #"{"reason":"TooManyProviderTokenUpdates"}"#) }
         let channels = try client(server) { $0.credential = .token(tokens) }
         let token = try tokens.current()
-        time.advance(by: ProviderTokenSource.renewalAge - 1)
+        time.advance(by: ProviderTokenSource.renewalAge.components.seconds - 1)
         let error = await error { () throws(APNSChannelError) in
             _ = try await channels.list(bundleID: Self.app)
         }
         #expect(error?.reason == .tooManyProviderTokenUpdates)
         time.advance(by: 1)
-        #expect(try tokens.current() == token, "it would be due, and is kept")
+        #expect(try tokens.current() == token, "it is due for renewal, and is kept")
         await channels.shutdown()
     }
 
-    // MARK: Coming and going
+    // MARK: Idle connections and shutdown
 
-    @Test func `an unused connection goes, and the next request has a new one`() async throws {
-        let server = try await ScriptedServer(script: Self.agree)
+    @Test func `an unused connection is closed, and the next request opens a new one`() async throws {
+        let server = try await ScriptedServer(script: Self.accept)
         let channels = try client(server) { $0.idleTimeout = .milliseconds(1) }
         try await waitUntil("a second connection") {
             _ = try await channels.list(bundleID: Self.app)
@@ -250,7 +251,7 @@ import Testing
         await channels.shutdown()
     }
 
-    @Test func `after shutdown nothing is sent, and what was open is told`() async throws {
+    @Test func `shutdown reports open requests, and later ones are not sent`() async throws {
         let server = try await ScriptedServer { _, _ in }
         let channels = try client(server)
         async let pending = error { () throws(APNSChannelError) in
@@ -259,12 +260,13 @@ import Testing
         try await waitUntil("the request") { server.requests.count == 1 }
         await channels.shutdown(grace: .zero)
         #expect(await pending?.code == .ambiguous)
-        let late = await error { () throws(APNSChannelError) in _ = try await channels.list(bundleID: Self.app) }
-        #expect(late?.code == .notProcessed && late?.failure == .clientClosed)
+        let afterShutdown = await error { () throws(APNSChannelError) in _ = try await channels.list(bundleID: Self.app)
+        }
+        #expect(afterShutdown?.code == .notProcessed && afterShutdown?.failure == .clientClosed)
         await channels.shutdown()
     }
 
-    @Test func `every problem of a configuration is told at once`() {
+    @Test func `all problems of a configuration are reported together`() {
         var configuration = APNSChannelClientConfiguration(environment: .sandbox, credential: .none)
         #expect(configuration.problems() == [])
         #expect(configuration.managementEndpoint.port == 2195)

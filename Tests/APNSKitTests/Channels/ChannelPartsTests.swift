@@ -1,34 +1,37 @@
 import APNSKit
 import APNSWire
+import HTTP2Session
 import NIOCore
 import Testing
 
-/// The decisions of the channel client, without a network.
+/// The pure parts of the channel client.
 @Suite struct `Channel client parts` {
-    // MARK: What becomes of a call
+    // MARK: Resending
 
-    @Test func `what was turned away is sent again, elsewhere from the second time on, five times`() {
+    @Test func `an unprocessed call is sent again up to five times, on a new connection from the second time on`() {
         var call = ChannelCallStateMachine()
         var actions: [ChannelCallStateMachine.Action] = []
-        for _ in 0..<7 { actions.append(call.turnedAway()) }
+        for _ in 0..<7 { actions.append(call.notProcessed()) }
         let again = ChannelCallStateMachine.Action.sendAgainOnNewConnection
         #expect(actions == [.sendAgain, again, again, again, again, .finish, .finish])
     }
 
     @Test(arguments: APNSReason.allCases, [false, true])
-    func `of all answers only an expired token with a successor is asked again`(_ reason: APNSReason, hasNew: Bool) {
+    func `only a call with an expired token is sent again, if a new token is available`(
+        _ reason: APNSReason, hasNew: Bool
+    ) {
         var call = ChannelCallStateMachine()
         let expected: ChannelCallStateMachine.Action =
             reason == .expiredProviderToken && hasNew ? .sendAgainOnNewConnection : .finish
-        let action = call.answered(reason, hasNewToken: hasNew)
+        let action = call.rejected(reason, hasNewToken: hasNew)
         #expect(action == expected)
     }
 
-    // MARK: Watch
+    // MARK: Idle policy
 
     private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
 
-    private func watch() -> IdleConnectionPolicy {
+    private func idlePolicy() -> IdleConnectionPolicy {
         IdleConnectionPolicy(
             .init(
                 pingInterval: .seconds(10), pingTimeout: .seconds(5), idleBeforeProbe: .seconds(60),
@@ -38,43 +41,43 @@ import Testing
     }
 
     @Test func `an unused connection is closed, a used one is not`() {
-        var watch = watch()
-        #expect(watch.look(streamsOpen: 0, now: Self.start + .seconds(299)) == .nothing)
-        #expect(watch.look(streamsOpen: 0, now: Self.start + .seconds(300)) == .closeUnused)
-        watch.hasUse(now: Self.start + .seconds(200))
-        #expect(watch.look(streamsOpen: 0, now: Self.start + .seconds(300)) == .nothing)
+        var policy = idlePolicy()
+        #expect(policy.nextAction(streamsOpen: 0, now: Self.start + .seconds(299)) == .nothing)
+        #expect(policy.nextAction(streamsOpen: 0, now: Self.start + .seconds(300)) == .closeUnused)
+        policy.used(now: Self.start + .seconds(200))
+        #expect(policy.nextAction(streamsOpen: 0, now: Self.start + .seconds(300)) == .nothing)
     }
 
-    @Test func `silence is asked about, and then given up`() {
-        var watch = watch()
-        watch.hasUse(now: Self.start + .seconds(1))
-        #expect(watch.look(streamsOpen: 1, now: Self.start + .seconds(10)) == .nothing)
-        #expect(watch.look(streamsOpen: 1, now: Self.start + .seconds(11)) == .ping)
-        watch.pingSent(now: Self.start + .seconds(11))
-        #expect(watch.look(streamsOpen: 1, now: Self.start + .seconds(15)) == .nothing)
-        // Any byte is a sign of life, and buys the time of one more PING.
-        watch.hasRead(now: Self.start + .seconds(15))
-        #expect(watch.look(streamsOpen: 1, now: Self.start + .seconds(19)) == .nothing)
-        #expect(watch.look(streamsOpen: 1, now: Self.start + .seconds(20)) == .giveUp)
-        watch.pingAcknowledged()
-        #expect(watch.look(streamsOpen: 1, now: Self.start + .seconds(24)) == .nothing)
+    @Test func `a silent connection is pinged and then given up`() {
+        var policy = idlePolicy()
+        policy.used(now: Self.start + .seconds(1))
+        #expect(policy.nextAction(streamsOpen: 1, now: Self.start + .seconds(10)) == .nothing)
+        #expect(policy.nextAction(streamsOpen: 1, now: Self.start + .seconds(11)) == .ping)
+        policy.pingSent(now: Self.start + .seconds(11))
+        #expect(policy.nextAction(streamsOpen: 1, now: Self.start + .seconds(15)) == .nothing)
+        // Any received byte restarts the PING timeout.
+        policy.bytesReceived(now: Self.start + .seconds(15))
+        #expect(policy.nextAction(streamsOpen: 1, now: Self.start + .seconds(19)) == .nothing)
+        #expect(policy.nextAction(streamsOpen: 1, now: Self.start + .seconds(20)) == .giveUp)
+        policy.pingAcknowledged()
+        #expect(policy.nextAction(streamsOpen: 1, now: Self.start + .seconds(24)) == .nothing)
     }
 
-    @Test func `a connection that was silent for long must prove itself within two seconds`() {
-        var watch = watch()
-        let early = watch.mustProbe(streamsOpen: 0, now: Self.start + .seconds(59))
+    @Test func `a connection that was idle for long must acknowledge a PING within two seconds`() {
+        var policy = idlePolicy()
+        let early = policy.beginProbeIfIdle(streamsOpen: 0, now: Self.start + .seconds(59))
         #expect(!early)
-        let withStreams = watch.mustProbe(streamsOpen: 1, now: Self.start + .seconds(60))
+        let withStreams = policy.beginProbeIfIdle(streamsOpen: 1, now: Self.start + .seconds(60))
         #expect(!withStreams)
-        let late = watch.mustProbe(streamsOpen: 0, now: Self.start + .seconds(60))
-        #expect(late && watch.isProbing)
-        watch.pingSent(now: Self.start + .seconds(60))
-        let again = watch.mustProbe(streamsOpen: 0, now: Self.start + .seconds(61))
+        let late = policy.beginProbeIfIdle(streamsOpen: 0, now: Self.start + .seconds(60))
+        #expect(late && policy.isProbing)
+        policy.pingSent(now: Self.start + .seconds(60))
+        let again = policy.beginProbeIfIdle(streamsOpen: 0, now: Self.start + .seconds(61))
         #expect(!again)
-        #expect(watch.look(streamsOpen: 0, now: Self.start + .seconds(61)) == .nothing)
-        #expect(watch.look(streamsOpen: 0, now: Self.start + .seconds(62)) == .giveUp)
-        watch.pingAcknowledged()
-        #expect(!watch.isProbing)
+        #expect(policy.nextAction(streamsOpen: 0, now: Self.start + .seconds(61)) == .nothing)
+        #expect(policy.nextAction(streamsOpen: 0, now: Self.start + .seconds(62)) == .giveUp)
+        policy.pingAcknowledged()
+        #expect(!policy.isProbing)
     }
 
     // MARK: Exchange
@@ -91,61 +94,82 @@ import Testing
         return exchange
     }
 
-    private func take(_ count: Int, into exchange: inout ChannelExchange) -> Bool {
+    private func receive(_ count: Int, into exchange: inout ChannelExchange) -> Bool {
         [UInt8](repeating: 0x20, count: count).withUnsafeBytes { exchange.bodyReceived($0) }
     }
 
-    @Test func `a lost connection leaves in doubt only what was sent whole and not disowned`() {
-        let lost = exchange().ending(lostBecause: .connectionReset, goAway: nil)
-        #expect(lost == .ambiguous(.failed(.connectionReset, .ambiguous)))
-        let unsent = exchange(isSent: false).ending(lostBecause: .connectionReset, goAway: nil)
-        #expect(unsent == .turnedAway(.failed(.connectionReset, .neverWritten)))
-        let above = exchange().ending(lostBecause: .goAway, goAway: (3, .shutdown))
-        #expect(above == .turnedAway(APNSAnswer(outcome: .refused, reason: .shutdown, failure: .goAway)))
-        let below = exchange().ending(lostBecause: .goAway, goAway: (5, .none))
+    private func connection(goAwayLast: Int32? = nil, _ debugData: String = "") -> ConnectionStateMachine {
+        var connection = ConnectionStateMachine()
+        guard let goAwayLast else { return connection }
+        _ = connection.goAwayReceived(
+            HTTP2GoAway(lastStream: goAwayLast, code: .noError, debugData: Array(debugData.utf8)))
+        return connection
+    }
+
+    private func lost(
+        _ exchange: ChannelExchange, _ failure: APNSAnswer.Failure, _ connection: ConnectionStateMachine? = nil
+    ) -> ChannelExchange.Resolution {
+        exchange.resolution(
+            unanswered: (connection ?? self.connection()).answerForLostStream(
+                exchange.stream, isSent: exchange.isSent, failure: failure))
+    }
+
+    private func closed(_ exchange: ChannelExchange, isRefused: Bool) -> ChannelExchange.Resolution {
+        exchange.resolution(
+            unanswered: connection().answerForClosedStream(exchange.stream, isSent: true, isRefused: isRefused))
+    }
+
+    @Test func `a lost connection makes only complete requests up to the last stream ID ambiguous`() {
+        let sent = lost(exchange(), .connectionReset)
+        #expect(sent == .ambiguous(.failed(.connectionReset, .ambiguous)))
+        let unsent = lost(exchange(isSent: false), .connectionReset)
+        #expect(unsent == .notProcessed(.failed(.connectionReset, .neverWritten)))
+        let above = lost(exchange(), .goAway, connection(goAwayLast: 3, #"{"reason":"Shutdown"}"#))
+        #expect(above == .notProcessed(APNSAnswer(disposition: .refused, reason: .shutdown, failure: .goAway)))
+        let below = lost(exchange(), .goAway, connection(goAwayLast: 5))
         #expect(below == .ambiguous(.failed(.goAway, .ambiguous)))
     }
 
-    @Test func `a closed stream is in doubt unless the server refused it`() {
+    @Test func `a closed stream is ambiguous unless the server refused it`() {
         #expect(
-            exchange().ending(isRefused: true, goAway: nil) == .turnedAway(.failed(.streamRefused, .refused)))
-        #expect(exchange().ending(isRefused: false, goAway: nil) == .ambiguous(.failed(.streamReset, .ambiguous)))
+            closed(exchange(), isRefused: true) == .notProcessed(.failed(.streamRefused, .refused)))
+        #expect(closed(exchange(), isRefused: false) == .ambiguous(.failed(.streamReset, .ambiguous)))
         #expect(
-            exchange(isSent: false).ending(isRefused: false, goAway: nil)
+            closed(exchange(isSent: false), isRefused: false)
                 == .ambiguous(.failed(.streamReset, .ambiguous)))
     }
 
-    @Test func `once there is a status it stands`() {
+    @Test func `a received status takes precedence over a missing rest`() {
         var cutOff = exchange(status: "201")
         cutOff.fieldReceived("apns-channel-id", "AAAA")
-        guard case .answered(let response) = cutOff.ending(lostBecause: .connectionReset, goAway: nil) else {
+        guard case .answered(let response) = lost(cutOff, .connectionReset) else {
             Issue.record("no answer")
             return
         }
-        #expect(response.outcome == .created(ChannelID("AAAA")!))
-        // An interim answer is none, and nothing of it counts.
+        #expect(response.disposition == .created(ChannelID("AAAA")!))
+        // An interim response is discarded.
         var interim = exchange(status: "103")
         interim.fieldReceived("apns-channel-id", "BBBB")
         #expect(interim.response == nil)
         interim.headersBegan()
         interim.fieldReceived(":status", "201")
-        #expect(interim.response?.outcome == .malformed)
+        #expect(interim.response?.disposition == .malformed)
     }
 
-    @Test func `a body has the size of an answer`() {
+    @Test func `a body is limited to the size of a response`() {
         var refusal = exchange(status: "400")
-        #expect(take(4096, into: &refusal))
-        #expect(!take(1, into: &refusal))
-        #expect(!take(1, into: &refusal), "what is too long stays so")
+        #expect(receive(4096, into: &refusal))
+        #expect(!receive(1, into: &refusal))
+        #expect(!receive(1, into: &refusal), "an oversized body stays oversized")
         var list = exchange(.list, status: "200")
-        #expect(take(ChannelResponse.bodyBytesMax, into: &list))
-        #expect(!take(1, into: &list))
-        #expect(list.response?.outcome == .malformed)
+        #expect(receive(ChannelResponse.bodyBytesMax, into: &list))
+        #expect(!receive(1, into: &list))
+        #expect(list.response?.disposition == .malformed)
     }
 
-    // MARK: Words
+    // MARK: Error texts
 
-    @Test func `every error says what to do, and shows no channel`() throws {
+    @Test func `every error has an action and contains no channel ID`() throws {
         let channel = ChannelID("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=")!
         let errors = try ChannelRequest.Operation.allCases.flatMap { operation in
             [
@@ -160,8 +184,8 @@ import Testing
         }
         #expect(
             "\(APNSChannelError(.failed(.pingTimeout, .ambiguous), .create))" == """
-                create: no answer (pingTimeout), APNs may have processed it. List the channels and compare with those you \
-                know before you create another.
+                create: no answer (pingTimeout), APNs may have processed the request. List the channels and compare them with \
+                your records before you create another.
                 """
         )
     }

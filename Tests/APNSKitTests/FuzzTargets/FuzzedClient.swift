@@ -3,20 +3,19 @@ import APNSWire
 import HTTP2Session
 import NIOCore
 
-/// The client's side of a connection without a socket: a session and the table of its streams, put together as
-/// `APNSConnection` does, and every promise that they make to it.
+/// The client's side of a connection without a socket: a session, its state machine and its stream table, combined as
+/// in `APNSConnection`, with checks of all their promises.
 final class FuzzedClient {
     private static let pushes = 8
-    /// The frames that the client says by itself, and its requests.
+    /// An upper bound of the client's own frames and requests.
     private static let ownBytesMax = 8192
 
     private let session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
     private var streams = StreamTable()
-    private var isReady = false
-    private var goAway: (lastStream: Int32, reason: APNSReason)?
+    private var machine = ConnectionStateMachine()
     /// How often each push was reported, by index.
     private var reports = [Int](repeating: 0, count: pushes)
-    private var broken: FuzzTargets.Broken?
+    private var violation: FuzzTargets.Violation?
 
     private let batch: InFlightBatch = {
         var batch = NotificationBatch(firstID: APNSID(high: 1, low: 1))
@@ -29,47 +28,53 @@ final class FuzzedClient {
                 }
             }
         }
-        return InFlightBatch(batch, indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: Nobody())
+        return InFlightBatch(
+            batch, indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: IgnoringReceiver())
     }()
 
-    private final class Nobody: APNSAnswerReceiver {
+    private final class IgnoringReceiver: APNSAnswerReceiver {
         func receive(_ answers: APNSAnswers) {}
     }
 
     /// Feeds `bytes` and then ends the connection.
     ///
-    /// - Throws: `FuzzTargets.Broken`.
-    func run(_ bytes: UnsafeRawBufferPointer, pieceBytes: Int) throws {
+    /// - Throws: `FuzzTargets.Violation`.
+    func run(_ bytes: UnsafeRawBufferPointer, chunkBytes: Int) throws {
         var written = 0
         do throws(HTTP2SessionError) {
-            written += try drain()
+            written += try serialize()
             var rest = bytes
             while !rest.isEmpty, session.wantsToRead || session.wantsToWrite {
-                try session.receive(UnsafeRawBufferPointer(rebasing: rest.prefix(pieceBytes)), delegate: self)
-                rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(pieceBytes))
+                try session.receive(UnsafeRawBufferPointer(rebasing: rest.prefix(chunkBytes)), delegate: self)
+                rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(chunkBytes))
                 submitPushes()
-                written += try drain()
+                written += try serialize()
             }
         } catch {
-            // The server broke the protocol; the session may have a last word.
-            written += (try? drain()) ?? 0
+            // The server violated the protocol; the session may have a GOAWAY for it.
+            written += (try? serialize()) ?? 0
         }
         for tag in streams.streams.indices {
-            let ending = StreamTable.ending(
-                of: streams.streams[tag], lostBecause: .connectionClosed, reason: .none, goAwayLast: goAway?.lastStream
+            let stream = streams.streams[tag]
+            report(
+                UInt32(tag),
+                StreamTable.resolution(
+                    of: stream,
+                    unanswered: machine.answerForLostStream(
+                        stream.id, isSent: stream.state == .sent, failure: .connectionClosed))
             )
-            report(UInt32(tag), ending)
         }
-        if let broken { throw broken }
-        // Each frame that must be answered is as long as its answer, or nearly.
+        if let violation { throw violation }
+        // A frame that requires a reply is about as long as the reply.
         try FuzzTargets.check(written <= Self.ownBytesMax + bytes.count * 2, "\(written) bytes for \(bytes.count)")
-        try FuzzTargets.check(!isReady || reports.allSatisfy { $0 == 1 }, "pushes were reported \(reports) times")
+        try FuzzTargets.check(
+            machine.state == .connecting || reports.allSatisfy { $0 == 1 }, "pushes were reported \(reports) times")
     }
 
-    private func drain() throws(HTTP2SessionError) -> Int { try session.drain(delegate: self) { _ in } }
+    private func serialize() throws(HTTP2SessionError) -> Int { try session.serialize(delegate: self) { _ in } }
 
     private func submitPushes() {
-        guard isReady, streams.streams.isEmpty else { return }
+        guard machine.state == .ready, streams.streams.isEmpty else { return }
         var headers = HTTP2Headers()
         headers.append(":method", "POST" as StaticString)
         headers.append(":scheme", "https" as StaticString)
@@ -82,14 +87,14 @@ final class FuzzedClient {
                 streams.submitted(tag, as: try session.submitRequest(headers, body: body, tag: tag))
             } catch {
                 // The session is ending.
-                report(tag, .move(.failed(.goAway, .neverWritten)))
+                report(tag, .requeue(.failed(.goAway, .neverWritten)))
                 streams.close(tag)
             }
         }
     }
 
-    private func report(_ tag: UInt32, _ ending: StreamTable.Ending) {
-        guard ending != .nothing else { return }
+    private func report(_ tag: UInt32, _ resolution: StreamTable.Resolution) {
+        guard resolution != .nothing else { return }
         let stream = streams.streams[Int(tag)]
         expect(stream.batch != nil, "a stream without a push was reported")
         expect(stream.body.count <= ErrorBody.bytesMax + 1, "a body of \(stream.body.count) bytes is kept")
@@ -98,10 +103,10 @@ final class FuzzedClient {
     }
 
     private func expect(_ holds: Bool, _ promise: @autoclosure () -> String) {
-        if !holds, broken == nil { broken = FuzzTargets.Broken(description: promise()) }
+        if !holds, violation == nil { violation = FuzzTargets.Violation(description: promise()) }
     }
 
-    /// Every event must be about the stream that has the tag.
+    /// Every event must refer to the stream of its tag.
     private func expectOurs(_ stream: Int32, _ tag: UInt32, _ event: String) -> Bool {
         let isOurs = streams.streams.indices.contains(Int(tag)) && streams.streams[Int(tag)].id == stream
         expect(isOurs, "\(event) of stream \(stream), which is not the one with tag \(tag)")
@@ -110,7 +115,7 @@ final class FuzzedClient {
 }
 
 extension FuzzedClient: HTTP2SessionDelegate {
-    func settingsReceived() { isReady = true }
+    func settingsReceived() { _ = machine.settingsReceived() }
 
     func requestEnded(stream: Int32, tag: UInt32) {
         if expectOurs(stream, tag, "the end of the request") { streams.sent(tag) }
@@ -118,7 +123,7 @@ extension FuzzedClient: HTTP2SessionDelegate {
 
     func requestNotSent(stream: Int32, tag: UInt32) {
         guard expectOurs(stream, tag, "the loss of the request") else { return }
-        report(tag, .move(.failed(.streamRefused, .neverWritten)))
+        report(tag, .requeue(machine.answerForDroppedRequest))
         streams.close(tag)
     }
 
@@ -148,13 +153,19 @@ extension FuzzedClient: HTTP2SessionDelegate {
 
     func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) {
         guard expectOurs(stream, tag, "the end") else { return }
-        let carried = streams.streams[Int(tag)]
-        expect(carried.state != .unused, "stream \(stream) was closed twice")
-        report(tag, StreamTable.ending(of: carried, isRefused: code == .refusedStream, goAway: goAway))
+        let closed = streams.streams[Int(tag)]
+        expect(closed.state != .unused, "stream \(stream) was closed twice")
+        report(
+            tag,
+            StreamTable.resolution(
+                of: closed,
+                unanswered: machine.answerForClosedStream(
+                    stream, isSent: closed.state == .sent, isRefused: code == .refusedStream))
+        )
         streams.close(tag)
     }
 
     func goAwayReceived(_ goAway: HTTP2GoAway) {
-        self.goAway = (goAway.lastStream, ErrorBody(goAway.debugData).reason)
+        _ = machine.goAwayReceived(goAway)
     }
 }

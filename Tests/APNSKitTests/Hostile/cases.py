@@ -1,4 +1,4 @@
-"""The cases, by name. Each module registers its own when it is imported."""
+"""The cases by name. Each module registers its cases when it is imported."""
 
 all_cases = {}
 
@@ -8,12 +8,12 @@ class Case:
         self.name = name
         # Called with a Peer, or with the bare socket when `is_raw`.
         self.play = play
-        # "h2", or "none" when the server chooses no protocol.
+        # "h2", or "none" if the server selects no protocol.
         self.alpn = alpn
         self.is_raw = is_raw
-        # How many of the first connections are treated so.
+        # The number of connections, from the first, on which the case is played.
         self.connections = connections
-        # Bytes that the kernel keeps for us; 0: its own choice.
+        # The size of the socket's receive buffer in bytes; 0 keeps the default.
         self.receive_buffer = receive_buffer
 
 

@@ -1,4 +1,4 @@
-"""Ends of streams and of connections: RST_STREAM and GOAWAY in every form."""
+"""Streams and connections that end: RST_STREAM and GOAWAY in all forms."""
 
 import struct
 import time
@@ -11,15 +11,15 @@ HIGHEST = (1 << 31) - 1
 CODES = range(14)
 
 
-# RST_STREAM: one stream for each code there is
+# RST_STREAM: one stream for each error code
 
 def reset_with_each_code(peer, before):
     for code, request in zip(CODES, peer.read_requests(len(CODES))):
         status = before(code, request)
         if status:
-            request.fate = "rejected" if status >= 400 else "accepted"
+            request.result = "rejected" if status >= 400 else "accepted"
         elif code == 7:
-            request.fate = "refused"
+            request.result = "refused"
         peer.send(rst(request.stream, code))
     peer.serve()
 
@@ -72,10 +72,10 @@ def refused_once(peer):
 def refused_forever(peer):
     peer.start()
     while True:
-        peer.refuse(peer.read_requests(1, patience=60)[0])
+        peer.refuse(peer.read_requests(1, timeout=60)[0])
 
 
-# Answers that never come, or too late
+# Missing and late answers
 
 @case("never-answers")
 def never_answers(peer):
@@ -89,8 +89,8 @@ def never_answers(peer):
 def never_answers_at_all(peer):
     peer.start()
     peer.read_requests(PUSHES)
-    # PINGs are answered, pushes never.
-    peer.read(lambda: False, patience=60)
+    # Acknowledges PINGs and answers no push.
+    peer.read(lambda: False, timeout=60)
 
 
 @case("falls-silent")
@@ -114,7 +114,7 @@ def late_answers(peer):
 def answers_without_end(peer):
     peer.start()
     for request in peer.read_requests(PUSHES):
-        request.fate = "accepted"
+        request.result = "accepted"
         peer.send(peer.headers(request.stream, [(":status", "200")]))
     peer.serve()
 
@@ -140,7 +140,7 @@ def goaway_zero(name, debug, code=0):
     def play(peer):
         peer.start()
         for request in peer.read_requests(PUSHES):
-            request.fate = "refused"
+            request.result = "refused"
         peer.send(goaway(0, code, debug))
         peer.linger()
 
@@ -174,7 +174,7 @@ def goaway_in_two_steps(peer):
     requests = peer.read_requests(PUSHES)
     peer.send(goaway(HIGHEST))
     for request in requests[4:]:
-        request.fate = "refused"
+        request.result = "refused"
     peer.send(goaway(requests[3].stream))
     for request in requests[:4]:
         peer.answer(request)
@@ -186,7 +186,7 @@ def goaway_twice(peer):
     peer.start()
     requests = peer.read_requests(PUSHES)
     for request in requests[4:]:
-        request.fate = "refused"
+        request.result = "refused"
     peer.send(goaway(requests[3].stream) * 2)
     for request in requests[:4]:
         peer.answer(request)
@@ -201,7 +201,7 @@ def goaway_falls_while_answering(peer):
     peer.answer(requests[0])
     peer.send(goaway(requests[3].stream))
     for request in requests[4:]:
-        request.fate = "refused"
+        request.result = "refused"
     for request in requests[1:4]:
         peer.answer(request)
     peer.linger()
@@ -212,7 +212,7 @@ def goaway_last_rises(peer):
     peer.start()
     requests = peer.read_requests(PUSHES)
     for request in requests[4:]:
-        request.fate = "refused"
+        request.result = "refused"
     peer.send(goaway(requests[3].stream) + goaway(requests[6].stream))
     peer.linger()
 
@@ -239,25 +239,25 @@ def goaway_then_never_closes(peer):
     peer.start()
     requests = peer.read_requests(PUSHES)
     for request in requests[4:]:
-        request.fate = "refused"
+        request.result = "refused"
     peer.send(goaway(requests[3].stream))
     peer.linger()
 
 
 @case("goaway-then-answers-refused-ones")
 def goaway_then_answers_refused_ones(peer):
-    """Says that it did not process them, and answers them all the same."""
+    """Reports pushes as unprocessed, and answers them nevertheless."""
     peer.start()
     requests = peer.read_requests(PUSHES)
     peer.send(goaway(requests[3].stream))
     for request in requests:
         peer.answer(request)
     for request in requests[4:]:
-        request.fate = "refused"
+        request.result = "refused"
     peer.linger()
 
 
-# How many streams there may be
+# Stream limits
 
 @case("no-streams-then-some")
 def no_streams_then_some(peer):
@@ -270,7 +270,7 @@ def no_streams_then_some(peer):
 @case("no-streams-ever")
 def no_streams_ever(peer):
     peer.start([(STREAMS_MAX, 0)])
-    peer.read(lambda: False, patience=60)
+    peer.read(lambda: False, timeout=60)
 
 
 @case("streams-fall-to-one-and-rise")

@@ -1,4 +1,4 @@
-"""Floods: more of something than anybody has a use for. Each ends when the client does, or after FLOOD_BYTES."""
+"""Floods. Each ends when the client closes the connection, or after FLOOD_BYTES."""
 
 from cases import case
 from peer import (
@@ -6,17 +6,17 @@ from peer import (
     window_update,
 )
 
-# What a case sends at most, in bytes.
+# The most bytes that a case sends.
 FLOOD_BYTES = 48 << 20
-# Of floods of tiny frames, which cost a client more.
+# The same for floods of tiny frames, which cost a client more.
 TINY_FLOOD_BYTES = 6 << 20
 STATUS_200 = [(":status", "200")]
 PUSHES = 8
 
 
-def flood(peer, piece, total=FLOOD_BYTES):
-    """Writes `piece` again and again, reading nothing."""
-    many = piece * max(1, 16384 // len(piece))
+def flood(peer, chunk, total=FLOOD_BYTES):
+    """Writes `chunk` repeatedly, reading nothing."""
+    many = chunk * max(1, 16384 // len(chunk))
     for _ in range(total // len(many)):
         peer.send(many)
 
@@ -111,7 +111,7 @@ def ping_flood_answers_read(peer):
     for round in range(200):
         peer.send(frame(PING, 0, 0, b"12345678") * 100)
         wanted = (round + 1) * 100
-        peer.read(lambda: peer.books.frames["PING"] >= wanted)
+        peer.read(lambda: peer.report.frames["PING"] >= wanted)
     for request in requests:
         peer.answer(request)
     peer.serve()
@@ -133,7 +133,7 @@ def empty_data_flood(peer):
     requests = peer.read_requests(PUSHES)
     for request in requests:
         peer.send(peer.headers(request.stream, STATUS_200))
-        request.fate = "accepted"
+        request.result = "accepted"
     flood(peer, frame(DATA, 0, requests[0].stream), TINY_FLOOD_BYTES)
     peer.serve()
 
@@ -143,9 +143,9 @@ def padding_flood(peer):
     peer.start()
     requests = peer.read_requests(PUSHES)
     peer.send(peer.headers(requests[0].stream, STATUS_200))
-    requests[0].fate = "accepted"
+    requests[0].result = "accepted"
     padding = frame(DATA, PADDED, requests[0].stream, b"\xff" + b"\x00" * 255)
-    # As far as the windows allow; padding counts.
+    # As far as the windows allow, which include padding.
     for _ in range(2000):
         peer.read(lambda: min(peer.window, peer.streams_window[requests[0].stream]) >= len(padding))
         peer.window -= len(padding) - 9
@@ -177,9 +177,9 @@ def unknown_frames_flood(peer):
     peer.serve()
 
 
-@case("unknown-frames-for-ever")
-def unknown_frames_for_ever(peer):
-    """Answers neither pushes nor PINGs, and is never silent."""
+@case("unknown-frames-endless")
+def unknown_frames_endless(peer):
+    """Answers neither pushes nor PINGs, but never stops sending."""
     peer.start()
     peer.read_requests(PUSHES)
     flood(peer, frame(0xAB, 0, 0, b"x" * 1000) * 16, 1 << 40)
@@ -218,23 +218,23 @@ def headers_1mib(peer):
 
 @case("headers-100kib")
 def headers_100kib(peer):
-    """Few enough frames to be let through, more than anybody reads."""
+    """Few enough frames to be accepted, but too many to read."""
     peer.start()
     requests = peer.read_requests(PUSHES)
     fields = STATUS_200 + [(f"x-{n}", "y" * 4000) for n in range(25)]
     for request in requests:
         block = peer.encoder.encode(fields, huffman=False)
-        pieces = [block[start:start + 16384] for start in range(0, len(block), 16384)]
-        peer.send(frame(HEADERS, 0, request.stream, pieces[0]))
-        for piece in pieces[1:-1]:
-            peer.send(frame(CONTINUATION, 0, request.stream, piece))
-        peer.send(frame(CONTINUATION, END_HEADERS, request.stream, pieces[-1]))
+        parts = [block[start:start + 16384] for start in range(0, len(block), 16384)]
+        peer.send(frame(HEADERS, 0, request.stream, parts[0]))
+        for chunk in parts[1:-1]:
+            peer.send(frame(CONTINUATION, 0, request.stream, chunk))
+        peer.send(frame(CONTINUATION, END_HEADERS, request.stream, parts[-1]))
     peer.serve()
 
 
 @case("hpack-bomb")
 def hpack_bomb(peer):
-    """A field of 4,000 bytes in the table, and 16,000 references of a byte each: 64 MB a stream."""
+    """A field of 4,000 bytes in the table, and 16,000 references of one byte: 64 MB per stream."""
     peer.start()
     requests = peer.read_requests(PUSHES)
     first, others = requests[0], requests[1:]
@@ -256,19 +256,19 @@ def body_100mib_ok(peer):
 
 
 def endless_body(peer, status):
-    """The window of the connection is kept, the reset of the stream is not heard."""
+    """Respects the connection window and ignores the reset of the stream."""
     peer.start()
     requests = peer.read_requests(PUSHES)
     for request in requests:
-        request.fate = "accepted" if status == 200 else "rejected"
+        request.result = "accepted" if status == 200 else "rejected"
         peer.send(peer.headers(request.stream, [(":status", str(status))]))
-    peer.serves = True
+    peer.answers_requests = True
     sent = 0
     while sent < 100 << 20:
         peer.read(lambda: peer.window >= 16384)
         stream = requests[(sent >> 14) % len(requests)].stream
         if stream not in peer.resets and peer.streams_window[stream] < 16384:
-            # The reset is on its way.
+            # The reset is in flight.
             peer.read(lambda: stream in peer.resets or peer.streams_window[stream] >= 16384)
         peer.window -= 16384
         peer.streams_window[stream] -= 16384

@@ -1,4 +1,4 @@
-"""Answers that are not answers, and frames that are not frames."""
+"""Invalid messages and invalid frames."""
 
 import random
 import struct
@@ -10,15 +10,15 @@ from peer import (
 )
 
 
-def each(name, fate="unknown", keeps=True):
-    """A case that treats every request of the first eight in the same way and then serves."""
+def each(name, result="unknown", keeps=True):
+    """A case that handles the first eight requests in the same way and then answers all others."""
 
     def register(play):
         @case(name)
         def whole(peer):
             peer.start()
             for request in peer.read_requests(PUSHES):
-                request.fate = fate
+                request.result = result
                 play(peer, request)
             if keeps:
                 peer.serve()
@@ -31,7 +31,7 @@ def each(name, fate="unknown", keeps=True):
 
 
 def first(name):
-    """A case that says something wrong about the first request, and then nothing more."""
+    """A case that sends something invalid for the first request, and then nothing more."""
 
     def register(play):
         @case(name)
@@ -131,7 +131,7 @@ def content_length_lies(peer, request):
 
 @each("hpack-table-size-changes", "accepted")
 def hpack_table_size_changes(peer, request):
-    # Three sizes in the block, as RFC 7541, section 4.2, allows: nothing, a little, all.
+    # Table size updates as RFC 7541, section 4.2, allows: zero, small, full.
     peer.encoder.header_table_size = 0
     peer.encoder.header_table_size = 4096
     peer.send(peer.headers(request.stream, STATUS_200 + [("x-id", request.id)], end=True))
@@ -157,7 +157,7 @@ def hpack_bad_huffman(peer, request):
     peer.send(frame(HEADERS, END_HEADERS | END_STREAM, request.stream, b"\x88\x00\x84\xff\xff\xff\xff\x01y"))
 
 
-# Streams that are not there
+# Streams that do not exist
 
 @first("answer-to-idle-stream")
 def answer_to_idle_stream(peer, request):
@@ -260,7 +260,7 @@ def priority_frames(peer, request):
 
 @first("garbage-after-settings")
 def garbage_after_settings(peer, request):
-    # Beginning with the length of a frame that is too long, so that it is not read for ever.
+    # Begins with the length of an oversized frame, so that the client does not wait for the rest.
     peer.send(b"\xff\xff\xff" + random.Random(1).randbytes(4096))
 
 

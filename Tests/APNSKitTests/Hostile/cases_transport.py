@@ -1,4 +1,4 @@
-"""What goes wrong below HTTP/2: TLS, TCP, and servers that do not speak it."""
+"""Faults below HTTP/2: TLS, TCP, and servers of other protocols."""
 
 import socket
 import ssl
@@ -32,33 +32,33 @@ def tcp_fin(peer):
 
 @case("half-closed")
 def half_closed(peer):
-    """Says that it will write no more, and goes on reading."""
+    """Closes its write side and continues to read."""
     peer.start()
     peer.read_requests(PUSHES)
     socket.socket.shutdown(peer.sock, socket.SHUT_WR)
     try:
-        peer.read(lambda: False, patience=60)
+        peer.read(lambda: False, timeout=60)
     except TimeoutError:
-        peer.books.failed("the client never went away")
+        peer.report.failed("the client did not close the connection")
 
 
 @case("stops-reading", receive_buffer=4096)
 def stops_reading(peer):
-    """The windows of HTTP/2 are wide open, that of TCP is shut."""
+    """The HTTP/2 windows are open, the TCP window is closed."""
     peer.start([(STREAMS_MAX, 1000), (4, 1 << 30)])
     peer.send(window_update(0, 1 << 30))
     wait_for_end(peer)
 
 
 def wait_for_end(peer):
-    """Sleeps until the client has closed, without reading: the kernel tells by an error of a write of nothing."""
+    """Sleeps until the client has closed, without reading."""
     for _ in range(600):
         time.sleep(0.1)
-        # What the client has sent is in the kernel; only its state is asked for.
+        # Polls only the socket state; the client's data stays in the receive buffer.
         state = peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         if state != 1:
             return
-    peer.books.failed("the client never went away")
+    peer.report.failed("the client did not close the connection")
 
 
 @case("a-byte-at-a-time")
@@ -66,7 +66,7 @@ def a_byte_at_a_time(peer):
     peer.start()
     requests = peer.read_requests(PUSHES)
     answer = peer.headers(requests[0].stream, [(":status", "200"), ("x-long", "y" * 200)], end=True)
-    # Without an end: from the beginning, should it be over before the client is.
+    # Endless: starts again if it ends before the client closes.
     while True:
         for byte in answer:
             peer.send(bytes([byte]))
@@ -95,7 +95,7 @@ def alpn_missing_and_silent(peer):
 
 @case("alpn-missing-and-http2", alpn="none")
 def alpn_missing_and_http2(peer):
-    """RFC 9113, section 3.3, wants ALPN; whoever speaks HTTP/2 all the same is understood."""
+    """RFC 9113, section 3.3, requires ALPN; the client accepts HTTP/2 without it."""
     peer.start()
     peer.serve()
 

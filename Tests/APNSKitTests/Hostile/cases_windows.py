@@ -1,4 +1,4 @@
-"""Flow control and the sizes that SETTINGS set."""
+"""Flow control and the sizes in SETTINGS."""
 
 import struct
 import time
@@ -13,7 +13,7 @@ STREAMS = (STREAMS_MAX, 100)
 
 
 def opened(peer, count):
-    """Until `count` requests have begun, though none may have ended."""
+    """Waits until `count` requests have begun; they may be incomplete."""
     peer.read(lambda: len(peer.requests) >= count)
     return list(peer.requests.values())
 
@@ -40,7 +40,7 @@ wrong("frame-size-too-large", lambda requests: settings([(FRAME_MAX, 1 << 24)]))
 def window_overflow_of_stream(peer):
     peer.start([STREAMS, (INITIAL_WINDOW, 20)])
     requests = opened(peer, PUSHES)
-    # Twice: how much of its window a request has used is a matter of chance.
+    # Twice, because the part of its window that a request has used depends on timing.
     peer.send(b"".join(window_update(request.stream, (1 << 31) - 1) * 2 for request in requests))
     peer.read(lambda: len(peer.resets) >= PUSHES)
     peer.send(settings([(INITIAL_WINDOW, 65535)]))
@@ -58,7 +58,7 @@ def window_zero_of_stream(peer):
 def data_over_connection_window(peer):
     peer.start()
     request = peer.read_requests(PUSHES)[0]
-    request.fate = "accepted"
+    request.result = "accepted"
     peer.send(peer.headers(request.stream, [(":status", "200")]) + frame(DATA, 0, request.stream, b"x" * 16384) * 64)
     peer.linger()
 
@@ -75,7 +75,7 @@ def no_window_then_some(peer):
 def no_window_then_by_stream(peer):
     peer.start([STREAMS, (INITIAL_WINDOW, 0)])
     for request in opened(peer, PUSHES):
-        # A byte at a time first.
+        # One byte per update first.
         for _ in range(20):
             peer.send(window_update(request.stream, 1))
         peer.send(window_update(request.stream, 65535))
@@ -86,7 +86,7 @@ def no_window_then_by_stream(peer):
 @case("no-window-ever")
 def no_window_ever(peer):
     peer.start([STREAMS, (INITIAL_WINDOW, 0)])
-    peer.read(lambda: False, patience=60)
+    peer.read(lambda: False, timeout=60)
 
 
 @case("window-shrinks-below-zero")
@@ -94,7 +94,7 @@ def window_shrinks_below_zero(peer):
     peer.start([STREAMS, (INITIAL_WINDOW, 60)])
     requests = opened(peer, PUSHES)
     peer.read(lambda: all(request.body_bytes == 60 for request in requests))
-    # What has been sent already makes the windows negative: -50 each.
+    # The bytes already sent make each window negative: -50.
     peer.send(settings([(INITIAL_WINDOW, 10)]))
     for request in requests:
         peer.send(window_update(request.stream, 50))
@@ -109,7 +109,7 @@ def window_shrinks_below_zero(peer):
 
 @case("sizes-change-all-the-time")
 def sizes_change_all_the_time(peer):
-    """Every setting that a server may change, up and down, between the answers."""
+    """Changes every setting that a server may change, up and down, between answers."""
     peer.start()
     sizes = [0, 4096, 65536, 100, (1 << 32) - 1, 1]
     frames = [16384, (1 << 24) - 1, 16385, 1 << 20]

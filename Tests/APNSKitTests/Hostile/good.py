@@ -1,4 +1,4 @@
-"""A well-behaved APNs, by the h2 library: it accepts every push."""
+"""A correct APNs server, with the h2 library. It accepts every push."""
 
 import socket
 
@@ -8,8 +8,8 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 
-def serve(sock, number, books):
-    """Until the client closes the connection."""
+def serve(sock, number, report):
+    """Serves until the client closes the connection."""
     connection = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
     connection.initiate_connection()
     sock.sendall(connection.data_to_send())
@@ -24,19 +24,19 @@ def serve(sock, number, books):
         try:
             events = connection.receive_data(data)
         except ProtocolError as error:
-            books.failed(f"the client broke the protocol: {error}")
+            report.failed(f"the client violated the protocol: {error}")
             return
         for event in events:
-            answer(connection, event, requests, number, books)
+            answer(connection, event, requests, number, report)
         try:
             sock.sendall(connection.data_to_send())
         except OSError:
             return
 
 
-def answer(connection, event, requests, number, books):
+def answer(connection, event, requests, number, report):
     if isinstance(event, RequestReceived):
-        request = books.begin(number, event.stream_id)
+        request = report.begin(number, event.stream_id)
         request.fields = dict(event.headers)
         requests[event.stream_id] = request
     elif isinstance(event, DataReceived):
@@ -44,11 +44,11 @@ def answer(connection, event, requests, number, books):
         connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
     elif isinstance(event, StreamEnded):
         request = requests.pop(event.stream_id)
-        request.is_whole = True
-        request.fate = "accepted"
+        request.is_complete = True
+        request.result = "accepted"
         connection.send_headers(
             event.stream_id, [(":status", "200"), ("apns-id", request.id)], end_stream=True
         )
     elif isinstance(event, StreamReset):
         requests.pop(event.stream_id, None)
-        books.count_frame(f"RST_STREAM:{int(event.error_code)}")
+        report.count_frame(f"RST_STREAM:{int(event.error_code)}")

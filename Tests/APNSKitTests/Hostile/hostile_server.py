@@ -1,10 +1,10 @@
-"""A server that breaks HTTP/2, for the tests of an APNs client.
+"""A server that violates HTTP/2, for the tests of an APNs client.
 
     hostile_server.py CASE CERTIFICATE KEY
     hostile_server.py --list
 
-Listens on a port of its own at 127.0.0.1 and prints it: {"port": 1234}. The first connection is treated as CASE says, the
-later ones as a good APNs would treat them. At SIGTERM it prints what it has seen, one line of JSON, and ends.
+Listens on a free port at 127.0.0.1 and prints it: {"port": 1234}. Plays CASE on the first connection, and answers_requests later ones
+like APNs. On SIGTERM it prints its report, one line of JSON, and exits.
 """
 
 import json
@@ -18,8 +18,8 @@ import traceback
 
 import cases
 import good
-from books import Books
-from peer import Gone, Peer
+from report import Report
+from peer import Disconnected, Peer
 
 
 def secured(raw, context):
@@ -27,37 +27,37 @@ def secured(raw, context):
     return context.wrap_socket(raw, server_side=True)
 
 
-def handle(raw, number, case, contexts, books):
-    """One connection, from its first byte to its last."""
+def handle(raw, number, case, contexts, report):
+    """Handles one connection."""
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock = raw
     try:
         if number >= case.connections:
             sock = secured(raw, contexts["h2"])
             sock.settimeout(60)
-            good.serve(sock, number, books)
+            good.serve(sock, number, report)
         elif case.is_raw:
             sock.settimeout(10)
             case.play(sock)
         else:
             sock = secured(raw, contexts[case.alpn])
             sock.setblocking(False)
-            case.play(Peer(sock, number, books))
-    except (Gone, TimeoutError, OSError):
-        # The client has had enough, which is what most cases are about.
+            case.play(Peer(sock, number, report))
+    except (Disconnected, TimeoutError, OSError):
+        # The client closed the connection, which most cases expect.
         pass
     except Exception:
-        books.failed(traceback.format_exc())
+        report.failed(traceback.format_exc())
     finally:
         sock.close()
 
 
 def context(certificate, key, protocols):
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(certificate, key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
     if protocols:
-        made.set_alpn_protocols(protocols)
-    return made
+        tls.set_alpn_protocols(protocols)
+    return tls
 
 
 def main():
@@ -70,7 +70,7 @@ def main():
         "h2": context(certificate, key, ["h2"]),
         "none": context(certificate, key, []),
     }
-    books = Books()
+    report = Report()
     listener = socket.socket()
     if case.receive_buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, case.receive_buffer)
@@ -78,16 +78,16 @@ def main():
     listener.listen(16)
 
     def end(*_):
-        print(books.line(), flush=True)
+        print(report.line(), flush=True)
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     while True:
         raw, _ = listener.accept()
-        number = books.next_connection()
+        number = report.next_connection()
         threading.Thread(
-            target=handle, args=(raw, number, case, contexts, books), daemon=True
+            target=handle, args=(raw, number, case, contexts, report), daemon=True
         ).start()
 
 

@@ -6,57 +6,58 @@ import PushTesting
 import Synchronization
 import Testing
 
-/// The pool against servers that follow a script: how many connections there are, and when one is replaced.
+/// The pool against scripted servers: the number of connections, and their replacement.
 @Suite struct `Connection pool` {
-    /// Keeps what the client tells of its connections.
-    private final class Diary: Sendable {
+    /// Records the client's connection events.
+    private final class EventLog: Sendable {
         private let events = Mutex<[APNSConnectionEvent]>([])
 
-        func note(_ event: APNSConnectionEvent) { events.withLock { $0.append(event) } }
+        func append(_ event: APNSConnectionEvent) { events.withLock { $0.append(event) } }
         var kinds: [APNSConnectionEvent.Kind] { events.withLock { $0.map(\.kind) } }
         func drainReasons(of connection: UInt64) -> [APNSDrainReason] {
             events.withLock { events in
                 events.compactMap { event in
-                    guard case .retired(let why) = event.kind, event.connection == connection else { return nil }
-                    return why
+                    guard case .draining(let reason) = event.kind, event.connection == connection else { return nil }
+                    return reason
                 }
             }
         }
     }
 
     private func client(
-        _ server: ScriptedServer, _ diary: Diary = Diary(), _ change: (inout APNSClientConfiguration) -> Void = { _ in }
+        _ server: ScriptedServer, _ events: EventLog = EventLog(),
+        _ change: (inout APNSClientConfiguration) -> Void = { _ in }
     ) throws -> APNSClient {
         try Samples.client(port: server.port) {
             $0.connectionsMax = 16
-            $0.onEvent = { diary.note($0) }
+            $0.onEvent = { events.append($0) }
             change(&$0)
         }
     }
 
-    /// Answers everything 50 ms after it came, on connections that take few streams.
+    /// Answers each request after 50 ms, on connections with few streams.
     private func slowServer(streams: UInt32) async throws -> ScriptedServer {
         try await ScriptedServer(.init(settings: HTTP2Settings(streamsMax: streams))) { peer, request in
             peer.after(.milliseconds(50)) { peer.respond(request, 200) }
         }
     }
 
-    @Test func `it opens more connections while streams are what is missing`() async throws {
+    @Test func `it opens more connections while streams are the bottleneck`() async throws {
         let server = try await slowServer(streams: 20)
-        let diary = Diary()
-        let client = try client(server, diary)
+        let events = EventLog()
+        let client = try client(server, events)
         async let first = client.send(Samples.batch(1000), deadline: .seconds(60))
         async let second = client.send(Samples.batch(1000, from: 1000), deadline: .seconds(60))
         let answers = await first + second
         #expect(answers.allSatisfy { $0 == .accepted })
         #expect(server.connections > 1)
-        #expect(diary.kinds.contains(.resized(connections: 2)))
-        // Each push came once, and every connection had a part in it.
+        #expect(events.kinds.contains(.resized(connections: 2)))
+        // Each push arrived once, and every connection carried some.
         #expect(Set(server.requests.map { $0["apns-id"] }).count == 2000)
         #expect(server.requests.count == 2000)
         #expect(Set(server.requests.map(\.connection)).count == server.connections)
         #expect(client.snapshot().accepted == 2000)
-        // A growth that was of no use may have been taken back: of those that are left.
+        // Growth without effect may have been reverted, so fewer connections may be left.
         let snapshots = await client.connections()
         #expect(!snapshots.isEmpty && snapshots.reduce(0) { $0 + $1.accepted } <= 2000)
         #expect(snapshots.allSatisfy { $0.address == "127.0.0.1:\(server.port)" })
@@ -71,51 +72,51 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a connection of age is replaced, and nothing is lost or sent twice`() async throws {
+    @Test func `an overdue connection is replaced, and no push is lost or duplicated`() async throws {
         let server = try await slowServer(streams: 1000)
-        let diary = Diary()
-        let client = try client(server, diary) { $0.connectionAgeMax = .milliseconds(300) }
+        let events = EventLog()
+        let client = try client(server, events) { $0.connectionAgeMax = .milliseconds(300) }
         var sent = 0
         try await waitUntil("a second connection took pushes") {
             #expect(await client.send(Samples.batch(10, from: sent)).allSatisfy { $0 == .accepted })
             sent += 10
             return Set(server.requests.map(\.connection)).count >= 2
         }
-        #expect(diary.drainReasons(of: 1) == [.age])
+        #expect(events.drainReasons(of: 1) == [.age])
         #expect(server.requests.count == sent)
         await client.shutdown()
     }
 
-    @Test func `an idle connection of age goes without a successor`() async throws {
+    @Test func `an overdue idle connection is closed without a replacement`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
-        let diary = Diary()
-        let client = try client(server, diary) { $0.connectionAgeMax = .milliseconds(200) }
+        let events = EventLog()
+        let client = try client(server, events) { $0.connectionAgeMax = .milliseconds(200) }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
         try await waitUntil("the connection is gone") { await client.connections().isEmpty }
-        #expect(diary.drainReasons(of: 1) == [.age])
+        #expect(events.drainReasons(of: 1) == [.age])
         #expect(server.connections == 1)
         await client.shutdown()
     }
 
-    @Test func `a connection that answers PINGs and no push is replaced`() async throws {
+    @Test func `a connection that acknowledges PINGs and answers no push is replaced`() async throws {
         let server = try await ScriptedServer { peer, request in
             if peer.number == 0 { peer.hold(request) } else { peer.respond(request, 200) }
         }
-        let diary = Diary()
-        let client = try client(server, diary) {
+        let events = EventLog()
+        let client = try client(server, events) {
             $0.stallTimeout = .milliseconds(200)
             $0.pingInterval = .milliseconds(50)
         }
         async let stuck = client.send(Samples.batch(3), deadline: .seconds(3))
-        try await waitUntil("the connection is given up") { diary.drainReasons(of: 1) == [.stalled] }
+        try await waitUntil("the connection drains") { events.drainReasons(of: 1) == [.stalled] }
         #expect(await client.send(Samples.batch(3, from: 10)).allSatisfy { $0 == .accepted })
-        // They may have been taken, so they are not sent again.
+        // The server may have accepted them, so they are not sent again.
         #expect(await stuck.allSatisfy { $0 == .failed(.deadlineExceeded, .ambiguous) })
         #expect(server.requests.count == 6)
         await client.shutdown()
     }
 
-    @Test func `a connection on which everything ends in 500 is replaced`() async throws {
+    @Test func `a connection with only server errors is replaced`() async throws {
         let server = try await ScriptedServer { peer, request in
             if peer.number == 0 {
                 peer.respond(request, 500, #"{"reason":"InternalServerError"}"#)
@@ -123,50 +124,50 @@ import Testing
                 peer.respond(request, 200)
             }
         }
-        let diary = Diary()
-        let client = try client(server, diary)
+        let events = EventLog()
+        let client = try client(server, events)
         let answers = await client.send(Samples.batch(50))
         #expect(answers.allSatisfy { $0.status == 500 })
-        #expect(diary.drainReasons(of: 1) == [.serverErrors])
+        #expect(events.drainReasons(of: 1) == [.serverErrors])
         #expect(await client.send(Samples.batch(1)) == [.accepted])
         await client.shutdown()
     }
 
-    @Test func `pushes that one connection refuses again and again go to another`() async throws {
+    @Test func `pushes that one connection refuses repeatedly are sent on another`() async throws {
         let server = try await ScriptedServer { peer, request in
             if peer.number == 0 { peer.reset(request, .refusedStream) } else { peer.respond(request, 200) }
         }
-        let diary = Diary()
-        let client = try client(server, diary)
+        let events = EventLog()
+        let client = try client(server, events)
         #expect(await client.send(Samples.batch(20)).allSatisfy { $0 == .accepted })
-        #expect(diary.drainReasons(of: 1) == [.refusing])
+        #expect(events.drainReasons(of: 1) == [.refusing])
         await client.shutdown()
     }
 
-    @Test func `GOAWAY before SETTINGS is a reason to come again`() async throws {
-        // A GOAWAY frame: last stream 0, NO_ERROR, and why.
+    @Test func `after GOAWAY before SETTINGS the client connects again`() async throws {
+        // A GOAWAY frame: last stream 0, NO_ERROR, and a reason.
         let reason = Array(#"{"reason":"BadCertificate"}"#.utf8)
         let frame = [0, 0, 8 + UInt8(reason.count), 7] + [UInt8](repeating: 0, count: 13) + reason
         let server = try await ScriptedServer(
             .init(onConnect: { peer in
                 guard peer.number == 0 else { return }
                 peer.write(raw: frame)
-                peer.fallSilent()
+                peer.stopResponding()
             })
         ) { $0.respond($1, 200) }
-        let diary = Diary()
-        let client = try client(server, diary)
+        let events = EventLog()
+        let client = try client(server, events)
         #expect(await client.send(Samples.batch(5)).allSatisfy { $0 == .accepted })
         #expect(server.connections == 2)
-        #expect(diary.kinds.contains(.goAway(code: 0, reason: .badCertificate, lastStream: 0)))
+        #expect(events.kinds.contains(.goAway(code: 0, reason: .badCertificate, lastStream: 0)))
         await client.shutdown()
     }
 
-    @Test func `a connection that was silent for long must answer a PING before it gets pushes`() async throws {
+    @Test func `an idle connection must acknowledge a PING before it gets pushes`() async throws {
         let server = try await ScriptedServer { peer, request in
             peer.respond(request, 200)
-            // A connection that looks alive and is dead.
-            if peer.number == 0 { peer.after(.zero) { peer.fallSilent() } }
+            // The connection stays open and is dead.
+            if peer.number == 0 { peer.after(.zero) { peer.stopResponding() } }
         }
         let client = try client(server) { $0.idleBeforeProbe = .milliseconds(100) }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
@@ -174,24 +175,24 @@ import Testing
             (await client.connections().first?.sinceLastAnswer ?? .zero) > .milliseconds(100)
         }
         #expect(await client.send(Samples.batch(5, from: 1)).allSatisfy { $0 == .accepted })
-        // Not one push was written into the void.
+        // No push was written to the dead connection.
         #expect(server.requests.map(\.connection) == [0, 1, 1, 1, 1, 1])
         #expect(client.snapshot().ambiguous == 0)
         await client.shutdown()
     }
 
-    @Test func `a connection that owes the answer to an idle PING gets no push either`() async throws {
+    @Test func `a connection with an unacknowledged idle PING gets no pushes`() async throws {
         let server = try await ScriptedServer { peer, request in
             peer.respond(request, 200)
-            if peer.number == 0 { peer.after(.zero) { peer.fallSilent() } }
+            if peer.number == 0 { peer.after(.zero) { peer.stopResponding() } }
         }
         let client = try client(server) {
             $0.idleBeforeProbe = .milliseconds(100)
             $0.idlePingInterval = .milliseconds(200)
         }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
-        // The idle PING leaves within two seconds of its time, and has five to be answered.
-        try await waitUntil("an idle PING is under way") {
+        // The idle PING is sent at most two seconds late, and times out after five.
+        try await waitUntil("an idle PING is in flight") {
             (await client.connections().first?.sinceLastAnswer ?? .zero) > .milliseconds(2500)
         }
         #expect(await client.send(Samples.batch(5, from: 1)).allSatisfy { $0 == .accepted })
@@ -199,30 +200,31 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `an answer without an end is cut off once it says nothing more`() async throws {
+    @Test func `an answer without an end is cut off at the body limit`() async throws {
         let endless = String(repeating: " ", count: 50_000)
         let server = try await ScriptedServer { peer, request in peer.respond(request, 503, endless) }
         let client = try client(server)
-        #expect(await client.send(Samples.batch(3)).allSatisfy { $0 == APNSAnswer(outcome: .answered, status: 503) })
+        #expect(
+            await client.send(Samples.batch(3)).allSatisfy { $0 == APNSAnswer(disposition: .answered, status: 503) })
         await client.shutdown()
     }
 
-    @Test func `another credential takes over without dropping a push`() async throws {
+    @Test func `replacing the credential loses no push`() async throws {
         let server = try await ScriptedServer { peer, request in
             peer.after(.milliseconds(20)) { peer.respond(request, 200) }
         }
-        let diary = Diary()
+        let events = EventLog()
         let old = ProviderTokenSource(key: try Samples.key(id: "OLDKEY0000"))
         let new = ProviderTokenSource(key: try Samples.key(id: "NEWKEY0000"))
-        let client = try client(server, diary) { $0.credential = .token(old) }
+        let client = try client(server, events) { $0.credential = .token(old) }
         async let first = client.send(Samples.batch(500))
         try await waitUntil("pushes have arrived") { !server.requests.isEmpty }
         try client.replaceCredential(.token(new))
         async let second = client.send(Samples.batch(500, from: 500))
         #expect(await (first + second).allSatisfy { $0 == .accepted })
-        #expect(diary.drainReasons(of: 1) == [.credentialReplaced])
+        #expect(events.drainReasons(of: 1) == [.credentialReplaced])
         #expect(server.requests.count == 1000)
-        // No connection has seen both keys: APNs would refuse the second.
+        // No connection carries both keys: APNs would reject the second.
         let tokens = try (old.current().authorization, new.current().authorization)
         for request in server.requests {
             #expect(request["authorization"] == (request.connection == 0 ? tokens.0 : tokens.1))
@@ -231,7 +233,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a server that says GOAWAY after every push is not stormed`() async throws {
+    @Test func `the connect rate is limited if the server sends GOAWAY after every push`() async throws {
         let server = try await ScriptedServer { peer, request in
             peer.respond(request, 200)
             peer.goAway(last: request.stream)
@@ -239,7 +241,7 @@ import Testing
         let client = try client(server) { $0.connectionsMax = 1 }
         let start = ContinuousClock.now
         for number in 0..<16 { #expect(await client.send(Samples.batch(1, from: number)) == [.accepted]) }
-        // A burst of five and four a second: the slower the machine, the more it may be.
+        // A burst of five, and then four a second.
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         #expect(server.connections == 16)
         #expect(Double(server.connections) <= 5 + seconds * ConnectRate.perSecond + 1)

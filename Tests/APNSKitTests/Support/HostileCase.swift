@@ -1,32 +1,32 @@
 import Testing
 
-/// A way in which a server can be bad, and what the client makes of it.
+/// A hostile behaviour of a server, and the expected result.
 struct HostileCase: Sendable, CustomTestStringConvertible {
-    /// What becomes of the bad connection.
+    /// What happens to the hostile connection.
     enum Connection: Sendable {
-        /// All pushes go over it, before and after.
+        /// All pushes are sent on it, before and after.
         case kept
-        /// No push is sent on it any more.
+        /// No more pushes are sent on it.
         case lost
-        /// Pushes are tried on it until it is given up.
+        /// Pushes are sent on it until the client gives it up.
         case givenUp
     }
 
     var name: String
-    /// Of the pushes that the bad connection gets, how many end how; nil where that is a matter of chance.
+    /// The expected answers on the hostile connection by kind; nil where they depend on timing.
     var answers: String?
     var connection: Connection
     var deadline: Duration
     var pushes: Int
     var payloadBytes: Int
-    /// False where requests stay in the kernel.
-    var isWhollyRead: Bool
+    /// False if the server leaves requests in the socket's buffer.
+    var readsRequests: Bool
 
     var testDescription: String { name }
 
     init(
         _ name: String, _ answers: String?, _ connection: Connection, deadline: Duration = .seconds(20),
-        pushes: Int = 8, payloadBytes: Int = 95, isWhollyRead: Bool = true
+        pushes: Int = 8, payloadBytes: Int = 95, readsRequests: Bool = true
     ) {
         self.name = name
         self.answers = answers
@@ -34,13 +34,13 @@ struct HostileCase: Sendable, CustomTestStringConvertible {
         self.deadline = deadline
         self.pushes = pushes
         self.payloadBytes = payloadBytes
-        self.isWhollyRead = isWhollyRead
+        self.readsRequests = readsRequests
     }
 
     static let all = [
         HostileCase(
             "a-byte-at-a-time", "8 ambiguous deadlineExceeded", .givenUp, deadline: .milliseconds(1500),
-            isWhollyRead: false
+            readsRequests: false
         ),
         HostileCase("alpn-missing-and-http1-answer", "8 accepted", .lost),
         HostileCase("alpn-missing-and-http2", "8 accepted", .kept),
@@ -154,7 +154,7 @@ struct HostileCase: Sendable, CustomTestStringConvertible {
         HostileCase("status-twice", "8 ambiguous streamReset", .kept),
         HostileCase(
             "stops-reading", nil, .givenUp, deadline: .milliseconds(1500), pushes: 1000, payloadBytes: 4000,
-            isWhollyRead: false
+            readsRequests: false
         ),
         HostileCase("streams-fall-to-one-and-rise", "8 accepted", .kept),
         HostileCase("streams-flutter", "8 accepted", .kept),
@@ -169,8 +169,8 @@ struct HostileCase: Sendable, CustomTestStringConvertible {
         HostileCase("trailers-with-status", "8 accepted", .kept),
         HostileCase("unknown-frames-flood", "8 accepted", .kept),
         HostileCase(
-            "unknown-frames-for-ever", "8 ambiguous deadlineExceeded", .givenUp, deadline: .milliseconds(1500),
-            isWhollyRead: false
+            "unknown-frames-endless", "8 ambiguous deadlineExceeded", .givenUp, deadline: .milliseconds(1500),
+            readsRequests: false
         ),
         HostileCase("upper-case-field", "8 ambiguous streamReset", .kept),
         HostileCase("window-overflow-of-connection", "8 ambiguous protocolError", .lost),

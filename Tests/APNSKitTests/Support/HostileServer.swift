@@ -2,26 +2,26 @@ import APNSWire
 import Foundation
 import PushTesting
 
-/// A running `Hostile/hostile_server.py`: its first connection is as bad as a case says, the later ones are good.
+/// A running `Hostile/hostile_server.py`: its first connection behaves as the case requires, later ones behave well.
 struct HostileServer {
-    /// What the server has seen, as it says at its end.
+    /// The report that the server prints when it stops.
     struct Report: Decodable {
         struct Request: Decodable {
             var id: String
             /// 0 for the first connection.
             var connection: Int
             var stream: Int
-            /// Whether it arrived up to its end.
-            var isWhole: Bool
-            /// What the server did about it: `accepted`, `rejected` and `refused` by its own words, else `unknown`.
-            var fate: String
+            /// Whether the complete request arrived.
+            var isComplete: Bool
+            /// The server's response: `accepted`, `rejected` or `refused`; `unknown` without one.
+            var result: String
         }
 
         var connections: Int
         var requests: [Request]
-        /// Frames of the client's, by kind and code.
+        /// Frames received from the client, by kind and code.
         var frames: [String: Int]
-        /// Mistakes of the server's own.
+        /// Bugs of the server.
         var errors: [String]
 
         func requests(for id: APNSID) -> [Request] { requests.filter { $0.id == id.description } }
@@ -32,11 +32,11 @@ struct HostileServer {
 
     private static let folder = "\(Repository.root)/Tests/APNSKitTests/Hostile"
 
-    /// The Python that has the h2 library, made when it is not there.
+    /// The Python with the h2 library, installed on first use.
     private static let python = Task {
-        let made = try await run("\(Repository.root)/scripts/python-peers.sh", within: .seconds(300))
-        guard made.exit == .status(0) else { throw PeerMissing(description: made.error) }
-        return made.output.trimmingCharacters(in: .whitespacesAndNewlines)
+        let setup = try await run("\(Repository.root)/scripts/python-peers.sh", within: .seconds(300))
+        guard setup.exit == .status(0) else { throw PeerMissing(description: setup.error) }
+        return setup.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     private struct PeerMissing: Error, CustomStringConvertible {
@@ -65,7 +65,7 @@ struct HostileServer {
         port = try JSONDecoder().decode(Greeting.self, from: Data(line.utf8)).port
     }
 
-    /// Ends it.
+    /// Stops the server and returns its report.
     func stop() async throws -> Report {
         process.signal(SIGTERM)
         _ = try await process.waitForExit()

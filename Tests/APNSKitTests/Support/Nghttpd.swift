@@ -2,7 +2,7 @@ import Foundation
 import NIOCore
 import NIOPosix
 
-/// A running `nghttpd`, the HTTP/2 server of the nghttp2 project: a peer that is not ours. It answers 200 to everything.
+/// A running `nghttpd`, the HTTP/2 server of the nghttp2 project. It answers every request with 200.
 final class Nghttpd: Sendable {
     let port: Int
     private let process: Process
@@ -26,7 +26,7 @@ final class Nghttpd: Sendable {
     // Not `terminate`: the test runner blocks SIGTERM, and its children inherit that.
     deinit { kill(process.processIdentifier, SIGKILL) }
 
-    /// A port that nobody has just now. The client connects again until the server has it.
+    /// A currently free port. The client retries until the server listens.
     private static func freePort() async throws -> Int {
         let channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .bind(host: "127.0.0.1", port: 0).get()

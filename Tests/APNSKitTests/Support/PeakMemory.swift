@@ -1,19 +1,22 @@
 import Foundation
 
-/// The most memory that this process had at once since the meter was made, in bytes of resident size.
+/// Measures the peak resident size of this process, in bytes.
 struct PeakMemory {
-    /// What a hostile server may cost. Sanitizers hold on to memory that was given back.
+    /// The growth that a hostile server may cause. Sanitizers keep freed memory.
     static let growthMax = ProcessInfo.processInfo.environment["GODWIT_SANITIZER"] == nil ? 64 << 20 : 512 << 20
 
     private let before: Int
 
-    /// - Throws: when the system keeps no such books.
+    /// Starts a measurement.
+    ///
+    /// - Throws: if the system does not report the peak.
     init() throws {
-        // proc(5), /proc/pid/clear_refs: 5 sets the peak back to what is in use now.
+        // proc(5), /proc/pid/clear_refs: 5 resets the peak to the current size.
         try "5".write(toFile: "/proc/self/clear_refs", atomically: false, encoding: .utf8)
         before = try Self.bytes("VmRSS:")
     }
 
+    /// The peak since the start, minus the size at the start.
     func growth() throws -> Int { try Self.bytes("VmHWM:") - before }
 
     private static func bytes(_ name: String) throws -> Int {

@@ -4,11 +4,11 @@ import Crypto
 import NIOPosix
 import Synchronization
 
-/// Pushes and clients as the tests need them.
+/// Pushes and clients for tests.
 enum Samples {
     static let headers = NotificationHeaders(topic: "com.example.app", pushType: .alert, priority: .immediate)
 
-    /// `count` pushes to as many different tokens.
+    /// `count` pushes to different tokens.
     static func batch(
         _ count: Int, from first: Int = 0, payloadBytes: Int = 95, headers: NotificationHeaders = headers,
         expiration: Int64 = NotificationBatch.noExpiration
@@ -52,10 +52,10 @@ extension NotificationBatch {
     }
 }
 
-/// Keeps every piece of answers, and lets a test wait for the last one.
-final class Pieces: APNSAnswerReceiver {
+/// Collects all groups of answers, and lets a test wait for the last one.
+final class AnswerGroups: APNSAnswerReceiver {
     private struct State {
-        var pieces: [APNSAnswers] = []
+        var groups: [APNSAnswers] = []
         var waiter: CheckedContinuation<[APNSAnswers], Never>?
     }
 
@@ -63,23 +63,23 @@ final class Pieces: APNSAnswerReceiver {
 
     func receive(_ answers: APNSAnswers) {
         let waiter = state.withLock { state -> CheckedContinuation<[APNSAnswers], Never>? in
-            state.pieces.append(answers)
+            state.groups.append(answers)
             guard answers.isLast else { return nil }
             defer { state.waiter = nil }
             return state.waiter
         }
-        waiter?.resume(returning: state.withLock { $0.pieces })
+        waiter?.resume(returning: state.withLock { $0.groups })
     }
 
-    /// Every piece, once the last is in.
+    /// Waits for the last group and returns all groups.
     func all() async -> [APNSAnswers] {
         await withCheckedContinuation { continuation in
             let isComplete = state.withLock { state in
-                if state.pieces.last?.isLast == true { return true }
+                if state.groups.last?.isLast == true { return true }
                 state.waiter = continuation
                 return false
             }
-            if isComplete { continuation.resume(returning: state.withLock { $0.pieces }) }
+            if isComplete { continuation.resume(returning: state.withLock { $0.groups }) }
         }
     }
 }

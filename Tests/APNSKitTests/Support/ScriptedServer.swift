@@ -5,21 +5,21 @@ import NIOSSL
 import NIOTLS
 import Synchronization
 
-/// A server over TLS that does exactly what a test says, also what no server should.
+/// A TLS server whose behaviour a test scripts, including behaviour that violates the protocol.
 final class ScriptedServer: Sendable {
-    /// A request that has arrived as a whole.
+    /// A completely received request.
     struct Request: Sendable {
-        /// The connection it came on: 0 for the first, and so on.
+        /// Numbers the connections from 0.
         var connection: Int
         var stream: Int32
-        /// In the order in which they came.
+        /// In the order received.
         var fields: [(name: String, value: String)] = []
         var body: [UInt8] = []
 
         subscript(name: String) -> String? { fields.first { $0.name == name }?.value }
     }
 
-    /// What the server does about a request. Runs on the connection's event loop.
+    /// Handles a request, on the connection's event loop.
     typealias Script = @Sendable (Peer, Request) -> Void
 
     struct Options: Sendable {
@@ -27,11 +27,11 @@ final class ScriptedServer: Sendable {
         var settings = HTTP2Settings(streamsMax: 1000)
         var certificate = TestCertificate.server
         var address = "127.0.0.1"
-        /// Runs when a connection comes up, before its first bytes are read.
+        /// Called after the TLS handshake, before the first bytes are read.
         var onConnect: @Sendable (Peer) -> Void = { _ in }
-        /// True: the server takes connections and never says anything, not even SETTINGS.
-        var isMute = false
-        /// A file of certificates: who comes must show one that is signed by one of them.
+        /// True: the server accepts connections and sends nothing, not even SETTINGS.
+        var isSilent = false
+        /// A file of certificates; clients must present a certificate that is signed by one of them.
         var trustedClients: String?
     }
 
@@ -76,12 +76,12 @@ final class ScriptedServer: Sendable {
 
     deinit { channel.close(promise: nil) }
 
-    /// Every request so far.
+    /// The requests received so far.
     var requests: [Request] { log.requests }
-    /// Connections so far.
+    /// The number of connections accepted so far.
     var connections: Int { log.connections }
 
-    /// What the server has seen; shared with its connections, which must not keep the server itself alive.
+    /// The requests and connections of the server. Shared with its connections, which must not retain the server.
     private final class Log: Sendable {
         private struct State {
             var requests: [Request] = []
@@ -102,9 +102,9 @@ final class ScriptedServer: Sendable {
         }
     }
 
-    /// One connection, seen from the server. For use on its event loop, which is where scripts run.
-    // SAFETY: unchecked because scripts, which are Sendable closures, are given it; the channel calls them on its event
-    // loop, and the helpers below that run elsewhere hop there first.
+    /// The server's side of one connection. Used on its event loop, where scripts run.
+    // SAFETY: unchecked because it is passed to scripts, which are Sendable closures. The channel calls them on its
+    // event loop, and `after` schedules its closure there.
     final class Peer: ChannelInboundHandler, HTTP2SessionDelegate, @unchecked Sendable {
         typealias InboundIn = ByteBuffer
         typealias OutboundOut = ByteBuffer
@@ -112,23 +112,23 @@ final class ScriptedServer: Sendable {
         let number: Int
         let session: HTTP2Session
         private let options: Options
-        private var isMute: Bool
-        private var isInside = false
+        private var isSilent: Bool
+        private var isInSession = false
         private let script: Script
         private var context: ChannelHandlerContext?
         private var open: [Int32: Request] = [:]
-        /// Requests that wait for the test to say what becomes of them.
+        /// Requests that wait for a script to answer them.
         private(set) var held: [Request] = []
 
         init(number: Int, _ options: Options, script: @escaping Script) {
             self.number = number
             self.options = options
-            isMute = options.isMute
+            isSilent = options.isSilent
             self.script = script
             session = HTTP2Session(role: .server, settings: options.settings)
         }
 
-        // MARK: What a script can do
+        // MARK: Actions of a script
 
         func respond(_ request: Request, _ status: Int, _ body: String = "", fields: [(StaticString, String)] = []) {
             var headers = HTTP2Headers()
@@ -154,7 +154,7 @@ final class ScriptedServer: Sendable {
             flush()
         }
 
-        /// Does something later, on the connection's event loop.
+        /// Runs `work` later, on the connection's event loop.
         func after(_ time: TimeAmount, _ work: @escaping @Sendable () -> Void) {
             context?.eventLoop.scheduleTask(in: time, work)
         }
@@ -166,28 +166,28 @@ final class ScriptedServer: Sendable {
             return held
         }
 
-        /// Ends the connection without a word of HTTP/2.
+        /// Closes the connection without a GOAWAY.
         func close() { context?.close(promise: nil) }
 
-        /// Bytes past the session: for breaking the protocol.
+        /// Writes bytes without the session, to violate the protocol.
         func write(raw bytes: [UInt8]) {
             guard let context else { return }
             context.writeAndFlush(NIOAny(ByteBuffer(bytes: bytes)), promise: nil)
         }
 
-        /// Says nothing from here on, not even to a PING.
-        func fallSilent() { isMute = true }
+        /// Writes nothing from now on, not even PING acknowledgements.
+        func stopResponding() { isSilent = true }
 
         private func flush() {
-            guard let context, !isInside, !isMute else { return }
-            isInside = true
-            defer { isInside = false }
+            guard let context, !isInSession, !isSilent else { return }
+            isInSession = true
+            defer { isInSession = false }
             var output = context.channel.allocator.buffer(capacity: 4096)
-            _ = try? session.drain(delegate: self) { output.writeBytes($0) }
+            _ = try? session.serialize(delegate: self) { output.writeBytes($0) }
             if output.readableBytes > 0 { context.writeAndFlush(NIOAny(output), promise: nil) }
         }
 
-        // MARK: The channel
+        // MARK: Channel events
 
         func handlerAdded(context: ChannelHandlerContext) { self.context = context }
         func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
@@ -199,17 +199,17 @@ final class ScriptedServer: Sendable {
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            isInside = true
+            isInSession = true
             try? Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
                 try session.receive(bytes, delegate: self)
             }
-            isInside = false
+            isInSession = false
         }
 
         func channelReadComplete(context: ChannelHandlerContext) { flush() }
         func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-        // MARK: The session
+        // MARK: Session events
 
         func headersBegan(stream: Int32, tag: UInt32) { open[stream] = Request(connection: number, stream: stream) }
 

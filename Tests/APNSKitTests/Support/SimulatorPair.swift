@@ -2,7 +2,7 @@ import APNSKit
 import APNSSimulator
 import APNSWire
 
-/// A simulator and a client that go together, and the time that both go by.
+/// A simulator, a client for it, and the clock of both.
 struct SimulatorPair {
     let simulator: Simulator
     let client: APNSClient
@@ -18,7 +18,7 @@ struct SimulatorPair {
         let credentials = SimulatorCredentials()
         var configuration = SimulatorConfiguration(mode, authentication: .signingKeys([credentials.signingKey]))
         configuration.controlPort = nil
-        configuration.clock = { time.now * 1000 }
+        configuration.clock = { time.now.millisecondsSince1970 }
         configuration.shutdownGrace = .zero
         change(&configuration)
         simulator = try await Simulator.start(configuration)

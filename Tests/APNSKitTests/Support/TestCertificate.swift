@@ -1,13 +1,14 @@
 import Foundation
 
-/// A self-signed certificate for `localhost` and 127.0.0.1, made with the `openssl` command.
+/// A self-signed certificate for `localhost` and 127.0.0.1, created with the `openssl` command.
 struct TestCertificate: Sendable {
     let keyPath: String
     let certificatePath: String
 
-    /// One that the tests' servers use, and one that nobody should trust.
+    /// The certificate of the tests' servers, which clients trust.
     static let server = TestCertificate()
-    static let stranger = TestCertificate()
+    /// A certificate that no client trusts.
+    static let untrusted = TestCertificate()
 
     private init() {
         let folder = FileManager.default.temporaryDirectory.appending(path: "apns-kit-\(UUID().uuidString)")
@@ -24,6 +25,6 @@ struct TestCertificate: Sendable {
         openssl.standardError = FileHandle.nullDevice
         try! openssl.run()
         openssl.waitUntilExit()
-        precondition(openssl.terminationStatus == 0, "openssl could not make a certificate")
+        precondition(openssl.terminationStatus == 0, "openssl could not create a certificate")
     }
 }

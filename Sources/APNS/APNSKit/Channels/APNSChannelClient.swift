@@ -5,22 +5,26 @@ import Synchronization
 
 /// Creates, reads, lists and deletes broadcast channels, and publishes to them.
 ///
-/// Channels carry updates of Live Activities to everybody who follows something, such as a match. This client is for their
-/// low volume: one HTTP/2 connection to each of two hosts, made when it is needed and closed when it is not.
+/// A channel carries updates of Live Activities to all its subscribers, for example of a match. This client is made for
+/// the low volume of such requests: one HTTP/2 connection to each of two hosts, opened on demand and closed when
+/// unused.
 ///
-/// What it promises about each request:
+/// Promises for each request:
 /// - it ends by its deadline at the latest;
-/// - what a server has certainly not processed (never written, refused, above GOAWAY's last id, an expired provider token)
-///   is sent again by itself, up to five times;
-/// - nothing else is ever sent twice: a repeated `create` would make a second channel. See `APNSChannelError.Code.ambiguous`.
+/// - a request that a server has certainly not processed (never written, refused, above GOAWAY's last stream ID, an
+///   expired provider token) is sent again automatically, up to five times;
+/// - no other request is sent again: a repeated `create` could create a second channel. See
+///   `APNSChannelError.Code.ambiguous`.
 ///
-/// The event loop group must outlive the client; call `shutdown` before either goes away.
+/// The event loop group must outlive the client; call `shutdown` before you release either.
 public final class APNSChannelClient: Sendable {
     private let eventLoop: any EventLoop
-    private let core: NIOLoopBoundBox<ChannelClientEngine>
+    private let engine: NIOLoopBoundBox<ChannelClientEngine>
     private let isShutDown = Atomic(false)
 
-    /// - Throws: all problems of `configuration` at once. Nothing is connected yet.
+    /// Does not connect.
+    ///
+    /// - Throws: an error with all problems of `configuration`.
     public init(
         configuration: APNSChannelClientConfiguration, eventLoopGroup: any EventLoopGroup
     ) throws(APNSConfigurationError) {
@@ -31,28 +35,28 @@ public final class APNSChannelClient: Sendable {
             tls = try configuration.connection(to: configuration.pushEndpoint)
                 .makeTLSContext(configuration.credential)
         } catch {
-            throw APNSConfigurationError(problems: ["the APNs trust roots cannot be used"])
+            throw APNSConfigurationError(problems: ["the APNs trust roots cannot be used for TLS"])
         }
         let eventLoop = eventLoopGroup.next()
         self.eventLoop = eventLoop
-        core = .makeBoxSendingValue(
+        engine = .makeBoxSendingValue(
             ChannelClientEngine(configuration, tls: tls, eventLoop: eventLoop), eventLoop: eventLoop)
     }
 
     deinit {
-        // Forgotten without `shutdown`: closes at once, so that no connection is left behind.
+        // Released without `shutdown`: closes immediately, so that no connection stays open.
         guard !isShutDown.load(ordering: .relaxed) else { return }
-        eventLoop.execute { [core] in core.value.close(grace: .zero, promise: nil) }
+        eventLoop.execute { [engine] in engine.value.close(grace: .zero, promise: nil) }
     }
 
     /// Creates a channel.
     ///
     /// - Parameters:
-    ///   - bundleID: of the app, without the suffix of a topic.
-    ///   - policy: what the channel keeps for devices that are offline; cannot be changed afterwards.
-    ///   - deadline: how long it may take, resends included; at most one day, as with every method here.
-    /// - Returns: the channel's id. Keep it: APNs tells it in this answer and in a list without names, nowhere else.
-    /// - Throws: after `ambiguous` there may be a channel more, which only `list` shows.
+    ///   - bundleID: the app's bundle ID, without a topic suffix.
+    ///   - policy: what the channel stores for offline devices; cannot be changed later.
+    ///   - deadline: the time limit including resends; at most one day. The same applies to all methods.
+    /// - Returns: the channel's ID. Store it: APNs returns it only here, and in a list that contains no names.
+    /// - Throws: after `ambiguous`, APNs may have created a channel that only `list` shows.
     public func create(
         bundleID: String, policy: ChannelStoragePolicy, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) -> ChannelID {
@@ -60,11 +64,13 @@ public final class APNSChannelClient: Sendable {
             try .create(bundleID: bundleID, policy: policy)
         }
         let response = try await send(request, deadline: deadline)
-        guard case .created(let channel) = response.outcome else { preconditionFailure("a creation creates") }
+        guard case .created(let channel) = response.disposition else {
+            preconditionFailure("a successful create returns a channel")
+        }
         return channel
     }
 
-    /// How a channel was created.
+    /// Returns the storage policy of a channel.
     public func read(
         _ channel: ChannelID, bundleID: String, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) -> ChannelStoragePolicy {
@@ -72,21 +78,25 @@ public final class APNSChannelClient: Sendable {
             try .read(bundleID: bundleID, channel: channel)
         }
         let response = try await send(request, deadline: deadline)
-        guard case .described(let policy) = response.outcome else { preconditionFailure("a reading describes") }
+        guard case .described(let policy) = response.disposition else {
+            preconditionFailure("a successful read returns a policy")
+        }
         return policy
     }
 
-    /// All channels of an app, in APNs' order; up to 10,000.
+    /// Lists all channels of an app, up to 10,000, in the order in which APNs returns them.
     public func list(
         bundleID: String, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) -> [ChannelID] {
         let request = try build(.list) { () throws(ChannelRequestError) in try .list(bundleID: bundleID) }
         let response = try await send(request, deadline: deadline)
-        guard case .listed(let channels, _) = response.outcome else { preconditionFailure("a list lists") }
+        guard case .listed(let channels, _) = response.disposition else {
+            preconditionFailure("a successful list returns channels")
+        }
         return channels
     }
 
-    /// Deletes a channel for good; what it has stored may still be delivered.
+    /// Deletes a channel permanently; a message that it has stored may still be delivered.
     public func delete(
         _ channel: ChannelID, bundleID: String, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) {
@@ -96,16 +106,16 @@ public final class APNSChannelClient: Sendable {
         _ = try await send(request, deadline: deadline)
     }
 
-    /// Sends an update or the end of a Live Activity to all who follow a channel.
+    /// Publishes an update or the end of a Live Activity to the subscribers of a channel.
     ///
     /// - Parameters:
-    ///   - payload: with `aps.liveActivity`; 5,120 bytes at most.
-    ///   - expiration: UNIX seconds; 0 is one attempt, and all that a channel without storage takes.
-    ///   - policy: of the channel, if it is known, to find a wrong expiration before APNs does.
-    /// - Returns: once APNs has taken it; the answer has the ids that Apple's support asks for.
+    ///   - payload: with `aps.liveActivity`; at most 5,120 bytes.
+    ///   - expiration: not `none`; a channel that stores nothing accepts only `immediate`.
+    ///   - policy: the channel's policy, if known, to detect a wrong expiration before APNs does.
+    /// - Returns: the answer of APNs, with the IDs that Apple's support asks for.
     @discardableResult
     public func publish(
-        _ payload: APNSPayload, to channel: ChannelID, bundleID: String, expiration: Int64 = 0,
+        _ payload: APNSPayload, to channel: ChannelID, bundleID: String, expiration: Expiration = .immediate,
         priority: Priority = .immediate, policy: ChannelStoragePolicy? = nil, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) -> ChannelResponse {
         let request = try build(.publish) { () throws(ChannelRequestError) in
@@ -123,26 +133,26 @@ public final class APNSChannelClient: Sendable {
         return try await send(request, deadline: deadline)
     }
 
-    /// Sends any request about a channel, such as a publication of raw JSON bytes.
+    /// Sends any request about a channel, for example to publish raw JSON bytes.
     ///
-    /// Cancelling the task does not call it back; the deadline bounds the wait.
+    /// Cancelling the task does not cancel the request; the deadline limits the wait.
     ///
-    /// - Returns: a success of the kind that the request asks for.
-    /// - Throws: everything else.
+    /// - Returns: a response with the disposition that belongs to the request's operation.
+    /// - Throws: in all other cases.
     public func send(
         _ request: ChannelRequest, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) -> ChannelResponse {
-        let promise = eventLoop.makePromise(of: ChannelCall.Ending.self)
+        let promise = eventLoop.makePromise(of: ChannelCall.Resolution.self)
         let time = TimeAmount(min(max(deadline, .zero), .seconds(86_400)))
-        eventLoop.execute { [core] in core.value.send(request, within: time, promise) }
-        let ending: ChannelCall.Ending
+        eventLoop.execute { [engine] in engine.value.send(request, within: time, promise) }
+        let resolution: ChannelCall.Resolution
         do {
-            ending = try await promise.futureResult.get()
+            resolution = try await promise.futureResult.get()
         } catch {
-            // The promise is only ever succeeded; an event loop that was shut down too early fails it.
-            ending = .failed(.failed(.clientClosed, .ambiguous))
+            // Only an event loop that was shut down too early fails the promise.
+            resolution = .failed(.failed(.clientClosed, .ambiguous))
         }
-        switch ending {
+        switch resolution {
         case .failed(let answer): throw APNSChannelError(answer, request.operation)
         case .answered(let response):
             if let error = APNSChannelError(response, request.operation) { throw error }
@@ -150,15 +160,15 @@ public final class APNSChannelClient: Sendable {
         }
     }
 
-    /// Takes no new requests, waits up to `grace` for the answers to those it has, and closes.
+    /// Takes no new requests, waits up to `grace` for the answers to those in flight, and closes.
     ///
-    /// May be called more than once; each call returns when the client is closed.
+    /// May be called repeatedly; each call returns when the client is closed.
     public func shutdown(grace: Duration = .seconds(10)) async {
         isShutDown.store(true, ordering: .relaxed)
         let promise = eventLoop.makePromise(of: Void.self)
         let grace = TimeAmount(min(max(grace, .zero), .seconds(86_400)))
-        eventLoop.execute { [core] in core.value.close(grace: grace, promise: promise) }
-        // The promise is only ever succeeded.
+        eventLoop.execute { [engine] in engine.value.close(grace: grace, promise: promise) }
+        // The promise never fails.
         try? await promise.futureResult.get()
     }
 

@@ -1,46 +1,47 @@
 public import APNSWire
 public import Logging
 
-/// Where and how an `APNSChannelClient` connects. Plain values; nothing here reads the environment.
+/// Where and how an `APNSChannelClient` connects. Reads no environment variables.
 public struct APNSChannelClientConfiguration: Sendable {
-    /// A server that speaks the provider protocol.
+    /// A server that speaks the APNs provider protocol.
     public typealias Endpoint = APNSClientConfiguration.Endpoint
 
-    /// Where channels are created, read, listed and deleted.
+    /// The server that creates, reads, lists and deletes channels.
     public var managementEndpoint: Endpoint
-    /// Where something is published to a channel: the host that takes pushes to devices too.
+    /// The server for publishing to channels; it also takes pushes to devices.
     public var pushEndpoint: Endpoint
-    /// Whose signature makes a server's certificate good.
+    /// The certificate authorities that may sign the server's certificate.
     public var trustRoots: APNSClientConfiguration.TrustRoots = .systemDefault
-    /// Who we are. Give the client for pushes the same `ProviderTokenSource`: APNs counts tokens a key, not a client.
+    /// Use the same `ProviderTokenSource` for this client and for clients for pushes: APNs counts the token updates of
+    /// a key, over all clients.
     public var credential: APNSCredential
-    /// On the way to APNs; nil connects directly.
+    /// nil connects directly.
     public var proxy: APNSClientConfiguration.Proxy?
-    /// From the first DNS packet to the server's SETTINGS frame.
+    /// Covers everything from name resolution to the server's SETTINGS frame.
     public var connectTimeout: Duration = .seconds(10)
-    /// Silence, with requests open, after which a PING asks whether anybody is there.
+    /// While requests are in flight, a PING is sent when the server has sent nothing for this long.
     public var pingInterval: Duration = .seconds(10)
-    /// Silence after a PING after which the connection is given up.
+    /// The connection is closed when the server has sent nothing for this long after a PING.
     public var pingTimeout: Duration = .seconds(5)
-    /// A connection that was silent for this long must answer a PING before it gets a request.
+    /// A connection that was idle for this long must acknowledge a PING before it gets a request.
     public var idleBeforeProbe: Duration = .seconds(60)
-    /// A connection without requests is closed after this time.
+    /// A connection is closed after this time without requests.
     public var idleTimeout: Duration = .seconds(300)
-    /// How long requests may wait for their answers on a connection that the server is ending.
+    /// How long a draining connection waits for the answers to its requests.
     public var drainTimeout: Duration = .seconds(10)
-    /// Requests inside the client, waiting or in flight; what comes on top is refused as `overloaded`.
+    /// Requests inside the client, queued or in flight; further requests fail as `overloaded`.
     public var requestsMax = 1000
-    /// Says little: what happens to connections, at debug level.
+    /// Logs changes of connections at debug level.
     public var logger = Logger(label: "apns.channels")
 
-    /// For servers other than Apple's, such as a simulator.
+    /// A configuration for other servers than Apple's, such as a simulator.
     public init(managementEndpoint: Endpoint, pushEndpoint: Endpoint, credential: APNSCredential = .none) {
         self.managementEndpoint = managementEndpoint
         self.pushEndpoint = pushEndpoint
         self.credential = credential
     }
 
-    /// For Apple's servers. Channels of one environment do not exist in the other.
+    /// A configuration for Apple's servers. The two environments have separate channels.
     public init(environment: APNSEnvironment, credential: APNSCredential) {
         self.init(
             managementEndpoint: Endpoint(
@@ -49,18 +50,18 @@ public struct APNSChannelClientConfiguration: Sendable {
         )
     }
 
-    /// Every problem at once, so that an operator fixes them in one go; empty when there is none.
+    /// All problems of the configuration; empty if it is valid.
     public func problems() -> [String] {
         var problems = connection(to: managementEndpoint).problems()
         for problem in connection(to: pushEndpoint).problems() where !problems.contains(problem) {
             problems.append(problem)
         }
-        if idleTimeout <= .zero { problems.append("the APNs idle timeout must be longer than nothing") }
-        if requestsMax < 1 { problems.append("the channel client must be allowed at least one request") }
+        if idleTimeout <= .zero { problems.append("the APNs idle timeout must be greater than zero") }
+        if requestsMax < 1 { problems.append("requestsMax of the channel client must be at least 1") }
         return problems
     }
 
-    /// What both clients have in common, for one host.
+    /// The settings that both clients have in common, for one server.
     func connection(to endpoint: Endpoint) -> APNSClientConfiguration {
         var configuration = APNSClientConfiguration(endpoint: endpoint, credential: credential)
         configuration.trustRoots = trustRoots

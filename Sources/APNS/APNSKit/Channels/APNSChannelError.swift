@@ -1,54 +1,56 @@
 public import APNSWire
 
-/// Why a request about a channel had no success, and what to do now.
+/// Why a request about a channel failed, and what to do next.
 ///
-/// Only after `ambiguous` may APNs have done what it was asked. Nothing in it holds a payload or a whole channel id.
+/// Only after `ambiguous` may APNs have processed the request. The error contains no payload and no complete channel
+/// ID.
 public struct APNSChannelError: Error, Equatable, CustomStringConvertible {
-    /// An open set: later versions may add to it.
+    /// An open set: later versions may add codes.
     public struct Code: Sendable, Hashable {
         private let name: String
 
-        /// Nothing was sent: the request cannot be right. See `requestError`.
+        /// The request is invalid and was not sent. See `requestError`.
         public static let invalidRequest = Code(name: "invalidRequest")
-        /// APNs said no. See `response`.
+        /// APNs rejected the request. See `response`.
         public static let refused = Code(name: "refused")
-        /// APNs said yes without what it must bring, such as the new channel's id. See `response`.
+        /// APNs accepted the request, but its answer lacks a required part such as the new channel's ID. See
+        /// `response`.
         public static let malformedAnswer = Code(name: "malformedAnswer")
-        /// APNs has certainly not done it. See `failure`.
+        /// APNs has certainly not processed the request. See `failure`.
         public static let notProcessed = Code(name: "notProcessed")
-        /// The request was written and no answer came: APNs may have done it. See `failure`.
+        /// The request was written and not answered: APNs may have processed it. See `failure`.
         public static let ambiguous = Code(name: "ambiguous")
     }
 
-    /// How far it got.
+    /// How far the request got.
     public let code: Code
-    /// What was asked for.
+    /// The operation of the request.
     public let operation: ChannelRequest.Operation
-    /// What APNs said, if it said anything.
+    /// The answer, if there is one.
     public let response: ChannelResponse?
-    /// Why there is no answer; `.none` when there is one.
+    /// Why there is no answer; `none` if there is one.
     public let failure: APNSAnswer.Failure
-    /// What APNs said when it ended the connection, if it did.
+    /// The reason in the GOAWAY with which APNs ended the connection, if it did.
     public let reason: APNSReason
-    /// What is wrong with the request.
+    /// What makes the request invalid.
     public let requestError: ChannelRequestError?
 
     package init(_ error: ChannelRequestError, _ operation: ChannelRequest.Operation) {
         self.init(.invalidRequest, operation, requestError: error)
     }
 
-    /// - Precondition: `answer` is none that APNs gave.
+    /// - Precondition: the disposition of `answer` is not `answered`.
     package init(_ answer: APNSAnswer, _ operation: ChannelRequest.Operation) {
-        precondition(answer.outcome != .answered, "an answer is not the lack of one")
+        precondition(answer.disposition != .answered, "there is an answer")
         self.init(
-            answer.outcome == .ambiguous ? .ambiguous : .notProcessed, operation, failure: answer.failure,
+            answer.disposition == .ambiguous ? .ambiguous : .notProcessed, operation, failure: answer.failure,
             reason: answer.reason
         )
     }
 
     /// nil for a success.
     package init?(_ response: ChannelResponse, _ operation: ChannelRequest.Operation) {
-        switch response.outcome {
+        switch response.disposition {
         case .refused(let refusal): self.init(.refused, operation, response: response, reason: refusal.reason)
         case .malformed: self.init(.malformedAnswer, operation, response: response)
         case .created, .described, .deleted, .listed, .published: return nil
@@ -67,10 +69,10 @@ public struct APNSChannelError: Error, Equatable, CustomStringConvertible {
         self.requestError = requestError
     }
 
-    /// What to do now, in one sentence.
+    /// What to do next, in one sentence.
     public var action: String {
         switch code {
-        case .refused: response?.advice?.action ?? "Look the reason up at Apple's."
+        case .refused: response?.advice?.action ?? "Look up the reason in Apple's documentation."
         case .notProcessed: notProcessedAction
         case .ambiguous, .malformedAnswer: unclearAction
         default: "Correct the request."
@@ -79,35 +81,35 @@ public struct APNSChannelError: Error, Equatable, CustomStringConvertible {
 
     private var notProcessedAction: String {
         switch failure {
-        case .clientClosed: "Make a new client; this one was shut down."
-        case .credential: "Check the signing key; no provider token could be made."
-        case .overloaded: "Wait for earlier requests to end, then ask again."
-        default: reason.advice?.action ?? "Ask again later; nothing has been changed."
+        case .clientClosed: "Create a new client; this one was shut down."
+        case .credential: "Check the signing key; no provider token could be signed."
+        case .overloaded: "Wait for earlier requests to end, then try again."
+        default: reason.advice?.action ?? "Try again later; nothing was changed."
         }
     }
 
     private var unclearAction: String {
         switch operation {
-        case .create: "List the channels and compare with those you know before you create another."
-        case .delete: "Ask again; ChannelNotRegistered then says that the channel is gone."
-        case .publish: "Publish the newest state again; devices keep the one with the newest timestamp."
-        case .read, .list: "Ask again; nothing can have been changed."
+        case .create: "List the channels and compare them with your records before you create another."
+        case .delete: "Try again; ChannelNotRegistered then means that the channel is deleted."
+        case .publish: "Publish the latest state again; devices keep the one with the latest timestamp."
+        case .read, .list: "Try again; nothing was changed."
         }
     }
 
-    /// What was asked for, what came of it and what to do.
-    public var description: String { "\(operation): \(what). \(action)" }
+    /// The operation, the problem, and what to do next.
+    public var description: String { "\(operation): \(problem). \(action)" }
 
-    private var what: String {
+    private var problem: String {
         switch code {
         case .refused:
-            guard let response, case .refused(let refusal) = response.outcome else { return "refused" }
+            guard let response, case .refused(let refusal) = response.disposition else { return "rejected" }
             let label = refusal.reason.label.utf8CodeUnitCount > 0 ? "\(refusal.reason.label)" : refusal.unknownReason
-            return "APNs refused with \(response.status) \(label ?? "and no reason")"
-        case .malformedAnswer: return "APNs agreed, without what its answer must bring"
-        case .notProcessed: return "APNs has not processed it (\(failure))"
-        case .ambiguous: return "no answer (\(failure)), APNs may have processed it"
-        default: return requestError.map { "\($0)" } ?? "not a request"
+            return "APNs rejected the request with \(response.status) \(label ?? "without a reason")"
+        case .malformedAnswer: return "the answer of APNs lacks a required part"
+        case .notProcessed: return "APNs has not processed the request (\(failure))"
+        case .ambiguous: return "no answer (\(failure)), APNs may have processed the request"
+        default: return requestError.map { "\($0)" } ?? "the request is invalid"
         }
     }
 }

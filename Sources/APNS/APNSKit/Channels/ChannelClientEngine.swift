@@ -2,7 +2,7 @@ import APNSWire
 import NIOCore
 import NIOSSL
 
-/// The heart of an `APNSChannelClient`: the ways to its two hosts, and the calls that have not ended.
+/// The engine of an `APNSChannelClient`: the routes to its two hosts, and the calls that have not ended.
 ///
 /// Used on the client's event loop only.
 final class ChannelClientEngine {
@@ -12,7 +12,7 @@ final class ChannelClientEngine {
     private let requestsMax: Int
     private var callsOpen = 0
     private var isClosing = false
-    private var closed: [EventLoopPromise<Void>] = []
+    private var closePromises: [EventLoopPromise<Void>] = []
 
     init(
         _ configuration: APNSChannelClientConfiguration, tls: NIOSSLContext, eventLoop: any EventLoop
@@ -20,7 +20,7 @@ final class ChannelClientEngine {
         self.eventLoop = eventLoop
         requestsMax = configuration.requestsMax
         let limits = ChannelRoute.Limits(
-            watch: IdleConnectionPolicy.Limits(
+            idle: IdleConnectionPolicy.Limits(
                 pingInterval: TimeAmount(configuration.pingInterval),
                 pingTimeout: TimeAmount(configuration.pingTimeout),
                 idleBeforeProbe: TimeAmount(configuration.idleBeforeProbe),
@@ -36,35 +36,35 @@ final class ChannelClientEngine {
             return ChannelRoute(dialer, configuration.credential, limits, configuration.logger)
         }
         management = route(to: configuration.managementEndpoint)
-        // One server that does both, such as a simulator, gets one connection.
+        // A server that serves both, such as a simulator, gets one connection.
         push =
             configuration.pushEndpoint == configuration.managementEndpoint
             ? management : route(to: configuration.pushEndpoint)
     }
 
-    func send(_ request: ChannelRequest, within time: TimeAmount, _ promise: EventLoopPromise<ChannelCall.Ending>) {
+    func send(_ request: ChannelRequest, within time: TimeAmount, _ promise: EventLoopPromise<ChannelCall.Resolution>) {
         guard !isClosing else { return promise.succeed(.failed(.failed(.clientClosed, .neverWritten))) }
         guard callsOpen < requestsMax else { return promise.succeed(.failed(.failed(.overloaded, .neverWritten))) }
         callsOpen += 1
         let route = request.operation == .publish ? push : management
-        let call = ChannelCall(request) { [self] ending in
+        let call = ChannelCall(request) { [self] resolution in
             callsOpen -= 1
-            promise.succeed(ending)
-            finishClosing()
+            promise.succeed(resolution)
+            closeIfDone()
         }
-        call.timer = eventLoop.assumeIsolated().scheduleTask(in: time) { route.expire(call) }
-        route.take(call)
+        call.deadlineTimer = eventLoop.assumeIsolated().scheduleTask(in: time) { route.expire(call) }
+        route.send(call)
     }
 
-    /// Takes no new requests, waits up to `grace` for the answers to those it has, and closes.
+    /// Takes no new requests, waits up to `grace` for the responses to those in flight, and closes.
     func close(grace: TimeAmount, promise: EventLoopPromise<Void>?) {
-        if let promise { closed.append(promise) }
-        guard !isClosing else { return finishClosing() }
+        if let promise { closePromises.append(promise) }
+        guard !isClosing else { return closeIfDone() }
         isClosing = true
         if callsOpen > 0 {
             eventLoop.assumeIsolated().scheduleTask(in: grace) { [self] in closeRoutes() }
         }
-        finishClosing()
+        closeIfDone()
     }
 
     private func closeRoutes() {
@@ -72,11 +72,11 @@ final class ChannelClientEngine {
         push.close()
     }
 
-    private func finishClosing() {
+    private func closeIfDone() {
         guard isClosing, callsOpen == 0 else { return }
         closeRoutes()
-        let promises = closed
-        closed = []
+        let promises = closePromises
+        closePromises = []
         for promise in promises { promise.succeed() }
     }
 }

@@ -2,52 +2,46 @@ import APNSWire
 import HTTP2Session
 import NIOCore
 
-/// One connection for requests about channels: the HTTP/2 session and the requests in flight on it.
+/// One connection for requests about channels: the HTTP/2 session, and the requests in flight on it.
 ///
-/// Used on the client's event loop only. It keeps nothing waiting: what it cannot send stays with its route, and what it
-/// could not get answered goes back there.
+/// Its states and close rules are those of `ConnectionStateMachine`, which `APNSConnection` uses as well. It has no
+/// queue: requests that it cannot send stay with the route, and requests that were not processed return to the route.
+///
+/// Used on the client's event loop only.
 final class ChannelConnection {
-    enum State: Equatable {
-        /// Until the server's first SETTINGS frame.
-        case connecting
-        case ready
-        /// Takes no more requests; closes when those it has are done.
-        case draining
-        case closed
-    }
-
     private static let tickInterval = TimeAmount.seconds(1)
 
     private let route: ChannelRoute
     private let session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
-    private(set) var state = State.connecting
-    /// Whether anything was ever answered here, and not with an error of the server's own.
-    private(set) var wasOfUse = false
-    /// The token of the last request.
+    private var machine = ConnectionStateMachine()
+    /// Whether a request was answered here with anything but a server error.
+    private(set) var isProven = false
+    /// The provider token of the last request.
     private(set) var token: ProviderToken?
     private var context: ChannelHandlerContext?
-    private var watch: IdleConnectionPolicy
+    private var idlePolicy: IdleConnectionPolicy
     private var exchanges: [UInt32: (call: ChannelCall, exchange: ChannelExchange)] = [:]
     private var tags: UInt32 = 0
     private var pings: UInt64 = 0
-    private var goAway: (lastStream: Int32, reason: APNSReason)?
-    private var drainDeadline = NIODeadline.distantFuture
-    private var hasRead = false
-    /// Inside a call of the session, which then must not be called again.
-    private var isInside = false
+    /// Whether a call of the session is on the stack; the session must not be called again then.
+    private var isInSession = false
 
     init(route: ChannelRoute) {
         self.route = route
-        watch = IdleConnectionPolicy(route.limits.watch, now: route.now)
+        idlePolicy = IdleConnectionPolicy(route.limits.idle, now: route.now)
     }
+
+    var state: ConnectionStateMachine.State { machine.state }
 
     // MARK: Requests
 
-    /// Whether a request can go out now; an idle connection is asked for a sign of life first.
-    func isFree() -> Bool {
+    /// Probes the connection first if it was idle for long.
+    ///
+    /// - Returns: whether a request can be sent now.
+    func prepareToSend() -> Bool {
         guard state == .ready, exchanges.count < Int(session.remoteStreamsMax) else { return false }
-        if watch.mustProbe(streamsOpen: exchanges.count, now: route.now) { sendPing() }
-        return !watch.isProbing
+        if idlePolicy.beginProbeIfIdle(streamsOpen: exchanges.count, now: route.now) { sendPing() }
+        return !idlePolicy.isProbing
     }
 
     func send(_ call: ChannelCall, _ token: ProviderToken?) {
@@ -58,11 +52,11 @@ final class ChannelConnection {
             let stream = try session.submitRequest(fields(of: call.request, token), body: body, tag: tags)
             exchanges[tags] = (call, ChannelExchange(call.request.operation, stream: stream))
             call.connection = self
-            watch.hasUse(now: route.now)
+            idlePolicy.used(now: route.now)
         } catch {
-            // All stream ids are used up, or the session is ending.
-            retire()
-            route.turnedAway(call, .failed(.goAway, .neverWritten), by: self)
+            // All stream IDs are used up, or the session is ending.
+            drain()
+            route.notProcessed(call, .failed(.goAway, .neverWritten), by: self)
         }
         flush()
     }
@@ -80,10 +74,10 @@ final class ChannelConnection {
         return headers
     }
 
-    /// Gives up a call whose time is over.
+    /// Cancels a call whose deadline has passed.
     ///
-    /// - Returns: how far it got.
-    func abandon(_ call: ChannelCall) -> APNSAnswer.Outcome {
+    /// - Returns: how far the request got.
+    func abandon(_ call: ChannelCall) -> APNSAnswer.Disposition {
         guard let (tag, entry) = exchanges.first(where: { $0.value.call === call }) else { return .neverWritten }
         exchanges[tag] = nil
         session.reset(entry.exchange.stream, code: .cancel)
@@ -92,61 +86,62 @@ final class ChannelConnection {
         return entry.exchange.isSent ? .ambiguous : .neverWritten
     }
 
-    private func conclude(_ tag: UInt32, _ ending: ChannelExchange.Ending) {
+    private func resolve(_ tag: UInt32, _ resolution: ChannelExchange.Resolution) {
         guard let call = exchanges.removeValue(forKey: tag)?.call else { return }
-        watch.hasUse(now: route.now)
-        switch ending {
+        idlePolicy.used(now: route.now)
+        switch resolution {
         case .answered(let response):
-            wasOfUse = wasOfUse || response.status < 500
+            isProven = isProven || response.status < 500
             route.answered(call, response, by: self)
-        case .turnedAway(let answer): route.turnedAway(call, answer, by: self)
+        case .notProcessed(let answer): route.notProcessed(call, answer, by: self)
         case .ambiguous(let answer): route.end(call, .failed(answer))
         }
     }
 
+    /// Writes the session's pending output.
     private func flush() {
-        guard !isInside, state != .closed, let context else { return }
+        guard !isInSession, state != .closed, let context else { return }
         var output = context.channel.allocator.buffer(capacity: 1024)
-        isInside = true
-        let isAlive = (try? session.drain(delegate: self) { output.writeBytes($0) }) != nil
-        isInside = false
+        isInSession = true
+        let isAlive = (try? session.serialize(delegate: self) { output.writeBytes($0) }) != nil
+        isInSession = false
         if output.readableBytes > 0 { context.writeAndFlush(NIOAny(output), promise: nil) }
-        if !isAlive { finish(.protocolError) }
+        if !isAlive { close(.protocolError) }
     }
 
-    // MARK: Ending
+    // MARK: Draining and closing
 
-    /// Takes no more requests.
-    func retire() {
-        guard state == .ready else { return }
-        state = .draining
-        drainDeadline = route.now + route.limits.drainTimeout
-        route.retired(self)
+    /// Takes no more requests; the connection closes when the requests in flight are done.
+    func drain() {
+        guard machine.drain() else { return }
+        machine.limitDraining(until: route.now + route.limits.drainTimeout)
+        route.connectionDraining(self)
     }
 
     func closeIfDone() {
-        guard state != .closed, !isInside else { return }
-        if state == .draining, exchanges.isEmpty {
-            finish(.connectionClosed)
-        } else if !session.wantsToRead, !session.wantsToWrite {
-            // The session has ended because one side broke the protocol.
-            finish(.protocolError)
-        }
+        guard !isInSession else { return }
+        let failure = machine.closeFailure(
+            isIdle: exchanges.isEmpty, isSessionOver: !session.wantsToRead && !session.wantsToWrite)
+        if let failure { close(failure) }
     }
 
-    /// Ends the connection now: every request on it goes back to the route or gets its end.
-    func finish(_ failure: APNSAnswer.Failure) {
-        guard state != .closed else { return }
-        state = .closed
-        let failure = goAway == nil ? failure : .goAway
-        route.closed(self, failure, goAway?.reason ?? .none)
+    /// Ends the connection now: every request in flight ends, or returns to the route.
+    func close(_ failure: APNSAnswer.Failure) {
+        guard let failure = machine.close(failure) else { return }
+        route.connectionClosed(self, failure, machine.goAway?.reason ?? .none)
         for (tag, entry) in exchanges.sorted(by: { $0.key < $1.key }) {
-            conclude(tag, entry.exchange.ending(lostBecause: failure, goAway: goAway))
+            let exchange = entry.exchange
+            resolve(
+                tag,
+                exchange.resolution(
+                    unanswered: machine.answerForLostStream(
+                        exchange.stream, isSent: exchange.isSent, failure: failure))
+            )
         }
         context?.close(promise: nil)
     }
 
-    // MARK: Time
+    // MARK: Timeouts
 
     private func scheduleTick() {
         route.eventLoop.assumeIsolated().scheduleTask(in: Self.tickInterval) { [weak self] in self?.tick() }
@@ -154,14 +149,14 @@ final class ChannelConnection {
 
     private func tick() {
         guard state != .closed else { return }
-        // While it comes up, the dialer's time-out and ours watch over it.
+        // Until the connection is ready, the connect timeout applies.
         guard state != .connecting else { return scheduleTick() }
-        if state == .draining, drainDeadline <= route.now { return finish(.connectionClosed) }
-        switch watch.look(streamsOpen: exchanges.count, now: route.now) {
+        if machine.isDrainOverdue(now: route.now) { return close(.connectionClosed) }
+        switch idlePolicy.nextAction(streamsOpen: exchanges.count, now: route.now) {
         case .nothing: break
         case .ping: sendPing()
-        case .giveUp: return finish(.pingTimeout)
-        case .closeUnused: return finish(.connectionClosed)
+        case .giveUp: return close(.pingTimeout)
+        case .closeUnused: return close(.connectionClosed)
         }
         scheduleTick()
     }
@@ -169,25 +164,21 @@ final class ChannelConnection {
     private func sendPing() {
         pings += 1
         session.ping(pings)
-        watch.pingSent(now: route.now)
+        idlePolicy.pingSent(now: route.now)
         flush()
     }
 }
 
-// MARK: - What the session tells
+// MARK: - Session events
 
 extension ChannelConnection: HTTP2SessionDelegate {
     func settingsReceived() {
-        guard state == .connecting else { return }
-        state = .ready
-        route.becameReady(self)
+        if machine.settingsReceived() { route.connectionReady(self) }
     }
 
     func requestEnded(stream: Int32, tag: UInt32) { exchanges[tag]?.exchange.isSent = true }
 
-    func requestNotSent(stream: Int32, tag: UInt32) {
-        conclude(tag, .turnedAway(.failed(goAway == nil ? .streamRefused : .goAway, .neverWritten)))
-    }
+    func requestNotSent(stream: Int32, tag: UInt32) { resolve(tag, .notProcessed(machine.answerForDroppedRequest)) }
 
     func headersBegan(stream: Int32, tag: UInt32) { exchanges[tag]?.exchange.headersBegan() }
 
@@ -203,37 +194,41 @@ extension ChannelConnection: HTTP2SessionDelegate {
     }
 
     func messageEnded(stream: Int32, tag: UInt32) {
-        // Answered before the request was complete: the rest of it is of no use to anybody.
+        // The server may answer before the request is complete; the rest of the request is then cancelled.
         if exchanges[tag]?.exchange.isSent == false { session.reset(stream, code: .cancel) }
         answered(tag)
     }
 
     private func answered(_ tag: UInt32) {
-        if let response = exchanges[tag]?.exchange.response { conclude(tag, .answered(response)) }
+        if let response = exchanges[tag]?.exchange.response { resolve(tag, .answered(response)) }
     }
 
     func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) {
         guard let exchange = exchanges[tag]?.exchange, exchange.stream == stream else { return }
-        conclude(tag, exchange.ending(isRefused: code == .refusedStream, goAway: goAway))
+        resolve(
+            tag,
+            exchange.resolution(
+                // Unlike with a push, the server may have acted on a part of the request.
+                unanswered: machine.answerForClosedStream(
+                    stream, isSent: true, isRefused: code == .refusedStream))
+        )
     }
 
     func goAwayReceived(_ goAway: HTTP2GoAway) {
-        let reason = ErrorBody(goAway.debugData).reason
-        // A polite server says GOAWAY twice: first with the highest id there is, then with the true one.
-        self.goAway = (goAway.lastStream, reason == .none ? self.goAway?.reason ?? .none : reason)
+        let reason = machine.goAwayReceived(goAway)
         route.goAwayReceived(reason, by: self)
-        // Before its SETTINGS: there is nothing on it to wait for.
-        if state == .connecting { finish(.goAway) } else { retire() }
+        // Before its SETTINGS there is nothing to wait for.
+        if state == .connecting { close(.goAway) } else { drain() }
     }
 
     func pingAcknowledged(_ number: UInt64) {
         guard number == pings else { return }
-        watch.pingAcknowledged()
+        idlePolicy.pingAcknowledged()
         route.pump()
     }
 }
 
-// MARK: - What the channel tells
+// MARK: - Channel events
 
 extension ChannelConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -246,7 +241,7 @@ extension ChannelConnection: ChannelInboundHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        finish(.connectionClosed)
+        close(.connectionClosed)
         self.context = nil
     }
 
@@ -254,22 +249,19 @@ extension ChannelConnection: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard state != .closed else { return }
-        watch.hasRead(now: route.now)
-        isInside = true
+        idlePolicy.bytesReceived(now: route.now)
+        isInSession = true
         do throws(HTTP2SessionError) {
             try Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
-                if !hasRead {
-                    hasRead = true
-                    if let goAway = EarlyGoAway.read(bytes) { return goAwayReceived(goAway) }
-                }
+                if let goAway = machine.bytesReceived(bytes) { return goAwayReceived(goAway) }
                 try session.receive(bytes, delegate: self)
             }
-            isInside = false
+            isInSession = false
         } catch {
-            isInside = false
-            // The session may have a last word for the server.
+            isInSession = false
+            // The session may have a GOAWAY for the server.
             flush()
-            finish(.protocolError)
+            close(.protocolError)
         }
     }
 
@@ -279,9 +271,9 @@ extension ChannelConnection: ChannelInboundHandler {
         route.pump()
     }
 
-    func channelInactive(context: ChannelHandlerContext) { finish(.connectionClosed) }
+    func channelInactive(context: ChannelHandlerContext) { close(.connectionClosed) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        finish(ConnectErrorMapping.classify(error, isReady: state != .connecting))
+        close(ConnectErrorMapping.classify(error, isReady: state != .connecting))
     }
 }

@@ -1,22 +1,21 @@
 package import APNSWire
-import HTTP2Session
 
-/// One request on one stream, and what has come of its answer.
+/// One request on one stream, and the part of its response received so far. Pure.
 package struct ChannelExchange {
-    /// What is known about an exchange that will get no further.
-    package enum Ending: Equatable {
+    /// What the end of the stream means for the request.
+    package enum Resolution: Equatable {
         case answered(ChannelResponse)
-        /// Certainly not processed: free to go elsewhere.
-        case turnedAway(APNSAnswer)
+        /// Certainly not processed: the request may be sent again.
+        case notProcessed(APNSAnswer)
         case ambiguous(APNSAnswer)
     }
 
-    /// Of an answer other than a list: APNs' own have fewer than 100 bytes.
+    /// The longest response body other than a list; APNs sends fewer than 100 bytes.
     private static let shortBodyBytesMax = 4096
 
     package let operation: ChannelRequest.Operation
     package let stream: Int32
-    /// The whole request was handed to the socket; before that nobody can have processed it.
+    /// Whether the whole request was written; before that, the server cannot have processed it.
     package var isSent = false
     private var status: UInt16 = 0
     private var fields: [ChannelRequest.HeaderField] = []
@@ -29,7 +28,7 @@ package struct ChannelExchange {
     }
 
     package mutating func headersBegan() {
-        // Of an interim answer nothing is kept; trailers add to what is there.
+        // Fields of an interim response are discarded; trailers are added to the fields of the final response.
         if status < 200 { fields = [] }
     }
 
@@ -41,7 +40,7 @@ package struct ChannelExchange {
         }
     }
 
-    /// - Returns: false when it is more than an answer can have.
+    /// - Returns: false when the body is longer than a response can be.
     package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let isList = operation == .list && status == operation.successStatus
         let bytesMax = isList ? ChannelResponse.bodyBytesMax : Self.shortBodyBytesMax
@@ -50,36 +49,19 @@ package struct ChannelExchange {
         return !isOversized
     }
 
-    /// The answer, as far as it came; nil before there is a status.
+    /// The response, as far as it was received; nil before its status.
     package var response: ChannelResponse? {
         guard status >= 200 else { return nil }
         return ChannelResponse(status: status, headers: fields, body: body, to: operation)
     }
 
-    /// The stream was closed without an end of the answer.
-    package func ending(isRefused: Bool, goAway: (lastStream: Int32, reason: APNSReason)?) -> Ending {
-        // Once there is a status it stands, whatever became of the rest.
+    /// What the end of the stream, or of its connection, means for the request.
+    ///
+    /// - Parameter unanswered: the answer without a status, from `ConnectionStateMachine`. A status that has been
+    ///   received takes precedence, even if the rest of the response is missing.
+    package func resolution(unanswered: @autoclosure () -> APNSAnswer) -> Resolution {
         if let response { return .answered(response) }
-        if let goAway, stream > goAway.lastStream {
-            return .turnedAway(APNSAnswer(outcome: .refused, reason: goAway.reason, failure: .goAway))
-        }
-        if isRefused { return .turnedAway(.failed(.streamRefused, .refused)) }
-        // Whatever part of it the server has read, it may have acted on.
-        return .ambiguous(.failed(.streamReset, .ambiguous))
-    }
-
-    /// The connection is gone.
-    package func ending(
-        lostBecause failure: APNSAnswer.Failure, goAway: (lastStream: Int32, reason: APNSReason)?
-    ) -> Ending {
-        if let response { return .answered(response) }
-        let reason = goAway?.reason ?? .none
-        guard isSent else {
-            return .turnedAway(APNSAnswer(outcome: .neverWritten, reason: reason, failure: failure))
-        }
-        if let goAway, stream > goAway.lastStream {
-            return .turnedAway(APNSAnswer(outcome: .refused, reason: reason, failure: failure))
-        }
-        return .ambiguous(APNSAnswer(outcome: .ambiguous, reason: reason, failure: failure))
+        let answer = unanswered()
+        return answer.disposition == .ambiguous ? .ambiguous(answer) : .notProcessed(answer)
     }
 }

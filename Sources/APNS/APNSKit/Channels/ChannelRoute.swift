@@ -2,13 +2,13 @@ import APNSWire
 import Logging
 import NIOCore
 
-/// The way to one host: its waiting requests, and the one connection that takes them.
+/// The requests to one host: a queue, and the connection that sends them.
 ///
-/// Used on the client's event loop only. The connection is made when a request needs it, kept while it is used, and
-/// replaced when it is lost; those that take no more requests live on beside it until they are done.
+/// Used on the client's event loop only. A connection is opened when a request needs it, kept while it is used, and
+/// replaced when it is lost. Draining connections stay alongside until they are done.
 final class ChannelRoute {
     struct Limits {
-        var watch: IdleConnectionPolicy.Limits
+        var idle: IdleConnectionPolicy.Limits
         var drainTimeout: TimeAmount
     }
 
@@ -17,14 +17,14 @@ final class ChannelRoute {
     private let dialer: Dialer
     private let credential: APNSCredential
     private let logger: Logger
-    private var waiting: [ChannelCall] = []
+    private var queue: [ChannelCall] = []
     private var current: ChannelConnection?
-    private var leaving: [ChannelConnection] = []
+    private var draining: [ChannelConnection] = []
     private var reconnect = ReconnectPolicy()
     private var isWaitingToConnect = false
     private var isClosed = false
-    /// Why there is no connection, for those who wait for one in vain.
-    private var lack = (failure: APNSAnswer.Failure.none, reason: APNSReason.none)
+    /// The failure reported for requests that time out while there is no connection.
+    private var connectFailure = (failure: APNSAnswer.Failure.none, reason: APNSReason.none)
 
     init(_ dialer: Dialer, _ credential: APNSCredential, _ limits: Limits, _ logger: Logger) {
         let endpoint = dialer.endpoint
@@ -40,100 +40,101 @@ final class ChannelRoute {
 
     // MARK: Calls
 
-    func take(_ call: ChannelCall) {
-        waiting.append(call)
+    func send(_ call: ChannelCall) {
+        queue.append(call)
         pump()
     }
 
-    /// The call's time is over.
+    /// Ends a call whose deadline has passed.
     func expire(_ call: ChannelCall) {
-        waiting.removeAll { $0 === call }
-        let outcome = call.connection?.abandon(call) ?? .neverWritten
-        if outcome != .ambiguous, let answer = call.turnedAway { return end(call, .failed(answer)) }
-        if call.connection == nil, lack.failure != .none {
-            return end(
-                call, .failed(APNSAnswer(outcome: outcome, reason: lack.reason, failure: lack.failure)))
+        queue.removeAll { $0 === call }
+        let disposition = call.connection?.abandon(call) ?? .neverWritten
+        if disposition != .ambiguous, let answer = call.lastNotProcessed { return end(call, .failed(answer)) }
+        if call.connection == nil, connectFailure.failure != .none {
+            let answer = APNSAnswer(
+                disposition: disposition, reason: connectFailure.reason, failure: connectFailure.failure)
+            return end(call, .failed(answer))
         }
-        end(call, .failed(.failed(.deadlineExceeded, outcome)))
+        end(call, .failed(.failed(.deadlineExceeded, disposition)))
     }
 
-    func end(_ call: ChannelCall, _ ending: ChannelCall.Ending) { call.end(ending) }
+    func end(_ call: ChannelCall, _ resolution: ChannelCall.Resolution) { call.end(resolution) }
 
-    /// Sends what waits, as far as it goes; without a connection one is made.
+    /// Sends queued calls as far as the connection allows; opens one if there is none.
     func pump() {
-        guard !waiting.isEmpty, !isClosed else { return }
+        guard !queue.isEmpty, !isClosed else { return }
         guard let current else { return connectIfWanted() }
-        while !waiting.isEmpty, self.current === current, current.isFree() {
+        while !queue.isEmpty, self.current === current, current.prepareToSend() {
             do throws(ProviderTokenError) {
                 let token = try credential.tokenSource?.current()
-                current.send(waiting.removeFirst(), token)
+                current.send(queue.removeFirst(), token)
             } catch {
-                let stranded = waiting
-                waiting = []
+                let stranded = queue
+                queue = []
                 for call in stranded { end(call, .failed(.failed(.credential, .neverWritten))) }
             }
         }
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
     func answered(_ call: ChannelCall, _ response: ChannelResponse, by connection: ChannelConnection) {
-        if connection.wasOfUse { reconnect.succeeded() }
-        guard case .refused(let refusal) = response.outcome else { return end(call, .answered(response)) }
-        let hasNewToken = look(at: refusal.reason, by: connection)
-        perform(call.machine.answered(refusal.reason, hasNewToken: hasNewToken), call, connection, .answered(response))
+        if connection.isProven { reconnect.succeeded() }
+        guard case .refused(let refusal) = response.disposition else { return end(call, .answered(response)) }
+        let hasNewToken = handle(refusal.reason, by: connection)
+        perform(call.machine.rejected(refusal.reason, hasNewToken: hasNewToken), call, connection, .answered(response))
     }
 
-    /// The server has certainly not processed it.
-    func turnedAway(_ call: ChannelCall, _ answer: APNSAnswer, by connection: ChannelConnection) {
-        call.turnedAway = answer
-        perform(call.machine.turnedAway(), call, connection, .failed(answer))
+    /// The server has certainly not processed the call.
+    func notProcessed(_ call: ChannelCall, _ answer: APNSAnswer, by connection: ChannelConnection) {
+        call.lastNotProcessed = answer
+        perform(call.machine.notProcessed(), call, connection, .failed(answer))
     }
 
     private func perform(
         _ action: ChannelCallStateMachine.Action, _ call: ChannelCall, _ connection: ChannelConnection,
-        _ ending: ChannelCall.Ending
+        _ resolution: ChannelCall.Resolution
     ) {
-        guard !isClosed else { return end(call, ending) }
+        guard !isClosed else { return end(call, resolution) }
         switch action {
-        case .finish: return end(call, ending)
+        case .finish: return end(call, resolution)
         case .sendAgain: break
-        case .sendAgainOnNewConnection: connection.retire()
+        case .sendAgainOnNewConnection: connection.drain()
         }
         call.connection = nil
-        waiting.insert(call, at: 0)
+        queue.insert(call, at: 0)
         pump()
     }
 
-    /// What a reason means for the connection and for the credential.
+    /// Applies a reason to the connection and to the credential.
     ///
-    /// - Returns: whether there is a new provider token.
-    private func look(at reason: APNSReason, by connection: ChannelConnection) -> Bool {
+    /// - Returns: whether a new provider token is available.
+    private func handle(_ reason: APNSReason, by connection: ChannelConnection) -> Bool {
         switch reason {
         case .expiredProviderToken:
             guard let source = credential.tokenSource, let token = connection.token else { return false }
-            // A key that signs no longer ends the next request, not this one.
+            // If the key can no longer sign, the next request reports it.
             let isNew = (try? source.renew(insteadOf: token)) ?? false
-            if isNew { connection.retire() }
+            if isNew { connection.drain() }
             return isNew
         case .tooManyProviderTokenUpdates: credential.tokenSource?.freeze()
-        case .shutdown, .idleTimeout: connection.retire()
+        case .shutdown, .idleTimeout: connection.drain()
         default: break
         }
         return false
     }
 
-    // MARK: The connection
+    // MARK: Connections
 
     private func connectIfWanted() {
-        guard current == nil, !isWaitingToConnect, !waiting.isEmpty, !isClosed else { return }
+        guard current == nil, !isWaitingToConnect, !queue.isEmpty, !isClosed else { return }
         let delay = TimeAmount(reconnect.delay(random: .random(in: 0..<1)))
         guard delay > .zero else { return connect() }
         isWaitingToConnect = true
         eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
             guard let self else { return }
             self.isWaitingToConnect = false
-            if self.current == nil, !self.waiting.isEmpty, !self.isClosed { self.connect() }
+            if self.current == nil, !self.queue.isEmpty, !self.isClosed { self.connect() }
         }
     }
 
@@ -142,56 +143,56 @@ final class ChannelRoute {
         current = connection
         dialer.dial(
             connection, isWanted: { [weak connection] in connection?.state == .connecting },
-            failed: { [weak connection] in connection?.finish(ConnectErrorMapping.classify($0, isReady: false)) }
+            failed: { [weak connection] in connection?.close(ConnectErrorMapping.classify($0, isReady: false)) }
         )
-        // Covers what the dialer's own time-outs do not: the TLS handshake and the server's SETTINGS.
+        // Covers what the dialer's own timeouts do not: the TLS handshake and the server's SETTINGS.
         eventLoop.assumeIsolated().scheduleTask(in: dialer.timeout) { [weak connection] in
-            if let connection, connection.state == .connecting { connection.finish(.connectTimeout) }
+            if let connection, connection.state == .connecting { connection.close(.connectTimeout) }
         }
     }
 
-    func becameReady(_ connection: ChannelConnection) {
+    func connectionReady(_ connection: ChannelConnection) {
         logger.debug("connected to APNs for channels", metadata: ["apns.host": "\(authority)"])
-        lack = (.none, .none)
+        connectFailure = (.none, .none)
         pump()
     }
 
     func goAwayReceived(_ reason: APNSReason, by connection: ChannelConnection) {
         logger.debug("APNs ends a connection for channels", metadata: ["apns.reason": "\(reason)"])
-        // A token that was refused this way is replaced here; what was in flight on the connection goes again.
-        _ = look(at: reason, by: connection)
+        // Renews a token that is rejected by GOAWAY; the requests in flight on the connection are sent again.
+        _ = handle(reason, by: connection)
     }
 
     /// A connection takes no more requests.
-    func retired(_ connection: ChannelConnection) {
+    func connectionDraining(_ connection: ChannelConnection) {
         guard current === connection else { return }
         current = nil
-        leaving.append(connection)
-        if !connection.wasOfUse { reconnect.failed() }
-        // What still waits here would otherwise wait for the next event; and an idle connection can go at once.
+        draining.append(connection)
+        if !connection.isProven { reconnect.failed() }
+        // Without this, queued calls would wait for the next event, and an idle connection would stay open.
         eventLoop.assumeIsolated().execute { [weak self, weak connection] in
             connection?.closeIfDone()
             self?.pump()
         }
     }
 
-    /// A connection is gone, or could not be made.
-    func closed(_ connection: ChannelConnection, _ failure: APNSAnswer.Failure, _ reason: APNSReason) {
-        leaving.removeAll { $0 === connection }
+    /// A connection closed, or could not be opened.
+    func connectionClosed(_ connection: ChannelConnection, _ failure: APNSAnswer.Failure, _ reason: APNSReason) {
+        draining.removeAll { $0 === connection }
         guard current === connection else { return }
         logger.debug("connection for channels closed", metadata: ["apns.failure": "\(failure)"])
         current = nil
-        lack = (failure, reason)
-        if !connection.wasOfUse { reconnect.failed() }
+        connectFailure = (failure, reason)
+        if !connection.isProven { reconnect.failed() }
         eventLoop.assumeIsolated().execute { [weak self] in self?.pump() }
     }
 
     /// Ends every call and closes every connection.
     func close() {
         isClosed = true
-        let stranded = waiting
-        waiting = []
-        for call in stranded { end(call, .failed(call.turnedAway ?? .failed(.clientClosed, .neverWritten))) }
-        for connection in leaving + [current].compactMap({ $0 }) { connection.finish(.clientClosed) }
+        let stranded = queue
+        queue = []
+        for call in stranded { end(call, .failed(call.lastNotProcessed ?? .failed(.clientClosed, .neverWritten))) }
+        for connection in draining + [current].compactMap({ $0 }) { connection.close(.clientClosed) }
     }
 }

@@ -1,6 +1,6 @@
 package import NIOCore
 
-/// Decides when a connection of low volume is asked for a sign of life, given up, or closed for lack of use. Pure.
+/// Decides when a low-volume connection is probed with a PING, given up, or closed because it is unused. Pure.
 package struct IdleConnectionPolicy {
     package struct Limits: Sendable {
         package var pingInterval: TimeAmount
@@ -21,18 +21,19 @@ package struct IdleConnectionPolicy {
     package enum Action: Equatable {
         case nothing
         case ping
+        /// The server has not acknowledged a PING in time.
         case giveUp
         case closeUnused
     }
 
-    /// How long requests wait for a sign of life from a connection that was idle.
+    /// How long requests wait for the PING of an idle connection.
     private static let probeTimeout = TimeAmount.seconds(2)
 
     private let limits: Limits
     private var lastRead: NIODeadline
     private var lastUse: NIODeadline
     private var pingedAt: NIODeadline?
-    /// Whether requests wait for the answer to a PING.
+    /// Whether requests wait for a PING to be acknowledged.
     package private(set) var isProbing = false
 
     package init(_ limits: Limits, now: NIODeadline) {
@@ -41,11 +42,11 @@ package struct IdleConnectionPolicy {
         lastUse = now
     }
 
-    /// Something came from the server.
-    package mutating func hasRead(now: NIODeadline) { lastRead = now }
+    /// Bytes arrived from the server.
+    package mutating func bytesReceived(now: NIODeadline) { lastRead = now }
 
-    /// A request went out, or was answered.
-    package mutating func hasUse(now: NIODeadline) { lastUse = now }
+    /// A request was written or resolved.
+    package mutating func used(now: NIODeadline) { lastUse = now }
 
     package mutating func pingSent(now: NIODeadline) { pingedAt = now }
 
@@ -54,11 +55,11 @@ package struct IdleConnectionPolicy {
         isProbing = false
     }
 
-    /// A request is to go out: a connection that was silent for long may be dead without our knowing, and what is written
-    /// to it would be neither done nor refused.
+    /// Begins a probe before a request if the connection was idle for long: it may be dead, and a request written to a
+    /// dead connection would be ambiguous.
     ///
-    /// - Returns: whether a PING must be sent and answered first.
-    package mutating func mustProbe(streamsOpen: Int, now: NIODeadline) -> Bool {
+    /// - Returns: whether the caller must send a PING now.
+    package mutating func beginProbeIfIdle(streamsOpen: Int, now: NIODeadline) -> Bool {
         guard !isProbing, pingedAt == nil, streamsOpen == 0, lastRead + limits.idleBeforeProbe <= now else {
             return false
         }
@@ -66,8 +67,8 @@ package struct IdleConnectionPolicy {
         return true
     }
 
-    /// Asked every second or so.
-    package func look(streamsOpen: Int, now: NIODeadline) -> Action {
+    /// The action that is due; to be called about once a second.
+    package func nextAction(streamsOpen: Int, now: NIODeadline) -> Action {
         if let pingedAt {
             let timeout = isProbing ? min(limits.pingTimeout, Self.probeTimeout) : limits.pingTimeout
             return max(pingedAt, lastRead) + timeout <= now ? .giveUp : .nothing

@@ -4,14 +4,15 @@ import Logging
 import NIOCore
 import NIOSSL
 
-/// The heart of an `APNSClient`: open batches, the queue in front of the connections, and the clock that watches both.
+/// The engine of an `APNSClient`: the batches in flight, the queue in front of the connections, and the timer for both.
 ///
 /// Used on the client's event loop only.
 final class APNSClientEngine {
-    /// Answers are handed on at least this often, and deadlines are looked at.
+    /// How often answers are delivered and deadlines are checked while pushes are in flight.
     private static let tickInterval = TimeAmount.milliseconds(50)
+    /// How often idle connections are checked.
     private static let idleTickInterval = TimeAmount.seconds(2)
-    /// Of a processor: above this the event loop is taken to be at its limit.
+    /// The share of one processor above which the event loop counts as saturated.
     private static let busyShare = 0.85
 
     let eventLoop: any EventLoop
@@ -22,25 +23,26 @@ final class APNSClientEngine {
     private let shared: ClientShared
     private var pool: ConnectionPool!
 
-    var waiting = RequestQueue()
+    var queue = RequestQueue()
     private var batches: [InFlightBatch] = []
-    /// Batches whose last answer is in, not yet handed on.
+    /// Batches with all answers, not yet delivered.
     private var finished: [InFlightBatch] = []
-    /// UNIX seconds, as of the last `readWallClock`.
+    /// Seconds since 1970, at the last `readWallClock`.
     private var wallNow: Int64 = 0
     private var serial: UInt64 = 0
     private var counters = APNSClientSnapshot()
-    /// What pushes that wait in vain are told: why there is no connection.
+    /// The failure reported for pushes that time out while there is no connection.
     private var connectFailure = APNSAnswer.Failure.none
     private var connectReason = APNSReason.none
-    private var recycledAt: NIODeadline?
+    /// When a connection was last drained because of token updates.
+    private var tokenUpdatesDrainAt: NIODeadline?
     private var isClosing = false
-    private var closed: [EventLoopPromise<Void>] = []
-    private var clock: (isFast: Bool, task: Scheduled<Void>)?
+    private var closePromises: [EventLoopPromise<Void>] = []
+    private var timer: (isFast: Bool, task: Scheduled<Void>)?
     private var isPumpScheduled = false
-    /// Since the last tick, there was a moment in which nothing waited.
-    private var hasBeenIdle = true
-    private var processor = ThreadCPUTime()
+    /// Whether the queue was empty at any time since the last tick.
+    private var wasQueueEmpty = true
+    private var cpuTime = ThreadCPUTime()
 
     init(eventLoop: any EventLoop, configuration: APNSClientConfiguration, tls: NIOSSLContext, shared: ClientShared) {
         self.eventLoop = eventLoop
@@ -61,32 +63,33 @@ final class APNSClientEngine {
             eventLoop: eventLoop, endpoint: endpoint, proxy: configuration.proxy, tls: tls,
             timeout: TimeAmount(configuration.connectTimeout)
         )
-        pool = ConnectionPool(core: self, dialer: dialer, connectionsMax: configuration.connectionsMax)
+        pool = ConnectionPool(engine: self, dialer: dialer, connectionsMax: configuration.connectionsMax)
     }
 
-    // MARK: Pushes in
+    // MARK: Sending
 
     func send(
         _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: NIODeadline,
         to receiver: any APNSAnswerReceiver, isAdmitted: Bool
     ) {
         serial += 1
-        let open = InFlightBatch(
+        let inFlight = InFlightBatch(
             batch, indexes: indexes, ticket: ticket, serial: serial, deadline: deadline, receiver: receiver
         )
-        open.place = batches.count
-        batches.append(open)
-        waiting.append(open)
-        if open.unanswered == 0 { finished.append(open) }
+        inFlight.slot = batches.count
+        batches.append(inFlight)
+        queue.append(inFlight)
+        if inFlight.unanswered == 0 { finished.append(inFlight) }
         if !isAdmitted {
-            refuseWaiting(of: open, .overloaded)
+            failQueued(of: inFlight, .overloaded)
         } else if isClosing {
-            refuseWaiting(of: open, .clientClosed)
+            failQueued(of: inFlight, .clientClosed)
         }
         schedulePump()
     }
 
-    /// Pumps once after all the calls that are queued on the loop already, so that many small batches share a write.
+    /// Pumps once after all calls that are queued on the event loop already, so that many small batches share one
+    /// write.
     private func schedulePump() {
         guard !isPumpScheduled else { return }
         isPumpScheduled = true
@@ -99,23 +102,23 @@ final class APNSClientEngine {
 
     private func pump() {
         pool.pump()
-        if waiting.isEmpty { hasBeenIdle = true } else { pool.connectIfNeeded() }
+        if queue.isEmpty { wasQueueEmpty = true } else { pool.connectIfNeeded() }
     }
 
-    /// Whether pushes wait for a connection.
-    var wantsConnection: Bool { !waiting.isEmpty }
+    /// Whether pushes are queued.
+    var wantsConnection: Bool { !queue.isEmpty }
 
-    /// The waiting push whose turn it is; those that must not be sent any more are settled on the way.
+    /// The next push in the queue. Settles pushes that must no longer be sent.
     func nextPush(now: NIODeadline) -> (InFlightBatch, UInt16)? {
-        while let (batch, index) = waiting.first {
+        while let (batch, index) = queue.first {
             if batch.deadline <= now {
                 expire(now: now)
                 continue
             }
-            // Nothing is sent after its expiration; 0 means "now or never" and is left to APNs.
+            // No push is sent after its expiration. An expiration of 0 means one attempt, which APNs makes.
             let expiration = batch.batch.entries[Int(index)].expiration
             if expiration > 0, expiration <= wallNow {
-                waiting.removeFirst()
+                queue.removeFirst()
                 settle(batch, index, .failed(.expired, .neverWritten))
                 continue
             }
@@ -128,12 +131,12 @@ final class APNSClientEngine {
 
     func countReset() { counters.resets += 1 }
 
-    /// To be called before a series of `nextPush`: a system call for each push would be too many.
-    func readWallClock() { wallNow = configuration.clock.now() }
+    /// To be called before a series of `nextPush`, to avoid a system call per push.
+    func readWallClock() { wallNow = configuration.clock.now().secondsSince1970 }
 
-    // MARK: Answers out
+    // MARK: Answers
 
-    /// A push has come to its end.
+    /// Records the answer to a push.
     func settle(
         _ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer, latency: UInt32 = 0, unknownReason: String? = nil
     ) {
@@ -142,95 +145,99 @@ final class APNSClientEngine {
         if batch.unanswered == 0 { finished.append(batch) }
     }
 
-    /// A push came back unprocessed: it is sent again, unless that happened too often or makes no sense.
+    /// Queues a push again that a server did not process, or settles it with `answer` if another attempt is not
+    /// possible.
     ///
-    /// - Returns: how often it has been sent again; 0 when it was not.
+    /// - Returns: how often the push has been requeued; 0 when it was settled.
     @discardableResult
-    func move(_ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer) -> UInt8 {
+    func requeue(_ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer) -> UInt8 {
         let isHopeless = answer.reason.isAboutCredential && answer.reason != .expiredProviderToken
-        guard !isClosing, !isHopeless, batch.deadline > eventLoop.now, let moves = batch.countRequeue(of: index) else {
+        guard !isClosing, !isHopeless, batch.deadline > eventLoop.now, let requeues = batch.countRequeue(of: index)
+        else {
             settle(batch, index, answer)
             return 0
         }
         counters.requeued += 1
-        waiting.putBack(RequestQueue.Moved(batch: batch, index: index, answer: answer))
-        return moves
+        queue.requeue(RequestQueue.Requeued(batch: batch, index: index, answer: answer))
+        return requeues
     }
 
-    /// Hands on the answers of batches that are complete and keeps watch over the others. Called at the end of each turn.
+    /// Delivers the answers of complete batches and schedules the next tick. To be called at the end of each turn of
+    /// the event loop.
     func turnEnded() {
-        // First, so that who has the last answer in hand finds it counted. In between, the tick is often enough: what is
-        // published costs a look at each connection.
+        // Counters are published before the last answers are delivered, so that receivers see them. Otherwise the tick
+        // is often enough, because publishing visits each connection.
         if !finished.isEmpty || batches.isEmpty { publish() }
         if !finished.isEmpty {
             let complete = finished
             finished.removeAll(keepingCapacity: true)
             for batch in complete {
                 remove(batch)
-                handOn(batch)
+                deliver(batch)
             }
         }
-        needsTick()
-        finishClosing()
+        scheduleTick()
+        closeIfDone()
     }
 
-    private func handOn(_ batch: InFlightBatch) {
+    private func deliver(_ batch: InFlightBatch) {
         guard let answers = batch.takeAnswers() else { return }
         shared.release(answers.answers.count)
         batch.receiver.receive(answers)
     }
 
-    /// Forgets a batch; the last one takes its place.
+    /// Removes a batch from the list; the last one moves to its slot.
     private func remove(_ batch: InFlightBatch) {
         let last = batches.removeLast()
         guard last !== batch else { return }
-        last.place = batch.place
-        batches[batch.place] = last
+        last.slot = batch.slot
+        batches[batch.slot] = last
     }
 
-    /// Gives up every push whose deadline has passed.
+    /// Settles every push whose deadline has passed.
     private func expire(now: NIODeadline) {
         for connection in pool.all { connection.expire(now: now) }
         let failure = connectFailure == .none ? APNSAnswer.Failure.deadlineExceeded : connectFailure
         let reason = connectReason
-        for push in waiting.removeAll(where: { $0.deadline <= now }) {
-            let answer = push.answer ?? APNSAnswer(outcome: .neverWritten, reason: reason, failure: failure)
+        for push in queue.removeAll(where: { $0.deadline <= now }) {
+            let answer = push.answer ?? APNSAnswer(disposition: .neverWritten, reason: reason, failure: failure)
             settle(push.batch, push.index, answer)
         }
     }
 
-    /// Gives up what waits of `batch`, or of all batches.
-    private func refuseWaiting(of batch: InFlightBatch? = nil, _ failure: APNSAnswer.Failure) {
-        for push in waiting.removeAll(where: { batch == nil || $0 === batch }) {
+    /// Settles the queued pushes of `batch`, or of all batches.
+    private func failQueued(of batch: InFlightBatch? = nil, _ failure: APNSAnswer.Failure) {
+        for push in queue.removeAll(where: { batch == nil || $0 === batch }) {
             settle(push.batch, push.index, push.answer ?? .failed(failure, .neverWritten))
         }
     }
 
-    // MARK: What connections tell
+    // MARK: Connection events
 
     func connectionReady(_ connection: APNSConnection) {
         configuration.logger.debug("connected to APNs", metadata: ["apns.streams": "\(connection.streamsMax)"])
         connectFailure = .none
         connectReason = .none
         counters.connects += 1
-        tell(.connected, of: connection.id)
-        pool.becameReady(connection)
+        emit(.connected, of: connection.id)
+        pool.connectionReady(connection)
     }
 
-    func connectionProvedUseful() { pool.provedUseful() }
+    /// A connection has answered its first push.
+    func connectionProven() { pool.connectionProven() }
 
     /// A connection takes no new streams.
-    func connectionDraining(_ connection: APNSConnection, _ why: APNSDrainReason) {
-        configuration.logger.debug("APNs connection retired", metadata: ["apns.why": "\(why)"])
-        counters.retired += 1
-        tell(.retired(why), of: connection.id)
-        pool.retired(connection)
+    func connectionDraining(_ connection: APNSConnection, _ reason: APNSDrainReason) {
+        configuration.logger.debug("APNs connection draining", metadata: ["apns.drain_reason": "\(reason)"])
+        counters.drained += 1
+        emit(.draining(reason), of: connection.id)
+        pool.connectionDraining(connection)
         schedulePump()
     }
 
     func connectionClosed(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) {
-        tell(.closed(failure), of: connection.id)
-        if pool.ended(connection, failure) {
+        emit(.closed(failure), of: connection.id)
+        if pool.connectionClosed(connection, failure) {
             configuration.logger.debug("APNs connection lost", metadata: ["apns.failure": "\(failure)"])
             connectFailure = failure
             counters.lastFailure = failure
@@ -243,43 +250,43 @@ final class APNSClientEngine {
             "APNs ends a connection", metadata: ["apns.code": "\(goAway.code)", "apns.reason": "\(reason)"]
         )
         counters.goAways += 1
-        tell(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
+        emit(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
         guard reason.isAboutCredential else { return }
         connectReason = reason
         pool.credentialRefused()
-        refused(reason, by: connection)
+        rejected(reason, by: connection)
     }
 
-    func tell(_ kind: APNSConnectionEvent.Kind, of connection: UInt64) {
+    func emit(_ kind: APNSConnectionEvent.Kind, of connection: UInt64) {
         configuration.onEvent?(APNSConnectionEvent(connection: connection, kind: kind))
     }
 
     // MARK: Credential
 
-    /// Uses another credential from now on. What is in flight is answered where it is, everything else waits for a new
-    /// connection.
+    /// Uses another credential from now on. Pushes in flight are answered on their connections; all others wait for a
+    /// new connection.
     func replace(_ credential: APNSCredential, tls: NIOSSLContext) {
         self.credential = credential
         counters.credentialReason = .none
         connectReason = .none
-        recycledAt = nil
+        tokenUpdatesDrainAt = nil
         pool.replaceCredential(tls: tls)
         schedulePump()
     }
 
-    /// An answer other than 200.
+    /// Handles an answer other than 200.
     ///
-    /// - Returns: whether the push was not processed, and another connection will do better.
+    /// - Returns: whether another connection will accept the push.
     @discardableResult
-    func refused(_ reason: APNSReason, by connection: APNSConnection) -> Bool {
+    func rejected(_ reason: APNSReason, by connection: APNSConnection) -> Bool {
         switch reason {
         case .expiredProviderToken:
             counters.credentialReason = reason
-            // Once APNs has seen an expired token the connection stays unusable (Pushy): new token, new connection.
+            // After an expired token, APNs accepts no other token on the same connection (Pushy).
             guard let source = credential.tokenSource, let token = connection.token,
                 (try? source.renew(insteadOf: token)) == true
             else { return false }
-            connection.retire(.expiredToken)
+            connection.drain(.expiredToken)
             return true
         case .tooManyProviderTokenUpdates, .unrelatedKeyIdInToken:
             if reason == .tooManyProviderTokenUpdates {
@@ -287,13 +294,13 @@ final class APNSClientEngine {
             } else {
                 counters.credentialReason = reason
             }
-            let interval = TimeAmount.seconds(ProviderTokenSource.forcedRenewalInterval)
-            if let recycledAt, recycledAt + interval > eventLoop.now { return false }
-            recycledAt = eventLoop.now
-            connection.retire(.tokenUpdates)
+            let interval = TimeAmount(ProviderTokenSource.forcedRenewalInterval)
+            if let tokenUpdatesDrainAt, tokenUpdatesDrainAt + interval > eventLoop.now { return false }
+            tokenUpdatesDrainAt = eventLoop.now
+            connection.drain(.tokenUpdates)
             return false
         case .shutdown, .idleTimeout:
-            connection.retire(.shutdown)
+            connection.drain(.shutdown)
             return true
         case let reason where reason.isAboutCredential:
             counters.credentialReason = reason
@@ -302,84 +309,84 @@ final class APNSClientEngine {
         }
     }
 
-    /// No token can be made: nothing of what waits can be sent.
-    func credentialFailed() { refuseWaiting(.credential) }
+    /// No provider token can be signed, so no queued push can be sent.
+    func credentialFailed() { failQueued(.credential) }
 
-    // MARK: Time
+    // MARK: Timer
 
-    /// Makes sure that the clock runs while there is something to watch: fast while answers are due, slowly while
-    /// connections stand by.
-    func needsTick() {
+    /// Schedules the next tick: soon while answers are due, later while connections are idle, and not at all without a
+    /// connection.
+    func scheduleTick() {
         let isFast = !batches.isEmpty || pool.all.contains(where: \.needsTick)
-        guard isFast || pool.needsIdlePolicy, clock == nil || isFast && clock?.isFast == false else { return }
-        clock?.task.cancel()
+        guard isFast || pool.hasConnections, timer == nil || isFast && timer?.isFast == false else { return }
+        timer?.task.cancel()
         let interval = isFast ? Self.tickInterval : Self.idleTickInterval
-        clock = (isFast, eventLoop.assumeIsolated().scheduleTask(in: interval) { [self] in tick() })
+        timer = (isFast, eventLoop.assumeIsolated().scheduleTask(in: interval) { [self] in tick() })
     }
 
     private func tick() {
-        clock = nil
+        timer = nil
         let now = eventLoop.now
         if batches.contains(where: { $0.deadline <= now }) { expire(now: now) }
         var used = 0.0
-        for connection in pool.ready { used += connection.use() }
+        for connection in pool.ready { used += connection.measureUtilization() }
         for connection in pool.all { connection.tick(now: now) }
-        lookAtPool(now: now, used: used)
+        updatePool(now: now, used: used)
         pool.connectIfNeeded()
         publish()
-        for batch in batches where batch.unanswered > 0 { handOn(batch) }
+        for batch in batches where batch.unanswered > 0 { deliver(batch) }
         turnEnded()
     }
 
-    private func lookAtPool(now: NIODeadline, used: Double) {
-        pool.look(
+    private func updatePool(now: NIODeadline, used: Double) {
+        pool.update(
             PoolPolicy.Load(
-                now: now, ready: pool.ready.count, isSaturated: !hasBeenIdle && !waiting.isEmpty,
+                now: now, ready: pool.ready.count, isSaturated: !wasQueueEmpty && !queue.isEmpty,
                 answered: counters.answered, answerTime: pool.ready.compactMap(\.answerTime).max() ?? .nanoseconds(0),
-                isLoopBusy: processor.share(now: now) > Self.busyShare, used: used
+                isLoopBusy: cpuTime.measureShare(now: now) > Self.busyShare, used: used
             )
         )
-        hasBeenIdle = waiting.isEmpty
+        wasQueueEmpty = queue.isEmpty
     }
 
     private func publish() {
-        counters.state = isClosing ? .closed : pool.label
+        counters.state = isClosing ? .closed : pool.state
         counters.connections = pool.ready.count
         counters.streamsOpen = pool.streamsOpen
         counters.streamsMax = pool.streamsMax
-        counters.waiting = waiting.count
+        counters.waiting = queue.count
         shared.publish(counters)
     }
 
-    /// How each connection is doing.
     func connectionSnapshots() -> [APNSConnectionSnapshot] { pool.all.map { $0.snapshot() } }
 
     // MARK: Closing
 
-    /// Takes no new pushes, waits up to `grace` for those it has, reports the rest and closes.
+    /// Takes no new pushes, waits up to `grace` for the answers to its pushes, settles the rest and closes.
     func close(grace: TimeAmount, promise: EventLoopPromise<Void>?) {
-        if let promise { closed.append(promise) }
+        if let promise { closePromises.append(promise) }
         isClosing = true
         eventLoop.assumeIsolated().scheduleTask(in: grace) { [self] in
-            refuseWaiting(.clientClosed)
-            for connection in pool.all { connection.finish(.clientClosed) }
+            failQueued(.clientClosed)
+            for connection in pool.all { connection.close(.clientClosed) }
             turnEnded()
         }
         schedulePump()
     }
 
+    /// Takes no new pushes and settles the queued ones.
     func stopSending() {
         isClosing = true
-        refuseWaiting(.clientClosed)
+        failQueued(.clientClosed)
         schedulePump()
     }
 
-    private func finishClosing() {
+    private func closeIfDone() {
         guard isClosing, batches.isEmpty else { return }
-        for connection in pool.all { connection.finish(.clientClosed) }
+        for connection in pool.all { connection.close(.clientClosed) }
         publish()
         shared.markClosed()
-        for promise in closed { promise.succeed() }
-        closed.removeAll()
+        for promise in closePromises { promise.succeed() }
+        closePromises.removeAll()
     }
 }

@@ -1,15 +1,17 @@
 public import APNSWire
 
-/// How an `APNSClient` is doing: a copy, never older than the last batch that was answered whole, nor than 50 ms
-/// while pushes are in it.
+/// The state and the counters of an `APNSClient`.
+///
+/// A copy. It includes every batch that was completely answered, and is at most 50 ms old while pushes are in the
+/// client.
 public struct APNSClientSnapshot: Sendable, Equatable {
-    /// Whether pushes can go.
+    /// Whether the client can send.
     public enum State: String, Sendable, CaseIterable {
         /// Not connected, because there is nothing to send.
         case idle
         case connecting
         case ready
-        /// Not connected; the next try comes soon.
+        /// Not connected; the client waits for the next attempt to connect.
         case waiting
         /// `shutdown` was called.
         case closed
@@ -18,40 +20,42 @@ public struct APNSClientSnapshot: Sendable, Equatable {
     public var state = State.idle
     /// Connections that take pushes.
     public var connections = 0
-    /// Of all connections together.
+    /// Open streams of all connections.
     public var streamsOpen = 0
-    /// Streams that may be open at once, of all connections together; 0 without one.
+    /// Streams that may be open concurrently on all connections; 0 without a connection.
     public var streamsMax = 0
-    /// Pushes that no connection has taken yet.
+    /// Pushes that wait for a connection.
     public var waiting = 0
 
-    /// Requests handed to a connection; a push that was moved counts again.
+    /// Requests passed to a connection; a requeued push counts again.
     public var sent: UInt64 = 0
     public var answered: UInt64 = 0
-    /// Of those answered, the ones with status 200.
+    /// Answers with status 200.
     public var accepted: UInt64 = 0
     public var ambiguous: UInt64 = 0
-    /// Reported as refused or never written.
+    /// Pushes reported as refused or never written.
     public var unsent: UInt64 = 0
     /// Pushes sent again after a server had not processed them.
     public var requeued: UInt64 = 0
 
-    /// Streams that we reset: pushes past their deadline, and answers without an end.
+    /// Streams reset by the client: pushes past their deadline, and answers without an end.
     public var resets: UInt64 = 0
 
+    /// Connections that became ready.
     public var connects: UInt64 = 0
+    /// GOAWAY frames received.
     public var goAways: UInt64 = 0
-    /// Connections that were told to take no new pushes.
-    public var retired: UInt64 = 0
-    /// Why the last connection was lost, or could not be made.
+    /// Connections that stopped taking new pushes; see `APNSDrainReason`.
+    public var drained: UInt64 = 0
+    /// Why the last connection closed, or could not be opened.
     public var lastFailure = APNSAnswer.Failure.none
-    /// What APNs has against the credential; `none` again after the next accepted push.
+    /// Why APNs rejects the credential; `none` again after the next accepted push.
     public var credentialReason = APNSReason.none
 
     public init() {}
 
     mutating func count(_ answer: APNSAnswer) {
-        switch answer.outcome {
+        switch answer.disposition {
         case .answered:
             answered += 1
             guard answer.status == 200 else { return }
@@ -64,7 +68,7 @@ public struct APNSClientSnapshot: Sendable, Equatable {
 }
 
 extension APNSReason {
-    /// Whether it is the credential that APNs refuses, and so every push that uses it.
+    /// Whether APNs rejects the credential, and so every push that uses it.
     var isAboutCredential: Bool {
         switch self {
         case .badCertificate, .badCertificateEnvironment, .expiredProviderToken, .forbidden, .invalidProviderToken,

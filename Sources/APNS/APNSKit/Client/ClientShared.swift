@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What an `APNSClient` shares between its callers and its event loop.
+/// The state that an `APNSClient` shares between its callers and its event loop.
 final class ClientShared: Sendable {
     private let queuedMax: Int
     private let queued = Atomic<Int>(0)
@@ -11,13 +11,14 @@ final class ClientShared: Sendable {
         self.queuedMax = queuedMax
     }
 
-    /// Counts pushes that want to come in.
+    /// Counts pushes that enter the client.
     ///
-    /// - Returns: false when there is no room. They are counted all the same, until `release` says that they were answered.
+    /// - Returns: false when the client is full. The pushes are counted in any case, until `release`.
     func admit(_ count: Int) -> Bool {
         queued.add(count, ordering: .relaxed).newValue <= queuedMax
     }
 
+    /// To be called when `count` pushes have been reported.
     func release(_ count: Int) {
         queued.subtract(count, ordering: .relaxed)
     }

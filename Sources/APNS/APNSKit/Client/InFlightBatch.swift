@@ -1,30 +1,30 @@
 package import APNSWire
 package import NIOCore
 
-/// A batch on its way through the client: which of its pushes are still to be sent, and the answers not yet handed on.
+/// A batch inside the client: its pushes that are still to be sent, and its answers that are not yet delivered.
 ///
 /// Used on the client's event loop only.
 package final class InFlightBatch {
-    /// A push that the server did not process is sent again this often before the caller hears of it.
-    package static let movesMax: UInt8 = 20
+    /// How often a push that servers did not process is requeued before it is reported.
+    package static let requeuesMax: UInt8 = 20
 
     package let batch: NotificationBatch
-    /// Differs from every other batch of the client; cheaper to compare than headers.
+    /// Unique among the client's batches. Cheaper to compare than headers.
     package let serial: UInt64
     package let deadline: NIODeadline
     package let receiver: any APNSAnswerReceiver
     /// Pushes that have no answer yet.
     package private(set) var unanswered: Int
 
-    /// Where the core keeps it.
-    package var place = 0
+    /// The index of this batch in the engine's list.
+    package var slot = 0
 
     private let indexes: [UInt16]?
     private let count: Int
     private var cursor = 0
     private var pending: APNSAnswers
-    /// How often each push was moved; empty until one is.
-    private var moves: [UInt8] = []
+    /// How often each push was requeued; empty until one is.
+    private var requeues: [UInt8] = []
 
     package init(
         _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, serial: UInt64, deadline: NIODeadline,
@@ -40,27 +40,29 @@ package final class InFlightBatch {
         pending = APNSAnswers(ticket: ticket)
     }
 
-    /// The push that was not yet taken, in order; nil when all were.
+    /// The index of the next push that no connection has taken; nil when all are taken.
     package var next: UInt16? {
         guard cursor < count else { return nil }
         return indexes?[cursor] ?? UInt16(truncatingIfNeeded: cursor)
     }
 
-    /// Pushes that `next` has yet to name.
+    /// Pushes that no connection has taken.
     package var untaken: Int { count - cursor }
 
     package func advance() { cursor += 1 }
 
-    /// Counts a move of a push.
+    /// Counts a requeue of a push.
     ///
-    /// - Returns: how often it has been moved now; nil when it was moved as often as it may be.
+    /// - Returns: how often the push has been requeued; nil when it has reached `requeuesMax`.
     package func countRequeue(of index: UInt16) -> UInt8? {
-        if moves.isEmpty { moves = [UInt8](repeating: 0, count: batch.count) }
-        guard moves[Int(index)] < Self.movesMax else { return nil }
-        moves[Int(index)] += 1
-        return moves[Int(index)]
+        if requeues.isEmpty { requeues = [UInt8](repeating: 0, count: batch.count) }
+        guard requeues[Int(index)] < Self.requeuesMax else { return nil }
+        requeues[Int(index)] += 1
+        return requeues[Int(index)]
     }
 
+    /// Adds the answer to one push.
+    ///
     /// - Parameters:
     ///   - latency: milliseconds since the push was written.
     ///   - unknownReason: the text, when `answer.reason` is `unknown`.
@@ -78,7 +80,7 @@ package final class InFlightBatch {
         pending.latencies.reserveCapacity(unanswered)
     }
 
-    /// The answers since the last call; nil when there is nothing new to say.
+    /// The answers added since the last call; nil without new answers, unless the batch is complete.
     package func takeAnswers() -> APNSAnswers? {
         guard unanswered == 0 || !pending.indexes.isEmpty else { return nil }
         var answers = APNSAnswers(ticket: pending.ticket)

@@ -1,15 +1,16 @@
 package import APNSWire
 import NIOCore
 
-/// The queue in front of the connections: pushes that no connection has taken yet.
+/// The queue in front of the connections: pushes that no connection has taken.
 ///
-/// Batches wait as a whole and are taken apart push by push; what comes back from a connection unprocessed goes first.
-/// Bounded by `APNSClientConfiguration.queuedPushesMax`.
+/// Whole batches are queued, and taken push by push; requeued pushes leave first. Bounded by
+/// `APNSClientConfiguration.queuedPushesMax`.
 package struct RequestQueue {
-    /// A push that came back, and what to report should its time run out here.
-    package struct Moved {
+    /// A push that a connection returned unprocessed.
+    package struct Requeued {
         package var batch: InFlightBatch
         package var index: UInt16
+        /// The answer to report if the push cannot be sent again before its deadline.
         package var answer: APNSAnswer
 
         package init(batch: InFlightBatch, index: UInt16, answer: APNSAnswer) {
@@ -19,9 +20,9 @@ package struct RequestQueue {
         }
     }
 
-    private var requeued = CircularBuffer<Moved>()
+    private var requeued = CircularBuffer<Requeued>()
     private var batches = CircularBuffer<InFlightBatch>()
-    /// Pushes that wait.
+    /// Pushes in the queue.
     package private(set) var count = 0
 
     package init() {}
@@ -34,19 +35,19 @@ package struct RequestQueue {
         count += batch.untaken
     }
 
-    package mutating func putBack(_ push: Moved) {
+    package mutating func requeue(_ push: Requeued) {
         requeued.append(push)
         count += 1
     }
 
-    /// The push whose turn it is; it stays until `removeFirst`.
+    /// The next push; it stays in the queue until `removeFirst`.
     package var first: (batch: InFlightBatch, index: UInt16)? {
         if let first = requeued.first { return (first.batch, first.index) }
         guard let batch = batches.first, let index = batch.next else { return nil }
         return (batch, index)
     }
 
-    /// Takes the push that `first` named.
+    /// Removes the push returned by `first`.
     package mutating func removeFirst() {
         count -= 1
         if !requeued.isEmpty {
@@ -58,19 +59,20 @@ package struct RequestQueue {
         if batch.untaken == 0 { batches.removeFirst() }
     }
 
-    /// A push that was taken out: `answer` is what was said of it when it came back, if it did.
+    /// A push removed from the queue.
     package struct Removed {
         package var batch: InFlightBatch
         package var index: UInt16
+        /// The answer with which the push was requeued; nil if it was not.
         package var answer: APNSAnswer?
     }
 
-    /// Takes out everything that waits of the batches that `isWanted` picks; the rest keeps its order.
-    package mutating func removeAll(where isWanted: (InFlightBatch) -> Bool) -> [Removed] {
+    /// Removes all pushes of the batches that match; the others keep their order.
+    package mutating func removeAll(where isMatch: (InFlightBatch) -> Bool) -> [Removed] {
         var removed: [Removed] = []
         for _ in 0..<requeued.count {
             let push = requeued.removeFirst()
-            if isWanted(push.batch) {
+            if isMatch(push.batch) {
                 removed.append(Removed(batch: push.batch, index: push.index, answer: push.answer))
             } else {
                 requeued.append(push)
@@ -78,7 +80,7 @@ package struct RequestQueue {
         }
         for _ in 0..<batches.count {
             let batch = batches.removeFirst()
-            guard isWanted(batch) else {
+            guard isMatch(batch) else {
                 batches.append(batch)
                 continue
             }

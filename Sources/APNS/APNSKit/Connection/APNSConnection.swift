@@ -4,56 +4,83 @@ import NIOCore
 
 /// One connection to APNs: the HTTP/2 session, the pushes in flight on it, and the channel under it.
 ///
-/// Used on the client's event loop only. It takes pushes from the core's queue whenever it has streams to spare, and
-/// reports what becomes of them there: no future, task or closure for a push.
+/// The connection decides when a push is written, what the end of its stream means, and when the connection itself is
+/// replaced. The parts that need no I/O are pure types: `ConnectionStateMachine` (states and close rules),
+/// `StreamTable` (streams and partial answers), `ConnectionStatistics` (age, stall, use) and `HeaderBlockTemplate`.
+///
+///                    GOAWAY, connect timeout, connection error
+///         ┌───────────────────────────────────────────────────────────────────────┐
+///         │                                PING timeout, connection error         │
+///         │                    ┌──────────────────────────────────────────────────┤
+///         │                    │                                                  ▼
+///     connecting ─SETTINGS─▶ ready ─drain(reason)─▶ draining ─no push in flight─▶ closed
+///                                                      │                          ▲
+///                                                      └─drain timeout, any error─┘
+///
+/// **Writing.** The connection pulls: `pump` takes pushes from the engine's queue while streams, the server's
+/// flow-control window and the channel's write buffer allow. A push whose payload does not fit the window stays in the
+/// queue, where another connection can take it. Pushes therefore never wait inside a connection, and a lost connection
+/// loses only pushes that are on the wire.
+///
+/// **The end of a push.** A push is reported to the engine exactly once, in one of three ways:
+/// - the server sent a status: `settle` with that answer, even if the rest of the answer never arrives;
+/// - the server has certainly not processed it (not completely written, REFUSED_STREAM, above GOAWAY's last stream ID):
+///   `requeue`;
+/// - otherwise the server may have accepted it: `settle` as `ambiguous`. It is never sent again here.
+///
+/// An error answer can also requeue a push, when another connection will accept the push (an expired provider token
+/// that could be renewed, a server that shuts down).
+///
+/// **Resets.** A stream that we reset, because its push has passed its deadline or its answer has no end, keeps its
+/// slot until the server acknowledges a later PING. A server that stops answering thus cannot make us open streams that
+/// it still counts.
+///
+/// **Health.** A connection drains when it has reached its age, answers PINGs but no pushes, answers only with server
+/// errors, or refuses a push that was refused before (`APNSDrainReason`). Only a drain by GOAWAY has a timeout:
+/// otherwise the deadlines of the pushes bound it. A connection that was idle for long is probed with a PING before it
+/// gets pushes, because pushes written to a dead connection would be ambiguous.
+///
+/// **The exception.** A server may send GOAWAY before its SETTINGS, for example to reject the credential. libnghttp2
+/// drops such a frame, so `ConnectionStateMachine.bytesReceived` reads it first, and the connection closes immediately.
+///
+/// Used on the client's event loop only. There is no future, task or closure per push. The session calls the delegate
+/// methods only from inside `receive` and `serialize`; nothing here calls either of them from a delegate method.
 final class APNSConnection {
-    enum State: Equatable {
-        /// Until the server's first SETTINGS frame.
-        case connecting
-        case ready
-        /// Takes no new streams; closes when those it has are done.
-        case draining
-        case closed
-    }
-
-    /// Bytes handed to the channel in one write: enough to fill many TLS records, few enough to stay in the cache.
+    /// Bytes passed to the channel in one write: enough to fill many TLS records, and few enough to stay in the cache.
     private static let writeBytesMax = 128 * 1024
-    /// What a push costs on the wire beside its payload, roughly: frames and fields.
+    /// The approximate size of a push on the wire without its payload: frames and fields.
     private static let pushOverheadBytes = 160
-    /// How long pushes wait for a sign of life from a connection that was idle.
+    /// How long pushes wait for the PING of an idle connection.
     private static let probeTimeout = TimeAmount.seconds(2)
-    /// Server errors in a row after which the connection is taken to be at fault, not a push.
+    /// Consecutive server errors after which the connection, not a push, is considered the cause.
     private static let serverErrorsMax = 50
 
-    let core: APNSClientEngine
+    let engine: APNSClientEngine
     let session: HTTP2Session
     private let limits: Limits
     private var context: ChannelHandlerContext?
     private var output: ByteBuffer
-    private var block: HeaderBlockTemplate
+    private var headerBlock: HeaderBlockTemplate
 
-    /// Counts the client's connections.
+    /// Numbers the client's connections from 1.
     let id: UInt64
-    private(set) var state = State.connecting
+    private var machine = ConnectionStateMachine()
     private(set) var streams = StreamTable()
-    /// Whether a push was ever answered here, and not with an error of the server's own.
-    private(set) var wasOfUse = false
-    /// Silent for so long that it must answer a PING before it gets pushes: a dead connection is never written to.
+    /// Whether a push was answered here with anything but a server error.
+    private(set) var isProven = false
+    /// The connection was idle for long, and must acknowledge a PING before it gets pushes.
     private(set) var isProbing = false
-    private var journal: ConnectionStatistics
-    private(set) var goAway: (lastStream: Int32, reason: APNSReason)?
-    /// The token of the last requests.
+    private var statistics: ConnectionStatistics
+    /// The provider token of the last requests.
     private(set) var token: ProviderToken?
-    /// Of the header block that is coming in, 0 before there is one. Blocks never interleave (RFC 9113, section 4.3).
-    private var statusComing: UInt16 = 0
+    /// The status in the header block being received; 0 without one. Blocks never interleave (RFC 9113, section 4.3).
+    private var incomingStatus: UInt16 = 0
     private var now: NIODeadline
     private var lastRead: NIODeadline
-    private var hasRead = false
     private var pingSentAt: NIODeadline?
     private var pingNumber: UInt64 = 0
-    private var drainDeadline = NIODeadline.distantFuture
 
-    /// What the configuration says about a connection, in the event loop's units.
+    /// The configuration of a connection, in the event loop's units.
     struct Limits {
         var streamsMax: Int
         var pingInterval: TimeAmount
@@ -65,42 +92,44 @@ final class APNSConnection {
         var ageMax: TimeAmount
     }
 
-    init(core: APNSClientEngine, id: UInt64, authority: String, limits: Limits) {
-        self.core = core
+    init(engine: APNSClientEngine, id: UInt64, authority: String, limits: Limits) {
+        self.engine = engine
         self.id = id
         self.limits = limits
         session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
-        block = HeaderBlockTemplate(authority: authority)
+        headerBlock = HeaderBlockTemplate(authority: authority)
         output = ByteBufferAllocator().buffer(capacity: Self.writeBytesMax)
-        now = core.eventLoop.now
+        now = engine.eventLoop.now
         lastRead = now
-        // Spread by a tenth either way, so that connections made together do not end together.
-        journal = ConnectionStatistics(now: now, ageMax: limits.ageMax.spread)
+        // The random tenth keeps connections that were made together from ending together.
+        statistics = ConnectionStatistics(now: now, ageMax: limits.ageMax.withJitter)
     }
 
-    /// Streams that may be open at once: ours and the server's limit, whichever is lower.
+    var state: ConnectionStateMachine.State { machine.state }
+
+    /// Streams that may be open concurrently: our limit or the server's, whichever is lower.
     var streamsMax: Int { min(limits.streamsMax, Int(session.remoteStreamsMax)) }
 
-    /// Whether time must be watched closely here although no batch is open.
+    /// Whether `tick` must be called frequently although no batch is in flight.
     var needsTick: Bool { state == .draining || pingSentAt != nil }
 
-    /// Whether it has reached its age and should be replaced.
-    var isOverdue: Bool { journal.isOverdue(now: core.eventLoop.now) }
+    /// Whether it has reached its maximum age and should be replaced.
+    var isOverdue: Bool { statistics.isOverdue(now: engine.eventLoop.now) }
 
-    /// How much of what it may have under way it has, 0...1: of streams or of window, whichever is more.
-    func use() -> Double {
+    /// The share of its streams or of its window in use, whichever is more, 0...1.
+    func measureUtilization() -> Double {
         let streams = Double(streams.openCount) / Double(max(1, streamsMax))
-        return max(streams, journal.windowUse(now: Int(session.connectionSendWindow)))
+        return max(streams, statistics.measureWindowUse(available: Int(session.connectionSendWindow)))
     }
 
     /// Pushes answered here.
-    var answered: UInt64 { journal.answered }
+    var answered: UInt64 { statistics.answered }
 
-    /// From the write of a push to its answer, as a rule; nil before the first.
-    var answerTime: TimeAmount? { journal.answerTime }
+    /// The average time from the write of a push to its answer; nil before the first answer.
+    var answerTime: TimeAmount? { statistics.answerTime }
 
     func snapshot() -> APNSConnectionSnapshot {
-        let now = core.eventLoop.now
+        let now = engine.eventLoop.now
         let label: APNSConnectionSnapshot.State =
             switch state {
             case .connecting: .connecting
@@ -108,55 +137,56 @@ final class APNSConnection {
             case .draining, .closed: .draining
             }
         var snapshot = APNSConnectionSnapshot(id: id, state: label)
-        snapshot.address = journal.address
-        snapshot.age = Duration(now - journal.createdAt)
+        snapshot.address = statistics.address
+        snapshot.age = Duration(now - statistics.createdAt)
         snapshot.streamsOpen = streams.openCount
         snapshot.streamsMax = state == .connecting ? 0 : streamsMax
         snapshot.sendWindow = Int(session.connectionSendWindow)
-        snapshot.sinceLastAnswer = journal.lastAnswerAt.map { Duration(now - $0) }
-        snapshot.answerTime = journal.answerTime.map { Duration($0) }
-        snapshot.roundTrip = journal.roundTrip.map { Duration($0) }
-        snapshot.sent = journal.sent
-        snapshot.answered = journal.answered
-        snapshot.accepted = journal.accepted
-        snapshot.answersByReason = journal.answersByReason
+        snapshot.sinceLastAnswer = statistics.lastAnswerAt.map { Duration(now - $0) }
+        snapshot.answerTime = statistics.answerTime.map { Duration($0) }
+        snapshot.roundTrip = statistics.roundTrip.map { Duration($0) }
+        snapshot.sent = statistics.sent
+        snapshot.answered = statistics.answered
+        snapshot.accepted = statistics.accepted
+        snapshot.answersByReason = statistics.answersByReason
         return snapshot
     }
 
-    // MARK: Pushes out
+    // MARK: Writing pushes
 
-    /// Takes waiting pushes as far as streams, flow control and the channel allow, and writes everything that is ready.
+    /// Takes pushes from the queue as far as streams, flow control and the channel allow, and writes all pending
+    /// output.
     ///
-    /// - Parameter max: of them at most.
+    /// - Parameter max: the most pushes to take.
     /// - Returns: how many were taken.
     @discardableResult
     func pump(max: Int = .max) -> Int {
         guard state == .ready || state == .draining, let context else { return 0 }
-        now = core.eventLoop.now
+        now = engine.eventLoop.now
         probeIfIdle()
-        let before = journal.sent
-        var isMore = true
-        while isMore, context.channel.isWritable, state != .closed {
-            isMore = submitWaiting(max: max - Int(journal.sent - before))
-            // What the limit kept back is handed out in the next round.
-            isMore = writeOutput() >= Self.writeBytesMax || isMore
+        let before = statistics.sent
+        var hasMore = true
+        while hasMore, context.channel.isWritable, state != .closed {
+            hasMore = submitQueued(max: max - Int(statistics.sent - before))
+            // A write that stopped at its limit continues in the next round.
+            hasMore = writeOutput() >= Self.writeBytesMax || hasMore
         }
         closeIfDone()
-        return Int(journal.sent - before)
+        return Int(statistics.sent - before)
     }
 
-    /// - Returns: whether pushes wait that this connection could still take.
-    private func submitWaiting(max: Int) -> Bool {
-        guard state == .ready, !isProbing, !core.waiting.isEmpty, streams.openCount < streamsMax else { return false }
+    /// - Returns: whether the queue has pushes that this connection could still take.
+    private func submitQueued(max: Int) -> Bool {
+        guard state == .ready, !isProbing, !engine.queue.isEmpty, streams.openCount < streamsMax else { return false }
         guard prepareAuthorization() else { return false }
-        core.readWallClock()
+        engine.readWallClock()
         let streamsMax = min(streamsMax, max < .max - streams.openCount ? streams.openCount + max : .max)
         var window = Int(session.connectionSendWindow)
         var budget = Self.writeBytesMax
-        while streams.openCount < streamsMax, let (batch, index) = core.nextPush(now: now) {
+        while streams.openCount < streamsMax, let (batch, index) = engine.nextPush(now: now) {
             let payloadBytes = Int(batch.batch.entries[Int(index)].payloadLength)
-            // A body that would wait for the window waits in our queue instead, where it can still go elsewhere. One
-            // stream is always opened, so that a small window cannot stop everything.
+            // A body that would wait for the window stays in the queue instead, where another connection can take it.
+            // One stream is always opened, so that a small window cannot block everything.
             guard payloadBytes <= window || streams.openCount == 0 else { return false }
             guard budget > 0 else { return true }
             guard submit(batch, index) else { return false }
@@ -168,11 +198,11 @@ final class APNSConnection {
 
     /// - Returns: false when the connection can open no more streams.
     private func submit(_ batch: InFlightBatch, _ index: UInt16) -> Bool {
-        core.waiting.removeFirst()
-        core.countSent()
-        journal.countSent(isFirst: streams.openCount == 0, now: now)
-        guard block.fill(Int(index), of: batch) else {
-            core.settle(batch, index, .failed(.protocolError, .neverWritten))
+        engine.queue.removeFirst()
+        engine.countSent()
+        statistics.countSent(isFirst: streams.openCount == 0, now: now)
+        guard headerBlock.fill(Int(index), of: batch) else {
+            engine.settle(batch, index, .failed(.protocolError, .neverWritten))
             return true
         }
         let entry = batch.batch.entries[Int(index)]
@@ -180,32 +210,32 @@ final class APNSConnection {
         let body = HTTP2Body(batch.batch.payloads, range: start..<start + Int(entry.payloadLength))
         let tag = streams.open(batch, index, now: now)
         do throws(HTTP2SessionError) {
-            streams.submitted(tag, as: try session.submitRequest(block.headers, body: body, tag: tag))
+            streams.submitted(tag, as: try session.submitRequest(headerBlock.headers, body: body, tag: tag))
             return true
         } catch {
-            // All stream ids are used up, or the session is ending.
+            // All stream IDs are used up, or the session is ending.
             streams.close(tag)
-            core.move(batch, index, .failed(.goAway, .neverWritten))
-            retire(.streamsUsedUp)
+            engine.requeue(batch, index, .failed(.goAway, .neverWritten))
+            drain(.streamsUsedUp)
             return false
         }
     }
 
     /// - Returns: false when there is no token, and nothing can be sent.
     private func prepareAuthorization() -> Bool {
-        guard let source = core.credential.tokenSource else { return true }
+        guard let source = engine.credential.tokenSource else { return true }
         do {
             let current = try source.current()
-            if current != token { block.setAuthorization(current.authorization) }
+            if current != token { headerBlock.setAuthorization(current.authorization) }
             token = current
             return true
         } catch {
-            core.credentialFailed()
+            engine.credentialFailed()
             return false
         }
     }
 
-    /// Writes what the session has ready.
+    /// Writes the session's pending output.
     ///
     /// - Returns: bytes written.
     @discardableResult
@@ -214,83 +244,74 @@ final class APNSConnection {
         output.clear()
         var count = 0
         do throws(HTTP2SessionError) {
-            count = try drain(limit: Self.writeBytesMax)
+            count = try serialize(limit: Self.writeBytesMax)
             if streams.needsPing, pingSentAt == nil {
-                // Only now: a PING overtakes the resets that it is to speak for, were it submitted with them.
+                // Only now: libnghttp2 writes a PING before resets that are submitted together with it.
                 sendPing()
                 streams.pingSent()
-                count += try drain(limit: .max)
+                count += try serialize(limit: .max)
             }
         } catch {
-            finish(.protocolError)
+            close(.protocolError)
             return 0
         }
         if count > 0 { context.writeAndFlush(NIOAny(output), promise: nil) }
         return count
     }
 
-    private func drain(limit: Int) throws(HTTP2SessionError) -> Int {
-        try session.drain(limit: limit, delegate: self) { output.writeBytes($0) }
+    private func serialize(limit: Int) throws(HTTP2SessionError) -> Int {
+        try session.serialize(limit: limit, delegate: self) { output.writeBytes($0) }
     }
 
-    // MARK: Ending
+    // MARK: Draining and closing
 
-    /// Opens no more streams here; the connection closes once those it has are done.
-    func retire(_ why: APNSDrainReason) {
-        guard state == .ready else { return }
-        state = .draining
-        core.connectionDraining(self, why)
+    /// Opens no more streams here; the connection closes when the pushes in flight are done.
+    func drain(_ reason: APNSDrainReason) {
+        if machine.drain() { engine.connectionDraining(self, reason) }
     }
 
     private func closeIfDone() {
-        guard state != .closed else { return }
-        if state == .draining, !streams.carriesPush {
-            // Streams that we reset may still have their places. Whether the server ever says that it has seen the resets
-            // does not matter any more.
-            finish(.connectionClosed)
-        } else if !session.wantsToRead, !session.wantsToWrite {
-            // The session has ended because one side broke the protocol.
-            finish(.protocolError)
-        }
+        let failure = machine.closeFailure(
+            isIdle: !streams.carriesPush, isSessionOver: !session.wantsToRead && !session.wantsToWrite)
+        if let failure { close(failure) }
     }
 
-    /// Ends the connection now: every push in flight gets its answer, and the channel is closed.
+    /// Ends the connection now: every push in flight is settled or requeued, and the channel is closed.
     ///
-    /// The channel itself may take a few seconds more to say goodbye; nothing that it brings is looked at.
-    func finish(_ failure: APNSAnswer.Failure) {
-        guard state != .closed else { return }
-        state = .closed
-        let failure = goAway == nil ? failure : .goAway
-        let reason = goAway?.reason ?? .none
+    /// The channel may take a few seconds more for the TLS closing handshake; bytes that arrive then are ignored.
+    func close(_ failure: APNSAnswer.Failure) {
+        guard let failure = machine.close(failure) else { return }
         for tag in streams.streams.indices {
-            settle(
+            let stream = streams.streams[tag]
+            resolve(
                 UInt32(tag),
-                StreamTable.ending(
-                    of: streams.streams[tag], lostBecause: failure, reason: reason, goAwayLast: goAway?.lastStream
-                )
+                StreamTable.resolution(
+                    of: stream,
+                    unanswered: machine.answerForLostStream(
+                        stream.id, isSent: stream.state == .sent, failure: failure))
             )
         }
-        core.connectionClosed(self, failure)
+        engine.connectionClosed(self, failure)
         context?.close(promise: nil)
     }
 
-    private func settle(_ tag: UInt32, _ ending: StreamTable.Ending) {
+    private func resolve(_ tag: UInt32, _ resolution: StreamTable.Resolution) {
         let stream = streams.streams[Int(tag)]
         guard let batch = stream.batch else { return }
-        switch ending {
+        switch resolution {
         case .nothing: break
         case .settle(let answer, let unknownReason):
             streams.settle(tag)
-            core.settle(batch, stream.index, answer, latency: latency(of: stream), unknownReason: unknownReason)
-        case .move(let answer):
+            engine.settle(batch, stream.index, answer, latency: latency(of: stream), unknownReason: unknownReason)
+        case .requeue(let answer):
             streams.settle(tag)
-            // Where the same push was turned away before, the next one may fare no better.
-            if core.move(batch, stream.index, answer) > 1, answer.failure == .streamRefused { retire(.refusing) }
+            // The server also refuses a push that was refused before: it may refuse the next ones as well.
+            if engine.requeue(batch, stream.index, answer) > 1, answer.failure == .streamRefused { drain(.refusing) }
         }
     }
 
     private func cancel(_ tag: UInt32, _ stream: Int32) {
-        core.countReset()
+        engine.countReset()
         streams.cancel(tag)
         session.reset(stream, code: .cancel)
     }
@@ -299,48 +320,49 @@ final class APNSConnection {
         UInt32(clamping: (now - stream.openedAt).nanoseconds / 1_000_000)
     }
 
-    // MARK: Time
+    // MARK: Timeouts
 
-    /// Gives up the pushes whose deadline has passed.
+    /// Settles the pushes whose deadline has passed.
     func expire(now: NIODeadline) {
         for tag in streams.streams.indices {
             let stream = streams.streams[tag]
             guard let batch = stream.batch, batch.deadline <= now else { continue }
             if streams.answered(UInt32(tag)) != nil {
-                // All but its end has come.
+                // Only the end of the answer is missing.
                 answered(UInt32(tag), stream.id, isComplete: false)
                 continue
             }
-            let outcome: APNSAnswer.Outcome = stream.state == .sent ? .ambiguous : .neverWritten
+            let disposition: APNSAnswer.Disposition = stream.state == .sent ? .ambiguous : .neverWritten
             cancel(UInt32(tag), stream.id)
-            core.settle(batch, stream.index, .failed(.deadlineExceeded, outcome), latency: latency(of: stream))
+            engine.settle(
+                batch, stream.index, .failed(.deadlineExceeded, disposition), latency: latency(of: stream))
         }
     }
 
-    /// Watches over the connection; called some twenty times a second while there is something to watch.
+    /// Applies all timeouts; called some twenty times a second while any of them is running.
     func tick(now: NIODeadline) {
         self.now = now
         let timeout = isProbing ? min(limits.pingTimeout, Self.probeTimeout) : limits.pingTimeout
         if let pingSentAt, max(pingSentAt, lastRead) + timeout <= now {
-            finish(.pingTimeout)
-        } else if state == .draining, drainDeadline <= now {
-            finish(.connectionClosed)
+            close(.pingTimeout)
+        } else if machine.isDrainOverdue(now: now) {
+            close(.connectionClosed)
         } else if state != .connecting, pingSentAt == nil {
             let interval = streams.openCount > 0 ? limits.pingInterval : limits.idlePingInterval
             if lastRead + interval <= now { sendPing() }
         }
-        if streams.openCount > 0, journal.isStalled(since: limits.stallTimeout, now: now) { retire(.stalled) }
-        // A server that allows no stream leaves nothing unanswered, and is of no more use.
-        journal.look(allowsStreams: streamsMax > 0, now: now)
-        if core.wantsConnection, journal.isStarved(since: limits.stallTimeout, now: now) { retire(.stalled) }
+        if streams.openCount > 0, statistics.isStalled(since: limits.stallTimeout, now: now) { drain(.stalled) }
+        // A server that allows no stream leaves no push unanswered, so the stall check does not detect it.
+        statistics.streamLimitObserved(allowsStreams: streamsMax > 0, now: now)
+        if engine.wantsConnection, statistics.isStarved(since: limits.stallTimeout, now: now) { drain(.stalled) }
         pump()
     }
 
     private func probeIfIdle() {
-        guard !isProbing, state == .ready, streams.openCount == 0, !core.waiting.isEmpty else { return }
+        guard !isProbing, state == .ready, streams.openCount == 0, !engine.queue.isEmpty else { return }
         guard lastRead + limits.idleBeforeProbe <= now else { return }
         isProbing = true
-        // The hourly PING may be under way already, and asks the same.
+        // The idle PING may be in flight already, and serves as the probe.
         if pingSentAt == nil { sendPing() }
     }
 
@@ -348,33 +370,32 @@ final class APNSConnection {
         pingNumber += 1
         session.ping(pingNumber)
         pingSentAt = now
-        core.needsTick()
+        engine.scheduleTick()
     }
 }
 
-// MARK: - What the session tells
+// MARK: - Session events
 
 extension APNSConnection: HTTP2SessionDelegate {
     func settingsReceived() {
-        guard state == .connecting else { return }
-        state = .ready
-        journal.connected(address: context?.channel.remoteAddress, window: Int(session.connectionSendWindow))
-        core.connectionReady(self)
+        guard machine.settingsReceived() else { return }
+        statistics.connected(address: context?.channel.remoteAddress, window: Int(session.connectionSendWindow))
+        engine.connectionReady(self)
     }
 
     func requestEnded(stream: Int32, tag: UInt32) { streams.sent(tag) }
 
     func requestNotSent(stream: Int32, tag: UInt32) {
-        settle(tag, .move(.failed(goAway == nil ? .streamRefused : .goAway, .neverWritten)))
+        resolve(tag, .requeue(machine.answerForDroppedRequest))
         streams.close(tag)
     }
 
-    func headersBegan(stream: Int32, tag: UInt32) { statusComing = 0 }
+    func headersBegan(stream: Int32, tag: UInt32) { incomingStatus = 0 }
 
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
-        // Told apart by length first: answers carry few fields, and two of them count.
+        // The length is compared first: answers carry few fields, and only two of them matter.
         if name.count == 7, let status = Self.number(value), Self.isEqual(name, ":status") {
-            statusComing = UInt16(clamping: status)
+            incomingStatus = UInt16(clamping: status)
         } else if name.count == 11, let seconds = Self.number(value), Self.isEqual(name, "retry-after") {
             streams.retryAfterReceived(seconds, tag)
         }
@@ -382,69 +403,73 @@ extension APNSConnection: HTTP2SessionDelegate {
 
     func headersEnded(stream: Int32, tag: UInt32) {
         // Only now: a block that is malformed, or never ends, is not an answer (RFC 9113, section 8.1.1).
-        if statusComing > 0 { streams.statusReceived(statusComing, tag) }
+        if incomingStatus > 0 { streams.statusReceived(incomingStatus, tag) }
     }
 
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
         guard streams.bodyReceived(bytes, tag) else { return }
-        // No end in sight, and nothing in it that we could want: its status is answer enough.
+        // No error body is that long; the status is enough.
         answered(tag, stream, isComplete: false)
     }
 
     func messageEnded(stream: Int32, tag: UInt32) {
-        // Answered before the request was complete: the rest of it is of no use to anybody.
+        // The server may answer before the request is complete; the rest of the request is then cancelled.
         answered(tag, stream, isComplete: streams.streams[Int(tag)].state == .sent)
     }
 
     /// A stream has its answer.
     ///
-    /// - Parameter isComplete: nothing more comes, and nothing more is to be sent.
-    private func answered(_ tag: UInt32, _ stream: Int32, isComplete: Bool) {
-        let carried = streams.streams[Int(tag)]
-        guard let batch = carried.batch, let (answer, unknownReason) = streams.answered(tag) else { return }
+    /// - Parameter isComplete: both sides have finished the stream; otherwise it is reset.
+    private func answered(_ tag: UInt32, _ streamID: Int32, isComplete: Bool) {
+        let stream = streams.streams[Int(tag)]
+        guard let batch = stream.batch, let (answer, unknownReason) = streams.answered(tag) else { return }
         if isComplete {
             streams.settle(tag)
         } else {
-            cancel(tag, stream)
+            cancel(tag, streamID)
         }
-        let milliseconds = latency(of: carried)
-        journal.countAnswer(answer, milliseconds: milliseconds, now: now)
-        if answer.status < 500, !wasOfUse {
-            wasOfUse = true
-            core.connectionProvedUseful()
+        let milliseconds = latency(of: stream)
+        statistics.countAnswer(answer, milliseconds: milliseconds, now: now)
+        if answer.status < 500, !isProven {
+            isProven = true
+            engine.connectionProven()
         }
-        // What another connection will take at once goes there, and the caller never hears of it.
-        if answer.status != 200, core.refused(answer.reason, by: self) {
-            core.move(batch, carried.index, answer)
+        // A push that another connection will accept is requeued, and the caller does not see this answer.
+        if answer.status != 200, engine.rejected(answer.reason, by: self) {
+            engine.requeue(batch, stream.index, answer)
         } else {
-            core.settle(batch, carried.index, answer, latency: milliseconds, unknownReason: unknownReason)
+            engine.settle(batch, stream.index, answer, latency: milliseconds, unknownReason: unknownReason)
         }
-        if journal.serverErrorsInRow >= Self.serverErrorsMax { retire(.serverErrors) }
+        if statistics.serverErrorsInRow >= Self.serverErrorsMax { drain(.serverErrors) }
     }
 
-    func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) {
-        let carried = streams.streams[Int(tag)]
-        guard carried.state != .unused, carried.id == stream else { return }
-        settle(tag, StreamTable.ending(of: carried, isRefused: code == .refusedStream, goAway: goAway))
-        if carried.state == .cancelled { streams.quarantine(tag) } else { streams.close(tag) }
+    func streamClosed(stream streamID: Int32, tag: UInt32, code: HTTP2ErrorCode) {
+        let stream = streams.streams[Int(tag)]
+        guard stream.state != .unused, stream.id == streamID else { return }
+        resolve(
+            tag,
+            StreamTable.resolution(
+                of: stream,
+                // A push that is not completely written cannot have been accepted.
+                unanswered: machine.answerForClosedStream(
+                    streamID, isSent: stream.state == .sent, isRefused: code == .refusedStream))
+        )
+        if stream.state == .cancelled { streams.awaitResetAck(tag) } else { streams.close(tag) }
     }
 
     func goAwayReceived(_ goAway: HTTP2GoAway) {
-        let reason = ErrorBody(goAway.debugData).reason
-        // A polite server says GOAWAY twice: first with the highest id there is, then with the true one.
-        self.goAway = (goAway.lastStream, reason == .none ? self.goAway?.reason ?? .none : reason)
-        core.goAwayReceived(reason, goAway, by: self)
-        // Before its SETTINGS: there is nothing on it to wait for.
-        if state == .connecting { finish(.goAway) } else { retire(.goAway) }
-        // Who leaves on our own account may take its time: its pushes have their deadlines. Not so when the server says it.
-        drainDeadline = min(drainDeadline, core.eventLoop.now + limits.drainTimeout)
+        let reason = machine.goAwayReceived(goAway)
+        engine.goAwayReceived(reason, goAway, by: self)
+        // Before its SETTINGS there is nothing to wait for.
+        if state == .connecting { close(.goAway) } else { drain(.goAway) }
+        machine.limitDraining(until: engine.eventLoop.now + limits.drainTimeout)
     }
 
     func pingAcknowledged(_ number: UInt64) {
         guard number == pingNumber, let sentAt = pingSentAt else { return }
         pingSentAt = nil
         isProbing = false
-        journal.roundTrip = now - sentAt
+        statistics.roundTrip = now - sentAt
         streams.pingAcknowledged()
     }
 
@@ -465,7 +490,7 @@ extension APNSConnection: HTTP2SessionDelegate {
     }
 }
 
-// MARK: - What the channel tells
+// MARK: - Channel events
 
 extension APNSConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -477,7 +502,7 @@ extension APNSConnection: ChannelInboundHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        finish(.connectionClosed)
+        close(.connectionClosed)
         self.context = nil
     }
 
@@ -485,20 +510,17 @@ extension APNSConnection: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard state != .closed else { return }
-        now = core.eventLoop.now
+        now = engine.eventLoop.now
         lastRead = now
         do throws(HTTP2SessionError) {
             try Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
-                if !hasRead {
-                    hasRead = true
-                    if let goAway = EarlyGoAway.read(bytes) { return goAwayReceived(goAway) }
-                }
+                if let goAway = machine.bytesReceived(bytes) { return goAwayReceived(goAway) }
                 try session.receive(bytes, delegate: self)
             }
         } catch {
-            // The session may have a last word for the server.
+            // The session may have a GOAWAY for the server.
             writeOutput()
-            finish(.protocolError)
+            close(.protocolError)
         }
     }
 
@@ -509,17 +531,17 @@ extension APNSConnection: ChannelInboundHandler {
         } else {
             pump()
         }
-        core.turnEnded()
+        engine.turnEnded()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         pump()
-        core.turnEnded()
+        engine.turnEnded()
     }
 
-    func channelInactive(context: ChannelHandlerContext) { finish(.connectionClosed) }
+    func channelInactive(context: ChannelHandlerContext) { close(.connectionClosed) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        finish(ConnectErrorMapping.classify(error, isReady: state != .connecting))
+        close(ConnectErrorMapping.classify(error, isReady: state != .connecting))
     }
 }

@@ -1,26 +1,26 @@
 public import APNSWire
 
-/// Something that happened to one of a client's connections, or to their number.
+/// A change of one of a client's connections, or of their number.
 ///
-/// Comes on the client's event loop, in the order of what happened; whoever listens must return at once.
+/// Delivered on the client's event loop, in the order of the changes; the receiver must return immediately.
 public struct APNSConnectionEvent: Sendable, Equatable {
-    /// What happened.
+    /// The change.
     public enum Kind: Sendable, Equatable {
-        /// A connection is being made.
+        /// The client opens a connection.
         case connecting
-        /// The server's SETTINGS are there: pushes can go.
+        /// The server sent its SETTINGS: the connection takes pushes.
         case connected
-        /// The server ends the connection; it answers streams up to `lastStream`. `code` is HTTP/2's.
+        /// The server sent GOAWAY: it answers streams up to `lastStream`. `code` is an HTTP/2 error code.
         case goAway(code: UInt32, reason: APNSReason, lastStream: Int32)
-        /// It takes no new pushes and closes when those it has are done.
-        case retired(APNSDrainReason)
-        /// It is gone, or could not be made.
+        /// The connection takes no new pushes, and closes when the pushes in flight are answered.
+        case draining(APNSDrainReason)
+        /// The connection closed, or could not be opened.
         case closed(APNSAnswer.Failure)
-        /// The number of connections aimed at has changed.
+        /// The target number of connections changed.
         case resized(connections: Int)
     }
 
-    /// Counts the client's connections from 1; 0 for `resized`.
+    /// Numbers the client's connections from 1; 0 for `resized`.
     public var connection: UInt64
     public var kind: Kind
 
@@ -32,26 +32,27 @@ public struct APNSConnectionEvent: Sendable, Equatable {
 
 /// Why a connection takes no new pushes.
 public enum APNSDrainReason: String, Sendable, CaseIterable {
-    /// The server said GOAWAY.
+    /// The server sent GOAWAY.
     case goAway
-    /// It has reached its age and is replaced.
+    /// The connection has reached `connectionAgeMax` and is replaced.
     case age
-    /// Fewer connections will do.
+    /// Fewer connections are enough.
     case surplus
-    /// PINGs are answered, pushes are not.
+    /// The server acknowledges PINGs and answers no pushes.
     case stalled
-    /// Nothing but server errors: APNs has been seen to wedge a connection (Pushy, issue 408).
+    /// The server answers only with server errors: APNs has been seen to do this on single connections (Pushy, issue
+    /// 408).
     case serverErrors
-    /// The server refuses streams that it had refused before.
+    /// The server refuses pushes that were refused before.
     case refusing
-    /// APNs saw an expired token on it, and will take none any more (Pushy).
+    /// APNs received an expired provider token, and accepts no other token on this connection (Pushy).
     case expiredToken
-    /// APNs counts too many tokens, or unrelated keys, on it.
+    /// APNs reported too many token updates, or unrelated keys, on this connection.
     case tokenUpdates
-    /// The client was given another credential.
+    /// The client's credential was replaced.
     case credentialReplaced
-    /// Its stream ids are used up.
+    /// All stream IDs are used up.
     case streamsUsedUp
-    /// The server says `Shutdown` or `IdleTimeout` in an answer.
+    /// The server answered a push with `Shutdown` or `IdleTimeout`.
     case shutdown
 }

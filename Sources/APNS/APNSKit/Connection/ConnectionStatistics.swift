@@ -1,9 +1,7 @@
 package import APNSWire
 package import NIOCore
 
-/// What a connection writes down of itself: for its own decisions (age, stall, wedge) and for whoever looks.
-///
-/// Pure.
+/// Per-connection statistics, used for drain decisions and snapshots. Pure.
 package struct ConnectionStatistics {
     package let createdAt: NIODeadline
     private let overdueAt: NIODeadline
@@ -13,14 +11,14 @@ package struct ConnectionStatistics {
     package private(set) var accepted: UInt64 = 0
     package private(set) var answersByReason: [APNSReason: UInt64] = [:]
     package private(set) var lastAnswerAt: NIODeadline?
-    /// Answers with a status of 500 and above since the last other one.
+    /// Consecutive answers with a status of 500 or above.
     package private(set) var serverErrorsInRow = 0
     package var roundTrip: TimeAmount?
-    /// Milliseconds; 0 before the first answer.
+    /// 0 before the first answer.
     private var averageMilliseconds = 0.0
-    /// When it last went from no stream to some.
+    /// When the number of open streams last rose from zero.
     private var busySince = NIODeadline.distantFuture
-    /// Since when the server has allowed no stream at all.
+    /// Since when the server has allowed no stream; nil while it allows some.
     private var starvedSince: NIODeadline?
     private var windowMax = 1
 
@@ -35,7 +33,7 @@ package struct ConnectionStatistics {
         self.address = ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
     }
 
-    /// - Parameter isFirst: no other push is under way.
+    /// - Parameter isFirst: no other push is in flight.
     package mutating func countSent(isFirst: Bool, now: NIODeadline) {
         sent += 1
         if isFirst { busySince = now }
@@ -44,35 +42,38 @@ package struct ConnectionStatistics {
     package mutating func countAnswer(_ answer: APNSAnswer, milliseconds: UInt32, now: NIODeadline) {
         answered += 1
         lastAnswerAt = now
-        // A sixteenth at a time: follows within some dozens of answers, and one slow push does not move it far.
+        // A weight of 1/16 follows a change within some dozens of answers, and is little affected by one slow push.
         averageMilliseconds += answered == 1 ? Double(milliseconds) : (Double(milliseconds) - averageMilliseconds) / 16
         serverErrorsInRow = answer.status >= 500 ? serverErrorsInRow + 1 : 0
         if answer.status == 200 { accepted += 1 } else { answersByReason[answer.reason, default: 0] += 1 }
     }
 
-    /// nil before the first answer.
+    /// The average time from the write of a push to its answer; nil before the first answer.
     package var answerTime: TimeAmount? { answered == 0 ? nil : .nanoseconds(Int64(averageMilliseconds * 1e6)) }
 
     package func isOverdue(now: NIODeadline) -> Bool { overdueAt <= now }
 
-    /// Pushes are under way and none has been answered for `time`.
-    package func isStalled(since time: TimeAmount, now: NIODeadline) -> Bool {
-        max(lastAnswerAt ?? createdAt, busySince) + time <= now
+    /// Whether pushes have been in flight for `timeout` and none was answered in that time.
+    ///
+    /// - Precondition: a push is in flight.
+    package func isStalled(since timeout: TimeAmount, now: NIODeadline) -> Bool {
+        max(lastAnswerAt ?? createdAt, busySince) + timeout <= now
     }
 
-    package mutating func look(allowsStreams: Bool, now: NIODeadline) {
+    package mutating func streamLimitObserved(allowsStreams: Bool, now: NIODeadline) {
         starvedSince = allowsStreams ? nil : starvedSince ?? now
     }
 
-    /// For `time` the server has allowed no stream.
-    package func isStarved(since time: TimeAmount, now: NIODeadline) -> Bool {
-        starvedSince.map { $0 + time <= now } ?? false
+    /// Whether the server has allowed no stream for `timeout`.
+    package func isStarved(since timeout: TimeAmount, now: NIODeadline) -> Bool {
+        starvedSince.map { $0 + timeout <= now } ?? false
     }
 
-    /// - Parameter now: bytes that may still be sent.
-    /// - Returns: the share of the window that is taken, 0...1.
-    package mutating func windowUse(now: Int) -> Double {
-        windowMax = max(windowMax, now)
-        return 1 - Double(max(0, now)) / Double(windowMax)
+    /// The share of the send window in use, 0...1. Records the largest window seen, which counts as the whole.
+    ///
+    /// - Parameter available: bytes that may still be sent.
+    package mutating func measureWindowUse(available: Int) -> Double {
+        windowMax = max(windowMax, available)
+        return 1 - Double(max(0, available)) / Double(windowMax)
     }
 }

@@ -1,15 +1,15 @@
 package import HTTP2Session
 
-/// Reads a GOAWAY that a server sends in place of its first SETTINGS.
+/// Reads a GOAWAY frame that a server sends instead of its first SETTINGS.
 ///
-/// RFC 9113, section 3.4, asks for SETTINGS first, and libnghttp2 ends a session that begins otherwise without a look at the
-/// frame. What it says, a credential that is refused for one, would be lost.
+/// RFC 9113, section 3.4, requires SETTINGS first, and libnghttp2 ends a session that begins otherwise without reading
+/// the frame. Its content, for example that the credential is rejected, would be lost.
 package enum EarlyGoAway {
     private static let frameHeaderBytes = 9
     private static let frameType: UInt8 = 7
     private static let debugDataBytesMax = 1024
 
-    /// - Parameter bytes: the first that came from the server.
+    /// - Parameter bytes: the first bytes received from the server.
     /// - Returns: nil when they do not begin with a whole GOAWAY frame.
     package static func read(_ bytes: UnsafeRawBufferPointer) -> HTTP2GoAway? {
         guard bytes.count >= frameHeaderBytes, bytes[3] == frameType else { return nil }

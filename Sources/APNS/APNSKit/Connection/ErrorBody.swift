@@ -1,22 +1,22 @@
 package import APNSWire
 import JSONText
 
-/// What APNs says in the JSON of an error answer or of a GOAWAY.
+/// The JSON in the body of an error answer, or in the debug data of a GOAWAY.
 ///
-/// Nothing here can fail: what is not understood becomes "no reason", and the HTTP status has to do.
+/// Reading never fails: a body that cannot be read has no reason, and the HTTP status must be enough.
 package struct ErrorBody: Equatable {
-    /// Bodies are kept up to this length; APNs' own have fewer than 100 bytes.
+    /// Longer bodies are not read; APNs sends fewer than 100 bytes.
     package static let bytesMax = 4096
-    /// Reasons that `APNSReason` does not know are kept up to this length.
+    /// Reasons without a case in `APNSReason` are cut off at this length.
     package static let unknownReasonBytesMax = 128
 
     package var reason = APNSReason.none
-    /// The text of an unknown reason.
+    /// The text of a reason without a case in `APNSReason`.
     package var unknownReason: String?
-    /// UNIX milliseconds, 0 without one.
+    /// Milliseconds since 1970; 0 without one.
     package var timestamp: Int64 = 0
 
-    /// Reads `{"reason": …, "timestamp": …}`; other members are passed over.
+    /// Reads `{"reason": …, "timestamp": …}`; other members are ignored.
     package init(_ bytes: [UInt8]) {
         guard !bytes.isEmpty, bytes.count <= Self.bytesMax else { return }
         bytes.withUnsafeBytes { bytes in
@@ -36,7 +36,7 @@ package struct ErrorBody: Equatable {
             let kind = try reader.peekKind()
             if kind == .string, reader.equals(key.contents, "reason") {
                 let value = try reader.readString()
-                body.take(reader.text(value))
+                body.setReason(reader.text(value))
             } else if kind == .number, reader.equals(key.contents, "timestamp") {
                 let range = try reader.skipValue()
                 body.timestamp = integer(reader, range)
@@ -49,17 +49,17 @@ package struct ErrorBody: Equatable {
     }
 
     private static func integer(_ reader: JSONReader, _ range: Range<Int>) -> Int64 {
-        var again = JSONReader(reader.bytes, at: range.lowerBound)
-        return max(0, (try? again.readInteger()) ?? 0)
+        var number = JSONReader(reader.bytes, at: range.lowerBound)
+        return max(0, (try? number.readInteger()) ?? 0)
     }
 
-    private mutating func take(_ text: String) {
+    /// A body may have several reasons; the last one counts.
+    private mutating func setReason(_ text: String) {
         reason = APNSReason(label: text)
-        // A body may name two; the last one counts.
         unknownReason = reason == .unknown ? Self.printable(text) : nil
     }
 
-    /// `text` cut off at 128 bytes, with what cannot be printed replaced.
+    /// `text` cut off at 128 bytes, with a question mark for each character that cannot be printed.
     private static func printable(_ text: String) -> String {
         var kept = ""
         var count = 0

@@ -1,12 +1,12 @@
 import APNSWire
 import HTTP2Session
 
-/// The header block of a push, kept from one push to the next.
+/// The header block of a push, reused from one push to the next.
 ///
-/// Pushes that follow each other differ in token and id as a rule, and both have a fixed length: those two are written
-/// over in place. Only when something else changes is the block built anew.
+/// Consecutive pushes usually differ only in token and ID, which have a fixed length: these two are overwritten in
+/// place. The block is rebuilt only when another field changes.
 struct HeaderBlockTemplate {
-    /// All that decides about the block's form.
+    /// Everything that the block depends on, except the bytes of token and ID.
     private struct Shape: Equatable {
         var batch: UInt64
         var headersIndex: UInt16
@@ -35,19 +35,19 @@ struct HeaderBlockTemplate {
         shape = nil
     }
 
-    /// Makes `headers` those of one push.
+    /// Sets `headers` to the fields of one push.
     ///
-    /// - Returns: false when the push's topic or collapse id cannot stand in a header field.
-    mutating func fill(_ index: Int, of open: InFlightBatch) -> Bool {
-        let entry = open.batch.entries[index]
-        let wanted = Shape(
-            batch: open.serial, headersIndex: entry.headersIndex, tokenLength: entry.tokenLength,
+    /// - Returns: false when topic or collapse ID are not valid in a header field.
+    mutating func fill(_ index: Int, of inFlight: InFlightBatch) -> Bool {
+        let entry = inFlight.batch.entries[index]
+        let newShape = Shape(
+            batch: inFlight.serial, headersIndex: entry.headersIndex, tokenLength: entry.tokenLength,
             expiration: entry.expiration
         )
-        if wanted != shape { build(wanted, open.batch.headers[Int(entry.headersIndex)]) }
+        if newShape != shape { build(newShape, inFlight.batch.headers[Int(entry.headersIndex)]) }
         guard isSendable else { return false }
         headers.overwriteValue(at: Self.pathField) { path in
-            open.batch.tokens.withUnsafeBytes { tokens in
+            inFlight.batch.tokens.withUnsafeBytes { tokens in
                 var output = Self.pathPrefix.utf8CodeUnitCount
                 for position in Int(entry.tokenStart)..<Int(entry.tokenStart) + Int(entry.tokenLength) {
                     path[output] = Hex.digit(tokens[position] >> 4)
@@ -56,22 +56,22 @@ struct HeaderBlockTemplate {
                 }
             }
         }
-        headers.overwriteValue(at: idField) { open.batch.id(at: index).write(to: $0) }
+        headers.overwriteValue(at: idField) { inFlight.batch.id(at: index).write(to: $0) }
         return true
     }
 
-    private mutating func build(_ wanted: Shape, _ shared: NotificationHeaders) {
-        shape = wanted
+    private mutating func build(_ newShape: Shape, _ shared: NotificationHeaders) {
+        shape = newShape
         isSendable = Self.canSend(shared)
         guard isSendable else { return }
         headers.truncate(to: 0)
         headers.append(":method", "POST" as StaticString)
         headers.append(":scheme", "https" as StaticString)
         headers.append(":authority", authority)
-        // Values that differ from push to push are never indexed: APNs' HPACK table is small (4,096 bytes, observed).
+        // Values that differ in each push are never indexed: APNs' HPACK table is small (4,096 bytes, observed).
         headers.append(":path", isIndexed: false) { path in
             path.append(contentsOf: Self.pathPrefix.withUTF8Buffer { Array($0) })
-            path.append(contentsOf: repeatElement(UInt8(ascii: "0"), count: Int(wanted.tokenLength) * 2))
+            path.append(contentsOf: repeatElement(UInt8(ascii: "0"), count: Int(newShape.tokenLength) * 2))
         }
         if let authorization { headers.append("authorization", authorization) }
         headers.append("apns-topic", shared.topic)
@@ -81,13 +81,13 @@ struct HeaderBlockTemplate {
         headers.append("apns-id", isIndexed: false) { id in
             id.append(contentsOf: repeatElement(UInt8(ascii: "0"), count: APNSID.textLength))
         }
-        if wanted.expiration != NotificationBatch.noExpiration {
-            headers.append("apns-expiration", String(wanted.expiration), isIndexed: false)
+        if newShape.expiration != NotificationBatch.noExpiration {
+            headers.append("apns-expiration", String(newShape.expiration), isIndexed: false)
         }
         if let collapseID = shared.collapseID { headers.append("apns-collapse-id", collapseID, isIndexed: false) }
     }
 
-    /// Whether the fields are fit for HTTP/2 (RFC 9113, section 8.2.1); whether APNs likes them is APNs' to say.
+    /// Whether the values are valid in HTTP/2 (RFC 9113, section 8.2.1). APNs validates their content.
     private static func canSend(_ headers: NotificationHeaders) -> Bool {
         isFieldValue(headers.topic) && headers.collapseID.map(isFieldValue) ?? true
     }
@@ -100,7 +100,7 @@ struct HeaderBlockTemplate {
 }
 
 extension Priority {
-    /// The header's value.
+    /// The value of `apns-priority`.
     fileprivate var label: StaticString {
         switch self {
         case .immediate: "10"

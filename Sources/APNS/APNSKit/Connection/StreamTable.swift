@@ -1,63 +1,63 @@
 package import APNSWire
 package import NIOCore
 
-/// The streams of one connection: which push each carries, and what of its answer has come in.
+/// The streams of one connection: the push that each carries, and the part of its answer received so far.
 ///
-/// Pure. Places are used again and again; their number is the `tag` that the session gives back.
+/// Pure. Slots are reused; the index of a slot is the `tag` that the session returns with each event.
 package struct StreamTable {
-    /// What a stream is for.
     package enum State: Equatable {
-        /// The place is free.
+        /// The slot is free.
         case unused
-        /// Not wholly handed to the socket: the server cannot have processed it.
+        /// The request is not completely written: the server cannot have processed it.
         case unsent
-        /// Wholly handed out.
+        /// The request is completely written.
         case sent
-        /// Its push has been reported; the stream itself is still there.
+        /// The push has been reported; the stream is still open.
         case settled
-        /// The same, and we asked for the stream to be reset.
+        /// The push has been reported, and the stream is being reset by us.
         case cancelled
-        /// It was reset by us and is gone, but the server may not know yet.
-        case quarantined
+        /// The stream was reset by us and is closed here, but the server may not have read the reset yet.
+        case awaitingResetAck
     }
 
     package struct Stream {
         package var state = State.unused
+        /// The push's index in its batch.
         package var index: UInt16 = 0
         package var status: UInt16 = 0
         package var id: Int32 = 0
-        package var retryAfter: UInt32 = 0
+        package var retryAfterSeconds: UInt32 = 0
         package var bodyBytes = 0
         package var openedAt = NIODeadline.uptimeNanoseconds(0)
         package var batch: InFlightBatch?
-        /// Of an error answer; empty for others.
+        /// The body of an error answer; empty for other answers.
         package var body: [UInt8] = []
     }
 
-    /// What a stream's end means for its push.
-    package enum Ending: Equatable {
-        /// Settle the push: this is what came of it.
+    /// What the end of a stream means for its push.
+    package enum Resolution: Equatable {
+        /// Report this answer.
         case settle(APNSAnswer, unknownReason: String? = nil)
-        /// The push was not processed: send it again; report this when it cannot be.
-        case move(APNSAnswer)
-        /// The push had been settled before.
+        /// The push was not processed: send it again, and report this answer if that is not possible.
+        case requeue(APNSAnswer)
+        /// The push has been reported before.
         case nothing
     }
 
     package private(set) var streams: [Stream] = []
     private var unused: [UInt32] = []
-    private var quarantined: [UInt32] = []
-    /// How many of `quarantined` the PING under way speaks for.
-    private var quarantinedBeforePing = 0
+    private var awaitingResetAck: [UInt32] = []
+    /// How many of `awaitingResetAck` the PING in flight covers.
+    private var coveredByPing = 0
     /// Streams that the server may count as open.
     package private(set) var openCount = 0
 
     package init() {}
 
-    /// Whether there is a push that waits for its answer here.
+    /// Whether a push waits for its answer on any stream.
     package var carriesPush: Bool { streams.contains { $0.batch != nil } }
 
-    /// Takes a place for a push that is about to be submitted.
+    /// Reserves a slot for a push that is about to be submitted.
     package mutating func open(_ batch: InFlightBatch, _ index: UInt16, now: NIODeadline) -> UInt32 {
         let tag: UInt32
         if let last = unused.popLast() {
@@ -66,11 +66,11 @@ package struct StreamTable {
             tag = UInt32(streams.count)
             streams.append(Stream())
         }
-        let place = Int(tag)
-        streams[place].state = .unsent
-        streams[place].batch = batch
-        streams[place].index = index
-        streams[place].openedAt = now
+        let slot = Int(tag)
+        streams[slot].state = .unsent
+        streams[slot].batch = batch
+        streams[slot].index = index
+        streams[slot].openedAt = now
         openCount += 1
         return tag
     }
@@ -83,20 +83,20 @@ package struct StreamTable {
 
     package mutating func statusReceived(_ status: UInt16, _ tag: UInt32) { streams[Int(tag)].status = status }
     package mutating func retryAfterReceived(_ seconds: UInt32, _ tag: UInt32) {
-        streams[Int(tag)].retryAfter = seconds
+        streams[Int(tag)].retryAfterSeconds = seconds
     }
 
-    /// - Returns: whether the body is longer than anything we would read.
+    /// - Returns: whether the body exceeds `ErrorBody.bytesMax`.
     package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer, _ tag: UInt32) -> Bool {
-        let place = Int(tag)
-        streams[place].bodyBytes += bytes.count
-        // The body of a 200 means nothing. One byte over the limit is kept to tell that it was passed.
-        let capacity = ErrorBody.bytesMax + 1 - streams[place].body.count
-        if streams[place].status != 200, capacity > 0 { streams[place].body.append(contentsOf: bytes.prefix(capacity)) }
-        return streams[place].bodyBytes > ErrorBody.bytesMax
+        let slot = Int(tag)
+        streams[slot].bodyBytes += bytes.count
+        // The body of a 200 has no meaning. One byte over the limit is kept, so that `ErrorBody` detects the excess.
+        let capacity = ErrorBody.bytesMax + 1 - streams[slot].body.count
+        if streams[slot].status != 200, capacity > 0 { streams[slot].body.append(contentsOf: bytes.prefix(capacity)) }
+        return streams[slot].bodyBytes > ErrorBody.bytesMax
     }
 
-    /// What the answer of a stream says. nil when the push was settled before, or there is no answer.
+    /// The answer received on a stream; nil before its status, and after its push has been reported.
     package func answered(_ tag: UInt32) -> (APNSAnswer, unknownReason: String?)? { Self.answer(of: streams[Int(tag)]) }
 
     private static func answer(of stream: Stream) -> (APNSAnswer, unknownReason: String?)? {
@@ -104,98 +104,67 @@ package struct StreamTable {
         if stream.status == 200 { return (.accepted, nil) }
         let body = ErrorBody(stream.body)
         let answer = APNSAnswer(
-            outcome: .answered, status: stream.status, reason: body.reason, timestamp: body.timestamp,
-            retryAfter: stream.retryAfter
+            disposition: .answered, status: stream.status, reason: body.reason,
+            tokenInvalidAtMilliseconds: body.timestamp, retryAfterSeconds: stream.retryAfterSeconds
         )
         return (answer, body.unknownReason)
     }
 
-    /// The push of a stream has been reported: whatever else comes on the stream is ignored.
+    /// The push of a stream has been reported; later events of the stream are ignored.
     package mutating func settle(_ tag: UInt32) {
         streams[Int(tag)].state = .settled
         streams[Int(tag)].batch = nil
     }
 
-    /// The same, for a stream that is being reset by us.
+    /// The push of a stream has been reported, and the stream is being reset.
     package mutating func cancel(_ tag: UInt32) {
         streams[Int(tag)].state = .cancelled
         streams[Int(tag)].batch = nil
     }
 
-    /// A stream was closed.
+    /// What the end of a stream, or of its connection, means for its push.
     ///
-    /// - Parameter goAway: what the server said when it ended the connection, if it did.
-    package static func ending(
-        of stream: Stream, isRefused: Bool, goAway: (lastStream: Int32, reason: APNSReason)?
-    ) -> Ending {
-        switch stream.state {
-        case .unused, .settled, .cancelled, .quarantined:
-            return .nothing
-        case .unsent, .sent:
-            // Once there is a status it stands, whatever became of the rest of the answer.
-            if let (answer, unknownReason) = answer(of: stream) { return .settle(answer, unknownReason: unknownReason) }
-            if let goAway, stream.id > goAway.lastStream {
-                return .move(APNSAnswer(outcome: .refused, reason: goAway.reason, failure: .goAway))
-            }
-            if isRefused { return .move(.failed(.streamRefused, .refused)) }
-            // Half a push cannot be acted on.
-            if stream.state == .unsent { return .move(.failed(.streamReset, .neverWritten)) }
-            return .settle(.failed(.streamReset, .ambiguous))
-        }
+    /// - Parameter unanswered: the answer without a status, from `ConnectionStateMachine`. A status that has been
+    ///   received takes precedence, even if the rest of the answer is missing.
+    package static func resolution(of stream: Stream, unanswered: @autoclosure () -> APNSAnswer) -> Resolution {
+        guard stream.state == .sent || stream.state == .unsent else { return .nothing }
+        if let (answer, unknownReason) = answer(of: stream) { return .settle(answer, unknownReason: unknownReason) }
+        let answer = unanswered()
+        return answer.disposition == .ambiguous ? .settle(answer) : .requeue(answer)
     }
 
-    /// The connection is gone, with streams open.
-    ///
-    /// - Parameter goAwayLast: what the server had said it would process, if it did.
-    package static func ending(
-        of stream: Stream, lostBecause failure: APNSAnswer.Failure, reason: APNSReason, goAwayLast: Int32?
-    ) -> Ending {
-        switch stream.state {
-        case .unused, .settled, .cancelled, .quarantined: return .nothing
-        case .unsent, .sent:
-            if let (answer, unknownReason) = answer(of: stream) { return .settle(answer, unknownReason: unknownReason) }
-            if stream.state == .unsent {
-                return .move(APNSAnswer(outcome: .neverWritten, reason: reason, failure: failure))
-            }
-            if let goAwayLast, stream.id > goAwayLast {
-                return .move(APNSAnswer(outcome: .refused, reason: reason, failure: failure))
-            }
-            return .settle(APNSAnswer(outcome: .ambiguous, reason: reason, failure: failure))
-        }
-    }
-
-    /// Gives a place back: the server knows that the stream is closed.
+    /// Frees a slot: the stream is closed on both sides.
     package mutating func close(_ tag: UInt32) {
-        let place = Int(tag)
-        streams[place].state = .unused
-        streams[place].batch = nil
-        streams[place].status = 0
-        streams[place].retryAfter = 0
-        streams[place].bodyBytes = 0
-        if !streams[place].body.isEmpty { streams[place].body.removeAll(keepingCapacity: true) }
+        let slot = Int(tag)
+        streams[slot].state = .unused
+        streams[slot].batch = nil
+        streams[slot].status = 0
+        streams[slot].retryAfterSeconds = 0
+        streams[slot].bodyBytes = 0
+        if !streams[slot].body.isEmpty { streams[slot].body.removeAll(keepingCapacity: true) }
         unused.append(tag)
         openCount -= 1
     }
 
     // MARK: Streams that we reset
 
-    /// Holds the place of a stream that we reset until the server shows, by answering a PING, that it has seen the reset.
+    /// Keeps the slot of a stream that we reset until the server acknowledges a later PING, and so has read the reset.
     ///
-    /// So a server that has gone silent costs a bounded number of streams, not a new one for each that timed out.
-    package mutating func quarantine(_ tag: UInt32) {
-        streams[Int(tag)].state = .quarantined
+    /// This way a server that stops answering costs a bounded number of streams, not a new one for each timeout.
+    package mutating func awaitResetAck(_ tag: UInt32) {
+        streams[Int(tag)].state = .awaitingResetAck
         streams[Int(tag)].batch = nil
-        quarantined.append(tag)
+        awaitingResetAck.append(tag)
     }
 
-    /// Whether a PING is needed that no PING under way speaks for.
-    package var needsPing: Bool { quarantined.count > quarantinedBeforePing }
+    /// Whether a stream awaits an acknowledgement that the PING in flight does not cover.
+    package var needsPing: Bool { awaitingResetAck.count > coveredByPing }
 
-    package mutating func pingSent() { quarantinedBeforePing = quarantined.count }
+    package mutating func pingSent() { coveredByPing = awaitingResetAck.count }
 
     package mutating func pingAcknowledged() {
-        for tag in quarantined.prefix(quarantinedBeforePing) { close(tag) }
-        quarantined.removeFirst(quarantinedBeforePing)
-        quarantinedBeforePing = 0
+        for tag in awaitingResetAck.prefix(coveredByPing) { close(tag) }
+        awaitingResetAck.removeFirst(coveredByPing)
+        coveredByPing = 0
     }
 }

@@ -8,24 +8,25 @@ public import FoundationEssentials
 import Foundation
 #endif
 
-/// A TLS client certificate for APNs with its private key, and what it says about itself.
+/// A TLS client certificate for APNs with its private key.
 ///
-/// Its descriptions name the subject and the end of its validity; the key is in none of them, nor in an error.
+/// Its descriptions contain the common name and the expiry date. Neither descriptions nor errors contain the key.
 public struct APNSCertificate: Sendable {
-    /// When it begins and ends to be valid. APNs has no grace: a successor must be in place before the end (Apple, "Sending
-    /// notification requests to APNs").
     public let notBefore: Date
+    /// The expiry date. APNs has no grace period: the certificate must be replaced before (Apple, "Sending notification
+    /// requests to APNs").
     public let notAfter: Date
-    /// The topics it may push to, in its own order; empty when it lists none.
+    /// The topics of the certificate, in its order; empty if it lists none.
     ///
-    /// With more than one of them `apns-topic` is mandatory, and a push type can be sent only when its whole topic is listed.
+    /// If there is more than one, `apns-topic` is mandatory, and a push type can be sent only if its complete topic is
+    /// listed.
     public let topics: [String]
-    /// Where it is good. A certificate that does not say is taken to be good in both.
+    /// The environments of the certificate; both if it names none.
     public let environments: Set<Environment>
-    /// The subject's common name, such as `Apple Push Services: com.example.app`; empty without one.
+    /// The common name of the subject, for example `Apple Push Services: com.example.app`; empty without one.
     public let commonName: String
 
-    /// One of Apple's two worlds, as certificates name them.
+    /// An environment of APNs, as certificates name it.
     public enum Environment: String, Sendable, Hashable, CaseIterable {
         case production, sandbox
     }
@@ -33,20 +34,20 @@ public struct APNSCertificate: Sendable {
     let chain: [NIOSSLCertificate]
     let privateKey: NIOSSLPrivateKey
 
-    /// From PEM texts.
+    /// Reads certificate and key from PEM texts.
     ///
     /// - Parameters:
-    ///   - certificatePEM: the certificate, then its intermediates, if any.
+    ///   - certificatePEM: the certificate, followed by its intermediates, if any.
     ///   - keyPEM: the private key.
-    ///   - password: of the key, when it is encrypted.
+    ///   - password: the password of the key, if it is encrypted.
     public init(certificatePEM: String, keyPEM: String, password: String? = nil) throws(APNSCertificateError) {
         guard let chain = try? NIOSSLCertificate.fromPEMBytes(Array(certificatePEM.utf8)), !chain.isEmpty else {
-            throw APNSCertificateError(code: .notACertificate, message: "the text holds no certificate in PEM")
+            throw APNSCertificateError(code: .notACertificate, message: "the text contains no certificate in PEM")
         }
         try self.init(chain: chain, privateKey: Self.key(Array(keyPEM.utf8), password))
     }
 
-    /// From two PEM files, which may be one and the same.
+    /// Reads certificate and key from PEM files. Both may be the same file.
     public init(
         certificateFile: String, keyFile: String, password: String? = nil
     ) throws(APNSCertificateError) {
@@ -64,41 +65,41 @@ public struct APNSCertificate: Sendable {
         }
     }
 
-    /// From a PKCS#12 file (`.p12`, `.pfx`), as Keychain Access exports it: exactly one identity.
+    /// Reads a PKCS#12 file (`.p12`, `.pfx`) with exactly one identity, as Keychain Access exports it.
     public init(p12File path: String, password: String) throws(APNSCertificateError) {
         try self.init(p12: Self.read(path), password: password)
     }
 
-    /// From the bytes of a PKCS#12 file.
+    /// Reads the bytes of a PKCS#12 file.
     public init(p12 bytes: [UInt8], password: String) throws(APNSCertificateError) {
         let bundle: NIOSSLPKCS12Bundle
         do {
             bundle = try NIOSSLPKCS12Bundle(buffer: bytes, passphrase: Array(password.utf8))
         } catch {
-            // The library's text is left out: it names its own source lines and nothing that helps.
+            // The library's text is left out: it contains only positions in its source.
             throw APNSCertificateError(
                 code: .badPKCS12,
-                message: "the .p12 cannot be opened: either the password is wrong or it is not a PKCS#12 file"
+                message: "the .p12 cannot be opened: the password is wrong, or it is not a PKCS#12 file"
             )
         }
         guard !bundle.certificateChain.isEmpty else {
-            throw APNSCertificateError(code: .notACertificate, message: "the .p12 holds no certificate")
+            throw APNSCertificateError(code: .notACertificate, message: "the .p12 contains no certificate")
         }
         try self.init(chain: bundle.certificateChain, privateKey: bundle.privateKey)
     }
 
     private init(chain: [NIOSSLCertificate], privateKey: NIOSSLPrivateKey) throws(APNSCertificateError) {
         guard let bytes = try? chain[0].toDERBytes(), let leaf = try? Certificate(derEncoded: bytes) else {
-            throw APNSCertificateError(code: .notACertificate, message: "the certificate is not one of X.509")
+            throw APNSCertificateError(code: .notACertificate, message: "the certificate is not an X.509 certificate")
         }
-        let says = CertificateClaims(leaf)
+        let claims = CertificateClaims(leaf)
         self.chain = chain
         self.privateKey = privateKey
         notBefore = leaf.notValidBefore
         notAfter = leaf.notValidAfter
-        topics = says.topics
-        environments = says.environments
-        commonName = says.commonName
+        topics = claims.topics
+        environments = claims.environments
+        commonName = claims.commonName
         guard isPair else {
             throw APNSCertificateError(
                 code: .keyMismatch, message: "the private key does not belong to the certificate"
@@ -106,7 +107,7 @@ public struct APNSCertificate: Sendable {
         }
     }
 
-    /// Whether key and certificate go together, which TLS checks when it is given both.
+    /// Whether the key belongs to the certificate. TLS checks this when both are set.
     private var isPair: Bool {
         var tls = TLSConfiguration.makeClientConfiguration()
         add(to: &tls)
@@ -120,9 +121,9 @@ public struct APNSCertificate: Sendable {
 
     private static func key(_ bytes: [UInt8], _ password: String?) throws(APNSCertificateError) -> NIOSSLPrivateKey {
         if let password, !password.utf8.allSatisfy({ $0 < 0x80 }) {
-            // swift-nio-ssl 2.37 crashes on bytes above 127 here; PKCS#12 takes another way.
+            // swift-nio-ssl 2.37 crashes here on bytes above 127; reading PKCS#12 is not affected.
             throw APNSCertificateError(
-                code: .badKey, message: "the password of a PEM key must be ASCII; use a .p12 file for any other"
+                code: .badKey, message: "the password of a PEM key must be ASCII; use a .p12 file for other passwords"
             )
         }
         let key =
@@ -133,7 +134,7 @@ public struct APNSCertificate: Sendable {
             }
         guard let key else {
             throw APNSCertificateError(
-                code: .badKey, message: "there is no private key in PEM, or its password is missing or wrong"
+                code: .badKey, message: "the text contains no private key in PEM, or its password is missing or wrong"
             )
         }
         return key
@@ -149,7 +150,7 @@ public struct APNSCertificate: Sendable {
 
 extension APNSCertificate: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var description: String {
-        "certificate \(commonName.isEmpty ? "without a common name" : commonName), good until \(notAfter)"
+        "certificate \(commonName.isEmpty ? "without a common name" : commonName), valid until \(notAfter)"
     }
     public var debugDescription: String { description }
     public var customMirror: Mirror {
@@ -157,9 +158,9 @@ extension APNSCertificate: CustomStringConvertible, CustomDebugStringConvertible
     }
 }
 
-/// Why there is no certificate.
+/// A certificate cannot be read.
 public struct APNSCertificateError: Error, Equatable, CustomStringConvertible {
-    /// An open set: later versions may add to it.
+    /// An open set: later versions may add codes.
     public struct Code: Sendable, Hashable {
         private let name: String
 
@@ -171,7 +172,7 @@ public struct APNSCertificateError: Error, Equatable, CustomStringConvertible {
     }
 
     public let code: Code
-    /// One sentence for an operator; never holds the key or the password.
+    /// A phrase for the operator; never contains the key or the password.
     public let message: String
 
     public var description: String { message }

@@ -1,10 +1,10 @@
-/// Who we are to APNs.
+/// How a client authenticates to APNs.
 public enum APNSCredential: Sendable {
-    /// Nobody: for servers that do not ask.
+    /// Not at all: for servers that do not require it.
     case none
-    /// Provider tokens; good for every push type.
+    /// Provider tokens; valid for all push types.
     case token(ProviderTokenSource)
-    /// A TLS client certificate. APNs ignores tokens then (Apple, "Sending notification requests to APNs").
+    /// A TLS client certificate. APNs then ignores tokens (Apple, "Sending notification requests to APNs").
     case certificate(APNSCertificate)
 
     var tokenSource: ProviderTokenSource? {

@@ -1,10 +1,10 @@
 import SwiftASN1
 import X509
 
-/// What an APNs certificate says about itself in Apple's own extensions.
+/// The topics and environments of an APNs certificate, from Apple's extensions.
 ///
 /// Sources: node-apn `oids.js` (environments), Apple, "Sending notification requests to APNs" (topics), Pushy
-/// `apns-extensions.cnf` (how the list of topics is written).
+/// `apns-extensions.cnf` (the encoding of the list of topics).
 struct CertificateClaims {
     private static let development: ASN1ObjectIdentifier = [1, 2, 840, 113_635, 100, 6, 3, 1]
     private static let production: ASN1ObjectIdentifier = [1, 2, 840, 113_635, 100, 6, 3, 2]
@@ -31,7 +31,7 @@ struct CertificateClaims {
         }
     }
 
-    /// One SEQUENCE in which each topic (UTF8String) is followed by a SEQUENCE of its kinds.
+    /// The list is one SEQUENCE, in which each topic (UTF8String) is followed by a SEQUENCE of its kinds.
     private static func readTopics(_ bytes: ArraySlice<UInt8>) throws -> [String] {
         try DER.sequence(try DER.parse(bytes), identifier: .sequence) { nodes in
             var topics: [String] = []

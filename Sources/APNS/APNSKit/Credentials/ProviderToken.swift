@@ -1,3 +1,4 @@
+public import APNSWire
 import Crypto
 
 #if canImport(FoundationEssentials)
@@ -6,24 +7,24 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// A signed provider token: who we are, for up to one hour.
+/// A signed provider token, with which a client authenticates for up to one hour.
 public struct ProviderToken: Sendable, Equatable {
     /// The value of the `authorization` field: `bearer` and the JWT.
     package let authorization: String
-    /// `iat`, UNIX seconds.
-    public let issuedAt: Int64
+    /// `iat`, to the second.
+    public let issuedAt: UNIXTime
 
     /// Signs a token that is issued at `now`.
     ///
-    /// Apple, "Establishing a token-based connection to APNs": header `alg` ES256 and `kid`, claims `iss` and `iat`, the
-    /// signature in its JOSE form (RFC 7518, section 3.4: r and s, 64 bytes).
-    package static func sign(with key: ProviderTokenKey, now: Int64) throws(ProviderTokenError) -> ProviderToken {
-        // The identifiers are letters and digits (checked when the key was made), so they need no escaping.
+    /// Apple, "Establishing a token-based connection to APNs": header `alg` ES256 and `kid`, claims `iss` and `iat`,
+    /// and a signature in JOSE form (RFC 7518, section 3.4: r and s, 64 bytes).
+    package static func sign(with key: ProviderTokenKey, now: UNIXTime) throws(ProviderTokenError) -> ProviderToken {
+        // The identifiers need no escaping: `ProviderTokenKey` allows only letters, digits, dashes and underscores.
         let header = Data("{\"alg\":\"ES256\",\"kid\":\"\(key.keyID)\"}".utf8)
-        let claims = Data("{\"iss\":\"\(key.teamID)\",\"iat\":\(now)}".utf8)
+        let claims = Data("{\"iss\":\"\(key.teamID)\",\"iat\":\(now.secondsSince1970)}".utf8)
         let signed = "\(base64URL(header)).\(base64URL(claims))"
         guard let signature = try? key.privateKey.signature(for: Data(signed.utf8)) else {
-            throw ProviderTokenError(code: .signing, message: "a token could not be signed with \(key)")
+            throw ProviderTokenError(code: .signing, message: "no token could be signed with \(key)")
         }
         return ProviderToken(
             authorization: "bearer \(signed).\(base64URL(signature.rawRepresentation))", issuedAt: now
@@ -47,7 +48,7 @@ public struct ProviderToken: Sendable, Equatable {
 }
 
 extension ProviderToken: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    public var description: String { "provider token issued at \(issuedAt)" }
+    public var description: String { "provider token issued at \(issuedAt.secondsSince1970)" }
     public var debugDescription: String { description }
-    public var customMirror: Mirror { Mirror(self, children: ["issuedAt": issuedAt]) }
+    public var customMirror: Mirror { Mirror(self, children: ["issuedAt": issuedAt.secondsSince1970]) }
 }

@@ -6,20 +6,20 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// An APNs signing key: what Apple's developer portal hands out as a `.p8` file, with its two identifiers.
+/// An APNs signing key: a `.p8` file from Apple's developer portal, with its two identifiers.
 ///
-/// Its descriptions name the key by its id; the key itself is in none of them, nor in an error.
+/// Its descriptions contain the key ID. Neither descriptions nor errors contain the key.
 public struct ProviderTokenKey: Sendable {
-    /// The key's own id, `kid` of the token; 10 characters.
+    /// The key ID, `kid` of the token; 10 characters.
     public let keyID: String
-    /// The team's id, `iss` of the token; 10 characters.
+    /// The team ID, `iss` of the token; 10 characters.
     public let teamID: String
     let privateKey: P256.Signing.PrivateKey
 
     /// - Parameter pem: the text of the `.p8` file: a P-256 private key, PKCS#8 in PEM.
     public init(pem: String, keyID: String, teamID: String) throws(ProviderTokenError) {
-        try Self.checkIdentifier(keyID, code: .badKeyID, name: "key id")
-        try Self.checkIdentifier(teamID, code: .badTeamID, name: "team id")
+        try Self.checkIdentifier(keyID, code: .badKeyID, name: "key ID")
+        try Self.checkIdentifier(teamID, code: .badTeamID, name: "team ID")
         self.keyID = keyID
         self.teamID = teamID
         privateKey = try Self.parse(pem)
@@ -34,7 +34,7 @@ public struct ProviderTokenKey: Sendable {
             throw ProviderTokenError(code: .unreadable, message: "the key file \(path) cannot be read")
         }
         guard let pem = String(data: data, encoding: .utf8) else {
-            throw ProviderTokenError(code: .notPEM, message: "the key file \(path) is not a PEM text")
+            throw ProviderTokenError(code: .notPEM, message: "the key file \(path) is not PEM text")
         }
         do {
             try self.init(pem: pem, keyID: keyID, teamID: teamID)
@@ -46,23 +46,23 @@ public struct ProviderTokenKey: Sendable {
     private static func parse(_ pem: String) throws(ProviderTokenError) -> P256.Signing.PrivateKey {
         guard let label = pemLabel(of: pem) else {
             throw ProviderTokenError(
-                code: .notPEM, message: "the key is not a PEM text: there is no line \"-----BEGIN PRIVATE KEY-----\""
+                code: .notPEM, message: "the key is not PEM text: there is no line \"-----BEGIN PRIVATE KEY-----\""
             )
         }
         guard label == "PRIVATE KEY" || label == "EC PRIVATE KEY" else {
             throw ProviderTokenError(
-                code: .notP256, message: "the PEM text holds a \(label), not a private key as Apple's .p8 files do"
+                code: .notP256, message: "the PEM text contains a \(label), not a private key as Apple's .p8 files do"
             )
         }
-        // The underlying error is left out on purpose: it may quote what it could not read.
+        // The underlying error is left out: it may quote parts of the key.
         guard let key = try? P256.Signing.PrivateKey(pemRepresentation: pem) else {
             throw ProviderTokenError(code: .notP256, message: "the PEM text is not a P-256 private key")
         }
         return key
     }
 
-    /// What the first PEM header says; nil without one. Capital letters and spaces only, so that no key material can
-    /// pass for a label.
+    /// The label of the first PEM header; nil without one. Only capital letters, digits and spaces are accepted, so
+    /// that no key material can be taken for a label.
     private static func pemLabel(of pem: String) -> String? {
         for line in pem.split(whereSeparator: \.isNewline) {
             guard line.hasPrefix("-----BEGIN "), let end = line.dropFirst(11).firstIndex(of: "-") else { continue }
@@ -75,8 +75,8 @@ public struct ProviderTokenKey: Sendable {
         return nil
     }
 
-    // Apple, "Establishing a token-based connection to APNs": both identifiers have 10 characters. Test set-ups use
-    // other lengths, so only what would break the JSON or the header is refused.
+    // Apple, "Establishing a token-based connection to APNs": both identifiers have 10 characters. Test setups use
+    // other lengths, so only characters that would break the JSON or the header are rejected.
     private static func checkIdentifier(
         _ text: String, code: ProviderTokenError.Code, name: String
     ) throws(ProviderTokenError) {
@@ -85,7 +85,8 @@ public struct ProviderTokenKey: Sendable {
                 || byte == 95
         }
         guard (1...64).contains(text.utf8.count), isPlain else {
-            throw ProviderTokenError(code: code, message: "the \(name) must be 1 to 64 letters and digits")
+            throw ProviderTokenError(
+                code: code, message: "the \(name) must be 1 to 64 letters, digits, dashes or underscores")
         }
     }
 }
@@ -96,9 +97,9 @@ extension ProviderTokenKey: CustomStringConvertible, CustomDebugStringConvertibl
     public var customMirror: Mirror { Mirror(self, children: ["keyID": keyID, "teamID": teamID]) }
 }
 
-/// Why there is no signing key, or no token from it.
+/// A signing key cannot be read, or no token can be signed with it.
 public struct ProviderTokenError: Error, Equatable, CustomStringConvertible {
-    /// An open set: later versions may add to it.
+    /// An open set: later versions may add codes.
     public struct Code: Sendable, Hashable {
         private let name: String
 
@@ -111,7 +112,7 @@ public struct ProviderTokenError: Error, Equatable, CustomStringConvertible {
     }
 
     public let code: Code
-    /// One sentence for an operator; never holds the key.
+    /// A phrase for the operator; never contains the key.
     public let message: String
 
     public var description: String { message }

@@ -1,3 +1,5 @@
+public import APNSWire
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -6,17 +8,17 @@ import Musl
 import Darwin
 #endif
 
-/// The time of day, for what APNs itself measures by it: the age of provider tokens and the expiration of pushes.
+/// The time of day, used for the age of provider tokens and the expiration of pushes.
 ///
-/// Deadlines and delays never use it; they go by the event loop's monotonic clock.
+/// Deadlines and delays use the event loop's monotonic clock instead.
 public struct WallClock: Sendable {
-    /// UNIX seconds.
-    public let now: @Sendable () -> Int64
+    /// The current time; whole seconds are enough.
+    public let now: @Sendable () -> UNIXTime
 
-    public init(now: @escaping @Sendable () -> Int64) {
+    public init(now: @escaping @Sendable () -> UNIXTime) {
         self.now = now
     }
 
-    /// The machine's clock.
-    public static let system = WallClock { Int64(time(nil)) }
+    /// The system clock.
+    public static let system = WallClock { UNIXTime(secondsSince1970: Int64(time(nil))) }
 }

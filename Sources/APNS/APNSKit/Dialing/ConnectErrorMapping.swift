@@ -11,9 +11,9 @@ import Musl
 import Darwin
 #endif
 
-/// Sorts the errors of sockets, DNS and TLS into the kinds that an answer can carry.
+/// Maps errors of sockets, DNS and TLS to `APNSAnswer.Failure`.
 enum ConnectErrorMapping {
-    /// - Parameter isReady: whether the connection had come up before the error.
+    /// - Parameter isReady: whether the connection was ready before the error.
     static func classify(_ error: any Error, isReady: Bool) -> APNSAnswer.Failure {
         switch error {
         case is ProxyError: return .proxy

@@ -4,7 +4,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 
-/// Makes the way to a server: DNS, TCP, a proxy if there is one, TLS.
+/// Opens channels to a server: DNS, TCP, an optional proxy, TLS.
 ///
 /// Used on its event loop only.
 struct Dialer {
@@ -17,13 +17,14 @@ struct Dialer {
     /// Connects and puts `handler` on top of TLS.
     ///
     /// - Parameters:
-    ///   - isWanted: asked before the handler goes in; when it says no, the connection is closed without a word.
-    ///   - failed: there will be no connection.
+    ///   - isWanted: called before `handler` is added; when it returns false, the channel is closed and nothing is
+    ///     reported.
+    ///   - failed: called when the connection could not be opened.
     func dial(
         _ handler: some ChannelHandler, isWanted: @escaping () -> Bool, failed: @escaping (any Error) -> Void
     ) {
         let (host, port) = proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
-        // The handlers are added afterwards: the bootstrap may try several addresses at once, with a channel each.
+        // Handlers are added later: the bootstrap may try several addresses concurrently, with a channel for each.
         bootstrap().connect(host: host, port: port).assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error): failed(error)
@@ -43,7 +44,7 @@ struct Dialer {
         }
     }
 
-    /// Asks the proxy for a tunnel (RFC 9110, section 9.3.6); without a proxy the way is free.
+    /// Opens a tunnel through the proxy (RFC 9110, section 9.3.6); succeeds immediately without a proxy.
     private func tunnel(through channel: any Channel, then: @escaping (Result<Void, any Error>) -> Void) {
         guard let proxy else { return then(.success(())) }
         var headers = HTTPHeaders()
@@ -58,7 +59,7 @@ struct Dialer {
         let pipeline = channel.pipeline.syncOperations
         promise.futureResult.assumeIsolated().whenComplete { result in
             guard case .success = result else { return then(result.mapError { ProxyError(cause: $0) }) }
-            // The third handler has taken itself out.
+            // The connect handler has removed itself.
             pipeline.removeHandler(encoder).and(pipeline.removeHandler(decoder)).assumeIsolated()
                 .whenComplete { then($0.map { _ in }) }
         }
@@ -71,7 +72,7 @@ struct Dialer {
 
     private func addTLS(and handler: some ChannelHandler, to channel: any Channel) throws {
         let isAddress = (try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port)) != nil
-        // Without a server name, the certificate must name the address itself.
+        // Without a server name, the certificate must contain the IP address.
         let tls = try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : endpoint.host)
         try channel.pipeline.syncOperations.addHandler(tls)
         try channel.pipeline.syncOperations.addHandler(handler)
@@ -93,7 +94,7 @@ struct Dialer {
     }
 }
 
-/// The proxy did not make a tunnel.
+/// The proxy did not open a tunnel.
 struct ProxyError: Error {
     let cause: any Error
 }

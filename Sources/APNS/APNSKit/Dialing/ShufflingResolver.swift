@@ -9,10 +9,11 @@ import Musl
 import Darwin
 #endif
 
-/// Looks a host up anew each time and gives its addresses in random order.
+/// Resolves the host again for each connection, and returns its addresses in random order.
 ///
-/// APNs' name has several addresses, and the system's resolver sorts them (RFC 6724): without the shuffle all connections
-/// of a machine would end up at the same one. Apple, "Sending notification requests to APNs", asks to spread them.
+/// APNs' host name has several addresses, and the system's resolver sorts them (RFC 6724): without the shuffle, all
+/// connections of a machine would use the same address. Apple, "Sending notification requests to APNs", recommends to
+/// spread them.
 package final class ShufflingResolver: Resolver, Sendable {
     private let eventLoop: any EventLoop
 
@@ -28,7 +29,7 @@ package final class ShufflingResolver: Resolver, Sendable {
         query(host, port, family: AF_INET6)
     }
 
-    // A look-up cannot be called off; its answer is dropped.
+    // getaddrinfo(3) cannot be cancelled; its result is discarded.
     package func cancelQueries() {}
 
     private func query(_ host: String, _ port: Int, family: CInt) -> EventLoopFuture<[SocketAddress]> {
@@ -45,10 +46,10 @@ package final class ShufflingResolver: Resolver, Sendable {
         hints.ai_protocol = CInt(IPPROTO_TCP)
         var list: UnsafeMutablePointer<addrinfo>?
         guard getaddrinfo(host, String(port), &hints, &list) == 0 else {
-            throw LookUpFailed()
+            throw LookupFailed()
         }
-        // SAFETY: on success `list` is the head of a chain that is ours until it is freed below; each element's address
-        // has the type that its family says.
+        // SAFETY: on success `list` is the head of a chain that we own until it is freed below; the type of each
+        // element's address is given by its family.
         defer { freeaddrinfo(list) }
         var addresses: [SocketAddress] = []
         var next = list
@@ -71,5 +72,5 @@ package final class ShufflingResolver: Resolver, Sendable {
     }
 }
 
-/// The name has no address of the family that was asked for.
-private struct LookUpFailed: Error {}
+/// The host has no address of the requested family.
+private struct LookupFailed: Error {}

@@ -1,25 +1,30 @@
 package import NIOCore
 
-/// Decides how many connections a client should have. Pure: time and load come in, a number is kept.
+/// Decides how many connections a client should have. Pure: the caller passes time and load.
 ///
-/// It grows while pushes wait that no connection can take (all streams open, or all windows full), and keeps a growth only
-/// when it was of use: where the server or this machine is the limit, more connections would only be a burden. It shrinks
-/// slowly once fewer would do.
+/// The target grows while pushes wait because all streams are open or all windows are full. An increase is kept only if
+/// throughput rose with it: where the server or this machine is the bottleneck, more connections only add cost. The
+/// target shrinks slowly when fewer connections are enough.
+///
+///     steady ─saturated for an interval─▶ growing ─all ready─▶ measuring ─throughput rose─▶ steady
+///        ▲                                   │                     │
+///        └───── back off: previous target, ──┴─────────────────────┘
+///               next attempt later each time
 package struct PoolPolicy {
-    /// What the policy looks at, some twenty times a second while there is work.
+    /// A load sample, taken some twenty times a second while pushes are in flight.
     package struct Load {
         package var now: NIODeadline
         /// Connections that take pushes.
         package var ready: Int
-        /// Ever since the last look pushes waited that no connection could take.
+        /// Whether pushes have been waiting without a break since the last sample.
         package var isSaturated: Bool
-        /// Answers since the client began.
+        /// Answers since the client started.
         package var answered: UInt64
-        /// From the write of a push to its answer, as a rule.
+        /// The average time from the write of a push to its answer.
         package var answerTime: TimeAmount
-        /// The event loop has no time left: the processor is the limit.
+        /// Whether the event loop is saturated, so that the processor is the bottleneck.
         package var isLoopBusy: Bool
-        /// How many connections' worth of streams or window is in use.
+        /// The sum over all connections of the share of streams or window in use.
         package var used: Double
 
         package init(
@@ -36,19 +41,20 @@ package struct PoolPolicy {
         }
     }
 
-    /// Of the gain that more connections promise, the share that must be seen.
+    /// The part of the expected gain that an increase must achieve.
     static let gainMin = 0.25
+    /// The delay after the first increase without effect; doubles each time.
     static let firstHold = TimeAmount.seconds(10)
     static let holdMax = TimeAmount.minutes(10)
-    /// How long new connections may take to come up.
+    /// How long new connections may take to become ready.
     static let growthTimeout = TimeAmount.seconds(10)
     static let shrinkInterval = TimeAmount.seconds(60)
-    /// A connection is kept so far from its limits that a small rise does not open another.
+    /// The share of a connection's limits that may be in use before another is needed; leaves reserve for a small rise.
     static let comfortableUse = 0.7
 
     private enum Phase {
-        case watching
-        /// `rate` is answers a second before the growth.
+        case steady
+        /// `rate` is answers per second before the increase.
         case growing(from: Int, rate: Double, since: NIODeadline)
         case measuring(from: Int, rate: Double, start: NIODeadline, answered: UInt64?)
     }
@@ -56,7 +62,7 @@ package struct PoolPolicy {
     /// How many connections there should be.
     package private(set) var target = 1
     private let max: Int
-    private var phase = Phase.watching
+    private var phase = Phase.steady
     private var saturation: (since: NIODeadline, answered: UInt64)?
     private var holdUntil = NIODeadline.uptimeNanoseconds(0)
     private var hold = Self.firstHold
@@ -67,15 +73,16 @@ package struct PoolPolicy {
         self.max = max
     }
 
-    package mutating func look(_ load: Load) {
+    /// Applies one load sample.
+    package mutating func update(_ load: Load) {
         switch phase {
-        case .watching: watch(load)
+        case .steady: checkSaturation(load)
         case .growing(let from, let rate, let since):
             if load.ready >= target {
-                // A new connection has one stream until its first answer, and three round trips behind it by then.
+                // A new connection has one stream until its first answer, which takes three round trips.
                 phase = .measuring(from: from, rate: rate, start: load.now + Self.interval(load), answered: nil)
             } else if since + Self.growthTimeout <= load.now {
-                giveUp(Swift.max(from, load.ready), now: load.now)
+                backOff(to: Swift.max(from, load.ready), now: load.now)
             }
         case .measuring(let from, let rate, let start, let answered):
             measure(load, from, rate, start, answered)
@@ -83,27 +90,27 @@ package struct PoolPolicy {
         shrink(load)
     }
 
-    /// The last connection was lost: comes back with half of them, and grows again when it must.
+    /// The last connection was lost: restarts with half the target.
     package mutating func lostAll() {
         target = Swift.max(1, target / 2)
-        phase = .watching
+        phase = .steady
         saturation = nil
     }
 
     // MARK: Growth
 
-    private mutating func watch(_ load: Load) {
+    private mutating func checkSaturation(_ load: Load) {
         guard load.isSaturated, !load.isLoopBusy, load.ready >= target, target < max, holdUntil <= load.now else {
             saturation = nil
             return
         }
-        guard let began = saturation else {
+        guard let start = saturation else {
             saturation = (load.now, load.answered)
             return
         }
-        guard began.since + Self.interval(load) <= load.now else { return }
+        guard start.since + Self.interval(load) <= load.now else { return }
         phase = .growing(
-            from: target, rate: Self.rate(load.answered - began.answered, load.now - began.since), since: load.now
+            from: target, rate: Self.rate(load.answered - start.answered, load.now - start.since), since: load.now
         )
         saturation = nil
         target = Swift.min(max, target + Swift.max(1, target / 2))
@@ -113,9 +120,9 @@ package struct PoolPolicy {
         _ load: Load, _ from: Int, _ rate: Double, _ start: NIODeadline, _ answered: UInt64?
     ) {
         guard load.isSaturated, load.ready >= target else {
-            // Enough for what there is to do, or the ground has shifted: nothing can be said against the growth.
+            // The load has dropped or a connection was lost: the increase cannot be judged and is kept.
             hold = Self.firstHold
-            phase = .watching
+            phase = .steady
             return
         }
         guard start <= load.now else { return }
@@ -124,22 +131,22 @@ package struct PoolPolicy {
             return
         }
         guard start + Self.interval(load) <= load.now else { return }
-        let promised = Double(target) / Double(from) - 1
+        let expected = Double(target) / Double(from) - 1
         let gain = Self.rate(load.answered - answered, load.now - start) / Swift.max(rate, 1) - 1
-        guard gain >= promised * Self.gainMin else { return giveUp(from, now: load.now) }
+        guard gain >= expected * Self.gainMin else { return backOff(to: from, now: load.now) }
         hold = Self.firstHold
-        phase = .watching
+        phase = .steady
     }
 
-    /// More connections are of no use, or not to be had: tries again later, and later each time.
-    private mutating func giveUp(_ count: Int, now: NIODeadline) {
+    /// More connections had no effect or could not be opened: returns to `count` and waits, longer each time.
+    private mutating func backOff(to count: Int, now: NIODeadline) {
         target = count
         holdUntil = now + hold
         hold = Swift.min(hold * 2, Self.holdMax)
-        phase = .watching
+        phase = .steady
     }
 
-    /// Long enough to see what a change has done: some round trips.
+    /// The time to observe a change: a few round trips.
     private static func interval(_ load: Load) -> TimeAmount {
         Swift.min(Swift.max(.milliseconds(200), load.answerTime * 4), .seconds(2))
     }
@@ -159,7 +166,7 @@ package struct PoolPolicy {
         guard peak.since + Self.shrinkInterval <= load.now else { return }
         let needed = Swift.max(1, Int((peak.used / Self.comfortableUse).rounded(.up)))
         peak = (0, load.now)
-        guard case .watching = phase, needed < target else { return }
+        guard case .steady = phase, needed < target else { return }
         target -= (target - needed + 3) / 4
     }
 }

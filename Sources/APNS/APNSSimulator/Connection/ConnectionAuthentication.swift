@@ -43,9 +43,9 @@ package struct ConnectionAuthentication {
 
     private static func refusal(ofAge token: VerifiedToken, now: Int64) -> APNSReason? {
         let age = now - token.issuedAt
-        if age > Int64(APNSLimits.providerTokenAgeMax) { return .expiredProviderToken }
+        if age > APNSLimits.providerTokenAgeMax.components.seconds { return .expiredProviderToken }
         // Apple asks for a time "no more than one hour from" now and names no reason for the future.
-        return age < -Int64(APNSLimits.providerTokenAgeMax) ? .invalidProviderToken : nil
+        return age < -APNSLimits.providerTokenAgeMax.components.seconds ? .invalidProviderToken : nil
     }
 
     private func refusal(ofChangeTo token: VerifiedToken, _ limitsUpdates: Bool) -> APNSReason? {

@@ -217,7 +217,7 @@ final class SimulatorConnection: ChannelInboundHandler {
                     output.writeBytes(ownFrames)
                     ownFrames.removeAll()
                 }
-                let count = try session.drain(limit: Self.drainBytesMax, delegate: self) { frame in
+                let count = try session.serialize(limit: Self.drainBytesMax, delegate: self) { frame in
                     output.writeBytes(frame)
                     // RFC 9113, section 4.1: the type is the fourth byte. 4: SETTINGS, 6: PING.
                     if frame[3] == 4 || frame[3] == 6 { tamper(with: frame) }

@@ -47,6 +47,7 @@ public enum ChannelStoragePolicy: UInt8, Sendable, CaseIterable, Hashable {
     /// The newest message, for eight hours at most. For flights.
     case newest = 1
 
-    /// Whether APNs takes this `apns-expiration`: where nothing is stored it must be 0 (else BadExpirationDate).
-    public func takes(expiration: Int64) -> Bool { self == .newest || expiration == 0 }
+    /// Whether APNs accepts this expiration: for a channel that stores nothing it must be `immediate`, otherwise APNs
+    /// rejects the request with `BadExpirationDate`.
+    public func accepts(_ expiration: Expiration) -> Bool { self == .newest || expiration.headerValue == 0 }
 }

@@ -44,7 +44,7 @@ public struct ChannelRequest: Sendable, Equatable {
     /// APNs echoes it as `apns-request-id`.
     public let requestID: APNSID
 
-    /// Creates a channel for Live Activities; answered by `ChannelResponse.Outcome.created`.
+    /// Creates a channel for Live Activities; answered by `ChannelResponse.Disposition.created`.
     public static func create(
         bundleID: String, policy: ChannelStoragePolicy, requestID: APNSID = .random()
     ) throws(ChannelRequestError) -> ChannelRequest {
@@ -81,20 +81,24 @@ public struct ChannelRequest: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - payload: 1 to 5,120 bytes of JSON.
-    ///   - expiration: UNIX seconds; 0 is one attempt, and all that a channel without storage takes.
+    ///   - expiration: not `none`; a channel that stores nothing accepts only `immediate`.
     ///   - priority: always sent, for Apple documents no default here.
     ///   - policy: of the channel, if it is known, to find a wrong expiration before APNs does.
     public static func publish(
-        bundleID: String, channel: ChannelID, payload: [UInt8], expiration: Int64 = 0, priority: Priority = .immediate,
+        bundleID: String, channel: ChannelID, payload: [UInt8], expiration: Expiration = .immediate,
+        priority: Priority = .immediate,
         policy: ChannelStoragePolicy? = nil, requestID: APNSID = .random()
     ) throws(ChannelRequestError) -> ChannelRequest {
         guard !payload.isEmpty else { throw .payloadEmpty }
         guard payload.count <= APNSLimits.broadcastPayloadBytesMax else { throw .payloadTooLarge(payload.count) }
-        guard expiration >= 0, policy?.takes(expiration: expiration) ?? true else { throw .expirationNotTaken }
+        guard let expirationValue = expiration.headerValue, expirationValue >= 0, policy?.accepts(expiration) ?? true
+        else {
+            throw .expirationNotAccepted
+        }
         let fields = [
             field(of: channel),
             HeaderField("apns-push-type", PushType.liveactivity.description),
-            HeaderField("apns-expiration", "\(expiration)"),
+            HeaderField("apns-expiration", "\(expirationValue)"),
             HeaderField("apns-priority", "\(priority.rawValue)"),
         ]
         let path = "/4/broadcasts/apps/\(try checked(bundleID))"
@@ -155,8 +159,8 @@ public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
     case payloadNotFinite
     /// Bytes there are.
     case payloadTooLarge(Int)
-    /// Negative, or not 0 for a channel that stores nothing.
-    case expirationNotTaken
+    /// Missing, negative, or not `immediate` for a channel that stores nothing.
+    case expirationNotAccepted
 
     public var description: String {
         switch self {
@@ -166,7 +170,7 @@ public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
         case .payloadNotFinite: "the payload has a number that JSON cannot hold"
         case .payloadTooLarge(let count):
             "the payload has \(count) bytes, \(APNSLimits.broadcastPayloadBytesMax) are allowed"
-        case .expirationNotTaken: "the expiration is negative, or the channel stores nothing and it is not 0"
+        case .expirationNotAccepted: "the expiration is missing, negative, or not 0 for a channel that stores nothing"
         }
     }
 }

@@ -3,7 +3,7 @@ import JSONText
 /// What APNs said to a `ChannelRequest`.
 public struct ChannelResponse: Sendable, Equatable {
     /// What came of the request.
-    public enum Outcome: Sendable, Equatable {
+    public enum Disposition: Sendable, Equatable {
         /// Keep the id: it can be had again from the list only, and nothing there tells which is which.
         case created(ChannelID)
         case described(ChannelStoragePolicy)
@@ -21,12 +21,12 @@ public struct ChannelResponse: Sendable, Equatable {
         public var reason: APNSReason
         /// The text of a reason that `APNSReason` does not know, at most 128 bytes.
         public var unknownReason: String?
-        /// Seconds to wait, if the server said so. Apple documents no such header.
-        public var retryAfter: UInt32?
+        /// `Retry-After`, if the server sent it. Apple documents no such header.
+        public var retryAfter: Duration?
     }
 
     public var status: UInt16
-    public var outcome: Outcome
+    public var disposition: Disposition
     /// Echo of the request's, or one that APNs has made.
     public var requestID: APNSID?
     /// For Apple's support, when there is one.
@@ -49,21 +49,23 @@ public struct ChannelResponse: Sendable, Equatable {
         requestID = value("apns-request-id").flatMap { APNSID($0) }
         uniqueID = value("apns-unique-id")
         guard status == operation.successStatus else {
-            outcome = .refused(Self.refusal(body: body, retryAfter: value("retry-after").flatMap { UInt32($0) }))
+            disposition = .refused(
+                Self.refusal(body: body, retryAfter: value("retry-after").flatMap { UInt32($0) }.map { .seconds($0) }))
             return
         }
         switch operation {
-        case .create: outcome = value("apns-channel-id").flatMap { ChannelID($0) }.map(Outcome.created) ?? .malformed
-        case .read: outcome = Self.policy(in: body).map(Outcome.described) ?? .malformed
-        case .delete: outcome = .deleted
-        case .list: outcome = Self.channels(in: body) ?? .malformed
-        case .publish: outcome = .published
+        case .create:
+            disposition = value("apns-channel-id").flatMap { ChannelID($0) }.map(Disposition.created) ?? .malformed
+        case .read: disposition = Self.policy(in: body).map(Disposition.described) ?? .malformed
+        case .delete: disposition = .deleted
+        case .list: disposition = Self.channels(in: body) ?? .malformed
+        case .publish: disposition = .published
         }
     }
 
     // MARK: Bodies
 
-    private static func refusal(body: [UInt8], retryAfter: UInt32?) -> Refusal {
+    private static func refusal(body: [UInt8], retryAfter: Duration?) -> Refusal {
         var refusal = Refusal(reason: .none, retryAfter: retryAfter)
         body.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
@@ -87,7 +89,7 @@ public struct ChannelResponse: Sendable, Equatable {
         }
     }
 
-    private static func channels(in body: [UInt8]) -> Outcome? {
+    private static func channels(in body: [UInt8]) -> Disposition? {
         body.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
             return try? reader.value(of: "channels") { reader throws(JSONError) in

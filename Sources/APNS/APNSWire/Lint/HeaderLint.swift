@@ -165,7 +165,7 @@ struct HeaderLint {
 
     private mutating func checkChannelExpiration(_ policy: ChannelStoragePolicy?) {
         guard let expiration, let policy else { return }
-        if !policy.takes(expiration: expiration) {
+        if policy == .none, expiration != 0 {
             add(.channelExpiration, "The channel stores nothing, so the expiration must be 0.")
         } else if expiration > now + APNSLimits.channelStorageSecondsMax {
             add(

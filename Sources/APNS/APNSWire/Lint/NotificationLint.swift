@@ -49,18 +49,18 @@ public enum NotificationLint {
     ///
     /// - Parameters:
     ///   - headers: for a channel the topic stands for the bundle ID of the path.
-    ///   - expiration: UNIX seconds; nil without the header.
-    ///   - now: UNIX seconds.
+    ///   - expiration: the value of `apns-expiration`, unchecked; nil without the header.
     ///   - authentication: nil when it is not known; its rules are left out then.
     ///   - bundleID: of the app, without suffix, if it is known. Without it a suffix that looks wrong is only a warning
     ///     where a bundle ID could end in the same way.
     /// - Returns: what is wrong with the header first, then with the body; empty when all is well.
     public static func findings(
-        headers: NotificationHeaders, expiration: Int64?, payload: UnsafeRawBufferPointer, now: Int64,
+        headers: NotificationHeaders, expiration: Int64?, payload: UnsafeRawBufferPointer, now: UNIXTime,
         target: Target = .device(tokenBytes: nil), authentication: Authentication? = nil, bundleID: String? = nil
     ) -> [LintFinding] {
         var header = HeaderLint(
-            headers: headers, expiration: expiration, now: now, target: target, authentication: authentication,
+            headers: headers, expiration: expiration, now: now.secondsSince1970, target: target,
+            authentication: authentication,
             bundleID: bundleID
         )
         header.run()
@@ -71,11 +71,12 @@ public enum NotificationLint {
 
     /// As above, for one push to a device.
     public static func findings(
-        _ notification: APNSNotification, now: Int64, authentication: Authentication? = nil, bundleID: String? = nil
+        _ notification: APNSNotification, now: UNIXTime, authentication: Authentication? = nil, bundleID: String? = nil
     ) -> [LintFinding] {
         notification.payload.withUnsafeBytes { payload in
             findings(
-                headers: notification.headers, expiration: notification.expiration, payload: payload, now: now,
+                headers: notification.headers, expiration: notification.expiration.headerValue, payload: payload,
+                now: now,
                 target: .device(tokenBytes: notification.deviceToken.bytes.count), authentication: authentication,
                 bundleID: bundleID
             )

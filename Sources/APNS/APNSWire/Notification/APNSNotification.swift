@@ -2,15 +2,15 @@
 public struct APNSNotification: Sendable, Equatable {
     public var deviceToken: DeviceToken
     public var headers: NotificationHeaders
-    /// `apns-expiration` in UNIX seconds; 0 means "one attempt, do not store"; nil leaves the header out.
-    public var expiration: Int64?
+    /// Until when APNs stores the push.
+    public var expiration: Expiration
     /// Keep it when the push is sent again.
     public var id: APNSID
     /// JSON in UTF-8, at most 65,535 bytes here; APNs takes 4,096 of most types.
     public var payload: [UInt8]
 
     public init(
-        deviceToken: DeviceToken, headers: NotificationHeaders, payload: [UInt8], expiration: Int64? = nil,
+        deviceToken: DeviceToken, headers: NotificationHeaders, payload: [UInt8], expiration: Expiration = .none,
         id: APNSID = .random()
     ) {
         self.deviceToken = deviceToken
@@ -28,7 +28,7 @@ public struct APNSNotification: Sendable, Equatable {
     /// - Throws: `tooLarge` when the payload is larger than APNs takes it for this type, `notFinite`.
     public init(
         deviceToken: DeviceToken, bundleID: String, pushType: PushType, payload: APNSPayload,
-        priority: Priority? = nil, expiration: Int64? = nil, collapseID: String? = nil, id: APNSID = .random()
+        priority: Priority? = nil, expiration: Expiration = .none, collapseID: String? = nil, id: APNSID = .random()
     ) throws(PayloadError) {
         self.init(
             deviceToken: deviceToken,
@@ -55,7 +55,7 @@ public struct APNSNotification: Sendable, Equatable {
         _ payload: APNSPayload, to deviceToken: DeviceToken, bundleID: String
     ) throws(PayloadError) -> APNSNotification {
         try APNSNotification(
-            deviceToken: deviceToken, bundleID: bundleID, pushType: .voip, payload: payload, expiration: 0)
+            deviceToken: deviceToken, bundleID: bundleID, pushType: .voip, payload: payload, expiration: .immediate)
     }
 
     /// A push for a Push to Talk channel, tried once, as Apple recommends.
@@ -63,7 +63,8 @@ public struct APNSNotification: Sendable, Equatable {
         _ payload: APNSPayload, to deviceToken: DeviceToken, bundleID: String
     ) throws(PayloadError) -> APNSNotification {
         try APNSNotification(
-            deviceToken: deviceToken, bundleID: bundleID, pushType: .pushtotalk, payload: payload, expiration: 0)
+            deviceToken: deviceToken, bundleID: bundleID, pushType: .pushtotalk, payload: payload,
+            expiration: .immediate)
     }
 
     /// The notification as a batch of its own.
@@ -74,7 +75,7 @@ public struct APNSNotification: Sendable, Equatable {
             payload.withUnsafeBytes { payload in
                 batch.append(
                     token: token, payload: payload, headers: headers,
-                    expiration: expiration ?? NotificationBatch.noExpiration
+                    expiration: expiration.columnValue
                 )
             }
         }
@@ -96,18 +97,20 @@ public struct APNSResponse: Sendable, Equatable {
     public var reason: APNSReason
     /// The text of a reason that `APNSReason` does not know.
     public var unknownReason: String?
-    /// From a 410: when APNs learnt that the token is dead, in UNIX milliseconds.
-    public var timestamp: Int64?
-    /// Seconds to wait, if the server said so.
-    public var retryAfter: UInt32?
+    /// The `timestamp` of a 410: since when APNs knows that the token is invalid for the topic.
+    public var tokenInvalidAt: UNIXTime?
+    /// `Retry-After`, if the server sent it.
+    public var retryAfter: Duration?
 
     public init(id: APNSID, answer: APNSAnswer, unknownReason: String? = nil) {
         self.id = id
         status = answer.status
         reason = answer.reason
         self.unknownReason = unknownReason
-        timestamp = answer.timestamp == 0 ? nil : answer.timestamp
-        retryAfter = answer.retryAfter == 0 ? nil : answer.retryAfter
+        tokenInvalidAt =
+            answer.tokenInvalidAtMilliseconds == 0
+            ? nil : UNIXTime(millisecondsSince1970: answer.tokenInvalidAtMilliseconds)
+        retryAfter = answer.retryAfterSeconds == 0 ? nil : .seconds(answer.retryAfterSeconds)
     }
 
     public var isAccepted: Bool { status == 200 }
@@ -116,7 +119,7 @@ public struct APNSResponse: Sendable, Equatable {
 /// There is no answer to a notification.
 public struct APNSSendError: Error, Equatable, CustomStringConvertible {
     /// How far it got. Only after `ambiguous` may APNs have the push.
-    public var outcome: APNSAnswer.Outcome
+    public var disposition: APNSAnswer.Disposition
     public var failure: APNSAnswer.Failure
     /// What APNs said when it ended the connection, if it did.
     public var reason: APNSReason
@@ -124,7 +127,7 @@ public struct APNSSendError: Error, Equatable, CustomStringConvertible {
     public var canRetry: Bool
 
     public init(_ answer: APNSAnswer) {
-        outcome = answer.outcome
+        disposition = answer.disposition
         failure = answer.failure
         reason = answer.reason
         canRetry = true
@@ -140,6 +143,6 @@ public struct APNSSendError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         guard canRetry else { return "the payload is larger than 65,535 bytes" }
         let said = reason == .none ? "" : ", \(reason)"
-        return "no answer from APNs: \(failure.meaning)\(said); \(outcome.meaning)"
+        return "no answer from APNs: \(failure.meaning)\(said); \(disposition.meaning)"
     }
 }

@@ -76,8 +76,8 @@ public enum APNSLimits {
     public static let collapseIDBytesMax = 64
     /// Apple: token length is not fixed. Ordinary tokens have 32 bytes, Live Activity tokens 80 (observed); we take up to 100.
     public static let deviceTokenBytesMax = 100
-    /// Apple, "Establishing a token-based connection": a token is refused once it is older than this, in seconds.
-    public static let providerTokenAgeMax = 3600
+    /// Apple, "Establishing a token-based connection": a token is refused once it is older than this.
+    public static let providerTokenAgeMax = Duration.seconds(3600)
     /// Apple, "Viewing the status of push notifications": a push is stored for 30 days at most, whatever its expiration.
     public static let storageSecondsMax: Int64 = 30 * 86_400
     /// Apple, "Sending broadcast push notification requests to APNs": bytes of a body published to a channel.

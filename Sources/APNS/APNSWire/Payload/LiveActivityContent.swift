@@ -1,6 +1,6 @@
 /// The part of `aps` that starts, updates or ends a Live Activity.
 ///
-/// Times are UNIX seconds. Source: Apple, "Starting and updating Live Activities with ActivityKit push notifications",
+/// Times are sent in whole seconds. Source: Apple, "Starting and updating Live Activities with ActivityKit push notifications",
 /// read 2026-11-23.
 public struct LiveActivityContent: Sendable, Hashable {
     /// What happens to the activity.
@@ -18,20 +18,20 @@ public struct LiveActivityContent: Sendable, Hashable {
 
     public var event: Event
     /// The device shows the newest; one that is older than what it shows is ignored.
-    public var timestamp: Int64
+    public var timestamp: UNIXTime
     /// Decoded by the app's `ContentState` with the default strategies of `JSONDecoder`: a `Date` in it is seconds since
     /// 2001, not since 1970.
     public var contentState: JSONObject?
     /// When the content is to be shown as out of date.
-    public var staleDate: Int64?
+    public var staleDate: UNIXTime?
     /// When the card goes after the end: within four hours; a time in the past removes it at once.
-    public var dismissalDate: Int64?
+    public var dismissalDate: UNIXTime?
     /// Name of the app's `ActivityAttributes` type, to start one.
     public var attributesType: String?
     public var attributes: JSONObject?
     public var updateInput: UpdateInput?
 
-    public init(event: Event, timestamp: Int64, contentState: JSONObject? = nil) {
+    public init(event: Event, timestamp: UNIXTime, contentState: JSONObject? = nil) {
         self.event = event
         self.timestamp = timestamp
         self.contentState = contentState
@@ -39,8 +39,8 @@ public struct LiveActivityContent: Sendable, Hashable {
 
     /// Starts an activity; the push needs an alert beside it and goes to a push-to-start token.
     public static func start(
-        attributesType: String, attributes: JSONObject, contentState: JSONObject, timestamp: Int64,
-        staleDate: Int64? = nil, updateInput: UpdateInput? = nil
+        attributesType: String, attributes: JSONObject, contentState: JSONObject, timestamp: UNIXTime,
+        staleDate: UNIXTime? = nil, updateInput: UpdateInput? = nil
     ) -> LiveActivityContent {
         var content = LiveActivityContent(event: .start, timestamp: timestamp, contentState: contentState)
         content.attributesType = attributesType
@@ -52,7 +52,7 @@ public struct LiveActivityContent: Sendable, Hashable {
 
     /// Shows something else on an activity that was started.
     public static func update(
-        contentState: JSONObject, timestamp: Int64, staleDate: Int64? = nil
+        contentState: JSONObject, timestamp: UNIXTime, staleDate: UNIXTime? = nil
     ) -> LiveActivityContent {
         var content = LiveActivityContent(event: .update, timestamp: timestamp, contentState: contentState)
         content.staleDate = staleDate
@@ -63,7 +63,7 @@ public struct LiveActivityContent: Sendable, Hashable {
     ///
     /// - Parameter contentState: the last thing to show; without it the card keeps what it had.
     public static func end(
-        contentState: JSONObject?, timestamp: Int64, dismissalDate: Int64? = nil
+        contentState: JSONObject?, timestamp: UNIXTime, dismissalDate: UNIXTime? = nil
     ) -> LiveActivityContent {
         var content = LiveActivityContent(event: .end, timestamp: timestamp, contentState: contentState)
         content.dismissalDate = dismissalDate
@@ -72,8 +72,8 @@ public struct LiveActivityContent: Sendable, Hashable {
 
     /// As `start` above, from the app's own types.
     public static func start(
-        attributesType: String, attributes: some Encodable, contentState: some Encodable, timestamp: Int64,
-        staleDate: Int64? = nil, updateInput: UpdateInput? = nil
+        attributesType: String, attributes: some Encodable, contentState: some Encodable, timestamp: UNIXTime,
+        staleDate: UNIXTime? = nil, updateInput: UpdateInput? = nil
     ) throws(PayloadError) -> LiveActivityContent {
         start(
             attributesType: attributesType, attributes: try JSONObject(encoding: attributes),
@@ -84,24 +84,24 @@ public struct LiveActivityContent: Sendable, Hashable {
 
     /// As `update` above, from the app's own type.
     public static func update(
-        contentState: some Encodable, timestamp: Int64, staleDate: Int64? = nil
+        contentState: some Encodable, timestamp: UNIXTime, staleDate: UNIXTime? = nil
     ) throws(PayloadError) -> LiveActivityContent {
         update(contentState: try JSONObject(encoding: contentState), timestamp: timestamp, staleDate: staleDate)
     }
 
     /// As `end` above, from the app's own type.
     public static func end(
-        contentState: some Encodable, timestamp: Int64, dismissalDate: Int64? = nil
+        contentState: some Encodable, timestamp: UNIXTime, dismissalDate: UNIXTime? = nil
     ) throws(PayloadError) -> LiveActivityContent {
         end(contentState: try JSONObject(encoding: contentState), timestamp: timestamp, dismissalDate: dismissalDate)
     }
 
     func write(to writer: inout ObjectWriter) {
         writer.write("event", event.rawValue)
-        writer.write("timestamp", timestamp)
+        writer.write("timestamp", timestamp.secondsSince1970)
         writer.write("content-state", json: contentState?.bytes)
-        writer.write("stale-date", staleDate)
-        writer.write("dismissal-date", dismissalDate)
+        writer.write("stale-date", staleDate?.secondsSince1970)
+        writer.write("dismissal-date", dismissalDate?.secondsSince1970)
         writer.write("attributes-type", attributesType)
         writer.write("attributes", json: attributes?.bytes)
         switch updateInput {

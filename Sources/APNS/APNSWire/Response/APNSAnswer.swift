@@ -4,7 +4,7 @@
 /// `APNSReason` does not know travels beside it, in `APNSAnswers.unknownReasons`.
 public struct APNSAnswer: Sendable, Equatable {
     /// How far the attempt got. The first two are free: the push was certainly not processed.
-    public enum Outcome: UInt8, Sendable, CaseIterable {
+    public enum Disposition: UInt8, Sendable, CaseIterable {
         /// The request did not leave: never handed to the socket.
         case neverWritten
         /// The server said that it did not process the request (REFUSED_STREAM, above GOAWAY's last id).
@@ -33,34 +33,35 @@ public struct APNSAnswer: Sendable, Equatable {
         case expired
     }
 
-    public var outcome: Outcome
+    public var disposition: Disposition
     public var failure: Failure
     public var reason: APNSReason
     /// HTTP status, 0 without an answer.
     public var status: UInt16
-    /// From a 410: when APNs learnt that the token is dead, in UNIX milliseconds; 0 without one.
-    public var timestamp: Int64
+    /// The `timestamp` of a 410: since when APNs knows that the token is invalid, in milliseconds since 1970; 0 without
+    /// one.
+    public var tokenInvalidAtMilliseconds: Int64
     /// `Retry-After` in seconds, 0 without one. Apple documents none; proxies and simulators send it.
-    public var retryAfter: UInt32
+    public var retryAfterSeconds: UInt32
 
     public init(
-        outcome: Outcome, status: UInt16 = 0, reason: APNSReason = .none, failure: Failure = .none,
-        timestamp: Int64 = 0, retryAfter: UInt32 = 0
+        disposition: Disposition, status: UInt16 = 0, reason: APNSReason = .none, failure: Failure = .none,
+        tokenInvalidAtMilliseconds: Int64 = 0, retryAfterSeconds: UInt32 = 0
     ) {
-        self.outcome = outcome
+        self.disposition = disposition
         self.status = status
         self.reason = reason
         self.failure = failure
-        self.timestamp = timestamp
-        self.retryAfter = retryAfter
+        self.tokenInvalidAtMilliseconds = tokenInvalidAtMilliseconds
+        self.retryAfterSeconds = retryAfterSeconds
     }
 
     /// HTTP 200: APNs took the push.
-    public static let accepted = APNSAnswer(outcome: .answered, status: 200)
+    public static let accepted = APNSAnswer(disposition: .answered, status: 200)
 
     /// No answer, and why.
-    public static func failed(_ failure: Failure, _ outcome: Outcome) -> APNSAnswer {
-        APNSAnswer(outcome: outcome, failure: failure)
+    public static func failed(_ failure: Failure, _ disposition: Disposition) -> APNSAnswer {
+        APNSAnswer(disposition: disposition, failure: failure)
     }
 }
 
@@ -141,7 +142,7 @@ extension APNSAnswer.Failure {
     }
 }
 
-extension APNSAnswer.Outcome {
+extension APNSAnswer.Disposition {
     /// What it means for the push: a part of a sentence.
     public var meaning: String {
         switch self {

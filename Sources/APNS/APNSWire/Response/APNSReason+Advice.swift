@@ -115,10 +115,10 @@ extension APNSReason {
         case .internalServerError:
             ReasonAdvice(
                 "a fault at APNs, or a connection that an expired provider token has spoilt", .later, .apple,
-                retryDelayMin: 900, "Wait, longer each time, and use another connection.")
+                retryDelayMin: .seconds(900), "Wait, longer each time, and use another connection.")
         case .serviceUnavailable:
             ReasonAdvice(
-                "APNs is not available", .later, .apple, retryDelayMin: 900, "Wait, longer each time.")
+                "APNs is not available", .later, .apple, retryDelayMin: .seconds(900), "Wait, longer each time.")
         case .shutdown:
             ReasonAdvice(
                 "this server of APNs is shutting down", .newConnection, .apple, "Connect again, to another address.")

@@ -42,11 +42,11 @@ public struct ReasonAdvice: Sendable, Equatable {
     public var isTokenDead: Bool
     /// One sentence.
     public var action: String
-    /// How long to wait at least before a retry, in seconds: 900 after a 5xx by Apple's rule; 0 where none is documented.
-    public var retryDelayMin: Int
+    /// How long to wait at least before a retry: 15 minutes after a 5xx by Apple's rule, zero where none is documented.
+    public var retryDelayMin: Duration
 
     init(
-        _ meaning: String, _ retry: Retry, _ fault: Fault, isTokenDead: Bool = false, retryDelayMin: Int = 0,
+        _ meaning: String, _ retry: Retry, _ fault: Fault, isTokenDead: Bool = false, retryDelayMin: Duration = .zero,
         _ action: String
     ) {
         self.meaning = meaning
@@ -87,7 +87,7 @@ public struct ReasonAdvice: Sendable, Equatable {
                 "Look the reason up at Apple's; the same request would be refused again.")
         case 500...599:
             ReasonAdvice(
-                "trouble at APNs, of a kind unknown", .later, .apple, retryDelayMin: 900,
+                "trouble at APNs, of a kind unknown", .later, .apple, retryDelayMin: .seconds(900),
                 "Wait, longer each time, and use another connection.")
         default:
             ReasonAdvice(
@@ -105,7 +105,7 @@ extension APNSResponse {
 extension ChannelResponse {
     /// What a refusal means and what to do about it; nil for a success.
     public var advice: ReasonAdvice? {
-        guard case .refused(let refusal) = outcome else { return nil }
+        guard case .refused(let refusal) = disposition else { return nil }
         // A 200 that answers a deletion is no success, so the status alone must not make it one.
         return refusal.reason.advice ?? .byStatus(status)
     }

@@ -38,7 +38,7 @@ package struct AnswerClassification: Sendable {
             let meaning = VerdictTable.meaning(of: answer)
             let before = attemptsBefore[index]
             let action = policy.action(
-                for: meaning, retryAfter: answer.retryAfter, attempts: before, ambiguity: batch.ambiguity,
+                for: meaning, retryAfter: answer.retryAfterSeconds, attempts: before, ambiguity: batch.ambiguity,
                 deadline: deadlines[index], now: now, draw: work.jitter
             )
             count(answer, meaning, isSlow: answers.latencies[position] >= slowMilliseconds, isRetry: before > 0)
@@ -48,7 +48,7 @@ package struct AnswerClassification: Sendable {
                 outcomes.append(
                     Outcome(
                         index: index, verdict: verdict, code: code, status: answer.status, attempts: attempts,
-                        reason: reason, tokenDeadAt: answer.timestamp
+                        reason: reason, tokenDeadAt: answer.tokenInvalidAtMilliseconds
                     )
                 )
             case .retry(let code, let attempts, let due):
@@ -62,7 +62,7 @@ package struct AnswerClassification: Sendable {
     private mutating func count(
         _ answer: APNSAnswer, _ meaning: VerdictTable.Meaning, isSlow: Bool, isRetry: Bool
     ) {
-        if answer.outcome == .ambiguous { ambiguous += 1 }
+        if answer.disposition == .ambiguous { ambiguous += 1 }
         if answer.status == 200 { delivered += 1 }
         switch meaning {
         case .settle(.expired, _): break

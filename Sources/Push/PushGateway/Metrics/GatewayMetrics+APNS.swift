@@ -39,7 +39,7 @@ extension GatewayMetrics {
             ("resets", "Streams that the client reset: deadlines, and answers without an end.", \.resets),
             ("connects", "Connections made.", \.connects),
             ("goaways", "GOAWAY frames received.", \.goAways),
-            ("retired", "Connections drained.", \.retired),
+            ("retired", "Connections drained.", \.drained),
         ]
         for (name, help, read) in totals {
             registry.counters("godwit_apns_\(name)_total", help: help, label: "app", readings { Double(read($0)) })

@@ -42,7 +42,7 @@ package struct DeliveryPolicy: Sendable, Equatable {
         now: WallTime, draw: Double
     ) -> Action {
         action(
-            for: VerdictTable.meaning(of: answer), retryAfter: answer.retryAfter, attempts: attempts,
+            for: VerdictTable.meaning(of: answer), retryAfter: answer.retryAfterSeconds, attempts: attempts,
             ambiguity: ambiguity, deadline: deadline, now: now, draw: draw
         )
     }

@@ -37,11 +37,11 @@ package enum VerdictTable {
         default: break
         }
         // A server that refuses every stream is of no more use than one that is silent.
-        return answer.outcome == .answered && answer.status < 500 ? .fine : .failed
+        return answer.disposition == .answered && answer.status < 500 ? .fine : .failed
     }
 
     package static func meaning(of answer: APNSAnswer) -> Meaning {
-        switch answer.outcome {
+        switch answer.disposition {
         case .answered: answered(answer)
         case .neverWritten, .refused: unprocessed(answer)
         case .ambiguous: .retry(code(of: answer.failure), .ambiguous)

@@ -69,7 +69,7 @@ final class ModelAPNs {
     }
 
     private func answer(_ status: UInt16, _ reason: APNSReason, retryAfter: UInt32 = 0) -> APNSAnswer {
-        APNSAnswer(outcome: .answered, status: status, reason: reason, retryAfter: retryAfter)
+        APNSAnswer(disposition: .answered, status: status, reason: reason, retryAfterSeconds: retryAfter)
     }
 
     /// A function of the device, so that it is the same for every attempt.

@@ -152,11 +152,11 @@ final class ModelAPNsClient {
             requeue(flight, answer)
             return
         }
-        if answer.retryAfter > 0 {
-            let wait = Int(answer.retryAfter) * Ticks.second
+        if answer.retryAfterSeconds > 0 {
+            let wait = Int(answer.retryAfterSeconds) * Ticks.second
             flight.truth.pushes[flight.push].notBeforeByAPNs = simulation.now + wait - wait / 20
         }
-        if simulation.bug == .retryAfterIgnored { answer.retryAfter = 0 }
+        if simulation.bug == .retryAfterIgnored { answer.retryAfterSeconds = 0 }
         report(flight, answer)
     }
 
@@ -200,7 +200,7 @@ final class ModelAPNsClient {
 
     private func requeue(_ flight: ModelLink.Flight, _ answer: APNSAnswer) {
         guard !isClosed, flight.requeues < Self.requeuesMax, simulation.now < flight.deadline,
-            answer.outcome != .ambiguous
+            answer.disposition != .ambiguous
         else {
             return report(flight, answer)
         }

@@ -1,4 +1,4 @@
-"""What the hostile server has seen, and what it has done about it."""
+"""The report of the hostile server: the requests that it received, and its responses."""
 
 import json
 import threading
@@ -13,11 +13,11 @@ class Request:
         self.stream = stream
         self.fields = {}
         self.body_bytes = 0
-        # Whether it has arrived up to its end.
-        self.is_whole = False
-        # "accepted": answered with 200. "rejected": answered otherwise. "refused": the server said that it will not be
-        # processed. "unknown": nothing of these, the server may have processed it.
-        self.fate = "unknown"
+        # Whether the complete request arrived.
+        self.is_complete = False
+        # "accepted": answered with 200. "rejected": answered with another status. "refused": the server reported that it
+        # does not process the request. "unknown": none of these; the server may have processed it.
+        self.result = "unknown"
 
     @property
     def id(self):
@@ -26,11 +26,11 @@ class Request:
     def summary(self):
         return {
             "id": self.id, "connection": self.connection, "stream": self.stream,
-            "isWhole": self.is_whole, "fate": self.fate,
+            "isComplete": self.is_complete, "result": self.result,
         }
 
 
-class Books:
+class Report:
     """Shared by the threads of all connections."""
 
     def __init__(self):
@@ -56,7 +56,7 @@ class Books:
             self.frames[name] += 1
 
     def failed(self, text):
-        """A mistake of the server's own: the test shows it."""
+        """Records a bug of the server; the test fails with it."""
         with self.lock:
             self.errors.append(text)
 

@@ -4,15 +4,15 @@ import HTTP2Session
 import Synchronization
 import Testing
 
-/// The client against a server that follows a script.
-@Suite struct `Connection` {
+/// The client against a scripted server.
+@Suite struct `APNSConnection` {
     private func settings(_ streamsMax: UInt32) -> ScriptedServer.Options {
         ScriptedServer.Options(settings: HTTP2Settings(streamsMax: streamsMax))
     }
 
-    // MARK: What is sent
+    // MARK: Requests
 
-    @Test func `a request has the fields that APNs asks for, in order`() async throws {
+    @Test func `a request has the fields that APNs requires, in order`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port, host: "localhost")
         let headers = NotificationHeaders(
@@ -37,7 +37,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `neighbours of every shape keep their own fields`() async throws {
+    @Test func `consecutive pushes with different headers keep their own fields`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
         var batch = NotificationBatch(firstID: .random())
@@ -64,12 +64,12 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `only the pushes that are named are sent`() async throws {
+    @Test func `only the pushes in indexes are sent`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
-        let pieces = Pieces()
-        client.send(Samples.batch(10), indexes: [7, 2], ticket: 5, deadline: .seconds(60), to: pieces)
-        let all = await pieces.all()
+        let groups = AnswerGroups()
+        client.send(Samples.batch(10), indexes: [7, 2], ticket: 5, deadline: .seconds(60), to: groups)
+        let all = await groups.all()
         #expect(all.flatMap(\.indexes).sorted() == [2, 7])
         #expect(all.allSatisfy { $0.ticket == 5 })
         #expect(server.requests.count == 2)
@@ -78,51 +78,52 @@ import Testing
     }
 
     @Test(arguments: ["", "a\nb", "a\r\nx: y", "a\0", " a", "a ", String(repeating: "x", count: 2000)])
-    func `a topic that would break the header is not sent`(_ topic: String) async throws {
+    func `a push with an invalid topic is not sent`(_ topic: String) async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
-        let broken = NotificationHeaders(topic: topic, pushType: .alert)
-        #expect(await client.send(Samples.batch(1, headers: broken)) == [.failed(.protocolError, .neverWritten)])
+        let invalid = NotificationHeaders(topic: topic, pushType: .alert)
+        #expect(await client.send(Samples.batch(1, headers: invalid)) == [.failed(.protocolError, .neverWritten)])
         #expect(await client.send(Samples.batch(1)) == [.accepted])
         #expect(server.requests.count == 1)
         await client.shutdown()
     }
 
-    @Test func `nothing is sent after its expiration`() async throws {
+    @Test func `no push is sent after its expiration`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let time = TestWallClock()
         let client = try Samples.client(port: server.port) { $0.clock = time.clock }
-        let late = await client.send(Samples.batch(3, expiration: time.now))
-        #expect(late == [APNSAnswer](repeating: .failed(.expired, .neverWritten), count: 3))
-        #expect(await client.send(Samples.batch(1, expiration: time.now + 1)) == [.accepted])
+        let expired = await client.send(Samples.batch(3, expiration: time.seconds))
+        #expect(expired == [APNSAnswer](repeating: .failed(.expired, .neverWritten), count: 3))
+        #expect(await client.send(Samples.batch(1, expiration: time.seconds + 1)) == [.accepted])
         #expect(await client.send(Samples.batch(1, expiration: 0)) == [.accepted])
         #expect(server.requests.count == 2)
         await client.shutdown()
     }
 
-    @Test func `what expires while it waits in the client for a stream is not sent either`() async throws {
+    @Test func `a push that expires in the queue is not sent`() async throws {
         let time = TestWallClock()
-        let expiration = time.now + 30
-        // Both batches wait for the connection, which has one stream; its answer takes half a minute of the wall's clock.
+        let expiration = time.seconds + 30
+        // Both batches wait for the connection, which has one stream; its answer takes half a minute of wall-clock
+        // time.
         let server = try await ScriptedServer(settings(1)) { peer, request in
             time.advance(by: 30)
             peer.respond(request, 200)
         }
         let client = try Samples.client(port: server.port) { $0.clock = time.clock }
-        let (first, waiting) = (Pieces(), Pieces())
+        let (first, queued) = (AnswerGroups(), AnswerGroups())
         client.send(Samples.batch(1), indexes: nil, ticket: 1, deadline: .seconds(60), to: first)
         client.send(
             Samples.batch(3, from: 10, expiration: expiration), indexes: nil, ticket: 2, deadline: .seconds(60),
-            to: waiting
+            to: queued
         )
         #expect(await first.all().flatMap(\.answers) == [.accepted])
-        let answers = await waiting.all().flatMap(\.answers)
+        let answers = await queued.all().flatMap(\.answers)
         #expect(answers == [APNSAnswer](repeating: .failed(.expired, .neverWritten), count: 3))
         #expect(server.requests.count == 1)
         await client.shutdown()
     }
 
-    // MARK: What is answered
+    // MARK: Answers
 
     @Test(
         arguments: [
@@ -142,11 +143,12 @@ import Testing
     ) async throws {
         let server = try await ScriptedServer { $0.respond($1, status, body, fields: [("retry-after", "17")]) }
         let client = try Samples.client(port: server.port)
-        let pieces = Pieces()
-        client.send(Samples.batch(2), indexes: nil, ticket: 0, deadline: .seconds(60), to: pieces)
-        let all = await pieces.all()
+        let groups = AnswerGroups()
+        client.send(Samples.batch(2), indexes: nil, ticket: 0, deadline: .seconds(60), to: groups)
+        let all = await groups.all()
         let expected = APNSAnswer(
-            outcome: .answered, status: UInt16(status), reason: reason, timestamp: timestamp, retryAfter: 17
+            disposition: .answered, status: UInt16(status), reason: reason, tokenInvalidAtMilliseconds: timestamp,
+            retryAfterSeconds: 17
         )
         #expect(all.flatMap(\.answers) == [expected, expected])
         let unknown = all.reduce(into: [:]) { $0.merge($1.unknownReasons) { a, _ in a } }
@@ -154,7 +156,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a slow push does not hold up the answers to the others`() async throws {
+    @Test func `a slow push does not delay the answers to the others`() async throws {
         let slow = "\(Samples.batch(1).id(at: 0))"
         let server = try await ScriptedServer { peer, request in
             if request["apns-id"] == slow { return peer.hold(request) }
@@ -162,22 +164,22 @@ import Testing
             peer.respond(request, 200)
         }
         let client = try Samples.client(port: server.port)
-        let first = FirstPiece()
+        let first = FirstAnswers()
         client.send(Samples.batch(50), indexes: nil, ticket: 0, deadline: .seconds(60), to: first)
-        let piece = await first.value()
-        #expect(!piece.isLast)
-        #expect(!piece.indexes.contains(0))
+        let answers = await first.value()
+        #expect(!answers.isLast)
+        #expect(!answers.indexes.contains(0))
         await client.shutdown(grace: .zero)
     }
 
     // MARK: Streams
 
-    @Test func `the server's limit of streams holds from the first to the last push`() async throws {
+    @Test func `the server's stream limit is never exceeded`() async throws {
         let peak = Mutex(0)
         let server = try await ScriptedServer(settings(3)) { peer, request in
             peer.hold(request)
             peak.withLock { $0 = max($0, peer.held.count) }
-            // 20 pushes: six times three, and two.
+            // 20 pushes are six groups of three, and two.
             if peer.held.count == 3 || request["apns-id"] == "\(Samples.batch(20).id(at: 19))" {
                 for request in peer.takeHeld() { peer.respond(request, 200) }
             }
@@ -189,8 +191,8 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `from one stream to a thousand and back to one, as APNs does it`() async throws {
-        // Waits until the whole first thousand is there, which takes the raised limit.
+    @Test func `the stream limit rises from one to a thousand and falls to one, as with APNs`() async throws {
+        // Waits for a thousand requests, which requires the raised limit.
         let server = try await ScriptedServer(settings(1)) { peer, request in
             if peer.session.lastProcessedStream == 1 { peer.setStreamsMax(1000) }
             guard request.stream > 1 else { return peer.respond(request, 200) }
@@ -206,7 +208,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a refused stream is sent again under the same id`() async throws {
+    @Test func `a refused push is sent again with the same ID`() async throws {
         let seen = Mutex<Set<String>>([])
         let server = try await ScriptedServer { peer, request in
             let isNew = seen.withLock { $0.insert(request["apns-id"]!).inserted }
@@ -220,18 +222,18 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a stream that is refused again and again is reported`() async throws {
+    @Test func `a push that is refused repeatedly is reported`() async throws {
         let server = try await ScriptedServer { $0.reset($1, .refusedStream) }
         let client = try Samples.client(port: server.port)
         let answers = await client.send(Samples.batch(1), deadline: .seconds(1))
         #expect(answers == [.failed(.streamRefused, .refused)])
-        // On several connections, and no more often than it may.
+        // Sent on several connections, and at most 21 times.
         #expect(server.connections > 1)
         #expect((2...21).contains(server.requests.count))
         await client.shutdown()
     }
 
-    @Test func `a reset stream is ambiguous and not sent again`() async throws {
+    @Test func `a push on a reset stream is ambiguous and not sent again`() async throws {
         let server = try await ScriptedServer { $0.reset($1, .internalError) }
         let client = try Samples.client(port: server.port)
         #expect(await client.send(Samples.batch(1)) == [.failed(.streamReset, .ambiguous)])
@@ -239,7 +241,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a push whose body the window holds back was never written`() async throws {
+    @Test func `a push whose body does not fit the window was never written`() async throws {
         let options = ScriptedServer.Options(settings: HTTP2Settings(streamsMax: 10, initialWindowBytes: 0))
         let server = try await ScriptedServer(options) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
@@ -250,8 +252,8 @@ import Testing
     }
 }
 
-/// Lets a test wait for the first piece of answers.
-private final class FirstPiece: APNSAnswerReceiver {
+/// Lets a test wait for the first group of answers.
+private final class FirstAnswers: APNSAnswerReceiver {
     private let stream: AsyncStream<APNSAnswers>
     private let continuation: AsyncStream<APNSAnswers>.Continuation
 

@@ -1,4 +1,5 @@
 import APNSKit
+import APNSWire
 import Crypto
 import Foundation
 import Testing
@@ -16,8 +17,8 @@ import Testing
         return Data(base64Encoded: base64)
     }
 
-    @Test func `it is a JWT that the public key verifies`() throws {
-        let token = try ProviderToken.sign(with: key(), now: 1_790_000_000)
+    @Test func `a token is a JWT that the public key verifies`() throws {
+        let token = try ProviderToken.sign(with: key(), now: UNIXTime(secondsSince1970: 1_790_000_000))
         #expect(token.authorization.hasPrefix("bearer "))
         let parts = token.authorization.dropFirst(7).split(separator: ".", omittingEmptySubsequences: false)
         #expect(parts.count == 3)
@@ -30,7 +31,7 @@ import Testing
         #expect(privateKey.publicKey.isValidSignature(signature, for: Data("\(parts[0]).\(parts[1])".utf8)))
     }
 
-    @Test func `one token serves for fifty minutes of its age`() throws {
+    @Test func `a token is renewed after fifty minutes`() throws {
         let time = TestWallClock()
         let source = ProviderTokenSource(key: try key(), clock: time.clock)
         let first = try source.current()
@@ -44,7 +45,7 @@ import Testing
         #expect(try source.current() == second)
     }
 
-    @Test func `a clock that was set back does not leave a token from the future`() throws {
+    @Test func `a token from the future is replaced after the clock was set back`() throws {
         let time = TestWallClock()
         let source = ProviderTokenSource(key: try key(), clock: time.clock)
         let first = try source.current()
@@ -54,7 +55,7 @@ import Testing
         #expect(try source.current().issuedAt == time.now)
     }
 
-    @Test func `a token that APNs calls expired is replaced, once in twenty minutes`() throws {
+    @Test func `an expired token is replaced by force at most once in twenty minutes`() throws {
         let time = TestWallClock()
         let source = ProviderTokenSource(key: try key(), clock: time.clock)
         let first = try source.current()
@@ -62,11 +63,11 @@ import Testing
         #expect(try source.renew(insteadOf: first))
         let second = try source.current()
         #expect(second.issuedAt == time.now)
-        // Late answers to requests with the first token change nothing more.
+        // Late answers to requests with the first token have no effect.
         time.advance(by: 5)
         #expect(try source.renew(insteadOf: first))
         #expect(try source.current() == second)
-        // A new token that is expired as well is no reason to mint one after the other.
+        // A new token that is rejected as well is not replaced again.
         #expect(try !source.renew(insteadOf: second))
         #expect(try source.current() == second)
         time.advance(by: 1200)
@@ -98,7 +99,7 @@ import Testing
         }
     }
 
-    @Test func `other keys and other texts are refused, each for its reason`() {
+    @Test func `each invalid key has its error code`() {
         #expect(code(privateKey.pemRepresentation) == nil)
         #expect(code(privateKey.pemRepresentation.replacingOccurrences(of: "\n", with: "\r\n")) == nil)
         #expect(code("") == .notPEM)
@@ -111,14 +112,14 @@ import Testing
         #expect(code(String(privateKey.pemRepresentation.dropLast(60))) == .notP256)
     }
 
-    @Test func `no error and no description holds the key`() throws {
+    @Test func `no error and no description contains the key`() throws {
         let pem = privateKey.pemRepresentation
         let secret = pem.split(separator: "\n")[1].prefix(20)
         let broken = pem.replacingOccurrences(of: "-----END", with: "-----FIN")
         for pem in [broken, String(secret), "-----BEGIN \(secret)-----"] {
             do {
                 _ = try ProviderTokenKey(pem: pem, keyID: "K", teamID: "T")
-                Issue.record("a broken key was taken")
+                Issue.record("an invalid key was accepted")
             } catch {
                 #expect(!"\(error) \(String(reflecting: error))".contains(secret))
             }
@@ -126,7 +127,7 @@ import Testing
         let key = try key()
         var shown = "\(key) \(String(reflecting: key))"
         dump(key, to: &shown)
-        let token = try ProviderToken.sign(with: key, now: 1)
+        let token = try ProviderToken.sign(with: key, now: UNIXTime(secondsSince1970: 1))
         shown += "\(token) \(String(reflecting: token))"
         dump(token, to: &shown)
         #expect(!shown.contains(secret))
@@ -134,7 +135,7 @@ import Testing
         #expect(shown.contains("ABC123DEFG"))
     }
 
-    @Test func `identifiers that would break the token are refused`() {
+    @Test func `invalid identifiers are rejected`() {
         let pem = privateKey.pemRepresentation
         for text in ["", "a\"b", "a b", "é", "a\n", String(repeating: "A", count: 65)] {
             #expect(throws: ProviderTokenError.self) { try ProviderTokenKey(pem: pem, keyID: text, teamID: "T") }
@@ -142,7 +143,7 @@ import Testing
         }
     }
 
-    @Test func `a key is read from its file`() throws {
+    @Test func `a key is read from a file`() throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }

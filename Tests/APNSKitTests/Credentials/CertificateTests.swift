@@ -4,9 +4,9 @@ import Foundation
 import PushTesting
 import Testing
 
-/// Client certificates, made with the `openssl` command the way Apple makes them.
+/// Client certificates with Apple's extensions, created with the `openssl` command.
 @Suite struct `Certificate` {
-    /// A certificate with Apple's extensions, its key, and both as PKCS#12.
+    /// A certificate, its key, and both as PKCS#12.
     private struct Identity {
         let folder = try! TemporaryFolder()
         var certificate: String { folder.file("cert.pem") }
@@ -64,7 +64,7 @@ import Testing
             "pkcs12", "-export", "-in", identity.certificate, "-inkey", identity.key,
             "-out", identity.path("modern.p12"), "-passout", "pass:\(Self.password)"
         )
-        // What Keychain Access writes: RC2 and triple DES.
+        // Keychain Access uses RC2 and triple DES.
         try openssl(
             "pkcs12", "-export", "-legacy", "-in", identity.certificate, "-inkey", identity.key,
             "-out", identity.path("legacy.p12"), "-passout", "pass:\(Self.password)"
@@ -76,7 +76,7 @@ import Testing
         return identity
     }
 
-    @Test func `it tells its topics, environments and end`() throws {
+    @Test func `topics, environments and expiry date are read`() throws {
         let identity = try make()
         let certificate = try APNSCertificate(certificateFile: identity.certificate, keyFile: identity.key)
         #expect(certificate.topics == ["com.example.app", "com.example.app.voip", "com.example.app.complication"])
@@ -84,11 +84,11 @@ import Testing
         #expect(certificate.commonName == "Apple Push Services: com.example.app")
         let days = certificate.notAfter.timeIntervalSince(certificate.notBefore) / 86_400
         #expect((29.9...30.1).contains(days))
-        #expect("\(certificate)".hasPrefix("certificate Apple Push Services: com.example.app, good until "))
+        #expect("\(certificate)".hasPrefix("certificate Apple Push Services: com.example.app, valid until "))
     }
 
     @Test(arguments: ["modern.p12", "legacy.p12"])
-    func `it is read from PKCS#12`(_ name: String) throws {
+    func `a PKCS#12 file is read`(_ name: String) throws {
         let identity = try make()
         let certificate = try APNSCertificate(p12File: identity.path(name), password: Self.password)
         #expect(certificate.topics.count == 3)
@@ -99,7 +99,7 @@ import Testing
         }
     }
 
-    @Test func `a locked key is opened by its password`() throws {
+    @Test func `an encrypted key is read with its password`() throws {
         let identity = try make()
         let locked = identity.path("locked.pem")
         #expect(throws: Never.self) {
@@ -112,7 +112,7 @@ import Testing
         }
     }
 
-    @Test func `what does not go together is refused, each for its reason`() throws {
+    @Test func `each invalid combination has its error code`() throws {
         let identity = try make()
         func code(_ certificate: String, _ key: String) -> APNSCertificateError.Code? {
             do throws(APNSCertificateError) {
@@ -133,7 +133,7 @@ import Testing
         }
     }
 
-    @Test func `pushes go with it, without a token`() async throws {
+    @Test func `pushes are sent with a certificate and without a token`() async throws {
         let identity = try make()
         let server = try await ScriptedServer(.init(trustedClients: identity.certificate)) { $0.respond($1, 200) }
         let certificate = try APNSCertificate(p12File: identity.path("modern.p12"), password: Self.password)
@@ -141,10 +141,10 @@ import Testing
         #expect(await client.send(Samples.batch(3)).allSatisfy { $0 == .accepted })
         #expect(server.requests.allSatisfy { $0["authorization"] == nil })
         await client.shutdown()
-        // Without one, this server does not let anybody in.
-        let stranger = try Samples.client(port: server.port)
-        let answers = await stranger.send(Samples.batch(1), deadline: .seconds(2))
-        #expect(answers[0].outcome == .neverWritten)
-        await stranger.shutdown(grace: .zero)
+        // Without a certificate, this server accepts no connection.
+        let anonymous = try Samples.client(port: server.port)
+        let answers = await anonymous.send(Samples.batch(1), deadline: .seconds(2))
+        #expect(answers[0].disposition == .neverWritten)
+        await anonymous.shutdown(grace: .zero)
     }
 }

@@ -4,7 +4,7 @@ import Foundation
 import PushTesting
 import Testing
 
-/// The way through `tinyproxy`, an HTTP proxy that is not ours.
+/// Connections through `tinyproxy`.
 @Suite struct `Proxy` {
     private func start(_ folder: TemporaryFolder, options: String = "") async throws -> (ChildProcess, Int) {
         let port = try freePort()
@@ -17,7 +17,7 @@ import Testing
         return (process, port)
     }
 
-    @Test func `pushes go through a proxy that asks for a password`() async throws {
+    @Test func `pushes are sent through a proxy with a password`() async throws {
         let folder = try TemporaryFolder()
         let (proxy, port) = try await start(folder, options: "BasicAuth godwit flies-far")
         defer { proxy.signal(SIGKILL) }
@@ -30,7 +30,7 @@ import Testing
         await client.shutdown()
     }
 
-    @Test func `a proxy that refuses is named as what is in the way`() async throws {
+    @Test func `a tunnel that the proxy refuses is reported as a proxy failure`() async throws {
         let folder = try TemporaryFolder()
         let (proxy, port) = try await start(folder, options: "BasicAuth godwit flies-far")
         defer { proxy.signal(SIGKILL) }
@@ -43,7 +43,7 @@ import Testing
         await client.shutdown(grace: .zero)
     }
 
-    @Test func `without the proxy there is no way around it`() async throws {
+    @Test func `an unreachable proxy is not bypassed`() async throws {
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port) {
             $0.proxy = .init(host: "127.0.0.1", port: 1)

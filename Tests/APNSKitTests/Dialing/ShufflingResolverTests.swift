@@ -5,8 +5,8 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@Suite struct `Name look-up` {
-    @Test func `an address stands for itself, a name for what the system says`() async throws {
+@Suite struct `Shuffling resolver` {
+    @Test func `an address resolves to itself, a name to the addresses of the system resolver`() async throws {
         let resolver = ShufflingResolver(eventLoop: MultiThreadedEventLoopGroup.singleton.next())
         let four = try await resolver.initiateAQuery(host: "127.0.0.1", port: 443).get()
         #expect(four.map(\.ipAddress) == ["127.0.0.1"])

@@ -1,0 +1,86 @@
+import APNSKit
+import APNSWire
+import NIOCore
+import Testing
+
+@Suite struct `Batches in flight and request queue` {
+    private final class IgnoringReceiver: APNSAnswerReceiver {
+        func receive(_ answers: APNSAnswers) {}
+    }
+
+    private func inFlight(_ count: Int, indexes: [UInt16]? = nil) -> InFlightBatch {
+        InFlightBatch(
+            Samples.batch(count), indexes: indexes, ticket: 7, serial: 1, deadline: .uptimeNanoseconds(1_000),
+            receiver: IgnoringReceiver()
+        )
+    }
+
+    @Test func `answers are returned once, and the last group is marked`() throws {
+        let batch = inFlight(3)
+        #expect(batch.takeAnswers() == nil)
+        batch.answer(.accepted, of: 2, latency: 5)
+        let first = try #require(batch.takeAnswers())
+        #expect(first.ticket == 7)
+        #expect(first.indexes == [2])
+        #expect(first.latencies == [5])
+        #expect(!first.isLast)
+        #expect(batch.takeAnswers() == nil)
+        batch.answer(.failed(.goAway, .refused), of: 0, latency: 0)
+        batch.answer(
+            APNSAnswer(disposition: .answered, status: 400, reason: .unknown), of: 1, latency: 9, unknownReason: "New"
+        )
+        let last = try #require(batch.takeAnswers())
+        #expect(last.indexes == [0, 1])
+        #expect(last.unknownReasons == [1: "New"])
+        #expect(last.isLast)
+    }
+
+    @Test func `an empty batch has one empty group of answers`() {
+        #expect(inFlight(0).takeAnswers()?.isLast == true)
+        #expect(inFlight(5, indexes: []).takeAnswers()?.isLast == true)
+    }
+
+    @Test func `a push is requeued twenty times at most`() {
+        let batch = inFlight(2)
+        for requeue in 1...20 { #expect(batch.countRequeue(of: 1) == UInt8(requeue)) }
+        #expect(batch.countRequeue(of: 1) == nil)
+        #expect(batch.countRequeue(of: 0) == 1)
+    }
+
+    @Test func `pushes leave in order, requeued ones first`() {
+        var queue = RequestQueue()
+        let first = inFlight(3, indexes: [2, 0])
+        let second = inFlight(2)
+        queue.append(first)
+        queue.append(second)
+        queue.append(inFlight(0))
+        #expect(queue.count == 4)
+        #expect(queue.first?.index == 2)
+        queue.removeFirst()
+        queue.requeue(RequestQueue.Requeued(batch: first, index: 2, answer: .failed(.streamRefused, .refused)))
+        #expect(queue.count == 4)
+        var order: [UInt16] = []
+        while let next = queue.first {
+            order.append(next.index)
+            queue.removeFirst()
+        }
+        #expect(order == [2, 0, 0, 1])
+        #expect(queue.isEmpty)
+        #expect(first.untaken == 0)
+    }
+
+    @Test func `removing the pushes of one batch keeps the order of the others`() {
+        var queue = RequestQueue()
+        let (first, second, third) = (inFlight(2), inFlight(3), inFlight(1))
+        for batch in [first, second, third] { queue.append(batch) }
+        queue.removeFirst()
+        queue.requeue(RequestQueue.Requeued(batch: second, index: 9, answer: .failed(.goAway, .refused)))
+        let removed = queue.removeAll { $0 === second }
+        #expect(removed.map(\.index) == [9, 0, 1, 2])
+        #expect(removed.map { $0.answer?.disposition } == [.refused, nil, nil, nil])
+        #expect(queue.count == 2)
+        #expect(queue.first?.batch === first)
+        queue.removeFirst()
+        #expect(queue.first?.batch === third)
+    }
+}

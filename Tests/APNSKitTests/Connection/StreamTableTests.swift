@@ -1,0 +1,164 @@
+import APNSKit
+import APNSWire
+import HTTP2Session
+import NIOCore
+import Testing
+
+/// The rules for pushes without a complete answer. They decide whether a push can be delivered twice.
+@Suite struct `Stream table` {
+    private final class IgnoringReceiver: APNSAnswerReceiver {
+        func receive(_ answers: APNSAnswers) {}
+    }
+
+    private let batch = InFlightBatch(
+        Samples.batch(10), indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: IgnoringReceiver()
+    )
+
+    private func table(streams count: Int) -> StreamTable {
+        var table = StreamTable()
+        for index in 0..<count {
+            let tag = table.open(batch, UInt16(index), now: .uptimeNanoseconds(0))
+            table.submitted(tag, as: Int32(index * 2 + 1))
+        }
+        return table
+    }
+
+    private func connection(goAwayLast: Int32? = nil, _ debugData: String = "") -> ConnectionStateMachine {
+        var connection = ConnectionStateMachine()
+        guard let goAwayLast else { return connection }
+        _ = connection.goAwayReceived(
+            HTTP2GoAway(lastStream: goAwayLast, code: .noError, debugData: Array(debugData.utf8)))
+        return connection
+    }
+
+    private func lost(_ stream: StreamTable.Stream, goAwayLast: Int32? = nil) -> StreamTable.Resolution {
+        StreamTable.resolution(
+            of: stream,
+            unanswered: connection(goAwayLast: goAwayLast).answerForLostStream(
+                stream.id, isSent: stream.state == .sent, failure: .connectionReset)
+        )
+    }
+
+    private func closed(
+        _ stream: StreamTable.Stream, isRefused: Bool, _ connection: ConnectionStateMachine? = nil
+    ) -> StreamTable.Resolution {
+        StreamTable.resolution(
+            of: stream,
+            unanswered: (connection ?? self.connection()).answerForClosedStream(
+                stream.id, isSent: stream.state == .sent, isRefused: isRefused)
+        )
+    }
+
+    @Test func `a lost connection makes complete requests ambiguous and requeues others`() {
+        var table = table(streams: 2)
+        table.sent(1)
+        #expect(lost(table.streams[0]) == .requeue(.failed(.connectionReset, .neverWritten)))
+        #expect(lost(table.streams[1]) == .settle(.failed(.connectionReset, .ambiguous)))
+        #expect(lost(table.streams[1], goAwayLast: 3) == .settle(.failed(.connectionReset, .ambiguous)))
+        #expect(lost(table.streams[1], goAwayLast: 1) == .requeue(.failed(.connectionReset, .refused)))
+        table.settle(1)
+        #expect(lost(table.streams[1]) == .nothing)
+    }
+
+    @Test func `a received status takes precedence over a missing rest`() {
+        var table = table(streams: 2)
+        for tag in 0..<2 { table.sent(UInt32(tag)) }
+        table.statusReceived(200, 0)
+        table.statusReceived(400, 1)
+        Array(#"{"reason":"BadDev"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 1) }
+        let rejected = APNSAnswer(disposition: .answered, status: 400)
+        #expect(lost(table.streams[0], goAwayLast: 0) == .settle(.accepted))
+        #expect(lost(table.streams[1]) == .settle(rejected))
+        #expect(closed(table.streams[0], isRefused: true) == .settle(.accepted))
+        #expect(closed(table.streams[1], isRefused: false, connection(goAwayLast: 0)) == .settle(rejected))
+    }
+
+    @Test func `a request that is reset before it is complete is requeued`() {
+        let table = table(streams: 1)
+        #expect(
+            closed(table.streams[0], isRefused: false)
+                == .requeue(.failed(.streamReset, .neverWritten))
+        )
+    }
+
+    @Test func `refused streams and streams above GOAWAY's last ID are requeued`() {
+        var table = table(streams: 3)
+        for tag in 0..<3 { table.sent(UInt32(tag)) }
+        let connection = connection(goAwayLast: 3, #"{"reason":"Shutdown"}"#)
+        func resolution(_ tag: Int, isRefused: Bool) -> StreamTable.Resolution {
+            closed(table.streams[tag], isRefused: isRefused, connection)
+        }
+        #expect(resolution(1, isRefused: false) == .settle(.failed(.streamReset, .ambiguous)))
+        #expect(resolution(1, isRefused: true) == .requeue(.failed(.streamRefused, .refused)))
+        let above = APNSAnswer(disposition: .refused, reason: .shutdown, failure: .goAway)
+        #expect(resolution(2, isRefused: true) == .requeue(above))
+        #expect(
+            closed(table.streams[0], isRefused: true)
+                == .requeue(.failed(.streamRefused, .refused))
+        )
+    }
+
+    @Test func `an answer is read once, with all its parts`() throws {
+        var table = table(streams: 1)
+        table.sent(0)
+        table.statusReceived(429, 0)
+        table.retryAfterReceived(30, 0)
+        Array(#"{"reason":"Too"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
+        Array(#"ManyRequests"}"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
+        let (answer, unknown) = try #require(table.answered(0))
+        #expect(
+            answer == APNSAnswer(disposition: .answered, status: 429, reason: .tooManyRequests, retryAfterSeconds: 30))
+        #expect(unknown == nil)
+        table.settle(0)
+        #expect(table.answered(0) == nil)
+        table.close(0)
+        #expect(table.openCount == 0)
+        // The slot is reused, and contains nothing of the previous answer.
+        #expect(table.open(batch, 4, now: .uptimeNanoseconds(0)) == 0)
+        table.sent(0)
+        table.statusReceived(500, 0)
+        #expect(table.answered(0)?.0 == APNSAnswer(disposition: .answered, status: 500))
+    }
+
+    @Test func `interim responses are not answers`() {
+        var table = table(streams: 1)
+        table.sent(0)
+        #expect(table.answered(0) == nil)
+        table.statusReceived(103, 0)
+        #expect(table.answered(0) == nil)
+        table.statusReceived(200, 0)
+        #expect(table.answered(0)?.0 == .accepted)
+    }
+
+    @Test func `an oversized body costs bounded memory and keeps the status`() {
+        var table = table(streams: 1)
+        table.sent(0)
+        table.statusReceived(502, 0)
+        let chunk = [UInt8](repeating: 0x20, count: 3000)
+        for round in 0..<1000 {
+            let isTooLong = chunk.withUnsafeBytes { table.bodyReceived($0, 0) }
+            #expect(isTooLong == (round > 0))
+        }
+        #expect(table.streams[0].body.count == ErrorBody.bytesMax + 1)
+        #expect(table.answered(0)?.0 == APNSAnswer(disposition: .answered, status: 502))
+    }
+
+    @Test func `a stream that we reset keeps its slot until a later PING is acknowledged`() {
+        var table = table(streams: 3)
+        table.awaitResetAck(0)
+        #expect(table.openCount == 3)
+        #expect(table.needsPing)
+        table.pingSent()
+        #expect(!table.needsPing)
+        table.awaitResetAck(1)
+        #expect(table.needsPing)
+        // That PING was sent before the second reset.
+        table.pingAcknowledged()
+        #expect(table.openCount == 2)
+        #expect(table.needsPing)
+        table.pingSent()
+        table.pingAcknowledged()
+        #expect(table.openCount == 1)
+        #expect(!table.needsPing)
+    }
+}
