@@ -259,7 +259,8 @@ let package = Package(
 
         // MARK: Tests
         .testTarget(name: "JSONTextTests", dependencies: ["JSONText"], swiftSettings: settings),
-        .testTarget(name: "HTTP2SessionTests", dependencies: ["HTTP2Session"], swiftSettings: settings),
+        .testTarget(
+            name: "HTTP2SessionTests", dependencies: ["HTTP2Session", "PushModel"], swiftSettings: settings),
         .testTarget(name: "APNSWireTests", dependencies: ["APNSWire", "JSONText"], swiftSettings: settings),
         .testTarget(
             name: "APNSKitTests",
@@ -354,7 +355,7 @@ let package = Package(
         ),
         .testTarget(name: "GodwitCLITests", dependencies: ["GodwitCLI", "APNSWire"], swiftSettings: settings),
         .testTarget(name: "PathSimulationTests", dependencies: ["PathSimulation"], swiftSettings: settings),
-        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
+        .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "PushModel"], swiftSettings: settings),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [

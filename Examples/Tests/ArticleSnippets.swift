@@ -23,7 +23,7 @@ enum ArticleSnippets {
         simulator.setTokenState(.unregistered(at: 1_700_000_000_000), of: token)
         let response = try await client.send(
             APNSNotification.alert("Tea is ready", to: token, bundleID: "com.example.app"))
-        // response.reason is .unregistered, response.advice.isTokenDead is true.
+        // response.reason is .unregistered, response.advice.isTokenInvalid is true.
 
         await client.shutdown()
         try await simulator.shutdown()

@@ -93,7 +93,7 @@ import Testing
 
     @Test func `the snippet of the simulator article runs`() async throws {
         let response = try await ArticleSnippets.simulator()
-        #expect(response.reason == .unregistered && response.advice.isTokenDead)
+        #expect(response.reason == .unregistered && response.advice.isTokenInvalid)
     }
 
     @Test func `the snippet of the simulator page runs`() async throws {

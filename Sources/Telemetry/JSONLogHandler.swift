@@ -6,10 +6,10 @@ import Glibc
 import Darwin
 #endif
 
-/// Writes each log message as one line of JSON to standard error, with one `write` a line.
+/// Writes each log message as one line of JSON to standard error, with one call of `write` per line.
 ///
-/// `{"time":"2026-11-23T12:00:00.000Z","level":"info","label":"accept","message":"…","push.id":"…"}`: metadata stands
-/// beside the fixed fields, and a key that would hide one of them gets a leading underscore.
+/// `{"time":"2026-11-23T12:00:00.000Z","level":"info","label":"accept","message":"…","push.id":"…"}`: metadata is next
+/// to the fixed fields. A metadata key that equals a fixed field gets a leading underscore.
 package struct JSONLogHandler: LogHandler {
     package var metadata: Logger.Metadata = [:]
     package var metadataProvider: Logger.MetadataProvider?
@@ -17,7 +17,7 @@ package struct JSONLogHandler: LogHandler {
     private let label: String
     private let sink: @Sendable ([UInt8]) -> Void
 
-    /// - Parameter sink: takes one line with its line feed; standard error if left out.
+    /// - Parameter sink: receives one line including its line feed; by default standard error.
     package init(
         label: String, logLevel: Logger.Level = .info,
         sink: @escaping @Sendable ([UInt8]) -> Void = JSONLogHandler.writeToStandardError
@@ -55,7 +55,8 @@ package struct JSONLogHandler: LogHandler {
 
     private static let fixedFields: Set<String> = ["time", "level", "label", "message"]
 
-    /// One call, so that lines of several threads do not mix; a reader that is gone is no reason to stop.
+    /// Writes a line with one call, so that lines of several threads do not mix. Write errors are ignored, because a
+    /// missing log reader must not stop the process.
     package static func writeToStandardError(_ line: [UInt8]) {
         line.withUnsafeBytes { bytes in
             var rest = bytes[...]

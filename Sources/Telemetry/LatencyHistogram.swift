@@ -1,20 +1,21 @@
-/// Latencies in nanoseconds, kept in log-linear buckets: any quantile within 0.8 % of the exact value, in 58 KB.
+/// A histogram of latencies in nanoseconds with log-linear buckets: every quantile within 0.8 % of the exact value, in
+/// 58 KB.
 ///
-/// Values below 128 ns are exact; above, every power of two is cut into 64 equal buckets, and a quantile is the middle of
-/// its bucket, so it is at most 1/128 of its value off. The idea is that of HdrHistogram. For benchmarks and tests; what
-/// Prometheus reads is `Histogram`.
+/// Values below 128 ns are exact. Above, each power of two is divided into 64 equal buckets. A quantile is the middle
+/// of its bucket, so its error is at most 1/128 of its value. The design follows HdrHistogram. For benchmarks and
+/// tests; Prometheus metrics use `Histogram`.
 package struct LatencyHistogram: Sendable {
-    /// Half a power of two in buckets, as a shift: 2^6 = 64.
+    /// The number of buckets per power of two, as a shift: 2^6 = 64.
     private static let precisionBits = 6
     private static let linearCount = 1 << (precisionBits + 1)
     private static let bucketCount = linearCount + (64 - precisionBits - 1) << precisionBits
 
     private var buckets = [UInt64](repeating: 0, count: LatencyHistogram.bucketCount)
     package private(set) var count: UInt64 = 0
-    /// The largest value, exact.
+    /// The exact largest value.
     package private(set) var max: UInt64 = 0
 
-    /// The largest relative error of `quantile`.
+    /// The maximum relative error of `quantile`.
     package static let errorMax = 1.0 / 128
 
     package init() {}
@@ -36,7 +37,7 @@ package struct LatencyHistogram: Sendable {
         max = Swift.max(max, other.max)
     }
 
-    /// The value that the fraction `q` of all values does not exceed, in nanoseconds; 0 when nothing was recorded.
+    /// The value that the fraction `q` of all values does not exceed, in nanoseconds; 0 if the histogram is empty.
     ///
     /// - Parameter q: 0...1.
     package func quantile(_ q: Double) -> UInt64 {

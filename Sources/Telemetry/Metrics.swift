@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A count of things that happened. Never goes down.
+/// A monotonic count of events.
 package final class Counter: Sendable, WritableMetric {
     private let value = Atomic<Int>(0)
 
@@ -18,7 +18,7 @@ package final class Counter: Sendable, WritableMetric {
     }
 }
 
-/// A whole number that goes up and down.
+/// A whole number that rises and falls.
 package final class Gauge: Sendable, WritableMetric {
     private let value = Atomic<Int>(0)
 
@@ -33,15 +33,15 @@ package final class Gauge: Sendable, WritableMetric {
     }
 }
 
-/// Observations in buckets with fixed upper bounds, and their sum.
+/// Counts of observations in buckets with fixed upper bounds, and the sum of the observations.
 package final class Histogram: Sendable, WritableMetric {
     private let bounds: [Double]
-    /// One for each bound, then one for all that lies above.
+    /// One counter for each bound, then one for larger values.
     private let buckets: [Counter]
-    /// The bit pattern of the sum.
+    /// The bit pattern of the sum, a `Double`.
     private let sumBits = Atomic<UInt64>(Double(0).bitPattern)
 
-    /// - Parameter bounds: ascending.
+    /// - Parameter bounds: the upper bounds, strictly ascending.
     package init(bounds: [Double]) {
         precondition(zip(bounds, bounds.dropFirst()).allSatisfy { $0 < $1 }, "the bounds of a histogram ascend")
         self.bounds = bounds
@@ -69,7 +69,7 @@ package final class Histogram: Sendable, WritableMetric {
     package var count: Int { buckets.reduce(0) { $0 + $1.count } }
     package var sum: Double { Double(bitPattern: sumBits.load(ordering: .relaxed)) }
 
-    /// Upper bounds in seconds for what takes from 100 µs to 10 s.
+    /// Upper bounds in seconds for latencies from 100 µs to 10 s.
     package static let latencyBounds: [Double] = [
         0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
     ]
@@ -83,7 +83,7 @@ package final class Histogram: Sendable, WritableMetric {
             writeSample(name: name + "_bucket", labels: "\(prefix)le=\"\(bound)\"", value: Double(cumulated), to: &text)
         }
         writeSample(name: name + "_sum", labels: labels, value: sum, to: &text)
-        // From the same reads as the buckets, so that `_count` and `+Inf` always agree.
+        // The sum of the bucket values above, and not `count`, so that `_count` and `+Inf` always agree.
         writeSample(name: name + "_count", labels: labels, value: Double(cumulated), to: &text)
     }
 }

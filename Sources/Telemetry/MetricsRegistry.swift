@@ -1,60 +1,66 @@
 import Synchronization
 
-/// All metrics of one process, and their Prometheus text.
+/// The metrics of one process, and their Prometheus text.
 ///
-/// Metrics are registered once, at start, with every label value they will ever have, or with a reading that gives the
-/// few of a large table that came up: labels come from closed lists, so no input can add series without end. Changing a metric takes no lock of the registry.
+/// Metrics are registered once, at start, either with all their label values, or with a closure that returns the series
+/// in use of a large table. Label values must come from closed lists, so that no input can create an unlimited number
+/// of series. Updating a metric does not lock the registry.
 package final class MetricsRegistry: Sendable {
     private let families = Mutex<[any MetricFamily]>([])
 
     package init() {}
 
-    /// A count of things that happened; the name ends in `_total`.
+    /// Registers a counter.
+    ///
+    /// - Precondition: `name` is a metric name that ends in `_total` and is not yet registered.
     package func counter(_ name: String, help: String) -> Counter {
         counters(name, help: help, labels: [])[0]
     }
 
-    /// One counter for each value of a label, or for each combination of the values of several.
+    /// Registers a counter for each combination of the values of `labels`.
     package func counters(_ name: String, help: String, labels: [MetricLabel]) -> LabelledMetrics<Counter> {
         precondition(name.hasSuffix("_total"), "\(name): the name of a counter ends in _total")
         return register(name, help: help, type: "counter", labels: labels) { Counter() }
     }
 
-    /// A figure that goes up and down.
+    /// Registers a gauge.
     package func gauge(_ name: String, help: String) -> Gauge {
         gauges(name, help: help, labels: [])[0]
     }
 
+    /// Registers a gauge for each combination of the values of `labels`.
     package func gauges(_ name: String, help: String, labels: [MetricLabel]) -> LabelledMetrics<Gauge> {
         register(name, help: help, type: "gauge", labels: labels) { Gauge() }
     }
 
-    /// A figure that is asked for when somebody reads the metrics: quick to compute, and without blocking.
+    /// Returns the value of a metric. Called whenever the metrics are read, so it must be fast and must not block.
     package typealias Reading = @Sendable () -> Double
 
+    /// Registers a gauge whose value is stored elsewhere.
     package func gauge(_ name: String, help: String, read: @escaping Reading) {
         add(ComputedFamily(name: name, help: help, type: "gauge", samples: [("", read)]))
     }
 
-    /// A counter whose figure is kept elsewhere. It must never go down.
+    /// Registers a counter whose value is stored elsewhere. The value must never decrease.
     package func counter(_ name: String, help: String, read: @escaping Reading) {
         add(ComputedFamily(name: name, help: help, type: "counter", samples: [("", read)]))
     }
 
-    /// A gauge for each value of a label.
+    /// Registers a gauge for each value of one label, with values stored elsewhere.
     package func gauges(_ name: String, help: String, label: String, _ readings: [(String, Reading)]) {
         add(ComputedFamily(name: name, help: help, type: "gauge", label: label, readings))
     }
 
-    /// A counter for each value of a label.
+    /// Registers a counter for each value of one label, with values stored elsewhere.
     package func counters(_ name: String, help: String, label: String, _ readings: [(String, Reading)]) {
         add(ComputedFamily(name: name, help: help, type: "counter", label: label, readings))
     }
 
-    /// A counter of many series, of which only those are written that have come up. What bounds their number is the
-    /// caller's: the values must come from closed lists all the same.
+    /// Registers a counter with many possible series, of which only those in use are written. The caller must limit
+    /// their number: label values must still come from closed lists.
     ///
-    /// - Parameter read: the values, each parallel to `labels`, and the figure of each series; no series twice.
+    /// - Parameter read: returns the series in use, without duplicates: the label values, parallel to `labels`, and the
+    ///   value of the series.
     package func counters(
         _ name: String, help: String, labels: [String], read: @escaping @Sendable () -> [(values: [String], Double)]
     ) {
@@ -62,27 +68,28 @@ package final class MetricsRegistry: Sendable {
         add(SparseFamily(name: name, help: help, type: "counter", labels: labels, read: read))
     }
 
-    /// The same for a figure that goes up and down.
+    /// Registers a gauge with many possible series, like `counters(_:help:labels:read:)`.
     package func gauges(
         _ name: String, help: String, labels: [String], read: @escaping @Sendable () -> [(values: [String], Double)]
     ) {
         add(SparseFamily(name: name, help: help, type: "gauge", labels: labels, read: read))
     }
 
-    /// Observations counted in buckets.
+    /// Registers a histogram.
     ///
-    /// - Parameter bounds: upper bounds, ascending, in the unit of the name; `+Inf` is added.
+    /// - Parameter bounds: the upper bounds, strictly ascending, in the unit of the name; `+Inf` is added.
     package func histogram(_ name: String, help: String, bounds: [Double]) -> Histogram {
         histograms(name, help: help, bounds: bounds, labels: [])[0]
     }
 
+    /// Registers a histogram for each combination of the values of `labels`.
     package func histograms(
         _ name: String, help: String, bounds: [Double], labels: [MetricLabel]
     ) -> LabelledMetrics<Histogram> {
         register(name, help: help, type: "histogram", labels: labels) { Histogram(bounds: bounds) }
     }
 
-    /// All metrics in the Prometheus text format, version 0.0.4, families in the order of their registration.
+    /// All metrics in the Prometheus text format, version 0.0.4, in the order of registration.
     ///
     /// Source: Prometheus, "Exposition formats", read 2026-11-23.
     package func exposition() -> String {
@@ -112,7 +119,7 @@ package final class MetricsRegistry: Sendable {
     }
 }
 
-/// A label and every value it may have.
+/// A label and all its possible values.
 package struct MetricLabel: Sendable {
     package var name: String
     package var values: [String]
@@ -149,17 +156,17 @@ package struct LabelledMetrics<Metric: Sendable>: Sendable {
         members = (0..<count).map { _ in make() }
     }
 
-    /// The metric of the label's value number `index`, counted from 0; of the only metric when there is no label.
+    /// The metric of the label value at `index`. Without labels, index 0 is the only metric.
     package subscript(_ index: Int) -> Metric { members[index] }
 
-    /// The metric of value `first` of the first label and value `second` of the second.
+    /// The metric of the value at `first` of the first label and the value at `second` of the second label.
     package subscript(_ first: Int, _ second: Int) -> Metric {
         precondition(labels.count == 2, "two indexes need two labels")
         precondition(second < labels[1].values.count, "no such label value")
         return members[first * labels[1].values.count + second]
     }
 
-    /// `name="value",…` of member `index`, without braces.
+    /// The labels of the member at `index`: `name="value",…`, without braces.
     func labelText(of index: Int) -> String {
         var rest = index
         var pairs: [String] = []
@@ -177,7 +184,9 @@ protocol MetricFamily: Sendable {
 }
 
 protocol WritableMetric: Sendable {
-    /// Appends the samples of this metric; `labels` without braces, may be empty.
+    /// Appends the samples of this metric.
+    ///
+    /// - Parameter labels: `name="value",…` without braces; may be empty.
     func write(name: String, labels: String, to text: inout String)
 }
 
@@ -199,7 +208,7 @@ private struct ComputedFamily: MetricFamily {
     let name: String
     let help: String
     let type: String
-    /// Each with its labels as they are written.
+    /// The reading of each series, with its labels in text form.
     let samples: [(labels: String, read: MetricsRegistry.Reading)]
 
     func write(to text: inout String) {
@@ -244,7 +253,7 @@ func writeSample(name: String, labels: String, value: Double, to text: inout Str
     text += " \(formatted(value))\n"
 }
 
-/// A figure as Prometheus writes it: whole numbers without a fraction.
+/// A number in the Prometheus text format; whole numbers have no fraction.
 func formatted(_ value: Double) -> String {
     if value.isNaN { return "NaN" }
     if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }

@@ -4,13 +4,14 @@ import Glibc
 import Darwin
 #endif
 
-/// What this process has used so far, by the kernel's account.
+/// The resource usage of this process, according to the kernel.
 package struct ProcessUsage: Sendable {
     /// User and system time of all threads, in seconds.
     package var cpuSeconds: Double
-    /// The largest resident size so far, in bytes.
+    /// The peak resident size, in bytes.
     package var residentBytesPeak: Int
 
+    /// The usage up to now.
     package static var now: ProcessUsage {
         var usage = rusage()
         #if canImport(Glibc)
@@ -27,19 +28,19 @@ package struct ProcessUsage: Sendable {
         )
     }
 
-    /// Resident size now, in bytes; 0 where `/proc` does not tell.
+    /// The current resident size, in bytes; 0 on systems without `/proc`.
     package static var residentBytes: Int {
-        // proc(5): the second figure of statm is the resident set, in pages.
+        // proc(5): the second field of statm is the resident set, in pages.
         let fields = readText("/proc/self/statm").split(separator: " ")
         guard fields.count > 1, let pages = Int(fields[1]) else { return 0 }
         return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 
-    /// Open file descriptors now; 0 where `/proc` does not tell.
+    /// The number of open file descriptors; 0 on systems without `/proc`.
     package static var openFileCount: Int {
         guard let folder = opendir("/proc/self/fd") else { return 0 }
         defer { closedir(folder) }
-        var count = -3  // `.`, `..` and the folder itself
+        var count = -3  // `.`, `..` and the descriptor of the folder itself
         while readdir(folder) != nil { count += 1 }
         return max(count, 0)
     }
@@ -55,7 +56,7 @@ package struct ProcessUsage: Sendable {
 }
 
 extension MetricsRegistry {
-    /// The `process_…` metrics that every Prometheus client library gives.
+    /// Registers the `process_…` metrics that are standard in Prometheus client libraries.
     ///
     /// - Parameter startedAt: seconds since 1970.
     package func registerProcessMetrics(startedAt: Double) {

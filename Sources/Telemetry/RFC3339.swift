@@ -1,6 +1,6 @@
-/// Moments as text: `2026-11-23T12:00:00.000Z`, always UTC, always milliseconds.
+/// Formats times as RFC 3339: `2026-11-23T12:00:00.000Z`, always in UTC and with milliseconds.
 package enum RFC3339 {
-    /// - Parameter milliseconds: since 1970; years 0 to 9999 are written, what lies outside is clamped.
+    /// - Parameter milliseconds: since 1970. Times outside the years 0 to 9999 are clamped.
     package static func text(milliseconds: Int64) -> String {
         let clamped = min(max(milliseconds, -62_167_219_200_000), 253_402_300_799_999)
         let day = clamped.flooredDivision(by: 86_400_000)

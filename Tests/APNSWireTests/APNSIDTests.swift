@@ -1,12 +1,12 @@
 import APNSWire
 import Testing
 
-@Suite struct `Push id` {
-    @Test func `the text form is read in either case and written in lower case`() throws {
+@Suite struct `APNs ID` {
+    @Test func `the text form is parsed in either case and written in lower case`() throws {
         let text = "d917ca4b-ae9f-4549-45f7-126fb07d027d"
         let id = try #require(APNSID(text))
         #expect(id == APNSID(high: 0xD917_CA4B_AE9F_4549, low: 0x45F7_126F_B07D_027D))
-        // As APNs once echoed it: upper case, and no valid variant.
+        // A form that APNs has echoed: upper case, and not a valid variant.
         #expect(APNSID(text.uppercased()) == id)
         #expect(id.description == text)
         var bytes: [UInt8] = [1]
@@ -27,7 +27,7 @@ import Testing
         #expect(APNSID(text) == nil)
     }
 
-    @Test func `any 128 bits survive the way through text`() {
+    @Test func `any 128 bits round-trip through text`() {
         for bits in [0, 1, .max, 0x8000_0000_0000_0000, 0x0123_4567_89AB_CDEF] as [UInt64] {
             for other in [0, .max, bits, ~bits] {
                 let id = APNSID(high: bits, low: other)
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test func `random ids are version 4 and differ`() {
+    @Test func `random IDs are version 4 and differ`() {
         let ids = (0..<1000).map { _ in APNSID.random() }
         #expect(Set(ids).count == 1000)
         for id in ids {
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func `push ids count up from the batch's`() {
+    @Test func `IDs of pushes count up from the first ID of the batch`() {
         let first = APNSID(high: 7, low: 0x8000_0000_0000_0000)
         #expect(first.advanced(by: 0) == first)
         #expect(first.advanced(by: 999).low == 0x8000_0000_0000_03E7)
@@ -56,7 +56,7 @@ import Testing
 }
 
 @Suite struct `Device token` {
-    @Test func `hexadecimal is read in either case and written in lower case`() throws {
+    @Test func `hexadecimal is parsed in either case and written in lower case`() throws {
         let token = try #require(DeviceToken(hex: "00fFAb"))
         #expect(token.bytes == [0, 0xFF, 0xAB])
         #expect(token.hex == "00ffab")
@@ -64,25 +64,25 @@ import Testing
     }
 
     @Test(arguments: ["", "0", "abc", "zz", "0x00", "00 0", "ab\0d", "éé", String(repeating: "0", count: 202)])
-    func `what is no token is refused`(_ text: String) {
+    func `text that is not a token is refused`(_ text: String) {
         #expect(DeviceToken(hex: text) == nil)
     }
 
-    @Test func `one to a hundred bytes are a token`() {
+    @Test func `a token has 1 to 100 bytes`() {
         #expect(DeviceToken(bytes: []) == nil)
         #expect(DeviceToken(bytes: [1])?.hex == "01")
         #expect(DeviceToken(hex: String(repeating: "0f", count: 100))?.bytes.count == 100)
         #expect(DeviceToken(bytes: [UInt8](repeating: 1, count: 101)) == nil)
     }
 
-    @Test func `nothing is appended for a broken token`() {
+    @Test func `a malformed token leaves the output unchanged`() {
         var bytes: [UInt8] = [9]
-        let isRead = Array("aabbxx".utf8).withUnsafeBytes { DeviceToken.appendBytes(ofHex: $0, to: &bytes) }
-        #expect(!isRead)
+        let isToken = Array("aabbxx".utf8).withUnsafeBytes { DeviceToken.appendBytes(ofHex: $0, to: &bytes) }
+        #expect(!isToken)
         #expect(bytes == [9])
     }
 
-    @Test func `descriptions show eight digits at most`() throws {
+    @Test func `descriptions show at most eight digits of a token`() throws {
         let token = try #require(DeviceToken(hex: String(repeating: "5a", count: 32)))
         #expect("\(token)" == "5a5a5a5a…")
         #expect(String(reflecting: token) == "5a5a5a5a…")

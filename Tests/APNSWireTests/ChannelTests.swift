@@ -18,24 +18,24 @@ import Testing
         )
     }
 
-    // MARK: Ids
+    // MARK: IDs
 
     @Test(arguments: ["dHN0LXNyY2gtY2hubA==", "ab+/", "ab-_", "a", "abc=", String(repeating: "A", count: 256)])
-    func `base64 of any kind is a channel id`(text: String) {
+    func `base64 in either alphabet is a channel ID`(text: String) {
         #expect(ChannelID(text)?.text == text)
     }
 
     @Test(arguments: ["", "=", "==", "a===", "a=b", "a b", "a\r\n", "é", String(repeating: "A", count: 257)])
-    func `what could not stand in a header field is no channel id`(text: String) {
+    func `text other than base64 is not a channel ID`(text: String) {
         #expect(ChannelID(text) == nil)
     }
 
-    @Test func `a channel id is shortened where it is printed`() {
+    @Test func `a printed channel ID is shortened`() {
         #expect("\(Self.channel)" == "dHN0LX…")
         #expect(String(reflecting: Self.channel) == "dHN0LX…")
     }
 
-    @Test func `only a channel that stores takes an expiration`() {
+    @Test func `only a channel with storage accepts an expiration`() {
         #expect(ChannelStoragePolicy.none.rawValue == 0 && ChannelStoragePolicy.newest.rawValue == 1)
         #expect(ChannelStoragePolicy.none.accepts(.immediate))
         #expect(!ChannelStoragePolicy.none.accepts(.at(UNIXTime(secondsSince1970: 1))))
@@ -54,7 +54,7 @@ import Testing
         #expect(none.body == Array(#"{"message-storage-policy":0,"push-type":"LiveActivity"}"#.utf8))
     }
 
-    @Test func `a channel is read and deleted by a header field, without a body`() throws {
+    @Test func `reading and deleting name the channel in a header field and have no body`() throws {
         let read = try ChannelRequest.read(bundleID: "a.b", channel: Self.channel, requestID: Self.id)
         #expect(read.method == "GET")
         let delete = try ChannelRequest.delete(bundleID: "a.b", channel: Self.channel, requestID: Self.id)
@@ -74,7 +74,7 @@ import Testing
         #expect(request.body == nil)
     }
 
-    @Test func `a push is published, with its priority always`() throws {
+    @Test func `publishing always sends a priority`() throws {
         let payload = try APNSPayload.liveActivity(
             .update(contentState: .empty, timestamp: UNIXTime(secondsSince1970: 1))
         ).encoded()
@@ -95,7 +95,7 @@ import Testing
         #expect(other.headers.suffix(2) == [.init("apns-expiration", "77"), .init("apns-priority", "5")])
     }
 
-    @Test func `what APNs would refuse is not made`() throws {
+    @Test func `requests that APNs would refuse are not built`() throws {
         let channel = Self.channel
         for bundleID in ["", "a/../b", "a b", "a?b", "a\r\n", "é", String(repeating: "a", count: 256)] {
             #expect(throws: ChannelRequestError.badBundleID) { try ChannelRequest.list(bundleID: bundleID) }
@@ -129,7 +129,7 @@ import Testing
 
     // MARK: Answers
 
-    @Test func `each success brings what it must`() {
+    @Test func `each success has its content`() {
         let fields = ["apns-request-id": "\(Self.id)", "apns-unique-id": "u"]
         let created = response(
             201, "", fields.merging(["apns-channel-id": Self.channel.text]) { $1 }, to: .create)
@@ -146,7 +146,7 @@ import Testing
                 == .listed([Self.channel, ChannelID("ab/c")!], unreadable: 1))
     }
 
-    @Test func `a success without what it must bring is malformed`() {
+    @Test func `a success without its required content is malformed`() {
         #expect(response(201, to: .create).disposition == .malformed)
         #expect(response(201, "", ["apns-channel-id": "not base64"], to: .create).disposition == .malformed)
         for body in ["", "{}", "<html>", #"{"message-storage-policy":2}"#, #"{"message-storage-policy":"1"}"#] {
@@ -176,7 +176,7 @@ import Testing
         }
     }
 
-    @Test func `the success of one operation is none of another`() {
+    @Test func `the success status of one operation is a refusal for another`() {
         for operation in ChannelRequest.Operation.allCases {
             for status: UInt16 in [200, 201, 204, 410] where status != operation.successStatus {
                 guard case .refused = response(status, to: operation).disposition else {
@@ -187,7 +187,7 @@ import Testing
         }
     }
 
-    @Test func `a list of all channels that an app may have can be read`() {
+    @Test func `a list of the maximum number of channels is parsed`() {
         let ids = (0..<APNSLimits.channelsMax).map { "channel\($0)" }
         let body = "{\"channels\":[" + ids.map { "\"\($0)\"" }.joined(separator: ",") + "]}"
         #expect(body.utf8.count < ChannelResponse.bodyBytesMax)

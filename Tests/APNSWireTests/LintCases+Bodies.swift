@@ -27,7 +27,7 @@ extension LintCase {
         LintCase(.payloadNotJSON, .error, alert(LintPush.sample(.alert) + "x"), alert(LintPush.sample(.alert) + "\n")),
         LintCase(.payloadNotObject, .error, alert("[{}]"), LintPush(.alert)),
         LintCase(.apsMissing, .error, alert(#"{"a":1}"#), alert(#"{"aps":{"alert":"x"}}"#)),
-        // The push for a pass is empty.
+        // The push for a Wallet pass has an empty payload.
         LintCase(.apsMissing, .error, alert("{}"), LintPush(.alert, "{}") { $0.topic = "pass.com.example.card" }),
         LintCase(.apsMissing, .error, LintPush(.liveactivity, "{}"), LintPush(.location, "{}")),
         LintCase(.apsNotObject, .error, alert(#"{"aps":"hello"}"#), LintPush(.alert)),

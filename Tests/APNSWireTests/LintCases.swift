@@ -1,6 +1,6 @@
 import APNSWire
 
-/// A push that breaks one rule alone, and one like it that does not.
+/// A push that violates exactly one rule, and a similar push that violates none.
 struct LintCase: Sendable {
     var code: LintCode
     var severity: LintFinding.Severity
@@ -41,7 +41,7 @@ extension LintCase {
 
     static func alert(_ json: String) -> LintPush { LintPush(.alert, json) }
 
-    /// An alert with more in its `aps`.
+    /// An alert with additional members in its `aps`.
     static func aps(_ members: String) -> LintPush {
         LintPush(.alert, "{\"aps\":{\"alert\":\"x\",\(members)}}")
     }
@@ -57,7 +57,7 @@ extension LintCase {
             .topicSuffixMissing, .error, topic(.widgets, name, bundleID: name),
             topic(.widgets, name + ".push-type.widgets", bundleID: name)
         ),
-        // A bundle ID that ends like a suffix is told from one that lacks it only when it is known.
+        // A bundle ID that ends like a suffix: the missing suffix is detected only if the bundle ID is known.
         LintCase(
             .topicSuffixMissing, .error, topic(.voip, "a.voip", bundleID: "a.voip"),
             topic(.voip, "a.voip.voip", bundleID: "a.voip")

@@ -1,6 +1,6 @@
 import APNSWire
 
-/// A push as the lint sees it, with everything that a test may want to change.
+/// The inputs of the lint, with defaults that give no findings.
 struct LintPush: Sendable {
     var type: PushType
     var topic: String

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct `Lint` {
     @Test(arguments: LintCase.all.indices)
-    func `each rule finds what breaks it, and that alone`(index: Int) {
+    func `each rule reports its violation and no other finding`(index: Int) {
         let example = LintCase.all[index]
         let findings = example.bad.findings
         #expect(findings.map(\.code) == [example.code], "\(findings)")
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test func `what the builder makes is clean`() throws {
+    @Test func `pushes made by the payload builders are clean`() throws {
         let token = try #require(DeviceToken(bytes: Array(repeating: 1, count: 80)))
         func push(_ type: PushType, _ payload: APNSPayload) throws -> APNSNotification {
             try APNSNotification(
@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func `several faults are all named, header first`() {
+    @Test func `all mistakes are reported, those of the header first`() {
         let push = LintPush(.background, #"{"aps":{"alert":"x"}}"#) { push in
             push.priority = .immediate
             push.expiration = 5
@@ -91,7 +91,7 @@ import Testing
             ])
     }
 
-    @Test func `nothing of the push but Apple's own words is told`() {
+    @Test func `findings contain Apple's keys only, and no content of the push`() {
         let secret = "s3cr3t"
         let payload = #"{"s3cr3t":"s3cr3t","aps":{"alert":["s3cr3t"],"s3cr3t":1,"interruption-level":"s3cr3t"}}"#
         let push = LintPush(.alert, payload) { push in
@@ -103,30 +103,36 @@ import Testing
         for finding in push.findings { #expect(!"\(finding)".contains(secret)) }
     }
 
-    @Test func `codes are stable words, advice is a sentence`() {
+    /// Whether `text` begins with a key or in lower case, and has no full stop at its end.
+    private func isPhrase(_ text: String) -> Bool {
+        guard let first = text.first, let last = text.last else { return false }
+        return (first.isLowercase || first == "`") && last != "."
+    }
+
+    @Test func `codes are stable, messages and advice are phrases in lower case`() {
         #expect(LintCode.topicSuffixMissing.rawValue == "topic-suffix-missing")
         for code in LintCode.allCases {
             #expect(code.rawValue.utf8.allSatisfy { (97...122).contains($0) || $0 == 45 }, "\(code.rawValue)")
-            #expect(code.advice.hasSuffix("."), "\(code.rawValue)")
+            #expect(isPhrase(code.advice), "\(code.rawValue)")
         }
         for example in LintCase.all {
-            for finding in example.bad.findings { #expect(finding.message.hasSuffix("."), "\(finding)") }
+            for finding in example.bad.findings { #expect(isPhrase(finding.message), "\(finding)") }
         }
-        let finding = LintFinding(.topicEmpty, "The topic is empty.")
+        let finding = LintFinding(.topicEmpty, "`apns-topic` is empty")
         #expect(
             "\(finding)"
-                == "error topic-empty: The topic is empty. Send the bundle ID with the suffix of the push type.")
+                == "error topic-empty: `apns-topic` is empty; send the bundle ID with the suffix of the push type")
     }
 
     @Test(arguments: ["", "{", "{}", "[", "\u{0}", #"{"aps":{"alert":{"sound":{"volume":1e999}}}}"#, "{\"aps\":1e5}"])
-    func `no body brings it down`(payload: String) {
+    func `malformed and degenerate payloads give findings and no crash`(payload: String) {
         for type in PushType.allCases {
-            let wanted = type == .location || type == .complication || type == .voip || type == .pushtotalk
-            #expect(!LintPush(type, payload).findings.isEmpty || (wanted && payload == "{}"))
+            let isFree = type == .location || type == .complication || type == .voip || type == .pushtotalk
+            #expect(!LintPush(type, payload).findings.isEmpty || (isFree && payload == "{}"))
         }
     }
 
-    @Test func `a cut-off body is one finding at every length`() {
+    @Test func `a truncated payload gives one finding at every length`() {
         let whole = Array(LintPush.start.utf8)
         for count in 1..<whole.count {
             let push = LintPush(.liveactivity) { $0.payload = Array(whole[..<count]) }
@@ -134,8 +140,8 @@ import Testing
         }
     }
 
-    /// The rules look at a body after the reader has taken it whole: what they say of its form is what the reader says.
-    @Test func `damaged bodies are told from whole ones, and none brings it down`() {
+    /// The reader checks the whole payload before the rules run, so `payload-not-json` must agree with the reader.
+    @Test func `damaged payloads are reported as not JSON exactly when the reader refuses them`() {
         var state: UInt64 = 0x9E37_79B9_7F4A_7C15
         func next(below bound: Int) -> Int {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407

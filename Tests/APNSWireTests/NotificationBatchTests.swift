@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    @Test func `pushes come out as they went in`() {
+    @Test func `appended pushes are read back unchanged`() {
         var batch = NotificationBatch(firstID: APNSID(high: 1, low: 0x10000))
         append([1, 2, 3], "{\"a\":1}", alert, expiration: 77, to: &batch)
         append([4], "{}", quiet, to: &batch)
@@ -33,7 +33,7 @@ import Testing
         #expect(batch.id(at: 2) == APNSID(high: 1, low: 0x10002))
     }
 
-    @Test func `equal neighbouring payloads and headers are kept once`() {
+    @Test func `equal neighbouring payloads and headers are stored once`() {
         var batch = NotificationBatch(firstID: .random())
         for number in 0..<1000 { append([UInt8(number & 255)], "{\"aps\":{}}", alert, to: &batch) }
         #expect(batch.isFull)
@@ -43,7 +43,7 @@ import Testing
         #expect((0..<1000).allSatisfy { String(decoding: batch.payload(at: $0), as: UTF8.self) == "{\"aps\":{}}" })
     }
 
-    @Test func `payloads of equal length and other content are kept apart`() {
+    @Test func `different payloads of equal length are stored separately`() {
         var batch = NotificationBatch(firstID: .random())
         append([1], "{\"a\":1}", alert, to: &batch)
         append([2], "{\"a\":2}", alert, to: &batch)
@@ -52,7 +52,7 @@ import Testing
         #expect(String(decoding: batch.payload(at: 2), as: UTF8.self) == "{\"a\":2}")
     }
 
-    @Test func `many different headers each find their own`() {
+    @Test func `each push keeps its own headers among many`() {
         var batch = NotificationBatch(firstID: .random())
         for number in 0..<1000 {
             let headers = NotificationHeaders(topic: "app\(number % 20)", pushType: .alert, collapseID: "c\(number)")
@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    @Test func `alternating headers are found again`() {
+    @Test func `alternating headers are stored once each`() {
         var batch = NotificationBatch(firstID: .random())
         for number in 0..<100 { append([1], "{}", number.isMultiple(of: 2) ? alert : quiet, to: &batch) }
         #expect(batch.headers == [alert, quiet])
@@ -72,7 +72,7 @@ import Testing
         )
     }
 
-    @Test func `a batch is put together again from its columns`() {
+    @Test func `a batch is rebuilt from its columns`() {
         var batch = NotificationBatch(firstID: APNSID(high: 3, low: 0))
         append([1, 2], "{}", alert, to: &batch)
         append([3], "{\"b\":2}", quiet, to: &batch)
@@ -83,7 +83,7 @@ import Testing
         #expect(copy == batch)
     }
 
-    @Test func `columns that do not fit together are refused`() {
+    @Test func `inconsistent columns are refused`() {
         let good = NotificationBatch.Entry(
             tokenStart: 0, tokenLength: 2, payloadStart: 0, payloadLength: 2, headersIndex: 0, expiration: 0
         )
@@ -108,8 +108,8 @@ import Testing
     }
 }
 
-@Suite struct `APNs words` {
-    @Test func `reasons are known by their text`() {
+@Suite struct `APNs vocabulary` {
+    @Test func `reasons are recognized by their text`() {
         for reason in APNSReason.allCases where reason != .none && reason != .unknown {
             #expect(APNSReason(label: "\(reason.label)") == reason)
             #expect(reason.status != nil)
@@ -120,7 +120,7 @@ import Testing
         #expect(APNSReason.unknown.status == nil)
     }
 
-    @Test func `push types are known by their text and name their topics`() {
+    @Test func `push types are recognized by their text and have a topic suffix`() {
         for type in PushType.allCases { #expect(PushType(label: type.description) == type) }
         #expect(PushType(label: "Alert") == nil)
         #expect(PushType.voip.payloadBytesMax == 5120)
@@ -128,7 +128,7 @@ import Testing
         #expect(PushType.liveactivity.topicSuffix == ".push-type.liveactivity")
     }
 
-    @Test func `a notification that no batch can hold is refused`() throws {
+    @Test func `a notification that is too large for a batch is refused`() throws {
         let token = try #require(DeviceToken(bytes: [1]))
         let headers = NotificationHeaders(topic: "a.b", pushType: .alert)
         let large = APNSNotification(

@@ -5,7 +5,7 @@ import Testing
 @Suite struct `Payloads` {
     private func text(_ payload: APNSPayload) throws -> String {
         let bytes = try payload.encoded()
-        // Whatever we write, others must be able to read.
+        // Another JSON parser must accept every payload.
         #expect(try JSONSerialization.jsonObject(with: Data(bytes)) is [String: Any])
         return String(decoding: bytes, as: UTF8.self)
     }
@@ -23,11 +23,11 @@ import Testing
 
     // MARK: aps
 
-    @Test func `an alert of a body alone is a string`() throws {
+    @Test func `an alert with a body only is a string`() throws {
         #expect(try aps { $0.alert = "Tea is ready" } == #"{"aps":{"alert":"Tea is ready"}}"#)
     }
 
-    @Test func `an alert has its texts, badge and sound beside it`() throws {
+    @Test func `an alert has its texts, and badge and sound are next to it`() throws {
         let payload = APNSPayload(alert: Alert(title: "Tea", body: "Ready"), sound: .default, badge: 0)
         #expect(
             try text(payload) == #"{"aps":{"alert":{"title":"Tea","body":"Ready"},"badge":0,"sound":"default"}}"#)
@@ -43,11 +43,11 @@ import Testing
         alert.actionLocKey = "O"
         alert.summaryArg = "Ann"
         alert.summaryArgCount = 2
-        let wanted =
+        let expected =
             #"{"aps":{"alert":{"title-loc-key":"T","subtitle-loc-key":"S","subtitle-loc-args":["x"],"#
             + #""loc-key":"B","loc-args":["a","\"b\""],"launch-image":"i.png","action":"Open","action-loc-key":"O","#
             + #""summary-arg":"Ann","summary-arg-count":2}}}"#
-        #expect(try aps { $0.alert = alert } == wanted)
+        #expect(try aps { $0.alert = alert } == expected)
     }
 
     @Test func `a critical sound is an object`() throws {
@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func `every other key of aps is written with its own type`() throws {
-        let wanted =
+        let expected =
             #"{"aps":{"badge":3,"thread-id":"t","category":"c","content-available":1,"mutable-content":1,"#
             + #""target-content-id":"w","interruption-level":"time-sensitive","relevance-score":0.5,"#
             + #""filter-criteria":"f","content-changed":true,"url-args":["a","b"],"ptt-push-type":"service-update"}}"#
@@ -76,10 +76,10 @@ import Testing
             aps.urlArgs = ["a", "b"]
             aps.pttPushType = .serviceUpdate
         }
-        #expect(written == wanted)
+        #expect(written == expected)
     }
 
-    @Test func `what JSON has no number for is refused`() throws {
+    @Test func `infinities and NaN are refused`() throws {
         for score in [Double.infinity, -.infinity, .nan] {
             var payload = APNSPayload()
             payload.aps.relevanceScore = score
@@ -99,15 +99,15 @@ import Testing
             timestamp: UNIXTime(secondsSince1970: 1_700_000_000), staleDate: UNIXTime(secondsSince1970: 1_700_000_900),
             updateInput: .token
         )
-        let wanted =
+        let expected =
             #"{"aps":{"alert":{"title":{"loc-key":"T","loc-args":["A"]},"body":"Go","sound":"bell.caf"},"#
             + #""event":"start","timestamp":1700000000,"content-state":{"by":"B","score":1},"stale-date":1700000900,"#
             + #""attributes-type":"Match","attributes":{"home":"A"},"input-push-token":1}}"#
         let alert = Alert(title: .localized("T", args: ["A"]), body: "Go")
-        #expect(try text(.liveActivity(content, alert: alert, sound: "bell.caf")) == wanted)
+        #expect(try text(.liveActivity(content, alert: alert, sound: "bell.caf")) == expected)
     }
 
-    @Test func `a Live Activity is updated and ended, and follows a channel`() throws {
+    @Test func `a Live Activity is updated and ended, and can use a channel`() throws {
         let state = try JSONObject(#" {"a": [1, 2]} "#)
         #expect(
             try text(.liveActivity(.update(contentState: state, timestamp: UNIXTime(secondsSince1970: 5))))
@@ -123,10 +123,10 @@ import Testing
         let content = LiveActivityContent.start(
             attributesType: "M", attributes: .empty, contentState: .empty, timestamp: UNIXTime(secondsSince1970: 8),
             updateInput: .channel(channel))
-        let wanted =
+        let expected =
             #"{"aps":{"event":"start","timestamp":8,"content-state":{},"attributes-type":"M","attributes":{},"#
             + #""input-push-channel":"dHN0LXNyY2gtY2hubA=="}}"#
-        #expect(try text(.liveActivity(content)) == wanted)
+        #expect(try text(.liveActivity(content)) == expected)
         let dates = try LiveActivityContent.update(
             contentState: ["at": Date(timeIntervalSinceReferenceDate: 9)], timestamp: UNIXTime(secondsSince1970: 1))
         #expect(dates.contentState == (try JSONObject(#"{"at":9}"#)))
@@ -135,20 +135,20 @@ import Testing
         #expect(end.contentState == (try JSONObject(#"{"by":"A","score":2}"#)))
     }
 
-    @Test func `nothing of an alert is lost in a Live Activity`() throws {
+    @Test func `all parts of an alert are written in a Live Activity`() throws {
         let update = LiveActivityContent.update(contentState: .empty, timestamp: UNIXTime(secondsSince1970: 1))
         let rest = #""event":"update","timestamp":1,"content-state":{}}}"#
         #expect(try text(.liveActivity(update, sound: "s")) == #"{"aps":{"alert":{"sound":"s"},"# + rest)
         var alert = Alert(title: nil, subtitle: "b", body: "c")
         alert.launchImage = "i"
-        let wanted = #"{"aps":{"alert":{"subtitle":"b","body":"c","launch-image":"i"},"# + rest
-        #expect(try text(.liveActivity(update, alert: alert)) == wanted)
+        let expected = #"{"aps":{"alert":{"subtitle":"b","body":"c","launch-image":"i"},"# + rest
+        #expect(try text(.liveActivity(update, alert: alert)) == expected)
     }
 
-    @Test func `nothing of a payload is printed`() throws {
+    @Test func `descriptions contain no content of a payload`() throws {
         var payload = APNSPayload(alert: "secret")
         try payload.set("secret", to: "secret")
-        #expect("\(payload)" == "payload with 1 members beside aps")
+        #expect("\(payload)" == "payload with 1 custom members")
         #expect(String(reflecting: payload) == "\(payload)")
         let object = try JSONObject(#"{"secret":1}"#)
         #expect("\(object)" == "JSON object of 12 bytes")
@@ -157,7 +157,7 @@ import Testing
 
     // MARK: Other bodies
 
-    @Test func `each push type has its body`() throws {
+    @Test func `each push type has its payload`() throws {
         #expect(try text(APNSPayload()) == #"{"aps":{}}"#)
         #expect(try text(.background()) == #"{"aps":{"content-available":1}}"#)
         #expect(try text(.widgetsChanged) == #"{"aps":{"content-changed":true}}"#)
@@ -172,19 +172,19 @@ import Testing
 
     // MARK: Custom members
 
-    @Test func `custom members stand beside aps in the order they came`() throws {
+    @Test func `custom members are next to aps in insertion order`() throws {
         var payload = APNSPayload(alert: "x")
         try payload.merge(json: Array(#"{"z":1.50,"a":{"b":null},"\u0066":"é"}"#.utf8))
         try payload.merge(State(score: 3, by: "C"))
         try payload.set("url", to: "https://example.com/a")
         try payload.set("z", to: [true])
         #expect(payload.customKeys == ["z", "a", "f", "by", "score", "url"])
-        let wanted =
+        let expected =
             #"{"aps":{"alert":"x"},"z":[true],"a":{"b":null},"f":"é","by":"C","score":3,"url":"https://example.com/a"}"#
-        #expect(try text(payload) == wanted)
+        #expect(try text(payload) == expected)
     }
 
-    @Test func `aps cannot come in by the custom part`() throws {
+    @Test func `a custom member cannot be called aps`() throws {
         var payload = APNSPayload(alert: "x")
         #expect(throws: PayloadError.reservedKey) { try payload.merge(["a": 1, "aps": 2]) }
         #expect(throws: PayloadError.reservedKey) { try payload.merge(json: #"{"\u0061ps":1}"#.utf8) }
@@ -193,7 +193,7 @@ import Testing
     }
 
     @Test(arguments: ["[1]", "1", "\"a\"", "null", " true "])
-    func `JSON that is no object is refused`(text: String) {
+    func `JSON other than an object is refused`(text: String) {
         #expect(throws: PayloadError.notAnObject) { try JSONObject(text) }
     }
 
@@ -207,7 +207,7 @@ import Testing
         #expect(reason.contains(/at byte \d+$/))
     }
 
-    @Test func `values that no encoder takes are refused`() {
+    @Test func `values that cannot be encoded are refused`() {
         #expect(throws: PayloadError.notEncodable) { try JSONObject(encoding: ["a": Double.nan]) }
         #expect(throws: PayloadError.notAnObject) { try JSONObject(encoding: [1, 2]) }
         var payload = APNSPayload()
@@ -215,10 +215,10 @@ import Testing
         #expect(payload == APNSPayload())
     }
 
-    @Test func `errors say what is wrong and nothing of the payload`() {
+    @Test func `errors name the mistake without content of the payload`() {
         let error = #expect(throws: PayloadError.self) { try JSONObject("{\"secret\":x}") }
         #expect(error?.description == "not JSON: unexpected character at byte 10")
-        #expect(PayloadError.tooLarge(5000, max: 4096).description == "the payload has 5000 bytes, 4096 are allowed")
+        #expect(PayloadError.tooLarge(5000, max: 4096).description == "payload has 5000 bytes, 4096 are allowed")
     }
 
     // MARK: Notifications
@@ -243,7 +243,7 @@ import Testing
         #expect(other.expiration == .none)
     }
 
-    @Test func `a payload may be as large as its type allows and no larger`() throws {
+    @Test func `a payload may have at most the size that its type allows`() throws {
         for type in [PushType.alert, .voip] {
             let fits = Alert(body: String(repeating: "x", count: type.payloadBytesMax - 20))
             let push = try APNSNotification(
@@ -257,7 +257,7 @@ import Testing
         }
     }
 
-    @Test func `calls and talk are tried once, alerts are kept`() throws {
+    @Test func `calls and Push to Talk are tried once, alerts may be stored`() throws {
         #expect(try APNSNotification.voip(APNSPayload(), to: token, bundleID: "a.b").expiration == .immediate)
         #expect(try APNSNotification.pushToTalk(APNSPayload(), to: token, bundleID: "a.b").expiration == .immediate)
         let alert = try APNSNotification.alert("x", sound: .default, badge: 1, to: token, bundleID: "a.b")

@@ -13,7 +13,7 @@ import Testing
         var shape = PushType.PayloadShape.free
     }
 
-    /// As documented; see the sources at each property.
+    /// The documented rules; each property of `PushType` cites its source.
     static let rows = [
         Row(type: .alert, stored: 0, topic: "com.example.app", shape: .visible),
         Row(
@@ -51,11 +51,11 @@ import Testing
         #expect(row.type.payloadShape == row.shape)
     }
 
-    @Test func `the table has every type once`() {
+    @Test func `the table contains every type exactly once`() {
         #expect(Self.rows.map(\.type) == PushType.allCases)
     }
 
-    @Test func `the default is among the priorities, and only 10 for a background push is refused`() {
+    @Test func `the default priority is listed, and only 10 for a background push is refused`() {
         for type in PushType.allCases {
             #expect(type.priorities.contains(type.defaultPriority))
             for priority in Priority.allCases {
@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    @Test func `the limits are those that Apple documents`() {
+    @Test func `the limits are the documented ones`() {
         #expect(APNSLimits.collapseIDBytesMax == 64)
         #expect(APNSLimits.broadcastPayloadBytesMax == 5120)
         #expect(APNSLimits.channelsMax == 10_000)
@@ -72,7 +72,7 @@ import Testing
         #expect(APNSLimits.channelStorageSecondsMax == 28_800)
     }
 
-    @Test func `hosts and ports are those of their environment`() {
+    @Test func `each environment has its hosts and ports`() {
         let sandbox = APNSEnvironment.sandbox
         let production = APNSEnvironment.production
         #expect(sandbox.host == "api.sandbox.push.apple.com")

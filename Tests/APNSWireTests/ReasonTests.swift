@@ -9,35 +9,35 @@ import Testing
         var number: UInt8
         var retry: ReasonAdvice.Retry
         var fault: ReasonAdvice.Fault
-        var isDead = false
+        var isTokenInvalid = false
         var delay = 0
         var service = APNSReason.Service.both
 
         init(
             _ status: UInt16, _ reason: String, _ number: UInt8, _ retry: ReasonAdvice.Retry,
             _ fault: ReasonAdvice.Fault,
-            isDead: Bool = false, delay: Int = 0, _ service: APNSReason.Service = .both
+            isTokenInvalid: Bool = false, delay: Int = 0, _ service: APNSReason.Service = .both
         ) {
             self.status = status
             self.reason = reason
             self.number = number
             self.retry = retry
             self.fault = fault
-            self.isDead = isDead
+            self.isTokenInvalid = isTokenInvalid
             self.delay = delay
             self.service = service
         }
     }
 
-    /// The tables of Apple's pages "Handling notification responses" and "Handling error responses", and what follows.
+    /// The tables of Apple's pages "Handling notification responses" and "Handling error responses", with the advice.
     static let rows = [
         Row(400, "BadCollapseId", 10, .afterFix, .request, .devices),
-        Row(400, "BadDeviceToken", 11, .never, .deviceToken, isDead: true, .devices),
+        Row(400, "BadDeviceToken", 11, .never, .deviceToken, isTokenInvalid: true, .devices),
         Row(400, "BadExpirationDate", 12, .afterFix, .request),
         Row(400, "BadMessageId", 13, .afterFix, .request),
         Row(400, "BadPriority", 14, .afterFix, .request),
         Row(400, "BadTopic", 15, .afterFix, .configuration, .devices),
-        Row(400, "DeviceTokenNotForTopic", 16, .never, .configuration, isDead: true, .devices),
+        Row(400, "DeviceTokenNotForTopic", 16, .never, .configuration, isTokenInvalid: true, .devices),
         Row(400, "DuplicateHeaders", 17, .afterFix, .request, .devices),
         Row(400, "IdleTimeout", 18, .newConnection, .apple, .devices),
         Row(400, "InvalidPushType", 19, .afterFix, .request),
@@ -56,8 +56,8 @@ import Testing
         Row(403, "BadEnvironmentKeyInToken", 38, .afterFix, .configuration, .devices),
         Row(404, "BadPath", 40, .afterFix, .request),
         Row(405, "MethodNotAllowed", 41, .afterFix, .request),
-        Row(410, "ExpiredToken", 42, .never, .deviceToken, isDead: true, .devices),
-        Row(410, "Unregistered", 43, .never, .deviceToken, isDead: true, .devices),
+        Row(410, "ExpiredToken", 42, .never, .deviceToken, isTokenInvalid: true, .devices),
+        Row(410, "Unregistered", 43, .never, .deviceToken, isTokenInvalid: true, .devices),
         Row(413, "PayloadTooLarge", 44, .never, .request),
         Row(429, "TooManyProviderTokenUpdates", 45, .laterWithSameProviderToken, .configuration),
         Row(429, "TooManyRequests", 46, .later, .apple),
@@ -84,19 +84,19 @@ import Testing
         let advice = try #require(reason.advice)
         #expect(advice.retry == row.retry)
         #expect(advice.fault == row.fault)
-        #expect(advice.isTokenDead == row.isDead)
+        #expect(advice.isTokenInvalid == row.isTokenInvalid)
         #expect(advice.retryDelayMin == .seconds(row.delay))
         #expect(ReasonAdvice.advice(status: row.status, reason: reason) == advice)
     }
 
-    @Test func `the table has every reason once`() {
+    @Test func `the table contains every reason exactly once`() {
         #expect(Self.rows.map(\.reason) == APNSReason.allCases.filter { $0.status != nil }.map(\.description))
         #expect(APNSReason.none.rawValue == 0 && APNSReason.unknown.rawValue == 1)
         #expect(APNSReason.none.advice == nil && APNSReason.unknown.advice == nil)
         #expect(APNSReason.none.service == .both && APNSReason.unknown.service == .both)
     }
 
-    @Test func `texts are a phrase and a sentence`() {
+    @Test func `a meaning is a phrase, an action is a sentence`() {
         for reason in APNSReason.allCases {
             guard let advice = reason.advice else { continue }
             #expect(!advice.meaning.isEmpty && !advice.meaning.hasSuffix("."), "\(reason)")
@@ -110,7 +110,7 @@ import Testing
         func advice(_ status: UInt16) -> ReasonAdvice { .advice(status: status, reason: reason) }
         #expect(advice(200).retry == .notNeeded && advice(204).fault == .none)
         #expect(advice(403).retry == .afterFix && advice(403).fault == .configuration)
-        #expect(advice(410).retry == .never && advice(410).isTokenDead)
+        #expect(advice(410).retry == .never && advice(410).isTokenInvalid)
         #expect(advice(413).retry == .never && advice(413).fault == .request)
         #expect(advice(429).retry == .later && advice(429).fault == .apple)
         #expect(advice(500).retry == .later && advice(599).retryDelayMin == .seconds(900))
@@ -118,14 +118,14 @@ import Testing
         for status: UInt16 in 400...499 where ![403, 410, 413, 429].contains(status) {
             #expect(advice(status).retry == .afterFix && advice(status).fault == .request)
         }
-        for status: UInt16 in 0...700 where status != 410 { #expect(!advice(status).isTokenDead) }
+        for status: UInt16 in 0...700 where status != 410 { #expect(!advice(status).isTokenInvalid) }
     }
 
-    @Test func `a success is one whatever is said beside it`() {
+    @Test func `a success status overrides the reason`() {
         #expect(ReasonAdvice.advice(status: 200, reason: .unregistered).retry == .notNeeded)
     }
 
-    @Test func `answers bring their advice`() {
+    @Test func `each answer has its advice`() {
         let answer = APNSAnswer(disposition: .answered, status: 410, reason: .unregistered)
         #expect(APNSResponse(id: .random(), answer: answer).advice == APNSReason.unregistered.advice)
         #expect(APNSResponse(id: .random(), answer: .accepted).advice.retry == .notNeeded)
@@ -137,12 +137,12 @@ import Testing
         #expect(ChannelResponse(status: 500, headers: [], body: [], to: .delete).advice?.retry == .later)
     }
 
-    @Test func `another spelling of Apple's is understood`() {
+    @Test func `an alternative spelling of a reason is recognized`() {
         #expect(APNSReason(label: "Service Unavailable") == .serviceUnavailable)
     }
 
-    /// `GODWIT_UPDATE_DOCS=1` writes the page instead of comparing it.
-    @Test func `the page of reasons is the table`() throws {
+    /// With `GODWIT_UPDATE_DOCS=1` it writes the page before it compares.
+    @Test func `apns-reasons.md matches the table`() throws {
         let file = URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("docs/reference/apns-reasons.md")

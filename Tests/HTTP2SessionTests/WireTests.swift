@@ -1,4 +1,5 @@
 import HTTP2Session
+import PushModel
 import Testing
 
 @Suite struct `Bytes on the wire` {
@@ -114,7 +115,7 @@ import Testing
         let server = Peer(.server)
         #expect(throws: HTTP2SessionError.self) { try server.receive(Array("GET / HTTP/1.1\r\n\r\n padding".utf8)) }
 
-        var random = SplitMix(state: 7)
+        var random = SeededGenerator(seed: 7)
         let bytes = try recordedBytes()
         for _ in 0..<2000 {
             var broken = bytes
@@ -130,7 +131,7 @@ import Testing
     }
 
     @Test func `random bytes do not crash a client`() {
-        var random = SplitMix(state: 11)
+        var random = SeededGenerator(seed: 11)
         for length in [1, 9, 100, 5000] {
             for _ in 0..<200 {
                 let client = Peer(.client)
@@ -139,18 +140,5 @@ import Testing
                 _ = try? client.serialize()
             }
         }
-    }
-}
-
-/// A seeded random number generator.
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -2,7 +2,7 @@ import JSONText
 import Testing
 
 @Suite struct `JSON reader` {
-    /// What a string holds, read by the reader under test.
+    /// The contents of a JSON string, according to the reader.
     private func string(_ json: String) throws -> String {
         let bytes = Array(json.utf8)
         return try bytes.withUnsafeBytes { bytes in
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func `escapes become what they stand for`() throws {
+    @Test func `escapes are resolved`() throws {
         #expect(try string(#""""#) == "")
         #expect(try string(#""\"\\\/\b\f\n\r\t""#) == "\"\\/\u{8}\u{C}\n\r\t")
         #expect(try string(#""\u0041\u00e9\u20AC""#) == "Aé€")
@@ -32,7 +32,7 @@ import Testing
         #expect(try string(#""é\né""#) == "é\né")
     }
 
-    @Test func `decomposed and joined text is kept scalar by scalar`() throws {
+    @Test func `combining and joined scalars are preserved`() throws {
         let text = try string(#""e\u0301 \u0915\u094d \ud83d\udc68\u200d\ud83d\udc69""#)
         #expect(
             Array(text.unicodeScalars) == Array("e\u{301} \u{915}\u{94D} \u{1F468}\u{200D}\u{1F469}".unicodeScalars))
@@ -47,16 +47,16 @@ import Testing
     }
 
     @Test(arguments: ["9223372036854775808", "-9223372036854775809", "1.0", "1e3", "99999999999999999999999", "0.5"])
-    func `what is not an integer of 64 bits is refused`(_ text: String) {
+    func `numbers other than 64-bit integers are refused`(_ text: String) {
         #expect(throws: JSONError(kind: .notAnInteger, offset: 0)) { try integer(text) }
     }
 
     @Test(arguments: ["", " ", "-", "\"1\"", "true", "[1]", "+1", "01", "1x"])
-    func `what is not a number is refused`(_ text: String) {
+    func `text that is not a number is refused`(_ text: String) {
         #expect(throws: JSONError.self) { try integer(text) }
     }
 
-    @Test func `a document is walked member by member`() throws {
+    @Test func `a document is read member by member`() throws {
         let json = Array(#" { "a" : 1 , "b\u0062":[true,null,"x"],"c":{"d":{}} } "#.utf8)
         try json.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
@@ -96,7 +96,7 @@ import Testing
         }
     }
 
-    @Test func `words must be whole`() throws {
+    @Test func `literals must be complete`() throws {
         for (json, isTrue) in [("true", true), ("false", false)] {
             let value = try Array(json.utf8).withUnsafeBytes { bytes in
                 var reader = JSONReader(bytes)
@@ -116,7 +116,7 @@ import Testing
 
     // MARK: Eight bytes at a time
 
-    /// The scan as one would write it without a thought for speed: ASCII only.
+    /// A reference implementation of the scan, byte by byte: ASCII only.
     private func naiveEnd(of text: [UInt8], from start: Int) -> Int? {
         var index = start
         while index < text.count {
@@ -129,7 +129,7 @@ import Testing
         return nil
     }
 
-    @Test func `every byte value stops the scan where it should, at every alignment`() {
+    @Test func `the scan agrees with the reference for every byte value and alignment`() {
         for alignment in 0..<9 {
             for position in 0..<20 {
                 for byte in UInt8.min...UInt8.max {
@@ -151,22 +151,22 @@ import Testing
         }
     }
 
-    @Test func `runs of bytes next to the special ones are not mistaken for them`() {
+    @Test func `bytes that resemble the special ones are plain text`() {
         // 0x21, 0x23, 0x5B and 0x5D differ from a quote and a backslash by one bit or a borrow.
         for bytes in [[0x21, 0x23], [0x5B, 0x5D], [0x23, 0x22], [0x5D, 0x5C], [0x20, 0x1F], [0x7F, 0x80]] as [[UInt8]] {
             for length in 0..<17 {
                 let text = [UInt8](repeating: bytes[0], count: length)
                 #expect(isJSON([0x22] + text + [0x22]), "\(length) times \(bytes[0])")
                 let broken = [0x22] + text + [bytes[1]] + text + [0x22]
-                let isFine = bytes[1] == 0x23 || bytes[1] == 0x5D
-                #expect(isJSON(broken) == isFine, "\(bytes[1]) after \(length) times \(bytes[0])")
+                let isPlain = bytes[1] == 0x23 || bytes[1] == 0x5D
+                #expect(isJSON(broken) == isPlain, "\(bytes[1]) after \(length) times \(bytes[0])")
             }
         }
     }
 }
 
 @Suite struct `JSON writer` {
-    @Test func `what is written is read back`() throws {
+    @Test func `written strings are read back unchanged`() throws {
         let texts = ["", "plain", "\"\\/", "\u{0}\u{1F}\u{8}\u{C}\n\r\t", "é€😹", "\u{2028}\u{7F}"]
         for text in texts {
             var json: [UInt8] = []
@@ -181,14 +181,14 @@ import Testing
         }
     }
 
-    @Test func `control characters are escaped in four digits`() {
+    @Test func `control characters are escaped with four digits`() {
         var json: [UInt8] = []
         JSONWriter.appendString("\u{1}\u{1F}", to: &json)
         #expect(String(decoding: json, as: UTF8.self) == #""\u0001\u001f""#)
     }
 
     @Test(arguments: [0, 1, -1, 9, 10, 1_712_000_000_000, Int64.max, Int64.min])
-    func `integers are written as they read`(_ number: Int64) {
+    func `integers are written in decimal`(_ number: Int64) {
         var json: [UInt8] = []
         JSONWriter.appendInteger(number, to: &json)
         #expect(String(decoding: json, as: UTF8.self) == "\(number)")
@@ -204,7 +204,7 @@ import Testing
         (0, "0"), (-0.0, "0"), (1, "1"), (-25, "-25"), (0.5, "0.5"), (-0.1, "-0.1"), (1e-7, "1e-07"),
         (9_007_199_254_740_992, "9007199254740992"), (1e300, "1e+300"), (Double.leastNonzeroMagnitude, "5e-324"),
     ])
-    func `numbers are written so that they read back`(_ number: Double, _ text: String) throws {
+    func `written numbers are read back unchanged`(_ number: Double, _ text: String) throws {
         var json: [UInt8] = []
         #expect(JSONWriter.appendNumber(number, to: &json))
         #expect(String(decoding: json, as: UTF8.self) == text)
@@ -217,7 +217,7 @@ import Testing
     }
 
     @Test(arguments: [Double.infinity, -.infinity, .nan])
-    func `what JSON has no number for is not written`(_ number: Double) {
+    func `infinities and NaN are not written`(_ number: Double) {
         var json = Array("x".utf8)
         #expect(!JSONWriter.appendNumber(number, to: &json))
         #expect(json == Array("x".utf8))

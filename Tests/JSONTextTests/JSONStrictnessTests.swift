@@ -1,7 +1,7 @@
 import JSONText
 import Testing
 
-/// Whether `bytes` are one JSON value and nothing else, as the reader sees it.
+/// Whether the reader accepts `bytes` as exactly one JSON value.
 func isJSON(_ bytes: [UInt8]) -> Bool { problem(with: bytes) == nil }
 
 func problem(with bytes: [UInt8]) -> JSONError? {
@@ -19,8 +19,7 @@ func problem(with bytes: [UInt8]) -> JSONError? {
 
 func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) }
 
-/// The table that decides what the reader takes. The cases follow those of Nicolas Seriot's JSONTestSuite: `y` must be
-/// taken, `n` must be refused.
+/// The texts that the reader must accept (`y`) and refuse (`n`). The cases follow Nicolas Seriot's JSONTestSuite.
 @Suite struct `JSON strictness` {
     @Test(arguments: [
         // Arrays
@@ -46,7 +45,7 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         "[\"\\uA66D\"]", "[\"\\u005C\"]", "[\"⍂㈴⍂\"]", "[\"\\u200B\"]", "[\"\\u2064\"]", "[\"\\uFDD0\"]",
         "[\"\\uFFFE\"]",
         "[\"\\u0022\"]", "[\"€𝄞\"]", "[\"a\u{7F}a\"]",
-        // A value of its own
+        // Values at the top level
         "false", "42", "-0.1", "null", "\"asd\"", "true", "\"\"", "[true]", " [] ",
     ])
     func `y: RFC 8259 allows it`(_ text: String) {
@@ -97,7 +96,7 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
 
     @Test(
         arguments: [
-            // Not UTF-8: each sequence stands inside of a string.
+            // Invalid UTF-8; each sequence is inside a string.
             [0x80], [0xBF], [0xC0, 0xAF], [0xC1, 0xBF], [0xC2], [0xC3, 0x28], [0xE0, 0x80, 0xAF], [0xE0, 0x9F, 0xBF],
             [0xE2, 0x82], [0xE2, 0x28, 0xA1], [0xE2, 0x82, 0x28], [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF],
             [0xF0, 0x80, 0x80, 0xAF],
@@ -106,9 +105,9 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
             [0xF8, 0x88, 0x80, 0x80, 0x80],
             [0xFC, 0x84, 0x80, 0x80, 0x80, 0x80], [0xFE], [0xFF],
         ] as [[UInt8]])
-    func `n: broken UTF-8 in a string`(_ sequence: [UInt8]) {
+    func `n: invalid UTF-8 in a string`(_ sequence: [UInt8]) {
         let quote = UInt8(ascii: "\"")
-        // Before, in and after the first eight bytes, which are looked at together.
+        // Before, in and after the first eight bytes, which the reader checks together.
         for padding in 0..<18 {
             let text = [quote] + [UInt8](repeating: 0x61, count: padding) + sequence + [0x61, quote]
             #expect(problem(with: text)?.kind == .invalidUTF8, "\(padding) plain bytes before")
@@ -126,7 +125,7 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         #expect(!isJSON([0x22] + sequence.dropLast() + [0x22]))
     }
 
-    @Test func `values may be nested 64 deep and no deeper`() {
+    @Test func `values may be nested at most 64 levels deep`() {
         let deepest = JSONReader.depthMax
         #expect(problem(with: String(repeating: "[", count: deepest) + String(repeating: "]", count: deepest)) == nil)
         let tooDeep = String(repeating: "[", count: deepest + 1) + String(repeating: "]", count: deepest + 1)
@@ -147,7 +146,7 @@ func problem(with text: String) -> JSONError? { problem(with: Array(text.utf8)) 
         }
     }
 
-    @Test func `errors name the place and not the text`() {
+    @Test func `errors name the offset and not the text`() {
         #expect(problem(with: "[1, secret]") == JSONError(kind: .unexpectedByte, offset: 4))
         #expect(problem(with: "{} secret") == JSONError(kind: .trailingBytes, offset: 3))
         #expect(problem(with: "\"abc\u{1}\"") == JSONError(kind: .controlCharacter, offset: 4))

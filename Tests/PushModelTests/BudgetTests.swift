@@ -2,12 +2,12 @@ import PushModel
 import Testing
 
 @Suite struct `The retry budget` {
-    @Test func `never more is sent again than time, first sends and successes allow`() {
+    @Test func `retries never exceed what time, first sends and successes allow`() {
         for seed in UInt64(0)..<200 {
             var generator = SeededGenerator(seed: seed)
             var budget = RetryBudget()
             var now: Duration = .seconds(1_000)
-            // The bucket is full whatever the clock shows at the start.
+            // The bucket is full at the start, at any time of the clock.
             _ = budget.available(now: now)
             let start = now
             var (again, firsts, successes) = (0, 0, 0)
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test func `without any success ten a second may go, after a burst of a hundred`() {
+    @Test func `without successes ten retries a second are allowed, after a burst of a hundred`() {
         var budget = RetryBudget()
         var again = 0
         for tenths in 0...600 {
@@ -46,7 +46,7 @@ import Testing
         #expect((690...700).contains(again))
     }
 
-    @Test func `shared, what comes with time is divided, and nobody is left without`() {
+    @Test func `tokens that accrue with time are divided among the sharers, with a minimum for each`() {
         for (sharers, expected) in [(1, 690...700), (2, 345...350), (100, 69...70)] {
             var budget = RetryBudget()
             budget.share(among: sharers, now: .zero)
@@ -62,10 +62,10 @@ import Testing
         budget.share(among: 50, now: .zero)
         budget.sentFirst(5_000, now: .zero)
         let available = budget.available(now: .zero)
-        #expect(available == 510, "its own first sends are its own")
+        #expect(available == 510, "tokens for first sends are not shared")
     }
 
-    @Test func `a tenth of the first sends may go, too, and ten seconds later no more`() {
+    @Test func `a tenth of the first sends may be retried, within ten seconds`() {
         var budget = RetryBudget()
         budget.sentAgain(budget.available(now: .zero))
         budget.sentFirst(5_000, now: .zero)
@@ -75,10 +75,10 @@ import Testing
         #expect(available == 100)
     }
 
-    @Test func `forty thousand that were left behind go in seconds once APNs is back`() {
+    @Test func `a backlog of forty thousand retries drains in seconds after APNs recovers`() {
         var budget = RetryBudget()
         var (left, rounds) = (40_000, 0)
-        // Ten round trips a second, and every push is answered well.
+        // Ten round trips a second, and every push succeeds.
         while left > 0 {
             let now = Duration.milliseconds(rounds * 100)
             let count = min(left, budget.available(now: now))
@@ -90,7 +90,7 @@ import Testing
         #expect(rounds < 200)
     }
 
-    @Test func `what success has earned is gone after a while`() {
+    @Test func `tokens earned by successes expire`() {
         var budget = RetryBudget()
         budget.succeeded(10_000, now: .zero)
         var available = budget.available(now: .seconds(9))
@@ -100,8 +100,8 @@ import Testing
     }
 }
 
-@Suite struct `The rate of an app` {
-    @Test func `never more goes than a second's worth and the rate`() throws {
+@Suite struct `The send rate of an app` {
+    @Test func `the rate plus one second's worth is never exceeded`() throws {
         for seed in UInt64(0)..<200 {
             var generator = SeededGenerator(seed: seed)
             let perSecond = Int.random(in: 1...2_000, using: &generator)
@@ -117,12 +117,12 @@ import Testing
                 #expect(capacity <= count)
                 rate.sent(capacity)
                 sent += capacity
-                try #require(Double(sent) <= allowed + 0.001, "seed \(seed): in debt")
+                try #require(Double(sent) <= allowed + 0.001, "seed \(seed)")
             }
         }
     }
 
-    @Test func `a batch larger than the bucket goes in pieces, and one push soon finds capacity beside it`() {
+    @Test func `a batch larger than the bucket is sent in parts, and a single push need not wait for them`() {
         var rate = SendRate(perSecond: 100)
         func capacity(_ wanted: Int, at milliseconds: Int64) -> Int {
             let capacity = rate.capacity(for: wanted, now: .milliseconds(milliseconds))
@@ -130,7 +130,7 @@ import Testing
             return capacity
         }
         #expect(capacity(1_000, at: 0) == 100)
-        // A quarter of a second's worth makes a piece.
+        // A part has at least a quarter of a second's worth.
         #expect(capacity(900, at: 240) == 0)
         #expect(capacity(1, at: 240) == 1)
         #expect(capacity(900, at: 270) == 26)

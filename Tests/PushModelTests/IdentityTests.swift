@@ -5,7 +5,7 @@ import Testing
 @Suite struct `Identity` {
     private let now = WallTime(milliseconds: 0x0190_AABB_CCDD)
 
-    @Test func `a batch id is a UUIDv7 of its moment whose last 16 bits are zero`() {
+    @Test func `a batch ID is a UUIDv7 of its time whose last 16 bits are zero`() {
         for _ in 0..<100 {
             let id = BatchID.random(at: now)
             #expect(id.value.high >> 16 == 0x0190_AABB_CCDD)
@@ -16,17 +16,17 @@ import Testing
         }
     }
 
-    @Test func `batch ids differ and sort by their moment`() {
+    @Test func `batch IDs differ and sort by time`() {
         #expect(Set((0..<1000).map { _ in BatchID.random(at: now) }).count == 1000)
         #expect(BatchID.random(at: now) < BatchID.random(at: now + .milliseconds(1)))
     }
 
-    @Test func `a moment before 1970 is taken as 1970`() {
+    @Test func `a time before 1970 is clamped to 1970`() {
         #expect(BatchID.random(at: WallTime(milliseconds: -5)).value.high >> 16 == 0)
     }
 
     @Test(arguments: [0, 1, 255, 256, 999])
-    func `a push id leads back to its batch and its place`(index: Int) throws {
+    func `a push ID contains its batch and index`(index: Int) throws {
         let batch = BatchID.random(at: now)
         let push = batch.push(index)
         #expect(push.batch == batch)
@@ -35,12 +35,12 @@ import Testing
         #expect(PushID(push.description.uppercased()) == push)
     }
 
-    @Test func `only an id that ends in 16 zero bits names a batch`() {
+    @Test func `only an ID that ends in 16 zero bits is a batch ID`() {
         #expect(BatchID(BatchID.random(at: now).push(1).value) == nil)
     }
 
     @Test(arguments: ["", "x", "0190aabb-ccdd-7e01-8203-04050607000", "0190aabbccdd7e018203040506070000"])
-    func `what is not a UUID names no push`(text: String) {
+    func `text that is not a UUID is not a push ID`(text: String) {
         #expect(PushID(text) == nil)
     }
 
@@ -49,20 +49,20 @@ import Testing
         #expect(WallTime(milliseconds: milliseconds).seconds == seconds)
     }
 
-    @Test func `moments beyond all calendars stay at the ends`() {
+    @Test func `times that overflow are clamped`() {
         #expect(WallTime(seconds: .max) == .distantFuture)
         #expect(WallTime(seconds: .min).milliseconds == .min)
         #expect(WallTime.distantFuture + .seconds(1) == .distantFuture)
         #expect(WallTime(milliseconds: 5) + .milliseconds(7) == WallTime(milliseconds: 12))
     }
 
-    @Test func `lanes read their own labels`() {
+    @Test func `lanes are recognized by their labels`() {
         for lane in Lane.allCases { #expect(Lane(label: lane.label) == lane) }
         #expect(Lane(label: "slow") == nil)
         #expect(Lane.urgent < .normal && Lane.normal < .bulk)
     }
 
-    @Test func `a reason is known by its text, or kept verbatim`() {
+    @Test func `a reason is recognized by its text, otherwise kept verbatim`() {
         for reason in APNSReason.allCases where reason != .unknown && reason != .none {
             #expect(ReasonText(text: "\(reason.label)") == .known(reason))
         }

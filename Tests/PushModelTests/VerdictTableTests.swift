@@ -3,7 +3,7 @@ import PushModel
 import Testing
 
 @Suite struct `The verdict table` {
-    /// Every status that HTTP has room for.
+    /// Every HTTP status.
     private static let statuses: [UInt16] = Array(100...599)
 
     private func meaning(_ status: UInt16, _ reason: APNSReason) -> VerdictTable.Meaning {
@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    @Test func `every answer that is no delivery has an error code, and the code says whether it is retried`() {
+    @Test func `every other answer has an error code whose isRetried matches its meaning`() {
         for status in Self.statuses where status != 200 {
             for reason in APNSReason.allCases {
                 switch meaning(status, reason) {
@@ -33,18 +33,17 @@ import Testing
         }
     }
 
-    /// Apple's documented pairs, and what each must mean.
-    @Test func `a documented reason means the same whatever its status`() {
+    @Test func `a documented reason has the same meaning with any status`() {
         for reason in APNSReason.allCases {
             guard let status = reason.status else { continue }
-            let wanted = meaning(status, reason)
-            for other in Self.statuses where other != 200 { #expect(meaning(other, reason) == wanted) }
+            let expected = meaning(status, reason)
+            for other in Self.statuses where other != 200 { #expect(meaning(other, reason) == expected) }
         }
     }
 
-    @Test func `a passing trouble of APNs is retried later, and counts`() {
-        let passing: [APNSReason] = [.tooManyRequests, .internalServerError, .serviceUnavailable, .shutdown]
-        for reason in passing {
+    @Test func `a temporary error at APNs is retried later, and the attempt counts`() {
+        let temporary: [APNSReason] = [.tooManyRequests, .internalServerError, .serviceUnavailable, .shutdown]
+        for reason in temporary {
             guard case .retry(_, .later) = meaning(reason.status!, reason) else {
                 Issue.record("\(reason)")
                 continue
@@ -52,7 +51,7 @@ import Testing
         }
     }
 
-    @Test func `a refused credential burns no push`() {
+    @Test func `a refused credential settles no push`() {
         for reason in APNSReason.allCases where reason.status == 403 {
             guard case .retry(_, .credential) = meaning(403, reason) else {
                 Issue.record("\(reason)")
@@ -63,7 +62,7 @@ import Testing
         #expect(meaning(403, .unknown) == .retry(.credentialRefused, .credential))
     }
 
-    @Test func `what is wrong with the push itself is final`() {
+    @Test func `a refusal of the push itself is final`() {
         for reason in APNSReason.allCases
         where [400, 404, 405, 410, 413].contains(reason.status) && reason != .idleTimeout {
             guard case .settle(.rejected, _) = meaning(reason.status!, reason) else {
@@ -76,7 +75,7 @@ import Testing
     }
 
     @Test(arguments: [APNSReason.none, .unknown])
-    func `without a known reason the class of the status decides`(reason: APNSReason) {
+    func `without a known reason the status decides`(reason: APNSReason) {
         for status in Self.statuses where status != 200 {
             switch (status, meaning(status, reason)) {
             case (403, .retry(.credentialRefused, .credential)): break
@@ -89,7 +88,7 @@ import Testing
         }
     }
 
-    @Test func `without an answer it is always retried, and only what may have arrived counts`() {
+    @Test func `an unanswered push is retried, and the attempt counts only if APNs may have received it`() {
         for failure in APNSAnswer.Failure.allCases where failure != .expired {
             for disposition in [APNSAnswer.Disposition.neverWritten, .refused, .ambiguous] {
                 guard case .retry(let code, let retryClass) = VerdictTable.meaning(of: .failed(failure, disposition))
@@ -106,26 +105,26 @@ import Testing
         }
     }
 
-    @Test func `a push that expired before it was sent has expired, and nothing was attempted`() {
+    @Test func `a push that expired before it was sent is settled as expired without an attempt`() {
         let answer = APNSAnswer.failed(.expired, .neverWritten)
         #expect(VerdictTable.meaning(of: answer) == .settle(.expired, .expired))
         let now = WallTime(seconds: 1_790_000_000)
         let action = DeliveryPolicy().action(
-            after: answer, attempts: 2, deadline: now + .seconds(60), now: now, draw: 0.5
+            after: answer, attempts: 2, deadline: now + .seconds(60), now: now, jitter: 0.5
         )
         #expect(action == .settle(.expired, .expired, attempts: 2))
     }
 
-    @Test func `what is wrong with a push says nothing against APNs`() {
+    @Test func `a refusal of the push does not count as a failure of APNs`() {
         func health(_ answer: APNSAnswer) -> VerdictTable.CallHealth {
             VerdictTable.health(of: answer, meaning: VerdictTable.meaning(of: answer))
         }
         for status in Self.statuses {
             for reason in APNSReason.allCases where reason.status == status || reason == .unknown {
                 let isCredentials = status == 403 || reason == .tooManyProviderTokenUpdates
-                let wanted: VerdictTable.CallHealth = isCredentials ? .void : status >= 500 ? .failed : .fine
+                let expected: VerdictTable.CallHealth = isCredentials ? .void : status >= 500 ? .failed : .fine
                 #expect(
-                    health(APNSAnswer(disposition: .answered, status: status, reason: reason)) == wanted,
+                    health(APNSAnswer(disposition: .answered, status: status, reason: reason)) == expected,
                     "\(status) \(reason)"
                 )
             }
@@ -139,12 +138,12 @@ import Testing
         }
     }
 
-    @Test func `what kept a push from being sent is what it is told`() {
+    @Test func `an unsent push gets the reason that prevented the attempt`() {
         let refused = APNSAnswer(disposition: .neverWritten, reason: .badCertificate, failure: .goAway)
         #expect(VerdictTable.meaning(of: refused) == .retry(.credentialRefused, .credential))
         let shut = APNSAnswer(disposition: .refused, reason: .shutdown, failure: .goAway)
         #expect(VerdictTable.meaning(of: shut) == .retry(.goAway, .free))
-        // Nothing was sent that could have been left unanswered.
+        // The push was not sent, so it cannot be unanswered.
         let late = APNSAnswer.failed(.deadlineExceeded, .neverWritten)
         #expect(VerdictTable.meaning(of: late) == .retry(.connectionTimedOut, .free))
     }

@@ -117,7 +117,8 @@ private enum LifecycleEvent {
                 for (attempts, lifetime) in [(0, 3600), (49, 3600), (0, 0)] as [(UInt16, Int64)] {
                     let action = DeliveryPolicy().action(
                         after: answer, attempts: attempts, ambiguity: ambiguity,
-                        deadline: WallTime(seconds: 1_000_000 + lifetime), now: WallTime(seconds: 1_000_000), draw: 0.5
+                        deadline: WallTime(seconds: 1_000_000 + lifetime), now: WallTime(seconds: 1_000_000),
+                        jitter: 0.5
                     )
                     if case .settle(let verdict, _, _) = action { verdicts.insert(verdict) }
                 }

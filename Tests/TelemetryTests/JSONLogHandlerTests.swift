@@ -22,7 +22,7 @@ import Testing
     @Test func `a message is one line with its metadata`() {
         let sink = Sink()
         var logger = logger(sink)
-        logger[metadataKey: "room"] = "accept"
+        logger[metadataKey: "module"] = "accept"
         logger.info(
             "odd \"text\"\nwith\u{1} all",
             metadata: ["count": "\(7)", "level": "mine", "list": ["a", "b\\"], "map": ["k": .stringConvertible(1.5)]]
@@ -35,7 +35,7 @@ import Testing
         #expect(json["level"] as? String == "info")
         #expect(json["_level"] as? String == "mine")
         #expect(json["label"] as? String == "accept")
-        #expect(json["room"] as? String == "accept")
+        #expect(json["module"] as? String == "accept")
         #expect(json["count"] as? String == "7")
         #expect(json["list"] as? [String] == ["a", "b\\"])
         #expect((json["map"] as? [String: String])?["k"] == "1.5")
@@ -43,7 +43,7 @@ import Testing
         #expect(time.hasSuffix("Z") && time.count == 24)
     }
 
-    @Test func `what lies below the level is not written`() {
+    @Test func `messages below the level are not written`() {
         let sink = Sink()
         let logger = logger(sink, level: .warning)
         logger.info("no")
@@ -58,7 +58,7 @@ import Testing
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"), (Int64.max, "9999-12-31T23:59:59.999Z"),
             (1_763_899_200_123, "2025-11-23T12:00:00.123Z"),
         ] as [(Int64, String)])
-    func `moments are written as RFC 3339`(milliseconds: Int64, text: String) {
+    func `times are written as RFC 3339`(milliseconds: Int64, text: String) {
         #expect(RFC3339.text(milliseconds: milliseconds) == text)
     }
 }

@@ -1,26 +1,15 @@
+import PushModel
 import Telemetry
 import Testing
 
 @Suite struct `The latency histogram` {
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-        // SplitMix64, so that a failure can be repeated.
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
-
     @Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
-    func `quantiles lie within the stated error of the exact ones`(seed: UInt64) {
-        var generator = Generator(state: seed)
+    func `quantiles are within the stated error of the exact ones`(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
         var histogram = LatencyHistogram()
         var values: [UInt64] = []
         for _ in 0..<20_000 {
-            // Over all magnitudes, from nothing to minutes.
+            // All magnitudes, from nanoseconds to minutes.
             let value = generator.next() >> UInt64.random(in: 27...63, using: &generator)
             values.append(value)
             histogram.record(nanoseconds: value)
@@ -36,7 +25,7 @@ import Testing
         #expect(histogram.count == 20_000)
     }
 
-    @Test func `the extremes are held`() {
+    @Test func `the smallest and the largest value are recorded`() {
         var histogram = LatencyHistogram()
         #expect(histogram.quantile(0.5) == 0)
         histogram.record(nanoseconds: 0)
@@ -48,7 +37,7 @@ import Testing
         #expect(histogram.quantile(0.5) == 0)
     }
 
-    @Test func `two histograms merge into what one would have been`() {
+    @Test func `two merged histograms equal one with all values`() {
         var a = LatencyHistogram()
         var b = LatencyHistogram()
         var both = LatencyHistogram()

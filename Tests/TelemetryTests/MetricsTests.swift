@@ -5,7 +5,7 @@ import Testing
 @Suite struct `The metrics registry` {
     private static func filled() -> MetricsRegistry {
         let registry = MetricsRegistry()
-        registry.counter("demo_things_total", help: "Things.\nTwo lines, a \\ too.").increment(by: 3)
+        registry.counter("demo_things_total", help: "Things.\nTwo lines, and a \\.").increment(by: 3)
         let pairs = registry.counters(
             "demo_pairs_total", help: "Pairs.",
             labels: [MetricLabel("a", ["x", "y\"\\"]), MetricLabel("b", ["1", "2", "3"])]
@@ -21,12 +21,12 @@ import Testing
         return registry
     }
 
-    @Test func `the text is what Prometheus reads`() {
+    @Test func `the text has the Prometheus format`() {
         let text = Self.filled().exposition()
         #expect(
             text.hasPrefix(
                 #"""
-                # HELP demo_things_total Things.\nTwo lines, a \\ too.
+                # HELP demo_things_total Things.\nTwo lines, and a \\.
                 # TYPE demo_things_total counter
                 demo_things_total 3
                 # HELP demo_pairs_total Pairs.
@@ -65,7 +65,7 @@ import Testing
         #expect(text.contains("\nprocess_start_time_seconds 1763899200\n"))
     }
 
-    @Test func `the process is measured`() throws {
+    @Test func `the process metrics have plausible values`() throws {
         let text = Self.filled().exposition()
         func value(_ name: String) throws -> Double {
             let line = try #require(text.split(separator: "\n").first { $0.hasPrefix(name + " ") })
@@ -81,7 +81,7 @@ import Testing
         .first { FileManager.default.isExecutableFile(atPath: $0) }
 
     @Test(.enabled(if: promtool != nil, "promtool is not installed (Debian package prometheus)"))
-    func `promtool finds nothing wrong`() throws {
+    func `promtool reports no problem`() throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try #require(Self.promtool))
         process.arguments = ["check", "metrics"]
@@ -93,12 +93,12 @@ import Testing
         try process.run()
         input.fileHandleForWriting.write(Data(Self.filled().exposition().utf8))
         try input.fileHandleForWriting.close()
-        let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        let report = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(said)")
+        #expect(process.terminationStatus == 0, "\(report)")
     }
 
-    @Test func `counts from many threads add up`() async {
+    @Test func `updates from many threads are all counted`() async {
         let registry = MetricsRegistry()
         let counter = registry.counter("demo_total", help: "Demo.")
         let histogram = registry.histogram("demo_seconds", help: "Demo.", bounds: [1])

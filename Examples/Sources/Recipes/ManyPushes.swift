@@ -29,7 +29,7 @@ public enum ManyPushes {
                 case .answered:
                     rejected[answer.reason, default: 0] += 1
                     let advice = ReasonAdvice.advice(status: answer.status, reason: answer.reason)
-                    if advice.isTokenDead, let token = DeviceToken(bytes: Array(batch.token(at: index))) {
+                    if advice.isTokenInvalid, let token = DeviceToken(bytes: Array(batch.token(at: index))) {
                         dead.append(token)
                     }
                 case .ambiguous: ambiguous += 1

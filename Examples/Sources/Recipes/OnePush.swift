@@ -42,7 +42,7 @@ public enum OnePush {
             let response = try await client.send(notification)
             if response.isAccepted { return .accepted }
             let advice = response.advice
-            if advice.isTokenDead { return .tokenIsDead(since: response.tokenInvalidAt) }
+            if advice.isTokenInvalid { return .tokenIsDead(since: response.tokenInvalidAt) }
             switch advice.retry {
             case .never, .afterFix, .notNeeded: return .refused("\(advice.meaning): \(advice.action)")
             case .later, .laterWithSameProviderToken, .newConnection, .newConnectionAndProviderToken:

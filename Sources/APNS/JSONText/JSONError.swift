@@ -1,4 +1,4 @@
-/// Why a text is not the JSON that was asked for.
+/// Why a text is not valid JSON, or not JSON of the expected type.
 package struct JSONError: Error, Equatable, CustomStringConvertible {
     package enum Kind: Sendable, Equatable {
         case unexpectedEnd, unexpectedByte, trailingBytes, tooDeep
@@ -7,7 +7,7 @@ package struct JSONError: Error, Equatable, CustomStringConvertible {
     }
 
     package var kind: Kind
-    /// Bytes from the start of the text to where it went wrong.
+    /// The offset of the error in bytes from the start of the text.
     package var offset: Int
 
     package init(kind: Kind, offset: Int) {
@@ -15,20 +15,20 @@ package struct JSONError: Error, Equatable, CustomStringConvertible {
         self.offset = offset
     }
 
-    /// One phrase without any of the input in it, fit for an error answer.
+    /// The error and its offset, without any part of the input, so that it can be returned to a client.
     package var description: String {
-        let what =
+        let problem =
             switch kind {
-            case .unexpectedEnd: "the text ends too early"
+            case .unexpectedEnd: "unexpected end of text"
             case .unexpectedByte: "unexpected character"
             case .trailingBytes: "text after the end of the value"
             case .tooDeep: "nested more than \(JSONReader.depthMax) levels deep"
             case .controlCharacter: "unescaped control character in a string"
             case .badEscape: "unknown escape in a string"
             case .loneSurrogate: "half of a surrogate pair in a string"
-            case .invalidUTF8: "not UTF-8"
-            case .notAnInteger: "not an integer of 64 bits"
+            case .invalidUTF8: "invalid UTF-8"
+            case .notAnInteger: "not a 64-bit integer"
             }
-        return "\(what) at byte \(offset)"
+        return "\(problem) at byte \(offset)"
     }
 }

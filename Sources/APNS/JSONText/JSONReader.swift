@@ -1,21 +1,21 @@
-/// A strict JSON reader over bytes that it does not own.
+/// A strict pull parser for JSON over bytes that it does not own.
 ///
-/// It walks a document once, from left to right, and hands out *ranges* of the input in place of a tree: no
-/// allocation, no copy, no recursion on the heap. What it accepts is RFC 8259 and nothing more: no comments, no
-/// trailing commas, no bare words, no control characters or broken UTF-8 in strings, no lone surrogates.
+/// It reads a document once, from left to right, and returns *ranges* of the input instead of a tree: no allocation and
+/// no copy. It accepts RFC 8259 only: no comments, no trailing commas, no bare words, no control characters and no
+/// invalid UTF-8 in strings, no lone surrogates.
 ///
-/// The bytes must stay valid for as long as the reader is used; use it inside `withUnsafeBytes`.
+/// The bytes must stay valid while the reader is in use; use it inside `withUnsafeBytes`.
 package struct JSONReader {
-    /// What a value starts like.
+    /// The type of a value, as its first byte shows it.
     package enum Kind: Sendable, Equatable {
         case object, array, string, number, boolean, null
     }
 
-    /// Values may be nested this deep; deeper ones are refused before they can exhaust the stack.
+    /// The maximum nesting depth. Deeper values are refused, so that they cannot exhaust the stack.
     package static let depthMax = 64
 
     package let bytes: UnsafeRawBufferPointer
-    /// Offset of the next byte to read.
+    /// The offset of the next byte to read.
     package private(set) var position: Int
 
     package init(_ bytes: UnsafeRawBufferPointer, at position: Int = 0) {
@@ -25,7 +25,7 @@ package struct JSONReader {
 
     // MARK: Values
 
-    /// The kind of the next value; the reader stays in front of it.
+    /// The kind of the next value. Skips white space only.
     package mutating func peekKind() throws(JSONError) -> Kind {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
@@ -40,9 +40,9 @@ package struct JSONReader {
         }
     }
 
-    /// Checks the next value, whatever it is, and steps over it.
+    /// Validates the next value of any kind and skips it.
     ///
-    /// - Returns: where the value stands in `bytes`, without surrounding white space.
+    /// - Returns: the range of the value in `bytes`, without surrounding white space.
     @discardableResult
     package mutating func skipValue() throws(JSONError) -> Range<Int> {
         skipWhitespace()
@@ -51,15 +51,16 @@ package struct JSONReader {
         return start..<position
     }
 
-    /// Reads a string and returns where its *contents* stand (without the quotes), still escaped.
+    /// Reads a string.
     ///
-    /// - Returns: the range, and whether it holds a backslash, that is, whether it must be unescaped before use.
+    /// - Returns: the range of its contents without the quotes, still escaped, and whether there is an escape to
+    ///   resolve.
     package mutating func readString() throws(JSONError) -> (contents: Range<Int>, isEscaped: Bool) {
         skipWhitespace()
         return try scanString()
     }
 
-    /// Reads an integer that fits 64 bits; a fraction or an exponent is refused, even `1.0`.
+    /// Reads an integer that fits in 64 bits. A fraction or an exponent is refused, even in `1.0`.
     package mutating func readInteger() throws(JSONError) -> Int64 {
         skipWhitespace()
         let start = position
@@ -98,13 +99,13 @@ package struct JSONReader {
 
     // MARK: Objects and arrays
 
-    /// Steps into an object. Follow with `nextKey(isFirst:)` until it returns nil, reading one value after each key.
+    /// Enters an object. Call `nextKey(isFirst:)` until it returns nil, and read one value after each key.
     package mutating func enterObject() throws(JSONError) {
         skipWhitespace()
         try expect(UInt8(ascii: "{"))
     }
 
-    /// The next key of the object just entered, or nil after its closing brace.
+    /// Reads the next key of the current object; nil after its closing brace.
     package mutating func nextKey(isFirst: Bool) throws(JSONError) -> (contents: Range<Int>, isEscaped: Bool)? {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
@@ -122,12 +123,13 @@ package struct JSONReader {
         return key
     }
 
-    /// Steps into an array. Follow with `nextElement(isFirst:)` until it returns false, reading one value after each true.
+    /// Enters an array. Call `nextElement(isFirst:)` until it returns false, and read one value after each true.
     package mutating func enterArray() throws(JSONError) {
         skipWhitespace()
         try expect(UInt8(ascii: "["))
     }
 
+    /// Advances to the next element of the current array; false after its closing bracket.
     package mutating func nextElement(isFirst: Bool) throws(JSONError) -> Bool {
         skipWhitespace()
         guard position < bytes.count else { throw error(.unexpectedEnd) }
@@ -138,13 +140,13 @@ package struct JSONReader {
         if !isFirst {
             try expect(UInt8(ascii: ","))
             skipWhitespace()
-            // A comma promises a value: `[1,]` must not look finished.
+            // A value must follow a comma: `[1,]` is an error.
             guard position < bytes.count, bytes[position] != UInt8(ascii: "]") else { throw error(.unexpectedByte) }
         }
         return true
     }
 
-    /// Succeeds when nothing but white space is left.
+    /// Throws `trailingBytes` unless only white space is left.
     package mutating func finish() throws(JSONError) {
         skipWhitespace()
         guard position == bytes.count else { throw error(.trailingBytes) }
@@ -161,7 +163,7 @@ package struct JSONReader {
 
     // MARK: Text
 
-    /// Whether the contents of a string without escapes are exactly `text`.
+    /// Whether the bytes of `range`, the contents of a string without escapes, equal `text`.
     @inline(__always)
     package func equals(_ range: Range<Int>, _ text: StaticString) -> Bool {
         guard range.count == text.utf8CodeUnitCount else { return false }
@@ -169,7 +171,7 @@ package struct JSONReader {
         return true
     }
 
-    /// The text of a string that `readString` returned, unescaped.
+    /// The unescaped text of a string returned by `readString`.
     package func text(_ string: (contents: Range<Int>, isEscaped: Bool)) -> String {
         if !string.isEscaped {
             return String(decoding: UnsafeRawBufferPointer(rebasing: bytes[string.contents]), as: UTF8.self)
@@ -179,7 +181,7 @@ package struct JSONReader {
         return String(decoding: unescaped, as: UTF8.self)
     }
 
-    /// Appends the contents of a string that `readString` has checked, with its escapes resolved, as UTF-8.
+    /// Appends the contents of a string returned by `readString` as UTF-8, with escapes resolved.
     package func appendUnescaped(_ contents: Range<Int>, to output: inout [UInt8]) {
         output.reserveCapacity(output.count + contents.count)
         var index = contents.lowerBound
@@ -206,14 +208,14 @@ package struct JSONReader {
                     index += 6
                     scalar = 0x10000 + ((scalar - 0xD800) << 10) + (low - 0xDC00)
                 }
-                // The scan refused lone surrogates, so every value here is a scalar.
+                // `scanString` has refused lone surrogates, so every value here is a scalar.
                 for unit in String(Character(Unicode.Scalar(scalar)!)).utf8 { output.append(unit) }
             default: output.append(escape)
             }
         }
     }
 
-    // MARK: The scan
+    // MARK: Scanning
 
     private mutating func skipValue(depth: Int) throws(JSONError) {
         guard depth < Self.depthMax else { throw error(.tooDeep) }
@@ -244,7 +246,7 @@ package struct JSONReader {
         let start = position
         var isEscaped = false
         while true {
-            // Eight plain ASCII bytes at a time: most of a payload is plain text.
+            // Most of a payload is plain ASCII, so check eight bytes at a time.
             while position + 8 <= bytes.count {
                 let word = bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
                 guard Self.isPlainText(word) else { break }
@@ -270,14 +272,14 @@ package struct JSONReader {
         }
     }
 
-    /// True when none of the eight bytes is a quote, a backslash, a control character or above 127.
+    /// Whether none of the eight bytes is a quote, a backslash, a control character or above 127.
     @inline(__always)
     private static func isPlainText(_ word: UInt64) -> Bool {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let highs: UInt64 = 0x8080_8080_8080_8080
         let quote = word ^ (ones &* 0x22)
         let backslash = word ^ (ones &* 0x5C)
-        // The classic "has a zero byte" and "has a byte below n" tests; bytes above 127 are caught by `word` itself.
+        // The usual "has a zero byte" and "has a byte below n" tests. `word` itself detects bytes above 127.
         let hasQuote = (quote &- ones) & ~quote
         let hasBackslash = (backslash &- ones) & ~backslash
         let hasControl = (word &- ones &* 0x20) & ~word
@@ -330,7 +332,7 @@ package struct JSONReader {
         }
     }
 
-    /// One well-formed UTF-8 scalar above 127 (Unicode 15, table 3-7: no overlong forms, no surrogates).
+    /// Skips one well-formed UTF-8 scalar above 127 (Unicode 15, table 3-7: no overlong forms, no surrogates).
     private mutating func skipMultibyteScalar() throws(JSONError) {
         let first = bytes[position]
         let length: Int
@@ -373,7 +375,7 @@ package struct JSONReader {
             }
             try skipDigits()
         }
-        // `01` and `1a` are not numbers: whatever follows must be able to follow a value.
+        // `01` and `1a` are not numbers: the next byte must be one that can follow a value.
         if position < bytes.count {
             switch bytes[position] {
             case 0x20, 0x09, 0x0A, 0x0D, UInt8(ascii: ","), UInt8(ascii: "}"), UInt8(ascii: "]"): break

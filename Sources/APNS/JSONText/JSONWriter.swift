@@ -1,6 +1,6 @@
-/// Appends JSON to a byte array by hand: for answers that are written once per push.
+/// Appends JSON to a byte array without an encoder, for output that is written once per push.
 package enum JSONWriter {
-    /// Appends `text` in quotes, escaped as RFC 8259 asks for.
+    /// Appends `text` in quotes, escaped as RFC 8259 requires.
     package static func appendString(_ text: some StringProtocol, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
@@ -22,7 +22,7 @@ package enum JSONWriter {
         output.append(UInt8(ascii: "\""))
     }
 
-    /// Appends text that is known to be JSON already.
+    /// Appends `json`, which must be JSON, unchanged.
     @inline(__always)
     package static func append(_ json: StaticString, to output: inout [UInt8]) {
         output.append(contentsOf: UnsafeBufferPointer(start: json.utf8Start, count: json.utf8CodeUnitCount))
@@ -43,12 +43,12 @@ package enum JSONWriter {
         output[start...].reverse()
     }
 
-    /// Appends the shortest text that reads back as `value`; a whole number has no fraction.
+    /// Appends the shortest text that parses to `value`. A whole number has no fraction.
     ///
-    /// - Returns: false, with nothing appended, for an infinity or "not a number", which JSON has no form for.
+    /// - Returns: false, with `output` unchanged, for an infinity or a NaN, which JSON cannot represent.
     package static func appendNumber(_ value: Double, to output: inout [UInt8]) -> Bool {
         guard value.isFinite else { return false }
-        // Up to here every whole number is exact as a `Double` too.
+        // Up to 2^53 a `Double` represents every whole number exactly.
         if value.magnitude <= 0x20_0000_0000_0000, value == value.rounded(.towardZero) {
             appendInteger(Int64(value), to: &output)
         } else {

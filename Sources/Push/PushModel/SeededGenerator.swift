@@ -1,4 +1,4 @@
-/// A small generator with a seed, so that what is drawn by chance can be drawn again.
+/// A random number generator whose output depends on its seed only, so that a run can be repeated.
 ///
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 package struct SeededGenerator: RandomNumberGenerator, Sendable, Equatable {
@@ -16,6 +16,6 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable, Equatable {
         return z ^ (z >> 31)
     }
 
-    /// 0 to 1, without 1.
-    package mutating func draw() -> Double { Double(next() >> 11) * 0x1p-53 }
+    /// A uniformly distributed number in 0..<1.
+    package mutating func nextUnit() -> Double { Double(next() >> 11) * 0x1p-53 }
 }

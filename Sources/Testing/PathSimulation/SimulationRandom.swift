@@ -11,7 +11,7 @@ struct SimulationRandom: RandomNumberGenerator {
     mutating func next() -> UInt64 { generator.next() }
 
     /// Uniform in 0..<1.
-    mutating func unit() -> Double { generator.draw() }
+    mutating func unit() -> Double { generator.nextUnit() }
 
     mutating func chance(_ probability: Double) -> Bool { probability > 0 && unit() < probability }
 

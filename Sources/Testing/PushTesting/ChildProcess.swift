@@ -1,12 +1,13 @@
 import Foundation
 import Synchronization
 
-/// Another program, started by a test: its output is caught, and it dies with this object at the latest.
+/// A program started by a test, with captured output.
 ///
-/// Standard input is empty, or a file. Output is kept in memory up to `outputBytesMax` a stream; beyond that the oldest
-/// goes. The program never outlives a test that forgets it, but does outlive a test process that is killed.
+/// Standard input is empty, or a file. Each output stream is kept in memory up to `outputBytesMax` bytes; the oldest
+/// bytes are dropped first. Deinitialisation kills the program, so it does not outlive its test. It does outlive a test
+/// process that is killed.
 package final class ChildProcess: Sendable {
-    /// How a program ended.
+    /// How the program ended.
     package enum Exit: Sendable, Equatable {
         case status(Int32)
         case signal(Int32)
@@ -16,7 +17,7 @@ package final class ChildProcess: Sendable {
         case output, error
     }
 
-    /// 4 MiB: what a chatty server writes in a test.
+    /// 4 MiB: more than a verbose server writes in a test.
     package static let outputBytesMax = 4 << 20
 
     package let processID: Int32
@@ -26,19 +27,20 @@ package final class ChildProcess: Sendable {
     ///
     /// - Parameters:
     ///   - executable: a path, or a name that is looked up in PATH.
-    ///   - environment: added to this process's own environment, which is passed on.
-    ///   - input: path of the file that becomes standard input; nil: empty.
-    ///   - folder: where it works; nil: here.
-    /// - Throws: `SystemCallFailed` when it cannot be started.
+    ///   - environment: variables to add to the inherited environment.
+    ///   - input: the path of the file for standard input; nil for an empty one.
+    ///   - folder: the working directory; nil to inherit it.
+    /// - Throws: `SystemCallFailed` if the program cannot be started.
     package init(
         _ executable: String, _ arguments: [String] = [], environment: [String: String] = [:], input: String? = nil,
         folder: String? = nil
     ) throws {
-        // A crash report takes seconds to make; tests that kill programs do not want to wait for it.
+        // A crash report takes seconds, which tests that crash programs need not wait for.
         var variables = ProcessInfo.processInfo.environment
         variables["SWIFT_BACKTRACE"] = "enable=no"
         variables.merge(environment) { $1 }
-        // posix_spawn has no portable "work in this folder"; env(1) has, and becomes the program.
+        // posix_spawn has no portable way to set the working directory. env(1) has, and replaces itself with the
+        // program.
         let program = folder == nil ? executable : "env"
         let words = folder.map { ["--chdir=\($0)", executable] + arguments } ?? arguments
         let (process, output, error) = try Self.spawn(
@@ -78,20 +80,20 @@ package final class ChildProcess: Sendable {
         record.signal(SIGKILL)
     }
 
-    /// Nil while it runs.
+    /// How the program ended; nil while it runs.
     package var exit: Exit? { record.state.withLock { $0.exit } }
 
-    /// What it wrote so far.
+    /// The output so far.
     package func text(_ stream: Stream = .output) -> String {
         record.state.withLock { String(decoding: $0[stream].bytes, as: UTF8.self) }
     }
 
-    /// Sends a signal; does nothing when the program has ended.
+    /// Sends a signal. Does nothing if the program has ended.
     package func signal(_ number: Int32) {
         record.signal(number)
     }
 
-    /// Ends it as a crash would: `kill -9`, and waits until it is gone.
+    /// Kills the program with SIGKILL and waits for its end.
     package func kill(within limit: Duration = .seconds(30)) async throws {
         record.signal(SIGKILL)
         _ = try await waitForExit(within: limit)
@@ -99,7 +101,7 @@ package final class ChildProcess: Sendable {
 
     /// Waits for a line that contains `text` and returns it.
     ///
-    /// - Throws: `ChildFailed` with what it wrote when it ends or `limit` passes without such a line.
+    /// - Throws: `ChildFailed` with the output if the program ends or `limit` passes without such a line.
     @discardableResult
     package func waitForLine(
         containing text: String, on stream: Stream = .output, within limit: Duration = .seconds(60)
@@ -107,61 +109,64 @@ package final class ChildProcess: Sendable {
         var found: Substring?
         do {
             try await waitUntil("a line with \"\(text)\"", within: limit) {
-                // Whether it has ended is read first: what it wrote before that is in the text by then.
+                // Read `hasEnded` before the text, which is then complete if the program has ended.
                 let hasEnded = record.state.withLock { $0.hasEnded }
                 found = self.text(stream).split(separator: "\n").first { $0.contains(text) }
                 if found == nil, hasEnded { throw ChildFailed("ended without a line with \"\(text)\"", self) }
                 return found != nil
             }
-        } catch let error as WaitedTooLong {
+        } catch let error as WaitTimedOut {
             throw ChildFailed(error.description, self)
         }
         return String(found ?? "")
     }
 
-    /// Waits until it has ended and all it wrote has been read.
+    /// Waits until the program has ended and all its output is captured.
+    ///
+    /// - Throws: `ChildFailed` with the output if `limit` passes first.
     package func waitForExit(within limit: Duration = .seconds(120)) async throws -> Exit {
         do {
             try await waitUntil("the end of process \(processID)", within: limit) {
                 record.state.withLock { $0.hasEnded }
             }
-        } catch let error as WaitedTooLong {
+        } catch let error as WaitTimedOut {
             throw ChildFailed(error.description, self)
         }
         return exit ?? .status(0)
     }
 }
 
-/// A program did not do what the test waited for.
+/// A program ended or timed out before the event that the test waited for.
 package struct ChildFailed: Error, CustomStringConvertible {
     package let description: String
 
-    init(_ what: String, _ child: ChildProcess) {
+    init(_ failure: String, _ child: ChildProcess) {
         description = """
-            process \(child.processID): \(what); \(child.exit.map { "ended with \($0)" } ?? "it runs")
-            --- output, the end of it:
+            process \(child.processID): \(failure); \(child.exit.map { "ended with \($0)" } ?? "still running")
+            --- end of standard output:
             \(child.text(.output).suffix(2000))
-            --- error, the end of it:
+            --- end of standard error:
             \(child.text(.error).suffix(2000))
             """
     }
 }
 
-/// What the three threads of a child find out. They hold this and not the `ChildProcess`, so that its end is noticed.
+/// The state of a child process, written by three threads. The threads retain this and not the `ChildProcess`, so that
+/// the latter is deinitialised with its last owner.
 private final class ChildRecord: Sendable {
-    struct Caught {
+    struct Capture {
         var bytes: [UInt8] = []
         var isComplete = false
     }
 
     struct State {
-        var output = Caught()
-        var error = Caught()
+        var output = Capture()
+        var error = Capture()
         var exit: ChildProcess.Exit?
 
         var hasEnded: Bool { exit != nil && output.isComplete && error.isComplete }
 
-        subscript(stream: ChildProcess.Stream) -> Caught {
+        subscript(stream: ChildProcess.Stream) -> Capture {
             get { stream == .output ? output : error }
             set {
                 switch stream {
@@ -180,7 +185,7 @@ private final class ChildRecord: Sendable {
     }
 
     func signal(_ number: Int32) {
-        // Under the lock: once the process is reaped its number may belong to another one.
+        // Under the lock, because the ID may belong to another process after this one is reaped.
         state.withLock { if $0.exit == nil { _ = Foundation.kill(processID, number) } }
     }
 
@@ -203,7 +208,7 @@ private final class ChildRecord: Sendable {
 
     func waitForEnd() {
         var info = siginfo_t()
-        // Waits without reaping, so that `signal` cannot meet a reused number in between.
+        // Waits without reaping, so that the ID stays valid for `signal`.
         while waitid(P_PID, id_t(processID), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
         state.withLock {
             var status: Int32 = 0
@@ -213,7 +218,7 @@ private final class ChildRecord: Sendable {
     }
 }
 
-extension ChildRecord.Caught {
+extension ChildRecord.Capture {
     mutating func append(_ more: ArraySlice<UInt8>) {
         bytes += more
         let surplus = bytes.count - ChildProcess.outputBytesMax

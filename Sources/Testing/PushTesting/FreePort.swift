@@ -1,14 +1,14 @@
 import Foundation
 
-/// A TCP port on 127.0.0.1 that nothing listens on at this moment.
+/// A TCP port on 127.0.0.1 that is currently free.
 ///
-/// Another process may take it before it is used; where a server can be told to bind port 0, prefer that.
+/// Another process may bind it first. Prefer port 0 for servers that support it.
 package func freePort() throws -> Int {
     let listener = try LoopbackListener()
     return listener.port
 }
 
-/// Occupies a port on 127.0.0.1 until it goes, for tests of "the port is in use".
+/// Occupies a port on 127.0.0.1 until it is deinitialised, for tests of a port that is in use.
 package final class LoopbackListener: Sendable {
     package let port: Int
     private let descriptor: Int32
@@ -41,7 +41,7 @@ package final class LoopbackListener: Sendable {
     }
 }
 
-/// A system call said no.
+/// A failed system call: its name and error text.
 package struct SystemCallFailed: Error, CustomStringConvertible {
     package let description: String
 

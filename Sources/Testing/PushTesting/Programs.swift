@@ -1,6 +1,6 @@
 import Foundation
 
-/// Where things of this repository stand.
+/// Paths in this repository.
 package enum Repository {
     /// The folder that holds `Package.swift`.
     package static let root: String = {
@@ -9,10 +9,10 @@ package enum Repository {
         return url.path
     }()
 
-    /// The `godwit` executable that was built together with the running tests.
+    /// The `godwit` executable that was built with the running tests.
     package static let godwit = built("godwit")
 
-    /// The `godwit-lab` executable that was built together with the running tests.
+    /// The `godwit-lab` executable that was built with the running tests.
     package static let godwitLab = built("godwit-lab")
 
     private static func built(_ product: String) -> String {
@@ -22,7 +22,7 @@ package enum Repository {
     }
 }
 
-/// What a program left behind.
+/// The exit and the output of a program.
 package struct ProgramResult: Sendable {
     package let exit: ChildProcess.Exit
     package let output: String
@@ -31,7 +31,8 @@ package struct ProgramResult: Sendable {
 
 /// Runs a program to its end.
 ///
-/// - Throws: when it cannot be started, or does not end within `limit` (then it is killed).
+/// - Throws: `SystemCallFailed` if it cannot be started; `ChildFailed`, after killing it, if it does not end within
+///   `limit`.
 package func run(
     _ executable: String, _ arguments: [String] = [], environment: [String: String] = [:], input: String? = nil,
     folder: String? = nil, within limit: Duration = .seconds(120)
@@ -43,16 +44,16 @@ package func run(
     return ProgramResult(exit: exit, output: child.text(.output), error: child.text(.error))
 }
 
-/// An HTTP answer, as curl saw it.
+/// An HTTP response received by curl.
 package struct CurlResponse: Sendable {
     package let status: Int
     package let body: String
 }
 
-/// Asks with curl, a peer that shares no code with us.
+/// Sends an HTTP request with curl, a client that shares no code with Godwit.
 ///
-/// - Parameter arguments: URL, method, data and so on; standard output must stay curl's.
-/// - Throws: `CurlFailed` when there was no HTTP answer.
+/// - Parameter arguments: the arguments of curl, such as URL, method and data; they must not redirect standard output.
+/// - Throws: `CurlFailed` if there was no HTTP response.
 package func curl(
     _ arguments: [String], folder: String? = nil, within limit: Duration = .seconds(60)
 ) async throws -> CurlResponse {

@@ -1,11 +1,11 @@
 import Foundation
 import Synchronization
 
-/// Held from making a child's pipes until it is started. A child that is started in between by another test would
-/// inherit the ends, and the end of the output would come only with the end of both.
+/// Locked from the creation of a child's pipes until the child has started. A child started in between by another test
+/// would inherit the pipes, and keep them open until it ends.
 let spawning = Mutex(())
 
-/// A pipe whose ends no other child inherits, when it is made and used under `spawning`.
+/// A pipe whose ends no other child inherits, if it is created and used while `spawning` is locked.
 struct PipeEnds: Sendable {
     let read: Int32
     let write: Int32
@@ -27,7 +27,7 @@ struct PipeEnds: Sendable {
     }
 }
 
-/// What happens between the fork and the start of the program.
+/// The file actions between the fork and the start of the program.
 struct SpawnActions: ~Copyable {
     private var actions = posix_spawn_file_actions_t()
 
@@ -48,14 +48,14 @@ struct SpawnActions: ~Copyable {
         posix_spawn_file_actions_adddup2(&actions, source, descriptor)
     }
 
-    /// - Returns: `code` is 0, or the `errno` of the failure, and then there is no process.
+    /// - Returns: `code` is 0, or the `errno` of the failure; `processID` is valid only if `code` is 0.
     mutating func spawn(
         _ executable: String, _ arguments: [String], _ variables: [String]
     ) -> (code: Int32, processID: Int32) {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // The threads of a test run may block signals; a program that is told to stop must hear it.
+        // The threads of a test run may block signals, and a child must not inherit that.
         var none = sigset_t()
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)

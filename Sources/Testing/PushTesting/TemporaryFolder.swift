@@ -1,11 +1,11 @@
 import Foundation
 
-/// A folder of a test's own, gone with everything in it when the last reference to it goes.
+/// A temporary folder, deleted with its contents when the last reference is released.
 package final class TemporaryFolder: Sendable {
     /// Absolute, without a slash at the end.
     package let path: String
 
-    /// - Throws: when the system's folder for temporary files cannot be written.
+    /// - Throws: if the system's folder for temporary files is not writable.
     package init() throws {
         let url = FileManager.default.temporaryDirectory.appending(path: "godwit-\(UUID().uuidString)")
         try FileManager.default.createDirectory(
@@ -23,7 +23,7 @@ package final class TemporaryFolder: Sendable {
         "\(path)/\(name)"
     }
 
-    /// Writes `text` to a file of the folder, replacing what was there.
+    /// Writes `text` to a file in the folder, replacing an existing one.
     ///
     /// - Returns: the path of the file.
     @discardableResult

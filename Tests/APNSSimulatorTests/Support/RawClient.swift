@@ -199,7 +199,7 @@ final class RawClient: Sendable {
         do {
             try await waitUntil(what, within: .seconds(8)) { condition(self) }
         } catch {
-            throw WaitedTooLong("\(what); what came is \(summary)", .seconds(8))
+            throw WaitTimedOut("\(what); what came is \(summary)", .seconds(8))
         }
     }
 

@@ -1,14 +1,16 @@
-/// Names a broadcast channel of one app in one environment: random bytes in base64, of a length Apple does not tell.
+/// The ID of a broadcast channel of one app in one environment: random bytes in base64.
+///
+/// Apple does not document the length.
 public struct ChannelID: Hashable, Sendable {
-    /// As it stands in `apns-channel-id`.
+    /// The value of `apns-channel-id`, unchanged.
     public let text: String
 
-    /// APNs makes ids of a few dozen bytes; this bounds what is taken from a peer.
+    /// The longest ID in bytes that is accepted from a peer. IDs made by APNs have a few dozen bytes.
     public static let lengthMax = 256
 
-    /// Takes base64 in either alphabet, with or without padding; nil for anything else.
+    /// Accepts 1 to `lengthMax` bytes of base64 in either alphabet, with or without padding; nil for any other text.
     ///
-    /// Not stricter on purpose: an id that APNs has made must never be lost for its form.
+    /// Deliberately lenient: an ID made by APNs must never be rejected for its form.
     public init?(_ text: some StringProtocol) {
         guard (1...Self.lengthMax).contains(text.utf8.count) else { return nil }
         var padding = 0
@@ -40,14 +42,15 @@ extension ChannelID: CustomStringConvertible, CustomDebugStringConvertible {
     public var debugDescription: String { description }
 }
 
-/// What a channel keeps for devices that are offline; fixed when it is created.
+/// Which messages a channel stores for devices that are offline. Fixed when the channel is created.
 public enum ChannelStoragePolicy: UInt8, Sendable, CaseIterable, Hashable {
-    /// Nothing; allows more publishing. For scores.
+    /// Stores no message and allows a higher publishing rate, for example for sports scores.
     case none = 0
-    /// The newest message, for eight hours at most. For flights.
+    /// Stores the newest message for at most eight hours, for example for flight status.
     case newest = 1
 
-    /// Whether APNs accepts this expiration: for a channel that stores nothing it must be `immediate`, otherwise APNs
-    /// rejects the request with `BadExpirationDate`.
+    /// Whether APNs accepts this expiration.
+    ///
+    /// A channel without storage requires `immediate`; APNs answers any other value with BadExpirationDate.
     public func accepts(_ expiration: Expiration) -> Bool { self == .newest || expiration.headerValue == 0 }
 }

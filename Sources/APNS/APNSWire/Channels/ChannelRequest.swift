@@ -1,16 +1,16 @@
 import JSONText
 
-/// One request about broadcast channels: what to write, without any networking.
+/// One request about broadcast channels, ready to be written. Contains no networking.
 ///
-/// The credential is added by the connection: `authorization: bearer …`, unless a certificate speaks for it. Source:
-/// Apple, "Sending channel management requests to APNs" and "Sending broadcast push notification requests to APNs", read
+/// The connection adds the credential: `authorization: bearer …`, or no field if it uses a certificate. Source: Apple,
+/// "Sending channel management requests to APNs" and "Sending broadcast push notification requests to APNs", read
 /// 2026-11-23; APNSwift issues 247 and 254, node-apn 6.4.1.
 public struct ChannelRequest: Sendable, Equatable {
-    /// What is asked for.
+    /// The action that the request asks for.
     public enum Operation: Sendable, CaseIterable, Hashable {
         case create, read, delete, list, publish
 
-        /// The status of success; every other one is a refusal.
+        /// The HTTP status of success; every other status is a refusal.
         public var successStatus: UInt16 {
             switch self {
             case .create: 201
@@ -20,9 +20,9 @@ public struct ChannelRequest: Sendable, Equatable {
         }
     }
 
-    /// A field of the header, of a request or of an answer.
+    /// One header field of a request or of APNs' answer.
     public struct HeaderField: Sendable, Hashable {
-        /// Lower case.
+        /// The field name in lower case.
         public var name: String
         public var value: String
 
@@ -37,14 +37,16 @@ public struct ChannelRequest: Sendable, Equatable {
     public let method: String
     /// `:path`.
     public let path: String
-    /// Without pseudo-header fields and `authorization`.
+    /// All header fields except the pseudo-header fields and `authorization`.
     public let headers: [HeaderField]
-    /// nil: the request ends with its header fields, as reading, listing and deleting must.
+    /// The body; nil ends the request after its header fields, which read, list and delete require.
     public let body: [UInt8]?
-    /// APNs echoes it as `apns-request-id`.
+    /// The value of `apns-request-id`, which APNs echoes.
     public let requestID: APNSID
 
-    /// Creates a channel for Live Activities; answered by `ChannelResponse.Disposition.created`.
+    /// Creates a channel for Live Activities. On success the response is `created`.
+    ///
+    /// - Throws: `badBundleID`, `topicForBundleID`.
     public static func create(
         bundleID: String, policy: ChannelStoragePolicy, requestID: APNSID = .random()
     ) throws(ChannelRequestError) -> ChannelRequest {
@@ -55,21 +57,27 @@ public struct ChannelRequest: Sendable, Equatable {
             .create, "POST", try channels(of: bundleID), [], body: writer.finish(), requestID: requestID)
     }
 
-    /// Reads how a channel was created; answered by `described`.
+    /// Reads the storage policy of a channel. On success the response is `described`.
+    ///
+    /// - Throws: `badBundleID`, `topicForBundleID`.
     public static func read(
         bundleID: String, channel: ChannelID, requestID: APNSID = .random()
     ) throws(ChannelRequestError) -> ChannelRequest {
         ChannelRequest(.read, "GET", try channels(of: bundleID), [field(of: channel)], requestID: requestID)
     }
 
-    /// Deletes a channel for good; answered by `deleted`. What it has stored may still be delivered.
+    /// Deletes a channel permanently. On success the response is `deleted`. APNs may still deliver stored messages.
+    ///
+    /// - Throws: `badBundleID`, `topicForBundleID`.
     public static func delete(
         bundleID: String, channel: ChannelID, requestID: APNSID = .random()
     ) throws(ChannelRequestError) -> ChannelRequest {
         ChannelRequest(.delete, "DELETE", try channels(of: bundleID), [field(of: channel)], requestID: requestID)
     }
 
-    /// Lists all channels of an app; answered by `listed`.
+    /// Lists all channels of an app. On success the response is `listed`.
+    ///
+    /// - Throws: `badBundleID`, `topicForBundleID`.
     public static func list(
         bundleID: String, requestID: APNSID = .random()
     ) throws(ChannelRequestError) -> ChannelRequest {
@@ -77,13 +85,15 @@ public struct ChannelRequest: Sendable, Equatable {
         return ChannelRequest(.list, "GET", path, [], requestID: requestID)
     }
 
-    /// Sends an update or the end of a Live Activity to all who follow a channel; answered by `published`.
+    /// Publishes an update or the end of a Live Activity to every device subscribed to a channel. On success the
+    /// response is `published`.
     ///
     /// - Parameters:
     ///   - payload: 1 to 5,120 bytes of JSON.
-    ///   - expiration: not `none`; a channel that stores nothing accepts only `immediate`.
-    ///   - priority: always sent, for Apple documents no default here.
-    ///   - policy: of the channel, if it is known, to find a wrong expiration before APNs does.
+    ///   - expiration: not `none`; a channel without storage accepts `immediate` only.
+    ///   - priority: always sent, because Apple documents no default for broadcasts.
+    ///   - policy: the channel's policy, if known, so that a wrong expiration fails here and not at APNs.
+    /// - Throws: `badBundleID`, `topicForBundleID`, `payloadEmpty`, `payloadTooLarge`, `expirationNotAccepted`.
     public static func publish(
         bundleID: String, channel: ChannelID, payload: [UInt8], expiration: Expiration = .immediate,
         priority: Priority = .immediate,
@@ -105,7 +115,7 @@ public struct ChannelRequest: Sendable, Equatable {
         return ChannelRequest(.publish, "POST", path, fields, body: payload, requestID: requestID)
     }
 
-    // MARK: -
+    // MARK: Parts
 
     private init(
         _ operation: Operation, _ method: String, _ path: String, _ headers: [HeaderField], body: [UInt8]? = nil,
@@ -125,8 +135,9 @@ public struct ChannelRequest: Sendable, Equatable {
 
     private static func field(of channel: ChannelID) -> HeaderField { HeaderField("apns-channel-id", channel.text) }
 
-    /// A bundle ID goes into the path, so nothing but letters, digits, `-`, `_` and `.` may be in it. The suffix that pushes
-    /// to devices need is an error here (TopicDisallowed).
+    /// Returns a bundle ID that is safe as a path component: letters, digits, `-`, `_` and `.` only.
+    ///
+    /// The topic suffix that pushes to devices need is an error here: APNs answers it with TopicDisallowed.
     private static func checked(_ bundleID: String) throws(ChannelRequestError) -> String {
         let isPlain = bundleID.utf8.allSatisfy { byte in
             switch byte {
@@ -143,34 +154,38 @@ public struct ChannelRequest: Sendable, Equatable {
 }
 
 extension ChannelRequest: CustomStringConvertible, CustomDebugStringConvertible {
-    /// Names the request without payload and channel.
+    /// Method, path and request ID, without payload and channel.
     public var description: String { "\(method) \(path) (\(requestID))" }
     public var debugDescription: String { description }
 }
 
-/// Why a request about a channel is not made.
+/// Why a channel request could not be built.
 public enum ChannelRequestError: Error, Equatable, CustomStringConvertible {
-    /// Empty, too long, or of characters that no bundle ID has.
+    /// The bundle ID is empty, too long, or has characters outside letters, digits, `.`, `-` and `_`.
     case badBundleID
-    /// The bundle ID carries the suffix of a topic.
+    /// The bundle ID ends in a topic suffix.
     case topicForBundleID
+    /// The payload has no bytes.
     case payloadEmpty
-    /// A number in it is none that JSON can hold.
+    /// The payload has an infinity or a NaN, which JSON cannot represent.
     case payloadNotFinite
-    /// Bytes there are.
+    /// The payload is larger than APNs accepts; its size in bytes.
     case payloadTooLarge(Int)
-    /// Missing, negative, or not `immediate` for a channel that stores nothing.
+    /// The expiration is missing, negative, or not `immediate` for a channel without storage.
     case expirationNotAccepted
 
     public var description: String {
         switch self {
-        case .badBundleID: "a bundle ID has letters, digits, dots, dashes and underscores"
-        case .topicForBundleID: "channels are named by the bundle ID alone, without .push-type.liveactivity"
-        case .payloadEmpty: "the payload is empty"
-        case .payloadNotFinite: "the payload has a number that JSON cannot hold"
+        case .badBundleID:
+            "bundle ID is invalid: use 1 to 255 letters, digits, dots, dashes and underscores"
+        case .topicForBundleID:
+            "bundle ID ends in .push-type.liveactivity: channels use the bundle ID without a suffix"
+        case .payloadEmpty: "payload is empty: send a JSON object"
+        case .payloadNotFinite: "payload has an infinite number or a NaN, which JSON cannot represent"
         case .payloadTooLarge(let count):
-            "the payload has \(count) bytes, \(APNSLimits.broadcastPayloadBytesMax) are allowed"
-        case .expirationNotAccepted: "the expiration is missing, negative, or not 0 for a channel that stores nothing"
+            "payload has \(count) bytes, \(APNSLimits.broadcastPayloadBytesMax) are allowed"
+        case .expirationNotAccepted:
+            "expiration is not accepted: use a time, or 0 for a channel that stores no messages"
         }
     }
 }

@@ -1,46 +1,46 @@
 import JSONText
 
-/// What APNs said to a `ChannelRequest`.
+/// APNs' answer to a `ChannelRequest`.
 public struct ChannelResponse: Sendable, Equatable {
-    /// What came of the request.
+    /// The result of the request.
     public enum Disposition: Sendable, Equatable {
-        /// Keep the id: it can be had again from the list only, and nothing there tells which is which.
+        /// The channel was created. Store the ID: only the list returns it again, and its entries carry no other data.
         case created(ChannelID)
         case described(ChannelStoragePolicy)
         case deleted
-        /// In the order of the answer; ids of a form that we do not know are left out, and counted.
+        /// The channel IDs in APNs' order. IDs of an unknown form are left out and counted in `unreadable`.
         case listed([ChannelID], unreadable: Int)
         case published
         case refused(Refusal)
-        /// A success that lacks what it must bring, such as the new channel's id.
+        /// A success without its required content, such as the ID of the new channel.
         case malformed
     }
 
-    /// APNs said no.
+    /// Why APNs refused the request.
     public struct Refusal: Sendable, Equatable {
         public var reason: APNSReason
-        /// The text of a reason that `APNSReason` does not know, at most 128 bytes.
+        /// The verbatim text of a reason without a case in `APNSReason`, at most 128 bytes.
         public var unknownReason: String?
-        /// `Retry-After`, if the server sent it. Apple documents no such header.
+        /// `Retry-After`, if the answer had one. Apple documents no such header.
         public var retryAfter: Duration?
     }
 
     public var status: UInt16
     public var disposition: Disposition
-    /// Echo of the request's, or one that APNs has made.
+    /// `apns-request-id`: the ID of the request, or one made by APNs if the request had none.
     public var requestID: APNSID?
-    /// For Apple's support, when there is one.
+    /// `apns-unique-id`, if present. Quote it to Apple's developer support.
     public var uniqueID: String?
 
-    /// Bytes of a body that can be an answer: 10,000 ids at their longest fit. Stop reading at more.
+    /// The largest body in bytes that can be valid: 10,000 IDs of the maximum length. Stop reading beyond it.
     public static let bodyBytesMax = APNSLimits.channelsMax * (ChannelID.lengthMax + 3) + 1024
 
-    /// Reads an answer. Never fails: bodies that are empty, HTML, cut off or too long are refusals without a reason, or
-    /// `malformed` after a success.
+    /// Parses an answer. Never fails: an empty, HTML, truncated or oversized body gives a refusal without a reason, or
+    /// `malformed` if the status is a success.
     ///
     /// - Parameters:
-    ///   - headers: names in lower case, as HTTP/2 has them; of equal names the first counts.
-    ///   - operation: of the request that it answers.
+    ///   - headers: names in lower case, as in HTTP/2; of duplicate names the first counts.
+    ///   - operation: the operation of the request.
     public init(
         status: UInt16, headers: [ChannelRequest.HeaderField], body: [UInt8], to operation: ChannelRequest.Operation
     ) {
@@ -112,9 +112,9 @@ public struct ChannelResponse: Sendable, Equatable {
 }
 
 extension JSONReader {
-    /// Reads the member `key` of an object by `read` and checks that the text ends well.
+    /// Reads the member `key` of an object with `read`, and requires the text to end after the object.
     ///
-    /// - Returns: nil without such a member.
+    /// - Returns: nil if there is no such member.
     fileprivate mutating func value<Value>(
         of key: StaticString, _ read: (inout JSONReader) throws(JSONError) -> Value
     ) throws(JSONError) -> Value? {
@@ -131,7 +131,7 @@ extension JSONReader {
 }
 
 extension String {
-    /// The longest start of whole characters that fits.
+    /// The longest prefix of whole characters that has at most `bytesMax` bytes of UTF-8.
     fileprivate func limited(toBytes bytesMax: Int) -> String {
         var text = Substring(self)
         while text.utf8.count > bytesMax { text.removeLast() }

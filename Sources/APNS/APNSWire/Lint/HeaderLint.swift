@@ -1,4 +1,4 @@
-/// The rules on everything but the body.
+/// Checks the header fields, the device token and the credential of a push.
 struct HeaderLint {
     let headers: NotificationHeaders
     let expiration: Int64?
@@ -8,9 +8,9 @@ struct HeaderLint {
     let bundleID: String?
     private(set) var findings: [LintFinding] = []
 
-    /// A call is over after a minute.
+    /// The longest useful lifetime of a push for a call, in seconds.
     private static let callSecondsMax: Int64 = 60
-    /// In seconds this is the year 5138, in milliseconds 1973.
+    /// Values from here on are taken for milliseconds: as seconds this is the year 5138, as milliseconds 1973.
     static let millisecondsMin: Int64 = 100_000_000_000
 
     init(
@@ -45,35 +45,35 @@ struct HeaderLint {
     private mutating func checkTarget() {
         switch target {
         case .device(let tokenBytes?) where !(1...APNSLimits.deviceTokenBytesMax).contains(tokenBytes):
-            add(.tokenLength, "The device token has \(tokenBytes) bytes.")
+            add(.tokenLength, "the device token has \(tokenBytes) bytes")
         case .channel where type != .liveactivity:
-            add(.broadcastPushType, "A push of type \(type) cannot be published to a channel.")
+            add(.broadcastPushType, "`apns-push-type` is \(type), which cannot be published to a channel")
         case .device, .channel: break
         }
     }
 
     private mutating func checkTopic() {
         let topic = headers.topic
-        guard !topic.isEmpty else { return add(.topicEmpty, "The topic is empty.") }
+        guard !topic.isEmpty else { return add(.topicEmpty, "`apns-topic` is empty") }
         guard topic.utf8.allSatisfy(Self.isTopicByte) else {
-            return add(.topicCharacters, "The topic has characters that no topic has.")
+            return add(.topicCharacters, "`apns-topic` has characters that no topic has")
         }
         if case .channel = target { return checkBroadcastTopic() }
         if type == .mdm, !topic.hasPrefix("com.apple.mgmt") {
-            add(.topicMDM, "The topic of an MDM push does not begin with com.apple.mgmt.")
+            add(.topicMDM, "`apns-topic` of an MDM push does not begin with com.apple.mgmt")
         } else if let bundleID, type != .mdm {
             checkTopic(of: bundleID)
         } else {
-            guessTopic()
+            checkTopicSuffix()
         }
     }
 
     private mutating func checkBroadcastTopic() {
         let suffix = PushType.liveactivity.topicSuffix
         if headers.topic.hasSuffix(suffix) {
-            add(.topicSuffixWrong, "A channel is named by the bundle ID alone, and this one ends in \(suffix).")
+            add(.topicSuffixWrong, "the bundle ID of the broadcast path ends in \(suffix)")
         } else if let bundleID, headers.topic != bundleID {
-            add(.topicBundle, "The bundle ID is not that of the app.")
+            add(.topicBundle, "the bundle ID of the broadcast path is not that of the app")
         }
     }
 
@@ -82,34 +82,34 @@ struct HeaderLint {
         let suffix = type.topicSuffix
         if topic == bundleID + suffix { return }
         if topic == bundleID {
-            add(.topicSuffixMissing, "The topic of a push of type \(type) must end in \(suffix).")
+            add(.topicSuffixMissing, "`apns-topic` of a push of type \(type) lacks the suffix \(suffix)")
         } else if !suffix.isEmpty, topic == bundleID + suffix + suffix {
-            add(.topicSuffixDoubled, "The topic has the suffix \(suffix) twice.")
+            add(.topicSuffixDoubled, "`apns-topic` has the suffix \(suffix) twice")
         } else if let other = Self.suffixes.first(where: { topic == bundleID + $0 }) {
-            add(.topicSuffixWrong, "The topic ends in \(other), which is not for the type \(type).")
+            add(.topicSuffixWrong, "`apns-topic` ends in \(other), which does not belong to the type \(type)")
         } else {
-            add(.topicBundle, "The topic is not that of the app.")
+            add(.topicBundle, "`apns-topic` is not that of the app")
         }
     }
 
-    /// Without the bundle ID: what can be told from the end of the topic.
-    private mutating func guessTopic() {
+    /// Checks the suffix without a known bundle ID. A bundle ID may itself end like a suffix, hence the warnings.
+    private mutating func checkTopicSuffix() {
         let topic = headers.topic
         let suffix = type.topicSuffix
         if suffix.isEmpty {
             guard let other = Self.suffixes.first(where: topic.hasSuffix) else { return }
-            let message = "The topic ends in \(other), which is not for the type \(type)."
+            let message = "`apns-topic` ends in \(other), which does not belong to the type \(type)"
             add(.topicSuffixWrong, message, severity: .warning)
         } else if topic.hasSuffix(suffix + suffix) {
-            add(.topicSuffixDoubled, "The topic has the suffix \(suffix) twice.", severity: .warning)
+            add(.topicSuffixDoubled, "`apns-topic` has the suffix \(suffix) twice", severity: .warning)
         } else if let other = Self.suffixes.first(where: topic.hasSuffix), other != suffix {
-            add(.topicSuffixWrong, "The topic ends in \(other), which is not for the type \(type).")
+            add(.topicSuffixWrong, "`apns-topic` ends in \(other), which does not belong to the type \(type)")
         } else if !topic.hasSuffix(suffix) {
-            add(.topicSuffixMissing, "The topic of a push of type \(type) must end in \(suffix).")
+            add(.topicSuffixMissing, "`apns-topic` of a push of type \(type) lacks the suffix \(suffix)")
         }
     }
 
-    /// No one of them is the end of another, so the order does not matter.
+    /// No suffix ends in another one, so the order does not matter.
     private static let suffixes = PushType.allCases.map(\.topicSuffix).filter { !$0.isEmpty }
 
     private static func isTopicByte(_ byte: UInt8) -> Bool {
@@ -126,16 +126,16 @@ struct HeaderLint {
     private mutating func checkPriority() {
         guard let priority = headers.priority else {
             if case .channel = target {
-                add(.priorityMissing, "There is no priority, and no default for what is published to a channel.")
+                add(.priorityMissing, "`apns-priority` is missing, and broadcasts have no default")
             } else if type.refuses(.immediate) {
-                add(.priorityMissing, "There is no priority, and APNs takes 10, which is an error for \(type).")
+                add(.priorityMissing, "`apns-priority` is missing, and APNs refuses its default 10 for \(type)")
             }
             return
         }
         if type.refuses(priority) {
-            add(.priorityRefused, "Priority \(priority.rawValue) is an error for the type \(type).")
+            add(.priorityRefused, "`apns-priority` is \(priority.rawValue), which APNs refuses for the type \(type)")
         } else if !type.priorities.contains(priority) {
-            add(.priorityUnusual, "Priority \(priority.rawValue) is unusual for the type \(type).")
+            add(.priorityUnusual, "`apns-priority` is \(priority.rawValue), which has no benefit for the type \(type)")
         }
     }
 
@@ -144,61 +144,61 @@ struct HeaderLint {
         if case .channel(let policy) = target { return checkChannelExpiration(policy) }
         switch type {
         case .voip where expiration.map { $0 > now + Self.callSecondsMax } ?? true:
-            add(.voipExpiration, "APNs would keep the call for a device that is offline.")
+            add(.voipExpiration, "`apns-expiration` lets APNs store the call for a device that is offline")
         case .pushtotalk where expiration != 0:
-            add(.pushToTalkExpiration, "APNs would keep the push for a device that is offline.")
+            add(.pushToTalkExpiration, "`apns-expiration` lets APNs store the push for a device that is offline")
         default: break
         }
     }
 
     private mutating func checkTime(_ expiration: Int64) {
         if expiration < 0 {
-            add(.expirationNegative, "The expiration is negative.")
+            add(.expirationNegative, "`apns-expiration` is negative")
         } else if expiration >= Self.millisecondsMin {
-            add(.expirationMilliseconds, "The expiration looks like milliseconds.")
+            add(.expirationMilliseconds, "`apns-expiration` looks like milliseconds")
         } else if expiration <= now {
-            add(.expirationPast, "The expiration is in the past: a device that is offline will never get it.")
+            add(.expirationPast, "`apns-expiration` is in the past, so a device that is offline never gets the push")
         } else if expiration - now > APNSLimits.storageSecondsMax {
-            add(.expirationFar, "The expiration is more than 30 days ahead, and APNs keeps nothing for longer.")
+            add(.expirationFar, "`apns-expiration` is more than 30 days ahead, the longest that APNs stores a push")
         }
     }
 
     private mutating func checkChannelExpiration(_ policy: ChannelStoragePolicy?) {
         guard let expiration, let policy else { return }
         if policy == .none, expiration != 0 {
-            add(.channelExpiration, "The channel stores nothing, so the expiration must be 0.")
+            add(.channelExpiration, "`apns-expiration` is not 0, and the channel stores no messages")
         } else if expiration > now + APNSLimits.channelStorageSecondsMax {
             add(
                 .channelExpirationFar,
-                "The expiration is more than 8 hours ahead, and a channel keeps nothing for longer.")
+                "`apns-expiration` is more than 8 hours ahead, the longest that a channel stores a message")
         }
     }
 
-    // MARK: Credential and collapse id
+    // MARK: Credential and collapse ID
 
     private mutating func checkCredential() {
         guard let authentication, case .device = target else { return }
         switch (type.authenticationRule, authentication) {
         case (.providerToken, .certificate):
-            // Apple's page on file providers asks for a token; nobody has reported what a certificate gets.
+            // Apple's page on file providers requires a token. The answer to a certificate is not known.
             let severity: LintFinding.Severity = type == .fileprovider ? .warning : .error
-            let message = "A push of type \(type) needs a provider token, and this is a certificate."
+            let message = "the credential is a certificate, and the type \(type) needs a provider token"
             add(.credential, message, severity: severity)
         case (.certificate, .providerToken):
-            add(.credential, "A push of type \(type) needs a certificate, and this is a provider token.")
+            add(.credential, "the credential is a provider token, and the type \(type) needs a certificate")
         case (.any, _), (.providerToken, .providerToken), (.certificate, .certificate): break
         }
     }
 
     private mutating func checkCollapseID() {
         guard let id = headers.collapseID else { return }
-        guard !id.isEmpty else { return add(.collapseIDEmpty, "The collapse id is empty.") }
+        guard !id.isEmpty else { return add(.collapseIDEmpty, "`apns-collapse-id` is empty") }
         let count = id.utf8.count
-        if count > APNSLimits.collapseIDBytesMax { add(.collapseIDLong, "The collapse id has \(count) bytes.") }
+        if count > APNSLimits.collapseIDBytesMax { add(.collapseIDLong, "`apns-collapse-id` has \(count) bytes") }
         if id.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
-            add(.collapseIDCharacters, "The collapse id has control characters.")
+            add(.collapseIDCharacters, "`apns-collapse-id` has control characters")
         } else if id.utf8.contains(where: { $0 > 0x7F }) || id.hasPrefix(" ") || id.hasSuffix(" ") {
-            let message = "The collapse id has characters that a header field does not carry safely."
+            let message = "`apns-collapse-id` has characters that a header field may not preserve"
             add(.collapseIDCharacters, message, severity: .warning)
         }
     }

@@ -1,14 +1,14 @@
-/// Finds keys that were meant to be others.
+/// Detects misspelt keys.
 enum KeySpelling {
-    /// Whether `key` is not `known` but is likely to be meant so: other case or separators, or one slip of the finger.
+    /// Whether `key` is probably a misspelling of `known`: other case or separators, or one typing error.
     static func isClose(_ key: String, to known: String) -> Bool {
         guard key != known, key.utf8.count <= known.utf8.count + 8 else { return false }
         let a = folded(key)
         let b = folded(known)
         if a == b { return true }
-        // Short words have too many neighbours that mean something else.
+        // Short words have too many legitimate neighbours.
         guard b.count >= 4 else { return false }
-        return isOneSlip(a, b)
+        return isOneEditApart(a, b)
     }
 
     private static func folded(_ key: String) -> [UInt8] {
@@ -21,8 +21,8 @@ enum KeySpelling {
         }
     }
 
-    /// One byte more, less or other, or two neighbours swapped.
-    private static func isOneSlip(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+    /// Whether one byte was inserted, removed or replaced, or two neighbours were swapped.
+    private static func isOneEditApart(_ a: [UInt8], _ b: [UInt8]) -> Bool {
         guard abs(a.count - b.count) <= 1 else { return false }
         let start = zip(a, b).prefix { $0 == $1 }.count
         let restA = a[start...]

@@ -1,18 +1,20 @@
-/// One thing that is wrong with a push.
+/// One mistake in a push.
 public struct LintFinding: Sendable, Hashable {
-    /// How bad it is.
+    /// How serious a finding is.
     public enum Severity: Sendable, CaseIterable, Hashable {
-        /// APNs refuses it, or nothing can come of it.
+        /// APNs refuses the push, or the push has no effect.
         case error
-        /// It is likely to do something else than was meant.
+        /// The push probably does not do what the sender intends.
         case warning
     }
 
     public var code: LintCode
     public var severity: Severity
-    /// One sentence. Names keys of Apple's and numbers, and nothing else of the push: no token, no text, no key of the app.
+    /// The key and what is wrong with it, in lower case, without a full stop.
+    ///
+    /// Contains only Apple's keys and numbers: no token, no text and no custom key of the push.
     public var message: String
-    /// One sentence.
+    /// How to correct the push, in lower case, without a full stop.
     public var advice: String { code.advice }
 
     public init(_ code: LintCode, _ message: String, severity: Severity? = nil) {
@@ -23,37 +25,38 @@ public struct LintFinding: Sendable, Hashable {
 }
 
 extension LintFinding: CustomStringConvertible {
-    public var description: String { "\(severity) \(code.rawValue): \(message) \(advice)" }
+    /// `error topic-empty: <message>; <advice>`.
+    public var description: String { "\(severity) \(code.rawValue): \(message); \(advice)" }
 }
 
-/// Names everything that is wrong with a push before it is sent.
+/// Finds mistakes in a push before it is sent.
 ///
-/// Pure, and meant for development and for looking at single pushes: APNs does not document that it checks more than the
-/// header and the size, so a push with findings may well be accepted with 200, and then do nothing.
-/// The rules are those of the pages that `PushType`, `APS` and `LiveActivityContent` name.
+/// Pure, and meant for development and for inspecting single pushes. APNs documents checks of the header and the size
+/// only, so it may accept a push with findings with 200, and the push then has no effect. The rules come from the pages
+/// cited by `PushType`, `APS` and `LiveActivityContent`.
 public enum NotificationLint {
-    /// Where the push goes.
+    /// The destination of a push.
     public enum Target: Sendable, Hashable {
-        /// `/3/device`. The length of the token in bytes, if it is known.
+        /// `/3/device`, with the length of the token in bytes, if known.
         case device(tokenBytes: Int?)
-        /// `/4/broadcasts`. The policy of the channel, if it is known.
+        /// `/4/broadcasts`, with the storage policy of the channel, if known.
         case channel(ChannelStoragePolicy?)
     }
 
-    /// What the sender proves itself by.
+    /// The kind of credential that authenticates the sender.
     public enum Authentication: Sendable, CaseIterable, Hashable {
         case providerToken, certificate
     }
 
-    /// What is wrong with a push that is given in its parts.
+    /// Checks a push given in parts.
     ///
     /// - Parameters:
-    ///   - headers: for a channel the topic stands for the bundle ID of the path.
-    ///   - expiration: the value of `apns-expiration`, unchecked; nil without the header.
-    ///   - authentication: nil when it is not known; its rules are left out then.
-    ///   - bundleID: of the app, without suffix, if it is known. Without it a suffix that looks wrong is only a warning
-    ///     where a bundle ID could end in the same way.
-    /// - Returns: what is wrong with the header first, then with the body; empty when all is well.
+    ///   - headers: for a channel, `topic` is the bundle ID of the path.
+    ///   - expiration: the value of `apns-expiration`, unchecked; nil if the header is absent.
+    ///   - authentication: nil if not known, which skips the rules about credentials.
+    ///   - bundleID: the app's bundle ID without suffix, if known. Otherwise a wrong suffix is only a warning if the
+    ///     bundle ID itself could end that way.
+    /// - Returns: the findings, those about the header first; empty if the push is correct.
     public static func findings(
         headers: NotificationHeaders, expiration: Int64?, payload: UnsafeRawBufferPointer, now: UNIXTime,
         target: Target = .device(tokenBytes: nil), authentication: Authentication? = nil, bundleID: String? = nil
@@ -69,7 +72,7 @@ public enum NotificationLint {
         return header.findings + body.findings
     }
 
-    /// As above, for one push to a device.
+    /// Checks one push to a device, as the other overload does.
     public static func findings(
         _ notification: APNSNotification, now: UNIXTime, authentication: Authentication? = nil, bundleID: String? = nil
     ) -> [LintFinding] {

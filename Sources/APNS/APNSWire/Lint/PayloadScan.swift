@@ -20,7 +20,7 @@ enum APSKey: String, CaseIterable {
     case urlArgs = "url-args"
     case pttPushType = "ptt-push-type"
 
-    /// Whether an app could well have a key of its own by this name beside `aps`.
+    /// Whether an app may plausibly use this name for a custom key next to `aps`.
     var isCommonWord: Bool {
         switch self {
         case .category, .timestamp, .event, .attributes: true
@@ -29,10 +29,10 @@ enum APSKey: String, CaseIterable {
     }
 }
 
-/// A value, as far as the rules look at it.
+/// A JSON value in the detail that the rules need.
 enum PayloadValue: Equatable {
     case string(String)
-    /// `isInteger`: written without fraction and exponent.
+    /// `isInteger`: whether it is written without fraction and exponent.
     case number(Double, isInteger: Bool)
     case boolean(Bool)
     case null
@@ -44,43 +44,45 @@ enum PayloadValue: Equatable {
     }
 }
 
-/// What stands in a body: one walk through it, for the rules to look at.
+/// The members of a payload that the rules need, collected in one pass.
 struct PayloadScan {
-    enum Fault: Equatable {
+    enum FormatError: Equatable {
         case notObject
         case malformed(JSONError)
     }
 
-    /// nil when the body is an object.
-    private(set) var fault: Fault?
-    /// Set when there is a member `aps`.
+    /// nil if the payload is a JSON object.
+    private(set) var formatError: FormatError?
+    /// nil if there is no member `aps`.
     private(set) var apsKind: JSONReader.Kind?
     private(set) var aps: [APSKey: PayloadValue] = [:]
-    /// Members of `alert` and of `sound`, where these are objects; `sound` stands in `alert` too.
+    /// Members of `alert`, if it is an object.
     private(set) var alert: [String: PayloadValue] = [:]
+    /// Members of `sound`, in `aps` or in `alert`, if it is an object.
     private(set) var sound: [String: PayloadValue] = [:]
-    /// Known keys beside `aps`: of `aps`, and those of MDM and file providers.
+    /// Keys of `aps` that are next to it instead of inside it.
     private(set) var outside: [APSKey] = []
+    /// The root keys of MDM and file provider pushes.
     private(set) var root: [String: PayloadValue] = [:]
     private(set) var repeated: [String] = []
-    /// Known keys that others come close to.
+    /// Known keys that an unknown key of the payload resembles.
     private(set) var misspelt: [String] = []
 
     mutating func read(_ bytes: UnsafeRawBufferPointer) {
         var reader = JSONReader(bytes)
         do throws(JSONError) {
-            // The whole text is checked first, so that nothing is said about the half of a body.
+            // The whole text is checked first: a truncated payload gives one finding, not several about its first half.
             var check = reader
             let kind = try check.peekKind()
             try check.skipValue()
             try check.finish()
             guard kind == .object else {
-                fault = .notObject
+                formatError = .notObject
                 return
             }
             try readMembers(&reader) { scan, key, reader throws(JSONError) in try scan.readRoot(key, &reader) }
         } catch {
-            fault = .malformed(error)
+            formatError = .malformed(error)
         }
     }
 
@@ -105,7 +107,7 @@ struct PayloadScan {
 
     private mutating func readAPS(_ key: String, _ reader: inout JSONReader) throws(JSONError) {
         guard let known = APSKey(rawValue: key) else {
-            note(key, among: APSKey.allCases.lazy.map(\.rawValue))
+            recordMisspelling(key, of: APSKey.allCases.lazy.map(\.rawValue))
             try reader.skipValue()
             return
         }
@@ -125,7 +127,7 @@ struct PayloadScan {
     private mutating func readAlert(_ key: String, _ reader: inout JSONReader) throws(JSONError) {
         if alert[key] != nil { repeated.append(key) }
         guard Self.alertKeys.contains(key) else {
-            note(key, among: Self.alertKeys)
+            recordMisspelling(key, of: Self.alertKeys)
             try reader.skipValue()
             return
         }
@@ -139,13 +141,13 @@ struct PayloadScan {
 
     private mutating func readSound(_ reader: inout JSONReader) throws(JSONError) {
         try readMembers(&reader) { scan, key, reader throws(JSONError) in
-            if !Self.soundKeys.contains(key) { scan.note(key, among: Self.soundKeys) }
+            if !Self.soundKeys.contains(key) { scan.recordMisspelling(key, of: Self.soundKeys) }
             scan.sound[key] = try scan.readValue(&reader)
         }
     }
 
-    private mutating func note(_ key: String, among known: some Sequence<String>) {
-        if let meant = known.first(where: { KeySpelling.isClose(key, to: $0) }) { misspelt.append(meant) }
+    private mutating func recordMisspelling(_ key: String, of known: some Sequence<String>) {
+        if let intended = known.first(where: { KeySpelling.isClose(key, to: $0) }) { misspelt.append(intended) }
     }
 
     private static let alertKeys = [
@@ -179,8 +181,8 @@ struct PayloadScan {
         case .number:
             let range = try reader.skipValue()
             let text = String(decoding: UnsafeRawBufferPointer(rebasing: reader.bytes[range]), as: UTF8.self)
-            // What the reader takes for a number, `Double` does too.
-            return .number(Double(text) ?? .infinity, isInteger: !text.utf8.contains(where: Self.isNoDigit))
+            // `Double` accepts every number that the reader accepts.
+            return .number(Double(text) ?? .infinity, isInteger: !text.utf8.contains(where: Self.isPointOrExponent))
         case .array:
             try reader.skipValue()
             return .array
@@ -190,7 +192,7 @@ struct PayloadScan {
         }
     }
 
-    private static func isNoDigit(_ byte: UInt8) -> Bool {
+    private static func isPointOrExponent(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: ".") || byte | 0x20 == UInt8(ascii: "e")
     }
 }

@@ -1,4 +1,4 @@
-/// One of Apple's two worlds: tokens, channels and newer keys belong to one of them.
+/// One of Apple's two environments. A device token, a channel and a newer signing key belong to exactly one.
 ///
 /// Hosts and ports: Apple, "Sending notification requests to APNs", "Sending channel management requests to APNs" and
 /// "Sending broadcast push notification requests to APNs", read 2026-11-23.
@@ -8,7 +8,7 @@ public enum APNSEnvironment: String, Sendable, CaseIterable, Hashable {
     /// Apps from TestFlight and the App Store.
     case production
 
-    /// Where pushes to devices go, and what is published to channels.
+    /// The host for pushes to devices and for broadcasts to channels.
     public var host: String {
         switch self {
         case .sandbox: "api.sandbox.push.apple.com"
@@ -17,10 +17,10 @@ public enum APNSEnvironment: String, Sendable, CaseIterable, Hashable {
     }
 
     public static let port = 443
-    /// The same service on a port that a firewall can tell from other HTTPS.
+    /// The same service on a port that a firewall can distinguish from other HTTPS traffic.
     public static let alternativePort = 2197
 
-    /// Where channels are created, read, listed and deleted.
+    /// The host that creates, reads, lists and deletes channels.
     public var channelManagementHost: String {
         switch self {
         case .sandbox: "api-manage-broadcast.sandbox.push.apple.com"

@@ -1,7 +1,7 @@
 /// The `apns-id` of a push: 128 bits in the canonical text form of a UUID.
 ///
-/// APNs echoes it, sometimes in upper case and not always as a valid UUID variant (observed, 2021), so texts are
-/// compared as 128-bit numbers and no version or variant is demanded.
+/// APNs echoes it, sometimes in upper case and not always as a valid UUID variant (observed, 2021). IDs are therefore
+/// compared as 128-bit numbers, and any version and variant is accepted.
 public struct APNSID: Hashable, Sendable, Comparable {
     public var high: UInt64
     public var low: UInt64
@@ -11,7 +11,7 @@ public struct APNSID: Hashable, Sendable, Comparable {
         self.low = low
     }
 
-    /// A random id (UUID version 4).
+    /// A random ID (UUID version 4).
     public static func random() -> APNSID {
         var generator = SystemRandomNumberGenerator()
         return APNSID(
@@ -23,7 +23,7 @@ public struct APNSID: Hashable, Sendable, Comparable {
     /// Length of the text form in bytes.
     public static let textLength = 36
 
-    /// Reads the text form `8-4-4-4-12` in either case; nil for anything else.
+    /// Parses the text form `8-4-4-4-12` in either case; nil for any other text.
     public init?(_ text: some StringProtocol) {
         var copy = String(text)
         let parsed = copy.withUTF8 { APNSID(utf8: UnsafeRawBufferPointer($0)) }
@@ -31,7 +31,7 @@ public struct APNSID: Hashable, Sendable, Comparable {
         self = parsed
     }
 
-    /// Reads the text form from bytes; nil for anything else.
+    /// Parses the text form from UTF-8 bytes; nil for any other text.
     public init?(utf8: UnsafeRawBufferPointer) {
         guard utf8.count == Self.textLength else { return nil }
         var high: UInt64 = 0
@@ -74,7 +74,7 @@ public struct APNSID: Hashable, Sendable, Comparable {
         }
     }
 
-    /// The id `offset` steps above this one; the low half wraps around.
+    /// The ID `offset` steps above this one. The low 64 bits wrap around without a carry.
     @inlinable
     public func advanced(by offset: Int) -> APNSID {
         APNSID(high: high, low: low &+ UInt64(truncatingIfNeeded: offset))
@@ -94,9 +94,9 @@ extension APNSID: CustomStringConvertible {
     }
 }
 
-/// Hexadecimal digits, without tables and without allocation.
+/// Conversion of single hexadecimal digits, without tables and without allocation.
 public enum Hex {
-    /// What a hexadecimal digit of either case stands for; nil for any other byte.
+    /// The value of a hexadecimal digit in either case; nil for any other byte.
     @inlinable @inline(__always)
     public static func value(_ byte: UInt8) -> UInt8? {
         switch byte {
@@ -107,7 +107,7 @@ public enum Hex {
         }
     }
 
-    /// The lower-case digit for 0...15.
+    /// The lower-case digit of a value from 0 to 15.
     @inlinable @inline(__always)
     public static func digit(_ nibble: UInt8) -> UInt8 {
         nibble < 10 ? UInt8(ascii: "0") &+ nibble : UInt8(ascii: "a") &+ nibble &- 10

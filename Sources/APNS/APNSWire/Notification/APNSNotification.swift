@@ -1,12 +1,12 @@
-/// One push as a value, for those who do not send in batches.
+/// One push as a value, for callers that do not send batches.
 public struct APNSNotification: Sendable, Equatable {
     public var deviceToken: DeviceToken
     public var headers: NotificationHeaders
-    /// Until when APNs stores the push.
+    /// How long APNs stores the push.
     public var expiration: Expiration
-    /// Keep it when the push is sent again.
+    /// The `apns-id`. Use the same ID when the push is sent again.
     public var id: APNSID
-    /// JSON in UTF-8, at most 65,535 bytes here; APNs takes 4,096 of most types.
+    /// JSON in UTF-8, at most 65,535 bytes here. APNs accepts 4,096 bytes for most push types.
     public var payload: [UInt8]
 
     public init(
@@ -20,12 +20,12 @@ public struct APNSNotification: Sendable, Equatable {
         self.id = id
     }
 
-    /// A push with the topic and the priority that its type asks for.
+    /// A push with the topic of its type and, unless given, the default priority of its type.
     ///
     /// - Parameters:
     ///   - bundleID: without suffix; for `mdm` the topic itself.
     ///   - priority: nil for `PushType.defaultPriority`.
-    /// - Throws: `tooLarge` when the payload is larger than APNs takes it for this type, `notFinite`.
+    /// - Throws: `tooLarge` if the payload exceeds the type's limit, `notFinite`.
     public init(
         deviceToken: DeviceToken, bundleID: String, pushType: PushType, payload: APNSPayload,
         priority: Priority? = nil, expiration: Expiration = .none, collapseID: String? = nil, id: APNSID = .random()
@@ -40,7 +40,9 @@ public struct APNSNotification: Sendable, Equatable {
         )
     }
 
-    /// A push that the user sees, as the type `alert`.
+    /// A visible push, of the type `alert`.
+    ///
+    /// - Throws: `tooLarge`, `notFinite`.
     public static func alert(
         _ alert: Alert, sound: AlertSound? = nil, badge: Int? = nil, to deviceToken: DeviceToken, bundleID: String
     ) throws(PayloadError) -> APNSNotification {
@@ -50,7 +52,10 @@ public struct APNSNotification: Sendable, Equatable {
         )
     }
 
-    /// A push for a call: APNs tries once and stores nothing, so that no call rings when it is over.
+    /// A push for an incoming call. APNs tries once and does not store it, so that no device rings after the call
+    /// ended.
+    ///
+    /// - Throws: `tooLarge`, `notFinite`.
     public static func voip(
         _ payload: APNSPayload, to deviceToken: DeviceToken, bundleID: String
     ) throws(PayloadError) -> APNSNotification {
@@ -58,7 +63,9 @@ public struct APNSNotification: Sendable, Equatable {
             deviceToken: deviceToken, bundleID: bundleID, pushType: .voip, payload: payload, expiration: .immediate)
     }
 
-    /// A push for a Push to Talk channel, tried once, as Apple recommends.
+    /// A push for a Push to Talk channel. APNs tries once, as Apple recommends.
+    ///
+    /// - Throws: `tooLarge`, `notFinite`.
     public static func pushToTalk(
         _ payload: APNSPayload, to deviceToken: DeviceToken, bundleID: String
     ) throws(PayloadError) -> APNSNotification {
@@ -67,7 +74,9 @@ public struct APNSNotification: Sendable, Equatable {
             expiration: .immediate)
     }
 
-    /// The notification as a batch of its own.
+    /// The notification as a batch of one push.
+    ///
+    /// - Throws: `APNSSendError.payloadTooLarge` if the payload has more than 65,535 bytes.
     public func batch() throws(APNSSendError) -> NotificationBatch {
         guard payload.count <= Int(UInt16.max) else { throw .payloadTooLarge }
         var batch = NotificationBatch(firstID: id)
@@ -84,22 +93,22 @@ public struct APNSNotification: Sendable, Equatable {
 }
 
 extension APNSNotification: CustomStringConvertible, CustomDebugStringConvertible {
-    /// Names the push without its payload and with a shortened token.
+    /// Push type, ID and a shortened token, without the payload.
     public var description: String { "\(headers.pushType) push \(id) to \(deviceToken)" }
     public var debugDescription: String { description }
 }
 
-/// What APNs said to one notification.
+/// APNs' answer to one notification.
 public struct APNSResponse: Sendable, Equatable {
     public var id: APNSID
-    /// HTTP status; 200 when APNs took the push.
+    /// HTTP status; 200 when APNs accepted the push.
     public var status: UInt16
     public var reason: APNSReason
-    /// The text of a reason that `APNSReason` does not know.
+    /// The verbatim text of a reason without a case in `APNSReason`.
     public var unknownReason: String?
-    /// The `timestamp` of a 410: since when APNs knows that the token is invalid for the topic.
+    /// The `timestamp` of a 410: when APNs found that the token is no longer valid for the topic.
     public var tokenInvalidAt: UNIXTime?
-    /// `Retry-After`, if the server sent it.
+    /// `Retry-After`, if the answer had one.
     public var retryAfter: Duration?
 
     public init(id: APNSID, answer: APNSAnswer, unknownReason: String? = nil) {
@@ -116,14 +125,14 @@ public struct APNSResponse: Sendable, Equatable {
     public var isAccepted: Bool { status == 200 }
 }
 
-/// There is no answer to a notification.
+/// A notification got no answer from APNs.
 public struct APNSSendError: Error, Equatable, CustomStringConvertible {
-    /// How far it got. Only after `ambiguous` may APNs have the push.
+    /// How far the attempt got. Only after `ambiguous` may APNs have received the push.
     public var disposition: APNSAnswer.Disposition
     public var failure: APNSAnswer.Failure
-    /// What APNs said when it ended the connection, if it did.
+    /// The reason from GOAWAY, if APNs closed the connection with one.
     public var reason: APNSReason
-    /// False when sending the same again cannot help.
+    /// False when sending the same push again cannot succeed.
     public var canRetry: Bool
 
     public init(_ answer: APNSAnswer) {
@@ -133,7 +142,7 @@ public struct APNSSendError: Error, Equatable, CustomStringConvertible {
         canRetry = true
     }
 
-    /// More than a batch can hold: 65,535 bytes.
+    /// The payload has more than 65,535 bytes, the most that a batch holds.
     public static let payloadTooLarge: APNSSendError = {
         var error = APNSSendError(.failed(.none, .neverWritten))
         error.canRetry = false

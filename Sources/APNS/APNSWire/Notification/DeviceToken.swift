@@ -1,16 +1,17 @@
-/// A device token: opaque bytes that name one app on one device.
+/// A device token: opaque bytes that identify one app on one device.
 ///
-/// Its description shows a few characters only, so that a token never reaches a log by accident.
+/// The description shows the first characters only, so that no complete token reaches a log by accident.
 public struct DeviceToken: Hashable, Sendable {
     /// 1 to 100 raw bytes.
     public let bytes: [UInt8]
 
+    /// nil unless there are 1 to 100 bytes.
     public init?(bytes: [UInt8]) {
         guard (1...APNSLimits.deviceTokenBytesMax).contains(bytes.count) else { return nil }
         self.bytes = bytes
     }
 
-    /// Reads hexadecimal in either case; nil when it is empty, odd, too long or not hexadecimal.
+    /// Parses hexadecimal in either case; nil if it is empty, of odd length, too long or not hexadecimal.
     public init?(hex: some StringProtocol) {
         var copy = String(hex)
         var bytes: [UInt8] = []
@@ -18,6 +19,7 @@ public struct DeviceToken: Hashable, Sendable {
         self.bytes = bytes
     }
 
+    /// The token in lower-case hexadecimal.
     public var hex: String {
         var text: [UInt8] = []
         text.reserveCapacity(bytes.count * 2)
@@ -28,9 +30,9 @@ public struct DeviceToken: Hashable, Sendable {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Appends the bytes that `hex` stands for.
+    /// Decodes `hex` and appends the bytes to `output`.
     ///
-    /// - Returns: false, with nothing appended, when `hex` is not a token.
+    /// - Returns: false, with `output` unchanged, if `hex` is not a token.
     public static func appendBytes(ofHex hex: UnsafeRawBufferPointer, to output: inout [UInt8]) -> Bool {
         guard hex.count >= 2, hex.count.isMultiple(of: 2), hex.count / 2 <= APNSLimits.deviceTokenBytesMax else {
             return false
@@ -50,7 +52,7 @@ public struct DeviceToken: Hashable, Sendable {
 }
 
 extension DeviceToken: CustomStringConvertible, CustomDebugStringConvertible {
-    /// The first four bytes, which identify nobody among billions of tokens.
+    /// The first four bytes, too few to identify a device.
     public var description: String { "\(String(hex.prefix(8)))…" }
     public var debugDescription: String { description }
 }

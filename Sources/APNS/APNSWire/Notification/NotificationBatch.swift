@@ -1,9 +1,9 @@
-/// What many pushes of one app share: everything in the request's header that is not the push's own.
+/// The header fields that many pushes of one app share.
 public struct NotificationHeaders: Hashable, Sendable {
     /// `apns-topic`, suffix included.
     public var topic: String
     public var pushType: PushType
-    /// nil leaves the header out; APNs then takes 10.
+    /// `apns-priority`; nil leaves the header out, and APNs then assumes 10.
     public var priority: Priority?
     /// `apns-collapse-id`, at most 64 bytes.
     public var collapseID: String?
@@ -16,11 +16,11 @@ public struct NotificationHeaders: Hashable, Sendable {
     }
 }
 
-/// Up to 1,000 pushes in columns: what the APNs client sends in one go.
+/// Up to 1,000 pushes in columnar form: the unit that the APNs client sends.
 ///
-/// Tokens and payloads lie one after the other in two byte arrays, and each push is a small fixed-size entry that
-/// points into them. A batch is therefore built, copied between tasks, stored and read back without any work per
-/// push, and equal neighbouring payloads (a campaign) are kept once.
+/// Two byte arrays hold all tokens and all payloads. Each push is a small fixed-size entry with offsets into them.
+/// Copying, storing and loading a batch therefore needs no work per push, and equal neighbouring payloads, as in a
+/// campaign, are stored once.
 ///
 /// The `apns-id` of push *i* is `firstID` advanced by *i*.
 public struct NotificationBatch: Sendable, Equatable {
@@ -34,7 +34,8 @@ public struct NotificationBatch: Sendable, Equatable {
         /// Index into `headers`.
         public var headersIndex: UInt16
         public var tokenLength: UInt8
-        /// `apns-expiration` in UNIX seconds; 0 means "one attempt, do not store"; `noExpiration` leaves the header out.
+        /// `apns-expiration` in UNIX seconds; 0 means "one attempt, do not store"; `noExpiration` leaves the header
+        /// out.
         public var expiration: Int64
 
         public init(
@@ -50,24 +51,23 @@ public struct NotificationBatch: Sendable, Equatable {
         }
     }
 
-    /// Stands for "no `apns-expiration` header" in an entry.
+    /// The `expiration` of an entry that has no `apns-expiration` header.
     public static let noExpiration: Int64 = -1
 
     public var firstID: APNSID
     public private(set) var entries: [Entry] = []
     public private(set) var headers: [NotificationHeaders] = []
-    /// Raw token bytes, one after the other.
+    /// The raw bytes of all tokens.
     public private(set) var tokens: [UInt8] = []
-    /// JSON payloads, one after the other.
+    /// All JSON payloads.
     public private(set) var payloads: [UInt8] = []
 
     public init(firstID: APNSID) {
         self.firstID = firstID
     }
 
-    /// A batch from its columns, for decoders.
-    ///
-    /// - Returns: nil when an entry points outside of the columns or there are more than 1,000 entries.
+    /// A batch from its columns, for decoders; nil if an entry points outside the columns or there are more than 1,000
+    /// entries.
     public init?(
         firstID: APNSID, entries: [Entry], headers: [NotificationHeaders], tokens: [UInt8], payloads: [UInt8]
     ) {
@@ -89,7 +89,7 @@ public struct NotificationBatch: Sendable, Equatable {
     public var isEmpty: Bool { entries.isEmpty }
     public var isFull: Bool { entries.count == Self.countMax }
 
-    /// Bytes that the columns take, for limits on memory.
+    /// The memory of the columns in bytes, for memory limits.
     public var byteCount: Int { tokens.count + payloads.count + entries.count * MemoryLayout<Entry>.stride }
 
     /// The `apns-id` of a push.
@@ -102,7 +102,7 @@ public struct NotificationBatch: Sendable, Equatable {
         return tokens[Int(entry.tokenStart)..<Int(entry.tokenStart) + Int(entry.tokenLength)]
     }
 
-    /// The JSON of a push.
+    /// The JSON payload of a push.
     public func payload(at index: Int) -> ArraySlice<UInt8> {
         let entry = entries[index]
         return payloads[Int(entry.payloadStart)..<Int(entry.payloadStart) + Int(entry.payloadLength)]
@@ -119,9 +119,9 @@ public struct NotificationBatch: Sendable, Equatable {
         token: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer, headers: NotificationHeaders,
         expiration: Int64 = NotificationBatch.noExpiration
     ) {
-        precondition(!isFull, "a batch holds 1,000 pushes at most")
+        precondition(!isFull, "a batch holds at most 1,000 pushes")
         precondition((1...APNSLimits.deviceTokenBytesMax).contains(token.count), "a token has 1 to 100 bytes")
-        precondition(payload.count <= Int(UInt16.max), "a payload has 65,535 bytes at most")
+        precondition(payload.count <= Int(UInt16.max), "a payload has at most 65,535 bytes")
         let payloadStart: UInt32
         if let last = entries.last, isEqual(payload, toPayloadOf: last) {
             payloadStart = last.payloadStart
@@ -148,7 +148,7 @@ public struct NotificationBatch: Sendable, Equatable {
     }
 
     private mutating func index(of wanted: NotificationHeaders) -> UInt16 {
-        // Neighbours are alike as a rule; a batch of all-different headers costs a short scan, not a dictionary.
+        // Neighbours usually share their headers, so a short scan is cheaper than a dictionary.
         if let last = headers.last, last == wanted { return UInt16(headers.count - 1) }
         let recent = headers.suffix(8)
         if let found = recent.lastIndex(of: wanted) { return UInt16(found) }

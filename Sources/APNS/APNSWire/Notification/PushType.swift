@@ -1,4 +1,4 @@
-/// What kind of push it is: the value of `apns-push-type`.
+/// The kind of a push: the value of `apns-push-type`.
 ///
 /// Source: Apple, "Sending notification requests to APNs" and the pages of each type, read 2026-11-23.
 public enum PushType: UInt8, Sendable, CaseIterable, Hashable {
@@ -14,7 +14,7 @@ public enum PushType: UInt8, Sendable, CaseIterable, Hashable {
     case controls = 9
     case widgets = 10
 
-    /// The header's value; lower case as Apple prints it.
+    /// The value of the header, in lower case as Apple documents it.
     public var label: StaticString {
         switch self {
         case .alert: "alert"
@@ -36,7 +36,7 @@ public enum PushType: UInt8, Sendable, CaseIterable, Hashable {
         self = match
     }
 
-    /// What the topic adds to the bundle ID.
+    /// The suffix that the topic appends to the bundle ID; may be empty.
     public var topicSuffix: String {
         switch self {
         case .alert, .background, .mdm: ""
@@ -51,8 +51,8 @@ public enum PushType: UInt8, Sendable, CaseIterable, Hashable {
         }
     }
 
-    /// Largest body in bytes. Apple, "Generating a remote notification": 5,120 for VoIP, 4,096 for the rest; what is
-    /// published to a channel may have `APNSLimits.broadcastPayloadBytesMax`.
+    /// The largest payload in bytes. Apple, "Generating a remote notification": 5,120 for VoIP, 4,096 for all others. A
+    /// broadcast may have `APNSLimits.broadcastPayloadBytesMax`.
     public var payloadBytesMax: Int { self == .voip ? 5120 : 4096 }
 }
 
@@ -62,11 +62,11 @@ extension PushType: CustomStringConvertible {
 
 /// `apns-priority`.
 public enum Priority: UInt8, Sendable, CaseIterable, Hashable {
-    /// Send now.
+    /// Deliver immediately.
     case immediate = 10
-    /// Respect the device's power.
+    /// Deliver with regard to the device's power.
     case conserving = 5
-    /// Power above all; never wakes the device.
+    /// Put the device's power first; never wakes the device.
     case low = 1
 }
 
@@ -74,16 +74,18 @@ public enum Priority: UInt8, Sendable, CaseIterable, Hashable {
 public enum APNSLimits {
     /// Apple, "Sending notification requests to APNs": at most 64 bytes, not characters.
     public static let collapseIDBytesMax = 64
-    /// Apple: token length is not fixed. Ordinary tokens have 32 bytes, Live Activity tokens 80 (observed); we take up to 100.
+    /// Apple: the token length is not fixed. Ordinary tokens have 32 bytes, Live Activity tokens 80 (observed). This
+    /// library accepts up to 100.
     public static let deviceTokenBytesMax = 100
-    /// Apple, "Establishing a token-based connection": a token is refused once it is older than this.
+    /// Apple, "Establishing a token-based connection": APNs refuses a provider token older than this.
     public static let providerTokenAgeMax = Duration.seconds(3600)
-    /// Apple, "Viewing the status of push notifications": a push is stored for 30 days at most, whatever its expiration.
+    /// Apple, "Viewing the status of push notifications": APNs stores a push for at most 30 days, whatever its
+    /// expiration.
     public static let storageSecondsMax: Int64 = 30 * 86_400
-    /// Apple, "Sending broadcast push notification requests to APNs": bytes of a body published to a channel.
+    /// Apple, "Sending broadcast push notification requests to APNs": the largest body of a broadcast, in bytes.
     public static let broadcastPayloadBytesMax = 5120
-    /// Apple, "Sending channel management requests to APNs": channels per app and environment.
+    /// Apple, "Sending channel management requests to APNs": the number of channels per app and environment.
     public static let channelsMax = 10_000
-    /// The same page: how long a channel keeps its newest message, in seconds.
+    /// The same page: how long a channel stores its newest message, in seconds.
     public static let channelStorageSecondsMax: Int64 = 8 * 3600
 }

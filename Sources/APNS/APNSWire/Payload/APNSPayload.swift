@@ -1,4 +1,4 @@
-/// The body of a push: `aps`, and beside it whatever the app wants.
+/// The payload of a push: `aps` and the app's custom members.
 ///
 /// ```swift
 /// var payload = APNSPayload(alert: Alert(title: "Tea", body: "Ready"))
@@ -7,10 +7,10 @@
 /// let bytes = try payload.encoded()
 /// ```
 ///
-/// Equal payloads give equal bytes: members are written in a fixed order, custom ones in the order they were added.
+/// Equal payloads encode to equal bytes: members are written in a fixed order, custom members in insertion order.
 public struct APNSPayload: Sendable, Hashable {
     public var aps: APS
-    /// Whether an `aps` without content is written as `{}`. MDM and file provider pushes have none at all.
+    /// Whether an empty `aps` is written as `{}`. MDM and file provider pushes have no `aps`.
     public var writesEmptyAPS = true
     private var members: [PayloadMember] = []
 
@@ -27,29 +27,35 @@ public struct APNSPayload: Sendable, Hashable {
 
     // MARK: Custom members
 
-    /// Keys beside `aps`, in the order of writing.
+    /// The custom keys in the order in which they are written.
     public var customKeys: [String] { members.map(\.key) }
 
-    /// Adds the members of `object` beside `aps`; one that is there already gets the new value and keeps its place.
+    /// Adds the members of `object` next to `aps`. An existing member gets the new value and keeps its position.
     ///
-    /// - Throws: `reservedKey` when one of them is called `aps`; nothing is added then.
+    /// - Throws: `reservedKey` if a member is called `aps`; the payload is then unchanged.
     public mutating func merge(_ object: JSONObject) throws(PayloadError) {
         let added = object.members
         guard !added.contains(where: { $0.key == "aps" }) else { throw .reservedKey }
         for member in added { put(member) }
     }
 
-    /// Adds what Foundation's `JSONEncoder` makes of `value`, which must be an object.
+    /// Adds the members of `value`, which Foundation's `JSONEncoder` must encode as an object.
+    ///
+    /// - Throws: `notEncodable`, `notAnObject`, `reservedKey`.
     public mutating func merge(_ value: some Encodable) throws(PayloadError) {
         try merge(JSONObject(encoding: value))
     }
 
     /// Adds the members of a JSON object in UTF-8.
+    ///
+    /// - Throws: `malformed`, `notAnObject`, `reservedKey`.
     public mutating func merge(json: some Sequence<UInt8>) throws(PayloadError) {
         try merge(JSONObject(json))
     }
 
-    /// Sets one member beside `aps`.
+    /// Sets one custom member.
+    ///
+    /// - Throws: `reservedKey` if `key` is `aps`, `notEncodable`.
     public mutating func set(_ key: String, to value: some Encodable) throws(PayloadError) {
         guard key != "aps" else { throw .reservedKey }
         put(PayloadMember(key: key, json: try PayloadText.encode(value)))
@@ -65,9 +71,9 @@ public struct APNSPayload: Sendable, Hashable {
 
     // MARK: Bytes
 
-    /// The body in UTF-8.
+    /// The payload as JSON in UTF-8.
     ///
-    /// - Throws: `notFinite`; nothing else in a payload can fail to be written.
+    /// - Throws: `notFinite`.
     public func encoded() throws(PayloadError) -> [UInt8] {
         var writer = ObjectWriter()
         if writesEmptyAPS || !aps.isEmpty { writer.writeObject("aps", aps.write) }
@@ -77,7 +83,7 @@ public struct APNSPayload: Sendable, Hashable {
         return bytes
     }
 
-    /// The body in UTF-8, no larger than APNs takes it.
+    /// The payload as JSON in UTF-8, with at most `bytesMax` bytes.
     ///
     /// - Throws: `notFinite`, `tooLarge`.
     public func encoded(bytesMax: Int) throws(PayloadError) -> [UInt8] {
@@ -88,22 +94,22 @@ public struct APNSPayload: Sendable, Hashable {
 }
 
 extension APNSPayload: CustomStringConvertible, CustomDebugStringConvertible {
-    /// Nothing of the content, which belongs in no log.
-    public var description: String { "payload with \(members.count) members beside aps" }
+    /// The number of custom members. The content must not reach a log.
+    public var description: String { "payload with \(members.count) custom members" }
     public var debugDescription: String { description }
 }
 
 extension APNSPayload {
-    /// Wakes the app: `content-available` and nothing else.
+    /// Wakes the app in the background: `content-available` only.
     public static func background() -> APNSPayload {
         var payload = APNSPayload()
         payload.aps.isContentAvailable = true
         return payload
     }
 
-    /// Asks for new timelines of the app's widgets.
+    /// Requests new timelines for the app's widgets.
     public static let widgetsChanged = contentChanged
-    /// Asks for a new state of the app's controls.
+    /// Requests a new state for the app's controls.
     public static let controlsChanged = contentChanged
 
     private static let contentChanged: APNSPayload = {
@@ -112,6 +118,8 @@ extension APNSPayload {
         return payload
     }()
 
+    /// Starts, updates or ends a Live Activity.
+    ///
     /// - Parameters:
     ///   - alert: required to start an activity; with an update it lights up the screen.
     ///   - sound: written inside the alert.
@@ -125,7 +133,7 @@ extension APNSPayload {
         return payload
     }
 
-    /// Tells a device to ask its management server. Body as nanomdm sends it: no `aps`.
+    /// Makes a device connect to its management server. Without `aps`, as nanomdm sends it.
     public static func mdm(pushMagic: String) -> APNSPayload {
         var payload = APNSPayload()
         payload.writesEmptyAPS = false
@@ -133,9 +141,9 @@ extension APNSPayload {
         return payload
     }
 
-    /// Tells a file provider that something changed. Source: Apple developer forum, thread 706004.
+    /// Signals a change to a file provider. Source: Apple developer forum, thread 706004.
     ///
-    /// - Parameter domain: for domains that the app has added.
+    /// - Parameter domain: required for domains that the app added.
     public static func fileProvider(containerIdentifier: String, domain: String? = nil) -> APNSPayload {
         var payload = APNSPayload()
         payload.writesEmptyAPS = false
@@ -146,7 +154,7 @@ extension APNSPayload {
         return payload
     }
 
-    /// News for a Push to Talk app, from iOS 17.2 on.
+    /// An update for a Push to Talk app, from iOS 17.2 on.
     public static func pushToTalkServiceUpdate() -> APNSPayload {
         var payload = APNSPayload()
         payload.aps.pttPushType = .serviceUpdate

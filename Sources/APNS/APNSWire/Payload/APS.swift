@@ -1,4 +1,4 @@
-/// The `aps` dictionary: what the system itself understands of a push.
+/// The `aps` dictionary: the part of a payload that the system interprets.
 ///
 /// Source: Apple, "Generating a remote notification", "Starting and updating Live Activities with ActivityKit push
 /// notifications", "Updating widgets with WidgetKit push notifications"; read 2026-11-23.
@@ -6,24 +6,24 @@ public struct APS: Sendable, Hashable {
     public var alert: Alert?
     /// 0 removes the badge; nil leaves it as it is.
     public var badge: Int?
-    /// With a Live Activity it is written inside `alert`, where the system looks for it.
+    /// With a Live Activity it is written inside `alert`, where the system expects it.
     public var sound: AlertSound?
-    /// Groups pushes.
+    /// Groups pushes in the notification list.
     public var threadID: String?
-    /// Must be one that the app has registered.
+    /// A category that the app has registered.
     public var category: String?
     /// Wakes the app in the background.
     public var isContentAvailable = false
     /// Runs the app's notification service extension first.
     public var isMutableContent = false
-    /// The window to bring forward.
+    /// The window to bring to the front.
     public var targetContentID: String?
     public var interruptionLevel: InterruptionLevel?
-    /// 0...1 for the summary; any number for a Live Activity.
+    /// 0...1 for the notification summary; any number for a Live Activity.
     public var relevanceScore: Double?
-    /// Which Focus filters let it through.
+    /// The criteria by which a Focus filter admits the push.
     public var filterCriteria: String?
-    /// For widgets and controls.
+    /// Requests a reload of widgets and controls.
     public var isContentChanged = false
     public var liveActivity: LiveActivityContent?
     /// Fills the placeholders of a website's URL template, for Safari 15 and older.
@@ -70,8 +70,8 @@ public struct APS: Sendable, Hashable {
     }
 }
 
-/// What a Push to Talk push is, if it is not about who speaks. Source: Apple developer forum, thread 787878.
+/// The kind of a Push to Talk push that does not announce a speaker. Source: Apple developer forum, thread 787878.
 public enum PushToTalkPushType: String, Sendable, CaseIterable, Hashable {
-    /// From iOS 17.2 on: news for the app, not for the ear.
+    /// Data for the app without audio, from iOS 17.2 on.
     case serviceUpdate = "service-update"
 }

@@ -1,11 +1,11 @@
-/// What the user reads: the `alert` of a push.
+/// The visible text of a push: its `alert`.
 ///
-/// A literal is an alert of a body alone: `aps.alert = "Tea is ready"`.
+/// A string literal is an alert that has a body only: `aps.alert = "Tea is ready"`.
 public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
-    /// A text, or the key of one in the app's `Localizable.strings`.
+    /// A text, or the key of a text in the app's `Localizable.strings`.
     public enum Text: Sendable, Hashable, ExpressibleByStringLiteral {
         case plain(String)
-        /// `args` fill the placeholders `%@` in their order.
+        /// `args` replace the placeholders `%@` in order.
         case localized(_ key: String, args: [String] = [])
 
         public init(stringLiteral value: String) { self = .plain(value) }
@@ -15,14 +15,15 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
     /// Not shown by Live Activities.
     public var subtitle: Text?
     public var body: Text?
-    /// File in the app's bundle to show while it starts.
+    /// The launch image in the app's bundle.
     public var launchImage: String?
-    /// Label of the action button of a Safari push.
+    /// The label of the action button of a Safari push.
     public var action: String?
-    /// Key of the text of the action button; of old systems.
+    /// The key of the label of the action button, for old systems.
     public var actionLocKey: String?
-    /// What to count in the summary of a group, and how much this push counts; of iOS 12 to 14.
+    /// The argument of a group's summary, for iOS 12 to 14.
     public var summaryArg: String?
+    /// How many items this push adds to a group's summary, for iOS 12 to 14.
     public var summaryArgCount: Int?
 
     public init(title: Text? = nil, subtitle: Text? = nil, body: Text? = nil, launchImage: String? = nil) {
@@ -44,7 +45,7 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
         self.init(body: value)
     }
 
-    /// Whether the string form says all there is.
+    /// The body, if the alert has no other content and can be written as a string; otherwise nil.
     var plainBody: String? {
         guard case .plain(let text) = body, self == Alert(body: text) else { return nil }
         return text
@@ -57,7 +58,7 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
         writeRest(to: &writer)
     }
 
-    /// The form of Live Activities: localised texts are objects.
+    /// Writes the form of Live Activities, in which localised texts are objects.
     func writeLiveActivity(to writer: inout ObjectWriter) {
         Self.writeLiveActivity(title, "title", to: &writer)
         Self.writeLiveActivity(subtitle, "subtitle", to: &writer)
@@ -99,15 +100,15 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
     }
 }
 
-/// What the user hears.
+/// The sound of a push.
 ///
-/// A literal names a sound file of the app.
+/// A string literal is the name of a sound file of the app.
 public enum AlertSound: Sendable, Hashable, ExpressibleByStringLiteral {
-    /// The system's sound.
+    /// The system's default sound.
     case `default`
     /// A file in the app's bundle or container.
     case named(String)
-    /// Plays though the device is silenced; the app needs Apple's entitlement for it. `volume` is 0...1.
+    /// Plays even if the device is muted; the app needs an entitlement from Apple. `volume` is 0...1.
     case critical(name: String = "default", volume: Double = 1)
 
     public init(stringLiteral value: String) { self = .named(value) }
@@ -126,14 +127,14 @@ public enum AlertSound: Sendable, Hashable, ExpressibleByStringLiteral {
     }
 }
 
-/// How much a push may disturb.
+/// How much a push interrupts the user.
 public enum InterruptionLevel: String, Sendable, CaseIterable, Hashable {
-    /// Into the list, without light or sound.
+    /// Adds the push to the list without lighting the screen or playing a sound.
     case passive
-    /// As ever.
+    /// The system's default.
     case active
-    /// Breaks through Focus; needs a capability of the app.
+    /// Breaks through Focus; the app needs a capability.
     case timeSensitive = "time-sensitive"
-    /// Breaks through silence; needs Apple's entitlement.
+    /// Breaks through Focus and mute; the app needs an entitlement from Apple.
     case critical
 }

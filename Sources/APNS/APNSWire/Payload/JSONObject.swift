@@ -6,7 +6,7 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// A JSON object as text: well-formed, and an object, by construction.
+/// The text of a JSON object, checked to be well-formed when it is created.
 public struct JSONObject: Sendable, Hashable {
     /// UTF-8, from `{` to `}`.
     public let bytes: [UInt8]
@@ -14,21 +14,25 @@ public struct JSONObject: Sendable, Hashable {
     /// `{}`.
     public static let empty = JSONObject(unchecked: Array("{}".utf8))
 
-    /// - Throws: `notAnObject`, or `malformed` with where the text stops being JSON.
+    /// Checks JSON in UTF-8.
+    ///
+    /// - Throws: `notAnObject`, or `malformed` with the offset of the error.
     public init(_ json: some Sequence<UInt8>) throws(PayloadError) {
         let text = Array(json)
         bytes = Array(text[try PayloadText.objectRange(of: text)])
     }
 
-    /// - Throws: as `init(_:)` for bytes does.
+    /// Checks JSON text.
+    ///
+    /// - Throws: `notAnObject`, or `malformed` with the offset of the error.
     public init(_ json: some StringProtocol) throws(PayloadError) {
         try self.init(json.utf8)
     }
 
-    /// What Foundation's `JSONEncoder` makes of `value`, with sorted keys and its default strategies: those a Live
-    /// Activity's `ContentState` is decoded with on the device.
+    /// Encodes `value` with Foundation's `JSONEncoder`, with sorted keys and the default strategies, which are those
+    /// that a device uses to decode a Live Activity's `ContentState`.
     ///
-    /// - Throws: `notEncodable` when the encoder refuses it, `notAnObject` when it becomes anything but an object.
+    /// - Throws: `notEncodable` if the encoder refuses the value, `notAnObject` if it does not encode to an object.
     public init(encoding value: some Encodable) throws(PayloadError) {
         try self.init(PayloadText.encode(value))
     }
@@ -37,12 +41,12 @@ public struct JSONObject: Sendable, Hashable {
         self.bytes = bytes
     }
 
-    /// The members in the order of the text; a key that stands twice comes twice.
+    /// The members in the order of the text, including duplicate keys.
     var members: [PayloadMember] {
         bytes.withUnsafeBytes { bytes in
             var members: [PayloadMember] = []
             var reader = JSONReader(bytes)
-            // The text was read once already when this value was made, so no step here can fail.
+            // The initialiser has checked the text, so no step here can fail.
             try? reader.enterObject()
             var isFirst = true
             while let key = try? reader.nextKey(isFirst: isFirst) {
@@ -56,7 +60,7 @@ public struct JSONObject: Sendable, Hashable {
 }
 
 extension JSONObject: CustomStringConvertible, CustomDebugStringConvertible {
-    /// Nothing of the content, which belongs in no log.
+    /// The size only. The content must not reach a log.
     public var description: String { "JSON object of \(bytes.count) bytes" }
     public var debugDescription: String { description }
 }
@@ -68,19 +72,19 @@ struct PayloadMember: Sendable, Hashable {
     var json: [UInt8]
 }
 
-/// Why a payload cannot be written.
+/// Why a payload cannot be built or encoded.
 public enum PayloadError: Error, Equatable, CustomStringConvertible {
-    /// Not JSON: what is wrong, and at which byte.
+    /// The text is not JSON: the error and its byte offset.
     case malformed(String)
-    /// JSON, but not an object.
+    /// The text is JSON, but not an object.
     case notAnObject
-    /// The encoder refused a value.
+    /// The encoder refused the value.
     case notEncodable
-    /// Custom members may not be called `aps`.
+    /// A custom member is called `aps`.
     case reservedKey
-    /// JSON has neither infinities nor "not a number".
+    /// A number is an infinity or a NaN, which JSON cannot represent.
     case notFinite
-    /// Bytes there are and bytes allowed.
+    /// The payload is too large: its size and the limit, in bytes.
     case tooLarge(Int, max: Int)
 
     public var description: String {
@@ -88,16 +92,16 @@ public enum PayloadError: Error, Equatable, CustomStringConvertible {
         case .malformed(let reason): "not JSON: \(reason)"
         case .notAnObject: "not a JSON object"
         case .notEncodable: "the value cannot be encoded as JSON"
-        case .reservedKey: "`aps` is written by the payload itself"
-        case .notFinite: "a number is infinite or not a number"
-        case .tooLarge(let count, let max): "the payload has \(count) bytes, \(max) are allowed"
+        case .reservedKey: "`aps` is reserved: set it with `APNSPayload.aps`"
+        case .notFinite: "payload has an infinite number or a NaN, which JSON cannot represent"
+        case .tooLarge(let count, let max): "payload has \(count) bytes, \(max) are allowed"
         }
     }
 }
 
-/// Checks and makes JSON text.
+/// Checks and encodes JSON text.
 enum PayloadText {
-    /// Where the object stands in `text`, without the white space around it.
+    /// The range of the object in `text`, without surrounding white space.
     static func objectRange(of text: [UInt8]) throws(PayloadError) -> Range<Int> {
         let result = text.withUnsafeBytes { bytes -> Result<Range<Int>, PayloadError> in
             var reader = JSONReader(bytes)

@@ -3,30 +3,30 @@
 /// Times are sent in whole seconds. Source: Apple, "Starting and updating Live Activities with ActivityKit push notifications",
 /// read 2026-11-23.
 public struct LiveActivityContent: Sendable, Hashable {
-    /// What happens to the activity.
+    /// The change to the activity.
     public enum Event: String, Sendable, CaseIterable, Hashable {
         case start, update, end
     }
 
-    /// What the activity that is started shall be updated by; from iOS 18 on.
+    /// How a started activity receives its updates, from iOS 18 on.
     public enum UpdateInput: Sendable, Hashable {
-        /// A token, which the app will report.
+        /// A token, which the app reports to its server.
         case token
-        /// A channel. On a system that knows no channels the activity does not start.
+        /// A channel. The activity does not start on a system without support for channels.
         case channel(ChannelID)
     }
 
     public var event: Event
-    /// The device shows the newest; one that is older than what it shows is ignored.
+    /// The device ignores an update that is older than the one it shows.
     public var timestamp: UNIXTime
-    /// Decoded by the app's `ContentState` with the default strategies of `JSONDecoder`: a `Date` in it is seconds since
+    /// Decoded to the app's `ContentState` with the default strategies of `JSONDecoder`: a `Date` is in seconds since
     /// 2001, not since 1970.
     public var contentState: JSONObject?
-    /// When the content is to be shown as out of date.
+    /// When the system marks the content as outdated.
     public var staleDate: UNIXTime?
-    /// When the card goes after the end: within four hours; a time in the past removes it at once.
+    /// When the system removes the ended activity: within four hours; a time in the past removes it immediately.
     public var dismissalDate: UNIXTime?
-    /// Name of the app's `ActivityAttributes` type, to start one.
+    /// The name of the app's `ActivityAttributes` type; required to start an activity.
     public var attributesType: String?
     public var attributes: JSONObject?
     public var updateInput: UpdateInput?
@@ -37,7 +37,7 @@ public struct LiveActivityContent: Sendable, Hashable {
         self.contentState = contentState
     }
 
-    /// Starts an activity; the push needs an alert beside it and goes to a push-to-start token.
+    /// Starts an activity. The push needs an alert and must be sent to a push-to-start token.
     public static func start(
         attributesType: String, attributes: JSONObject, contentState: JSONObject, timestamp: UNIXTime,
         staleDate: UNIXTime? = nil, updateInput: UpdateInput? = nil
@@ -50,7 +50,7 @@ public struct LiveActivityContent: Sendable, Hashable {
         return content
     }
 
-    /// Shows something else on an activity that was started.
+    /// Replaces the content of a running activity.
     public static func update(
         contentState: JSONObject, timestamp: UNIXTime, staleDate: UNIXTime? = nil
     ) -> LiveActivityContent {
@@ -61,7 +61,7 @@ public struct LiveActivityContent: Sendable, Hashable {
 
     /// Ends an activity.
     ///
-    /// - Parameter contentState: the last thing to show; without it the card keeps what it had.
+    /// - Parameter contentState: the final content; nil leaves the content unchanged.
     public static func end(
         contentState: JSONObject?, timestamp: UNIXTime, dismissalDate: UNIXTime? = nil
     ) -> LiveActivityContent {
@@ -70,7 +70,9 @@ public struct LiveActivityContent: Sendable, Hashable {
         return content
     }
 
-    /// As `start` above, from the app's own types.
+    /// Starts an activity, like the other `start`, with content of the app's own types.
+    ///
+    /// - Throws: `notEncodable`, `notAnObject`.
     public static func start(
         attributesType: String, attributes: some Encodable, contentState: some Encodable, timestamp: UNIXTime,
         staleDate: UNIXTime? = nil, updateInput: UpdateInput? = nil
@@ -82,14 +84,18 @@ public struct LiveActivityContent: Sendable, Hashable {
         )
     }
 
-    /// As `update` above, from the app's own type.
+    /// Replaces the content, like the other `update`, with a value of the app's own type.
+    ///
+    /// - Throws: `notEncodable`, `notAnObject`.
     public static func update(
         contentState: some Encodable, timestamp: UNIXTime, staleDate: UNIXTime? = nil
     ) throws(PayloadError) -> LiveActivityContent {
         update(contentState: try JSONObject(encoding: contentState), timestamp: timestamp, staleDate: staleDate)
     }
 
-    /// As `end` above, from the app's own type.
+    /// Ends an activity, like the other `end`, with a value of the app's own type.
+    ///
+    /// - Throws: `notEncodable`, `notAnObject`.
     public static func end(
         contentState: some Encodable, timestamp: UNIXTime, dismissalDate: UNIXTime? = nil
     ) throws(PayloadError) -> LiveActivityContent {

@@ -1,9 +1,9 @@
 import JSONText
 
-/// Writes one JSON object, member by member; a nil is left out.
+/// Writes one JSON object, member by member. Members that are nil are left out.
 struct ObjectWriter {
     private var bytes = [UInt8(ascii: "{")]
-    /// A number that JSON has no form for was written; the text is worthless then.
+    /// Whether an infinity or a NaN was passed. The text is then invalid.
     private(set) var isNotFinite = false
     private var isFirst = true
 
@@ -41,7 +41,7 @@ struct ObjectWriter {
         bytes.append(UInt8(ascii: "]"))
     }
 
-    /// `value` is JSON already.
+    /// Writes `value`, which must be JSON, unchanged.
     mutating func write(_ key: StaticString, json value: [UInt8]?) {
         guard let value else { return }
         start(key)
@@ -55,11 +55,12 @@ struct ObjectWriter {
         bytes += member.json
     }
 
-    /// A number 1 for true; false is left out.
+    /// Writes the number 1 if `isSet`; otherwise nothing.
     mutating func writeFlag(_ key: StaticString, _ isSet: Bool) {
         if isSet { write(key, 1) }
     }
 
+    /// Writes `true` if `isSet`; otherwise nothing.
     mutating func writeTrue(_ key: StaticString, _ isSet: Bool) {
         guard isSet else { return }
         start(key)
@@ -78,7 +79,7 @@ struct ObjectWriter {
     private mutating func start(_ key: StaticString) {
         separate()
         bytes.append(UInt8(ascii: "\""))
-        // Our own keys need no escapes.
+        // Keys are constants that need no escapes.
         JSONWriter.append(key, to: &bytes)
         JSONWriter.append("\":", to: &bytes)
     }

@@ -1,21 +1,21 @@
-/// What came of one attempt to send a push: APNs' answer, or the way in which there was none.
+/// The result of one attempt to send a push: APNs' answer, or why there is none.
 ///
-/// A plain value of fixed size, so that a thousand of them are one array. The text of a reason that
-/// `APNSReason` does not know travels beside it, in `APNSAnswers.unknownReasons`.
+/// A plain value of fixed size, so that the answers of a batch are one array. The text of a reason without a case in
+/// `APNSReason` is in `APNSAnswers.unknownReasons`.
 public struct APNSAnswer: Sendable, Equatable {
-    /// How far the attempt got. The first two are free: the push was certainly not processed.
+    /// How far the attempt got. After the first two APNs has certainly not processed the push, so a retry is safe.
     public enum Disposition: UInt8, Sendable, CaseIterable {
-        /// The request did not leave: never handed to the socket.
+        /// The request was never written to the socket.
         case neverWritten
-        /// The server said that it did not process the request (REFUSED_STREAM, above GOAWAY's last id).
+        /// The server reported that it did not process the request: REFUSED_STREAM, or an ID above GOAWAY's last one.
         case refused
-        /// A complete answer; `status` is its HTTP status.
+        /// APNs answered completely; `status` is the HTTP status.
         case answered
-        /// The request was written and no answer came: APNs may have it.
+        /// The request was written and not answered: APNs may have processed it.
         case ambiguous
     }
 
-    /// Why there is no answer; `.none` when there is one.
+    /// Why there is no answer; `.none` if there is one.
     public enum Failure: UInt8, Sendable, CaseIterable {
         case none
         case connectTimeout, connectRefused, dns, tls
@@ -23,20 +23,20 @@ public struct APNSAnswer: Sendable, Equatable {
         case goAway, streamRefused, streamReset
         case pingTimeout, deadlineExceeded
         case protocolError
-        /// The client was closed, or its credential cannot make a token.
+        /// The client was closed, or its signing key cannot sign a provider token.
         case clientClosed, credential
-        /// The client's own queue was full.
+        /// The client's queue was full.
         case overloaded
-        /// The proxy made no tunnel to APNs.
+        /// The proxy did not open a tunnel to APNs.
         case proxy
-        /// The push's own expiration passed before it was sent.
+        /// The expiration of the push passed before it was sent.
         case expired
     }
 
     public var disposition: Disposition
     public var failure: Failure
     public var reason: APNSReason
-    /// HTTP status, 0 without an answer.
+    /// HTTP status; 0 without an answer.
     public var status: UInt16
     /// The `timestamp` of a 410: since when APNs knows that the token is invalid, in milliseconds since 1970; 0 without
     /// one.
@@ -56,27 +56,27 @@ public struct APNSAnswer: Sendable, Equatable {
         self.retryAfterSeconds = retryAfterSeconds
     }
 
-    /// HTTP 200: APNs took the push.
+    /// HTTP 200: APNs accepted the push.
     public static let accepted = APNSAnswer(disposition: .answered, status: 200)
 
-    /// No answer, and why.
+    /// The result of an attempt without an answer.
     public static func failed(_ failure: Failure, _ disposition: Disposition) -> APNSAnswer {
         APNSAnswer(disposition: disposition, failure: failure)
     }
 }
 
-/// Some answers to the pushes of one batch.
+/// Answers to some or all pushes of one batch.
 public struct APNSAnswers: Sendable, Equatable {
-    /// Names the batch: the number that `APNSSender.send` was given.
+    /// The batch: the ticket that was passed to `APNSSender.send`.
     public var ticket: UInt64
-    /// Which pushes of the batch, parallel to `answers`.
+    /// The indexes of the pushes in the batch, parallel to `answers`.
     public var indexes: [UInt16] = []
     public var answers: [APNSAnswer] = []
-    /// Milliseconds from the write of the request to its answer, parallel to `answers`.
+    /// Milliseconds from writing the request to its answer, parallel to `answers`.
     public var latencies: [UInt32] = []
-    /// Verbatim reasons that `APNSReason` has no case for, by push index; at most 128 bytes each.
+    /// The verbatim text of reasons without a case in `APNSReason`, by push index; at most 128 bytes each.
     public var unknownReasons: [UInt16: String] = [:]
-    /// True when no further answers of this batch follow.
+    /// Whether these are the last answers of the batch.
     public var isLast = false
 
     public init(ticket: UInt64) {
@@ -85,7 +85,7 @@ public struct APNSAnswers: Sendable, Equatable {
 
     /// Adds the answer to one push.
     ///
-    /// - Parameter latency: milliseconds from the write of the request.
+    /// - Parameter latency: milliseconds from writing the request to its answer.
     public mutating func append(_ answer: APNSAnswer, of index: UInt16, latency: UInt32) {
         indexes.append(index)
         answers.append(answer)
@@ -93,23 +93,23 @@ public struct APNSAnswers: Sendable, Equatable {
     }
 }
 
-/// Takes answers from an `APNSSender`.
+/// Receives answers from an `APNSSender`.
 public protocol APNSAnswerReceiver: AnyObject, Sendable {
-    /// Called on the sender's event loop, once for many answers. Must return quickly and must not block.
+    /// Called on the sender's event loop with one or many answers. Must return quickly and must not block.
     func receive(_ answers: APNSAnswers)
 }
 
-/// Sends batches to APNs: what dispatch knows of the APNs client.
+/// Sends batches to APNs.
 public protocol APNSSender: Sendable {
-    /// Sends the pushes of `batch` that `indexes` names (nil: all of them) and reports each exactly once.
+    /// Sends the pushes of `batch` at `indexes` (nil: all of them) and reports exactly one answer for each.
     ///
-    /// Answers arrive in several pieces: as soon as all are in, and otherwise at least every 100 ms.
+    /// Answers arrive in groups: immediately when the last one is in, otherwise at least every 100 ms.
     ///
     /// - Parameters:
-    ///   - ticket: comes back with each piece of answers.
-    ///   - deadline: seconds that a push may wait for its answer, from this call on; what is unanswered then is
-    ///     reported as `neverWritten` or `ambiguous`.
-    ///   - receiver: kept until the last answer.
+    ///   - ticket: returned with each group of answers.
+    ///   - deadline: how long a push may wait for its answer, from this call on. A push that is still unanswered then
+    ///     is reported as `neverWritten` or `ambiguous`.
+    ///   - receiver: retained until the last answer.
     func send(
         _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
         to receiver: any APNSAnswerReceiver
@@ -117,39 +117,39 @@ public protocol APNSSender: Sendable {
 }
 
 extension APNSAnswer.Failure {
-    /// What happened, and what to look at: a part of a sentence.
+    /// What failed and what to check: a phrase in lower case without a full stop.
     public var meaning: String {
         switch self {
-        case .none: "nothing failed"
-        case .connectTimeout: "no connection in time (is the host right? does a firewall let it through?)"
-        case .connectRefused: "nobody listens at the host and port"
-        case .dns: "the host's name cannot be looked up"
-        case .tls: "TLS failed (do the trust roots hold the server's authority? is the certificate good?)"
+        case .none: "no failure"
+        case .connectTimeout: "connect timeout (check the host and the firewall)"
+        case .connectRefused: "connection refused: no server listens on the host and port"
+        case .dns: "the host name cannot be resolved"
+        case .tls: "TLS handshake failed (check the trust roots and the certificate)"
         case .connectionClosed: "the server closed the connection"
         case .connectionReset: "the connection was reset"
-        case .goAway: "the server ended the connection (GOAWAY)"
+        case .goAway: "the server closed the connection with GOAWAY"
         case .streamRefused: "the server refused the request"
         case .streamReset: "the server reset the request"
-        case .pingTimeout: "the server fell silent"
-        case .deadlineExceeded: "the deadline has passed"
-        case .protocolError: "the server broke HTTP/2"
+        case .pingTimeout: "the server did not answer a PING"
+        case .deadlineExceeded: "deadline exceeded"
+        case .protocolError: "the server violated HTTP/2"
         case .clientClosed: "the client was closed"
-        case .credential: "no provider token can be made with the signing key"
+        case .credential: "the signing key cannot sign a provider token"
         case .overloaded: "the client's queue is full"
         case .expired: "the push expired before it could be sent"
-        case .proxy: "the proxy made no tunnel to APNs (does it ask for a password?)"
+        case .proxy: "the proxy did not open a tunnel to APNs (check its credentials)"
         }
     }
 }
 
 extension APNSAnswer.Disposition {
-    /// What it means for the push: a part of a sentence.
+    /// What it means for the push: a phrase in lower case without a full stop.
     public var meaning: String {
         switch self {
         case .neverWritten: "the push was not sent"
         case .refused: "APNs did not process the push"
         case .answered: "APNs answered"
-        case .ambiguous: "APNs may have the push"
+        case .ambiguous: "APNs may have processed the push"
         }
     }
 }

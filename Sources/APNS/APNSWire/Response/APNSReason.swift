@@ -1,14 +1,14 @@
-/// Why APNs refused a push or a request about a channel: the `reason` of its JSON answer or of a GOAWAY.
+/// Why APNs refused a push or a channel request: the `reason` of its JSON answer or of a GOAWAY.
 ///
 /// Source: Apple, "Handling notification responses from APNs" and "Handling error responses from APNs", and
 /// observations named in the comments; read 2026-11-23. New reasons appear on the wire before they are documented:
-/// they become `.unknown`, with the text kept beside the answer.
+/// they become `.unknown`, and their text is reported with the answer.
 ///
-/// Raw values are kept by those who store answers: none is ever changed or used again.
+/// Raw values are stable, because callers store them: a value is never changed or reused.
 public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
-    /// There is no reason: accepted, unanswered, or an error without a readable body.
+    /// No reason: the push was accepted or not answered, or the error had no readable body.
     case none = 0
-    /// A reason this table does not know.
+    /// A reason that this table does not list.
     case unknown = 1
 
     case badCollapseId = 10
@@ -34,7 +34,7 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
     case missingProviderToken = 35
     case unrelatedKeyIdInToken = 36
     case badEnvironmentKeyIdInToken = 37
-    /// Seen in live traffic in 2025 for the case above (APNSwift issue 229).
+    /// A spelling of the previous reason seen in live traffic in 2025 (APNSwift issue 229).
     case badEnvironmentKeyInToken = 38
 
     case badPath = 40
@@ -48,7 +48,7 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
     case serviceUnavailable = 48
     case shutdown = 49
 
-    // Of the channel-management and broadcast APIs only.
+    // Channel-management and broadcast APIs only.
     case featureNotEnabled = 50
     case missingChannelId = 51
     case badChannelId = 52
@@ -108,7 +108,7 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
         }
     }
 
-    /// The status that APNs sends with it; nil for `none` and `unknown`.
+    /// The HTTP status that APNs sends with this reason; nil for `none` and `unknown`.
     public var status: UInt16? {
         switch self {
         case .none, .unknown: nil
@@ -138,11 +138,11 @@ public enum APNSReason: UInt8, Sendable, CaseIterable, Hashable {
         }
     )
 
-    /// The reason that `label` names; `.unknown` when there is no such, `.none` when it is empty.
+    /// The reason with this text; `.unknown` if no case has it, `.none` if it is empty.
     public init(label: String) {
         switch label {
         case "": self = .none
-        // So printed in Apple's table for the broadcast APIs.
+        // The spelling in Apple's table for the broadcast APIs.
         case "Service Unavailable": self = .serviceUnavailable
         default: self = Self.byLabel[label] ?? .unknown
         }

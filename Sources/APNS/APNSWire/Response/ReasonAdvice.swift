@@ -1,29 +1,29 @@
-/// What a refusal means and what to do about it.
+/// What a refusal means and how to react to it.
 ///
-/// Meanings and Apple's retry rules: Apple, "Handling notification responses from APNs" and "Handling error responses from
-/// APNs", read 2026-11-23; blame and advice also by the practice of open-source providers. `docs/reasons.md` is made of
-/// this table.
+/// Meanings and Apple's retry rules: Apple, "Handling notification responses from APNs" and "Handling error responses
+/// from APNs", read 2026-11-23; fault and action also follow the practice of open-source providers.
+/// `docs/reference/apns-reasons.md` is generated from this table.
 public struct ReasonAdvice: Sendable, Equatable {
     /// When the same push can be sent again.
     public enum Retry: String, Sendable, CaseIterable, Hashable {
-        /// There is nothing to send again.
+        /// The push was accepted.
         case notNeeded = "not needed"
         case never
-        /// Not before what the reason names is put right.
+        /// After the named cause has been corrected.
         case afterFix = "after a fix"
-        /// As it is, after a while.
+        /// Unchanged, after a delay.
         case later
-        /// After a while, with the very provider token that was refused.
+        /// After a delay, with the provider token that was refused.
         case laterWithSameProviderToken = "later, with the same provider token"
-        /// At once, on a new connection.
-        case newConnection = "at once, on a new connection"
-        /// At once, on a new connection and with a new provider token.
-        case newConnectionAndProviderToken = "at once, on a new connection with a new provider token"
+        /// Immediately, on a new connection.
+        case newConnection = "immediately, on a new connection"
+        /// Immediately, on a new connection and with a new provider token.
+        case newConnectionAndProviderToken = "immediately, on a new connection with a new provider token"
     }
 
-    /// Whose fault it is.
+    /// The cause of a refusal.
     public enum Fault: String, Sendable, CaseIterable, Hashable {
-        case none = "nobody's"
+        case none
         case deviceToken = "device token"
         /// Key, certificate, topic or environment.
         case configuration = "sender's configuration"
@@ -33,80 +33,82 @@ public struct ReasonAdvice: Sendable, Equatable {
         case apple = "Apple or load"
     }
 
-    /// One phrase.
+    /// What the answer means: a phrase in lower case without a full stop.
     public var meaning: String
     public var retry: Retry
     public var fault: Fault
-    /// Whether the token is of no more use for this topic and environment, and should be removed, unless the app has
-    /// registered it again since.
-    public var isTokenDead: Bool
-    /// One sentence.
+    /// Whether the token is no longer valid for this topic and environment. Remove it, unless the app has registered it
+    /// again since.
+    public var isTokenInvalid: Bool
+    /// What to do: one sentence.
     public var action: String
-    /// How long to wait at least before a retry: 15 minutes after a 5xx by Apple's rule, zero where none is documented.
+    /// The minimum delay before a retry: 15 minutes after a 5xx by Apple's rule, zero if none is documented.
     public var retryDelayMin: Duration
 
     init(
-        _ meaning: String, _ retry: Retry, _ fault: Fault, isTokenDead: Bool = false, retryDelayMin: Duration = .zero,
-        _ action: String
+        _ meaning: String, _ retry: Retry, _ fault: Fault, isTokenInvalid: Bool = false,
+        retryDelayMin: Duration = .zero, _ action: String
     ) {
         self.meaning = meaning
         self.retry = retry
         self.fault = fault
-        self.isTokenDead = isTokenDead
+        self.isTokenInvalid = isTokenInvalid
         self.action = action
         self.retryDelayMin = retryDelayMin
     }
 
-    /// Advice on an answer: by its reason, and without a known one by the class of its status.
+    /// The advice for an answer: by its reason or, without a known reason, by its status.
     public static func advice(status: UInt16, reason: APNSReason) -> ReasonAdvice {
         if (200...299).contains(status) { return .accepted }
         return reason.advice ?? byStatus(status)
     }
 
     static let accepted = ReasonAdvice(
-        "accepted", .notNeeded, .none, "Nothing; whether and when the device shows it is not told.")
+        "accepted", .notNeeded, .none, "Nothing; APNs does not report whether and when the device shows the push.")
 
     fileprivate static func byStatus(_ status: UInt16) -> ReasonAdvice {
         switch status {
         case 403:
             ReasonAdvice(
-                "the credential is refused, for a reason unknown", .afterFix, .configuration,
-                "Check key, certificate, team and environment, and look the reason up at Apple's.")
+                "APNs refused the credential for an unknown reason", .afterFix, .configuration,
+                "Check key, certificate, team and environment, and see Apple's documentation for the reason.")
         case 410:
             ReasonAdvice(
-                "the device token is dead, for a reason unknown", .never, .deviceToken, isTokenDead: true,
+                "the device token is no longer valid, for an unknown reason", .never, .deviceToken,
+                isTokenInvalid: true,
                 "Remove the token, unless the app has registered it again since the answer's timestamp.")
         case 413:
             ReasonAdvice("the body is too large", .never, .request, "Send a smaller payload.")
         case 429:
             ReasonAdvice(
-                "too many requests", .later, .apple, "Send less to it, and wait longer after each such answer.")
+                "too many requests", .later, .apple,
+                "Send less to this token, and wait longer after each such answer.")
         case 400...499:
             ReasonAdvice(
-                "the request is refused, for a reason unknown", .afterFix, .request,
-                "Look the reason up at Apple's; the same request would be refused again.")
+                "APNs refused the request for an unknown reason", .afterFix, .request,
+                "See Apple's documentation for the reason; APNs would refuse the same request again.")
         case 500...599:
             ReasonAdvice(
-                "trouble at APNs, of a kind unknown", .later, .apple, retryDelayMin: .seconds(900),
+                "an unknown error at APNs", .later, .apple, retryDelayMin: .seconds(900),
                 "Wait, longer each time, and use another connection.")
         default:
             ReasonAdvice(
-                "no answer that APNs is known to give", .never, .configuration,
-                "Check that the host is APNs and that no proxy answers in its place.")
+                "an answer that APNs is not known to give", .never, .configuration,
+                "Check that the host is APNs and that no proxy answers instead.")
         }
     }
 }
 
 extension APNSResponse {
-    /// What the answer means and what to do about it.
+    /// What the answer means and how to react to it.
     public var advice: ReasonAdvice { .advice(status: status, reason: reason) }
 }
 
 extension ChannelResponse {
-    /// What a refusal means and what to do about it; nil for a success.
+    /// What a refusal means and how to react to it; nil for a success.
     public var advice: ReasonAdvice? {
         guard case .refused(let refusal) = disposition else { return nil }
-        // A 200 that answers a deletion is no success, so the status alone must not make it one.
+        // A 200 after a deletion is a refusal, so `advice(status:reason:)`, which accepts every 2xx, does not apply.
         return refusal.reason.advice ?? .byStatus(status)
     }
 }

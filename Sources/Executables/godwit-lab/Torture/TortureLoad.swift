@@ -1,4 +1,5 @@
 import APNSWire
+import PushModel
 
 /// The requests of a run. Each depends only on the seed and its number.
 struct TortureLoad: Sendable {
@@ -24,7 +25,7 @@ struct TortureLoad: Sendable {
     ///   - first: the number of its first device.
     ///   - now: UNIX seconds.
     func request(_ number: Int, isBulk: Bool, first: Int, now: Int64) -> PlannedRequest {
-        var random = SeededRandom(seed: seed ^ UInt64(number) &* 0xD6E8_FEB8_6659_FD93)
+        var random = SeededGenerator(seed: seed ^ UInt64(number) &* 0xD6E8_FEB8_6659_FD93)
         let app = Self.apps.randomElement(using: &random)!
         let lane = isBulk ? "bulk" : ["normal", "normal", "urgent"].randomElement(using: &random)!
         let count = isBulk ? Int.random(in: 20...400, using: &random) : 1
@@ -49,7 +50,7 @@ struct TortureLoad: Sendable {
 
     /// The first 24 bytes of all device tokens of this run.
     private var tokenPrefix: [UInt8] {
-        var random = SeededRandom(seed: seed &+ 1)
+        var random = SeededGenerator(seed: seed &+ 1)
         return (0..<3).flatMap { _ in withUnsafeBytes(of: random.next().bigEndian) { Array($0) } }
     }
 

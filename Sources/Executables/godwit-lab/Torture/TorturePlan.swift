@@ -1,3 +1,5 @@
+package import PushModel
+
 /// The interruptions and faults of a run. They depend only on the seed.
 package struct TorturePlan: Equatable, Sendable {
     /// A kill or stop of the gateway.
@@ -28,7 +30,7 @@ package struct TorturePlan: Equatable, Sendable {
     package private(set) var periods: [Period] = []
 
     package init(seed: UInt64, duration: Duration, kills: Int, stops: Int) {
-        var random = SeededRandom(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let count = kills + stops
         // One in each of `count` equal slices, so that the gateway runs for some time between interruptions.
         let kinds = (0..<count).map { $0 < kills ? Interruption.Kind.kill : .stop }.shuffled(using: &random)
@@ -104,22 +106,4 @@ package struct TortureFault: Equatable, Sendable {
             breaksConnections: true),
         TortureFault(name: "slow answers", plan: "rules: [{action: accept, delay: 400ms, probability: 0.2}]"),
     ]
-}
-
-/// SplitMix64: random numbers that depend only on a seed (Steele, Lea, Flood: "Fast splittable pseudorandom number
-/// generators", 2014).
-package struct SeededRandom: RandomNumberGenerator, Sendable {
-    private var state: UInt64
-
-    package init(seed: UInt64) {
-        state = seed
-    }
-
-    package mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
 }

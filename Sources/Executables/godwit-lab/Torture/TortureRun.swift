@@ -2,6 +2,7 @@ import APNSSimulator
 import AsyncHTTPClient
 import Foundation
 import GodwitCLI
+import PushModel
 import Synchronization
 
 /// A torture run: a simulator in this process, a gateway in its own process, load, interruptions and faults, then a
@@ -165,7 +166,7 @@ final class TortureRun: Sendable {
 
     /// Logs the states of some pushes, so that the checks detect a verdict that changes later.
     private func sampleStates() async throws {
-        var random = SeededRandom(seed: options.seed &+ UInt64(TortureTime.now))
+        var random = SeededGenerator(seed: options.seed &+ UInt64(TortureTime.now))
         let ids = state.withLock { state in
             (0..<min(500, state.ids.count)).map { _ in state.ids.randomElement(using: &random)! }
         }

@@ -43,9 +43,9 @@ package final class AdmissionController: Sendable {
             let before = state.verdict
             let verdict = state.policy.update(sample)
             state.verdict = verdict
-            unread.store(verdict.unread?.rawValue ?? 0, ordering: .relaxed)
+            unread.store(verdict.allApps?.rawValue ?? 0, ordering: .relaxed)
             isAnyAppRefused.store(verdict.apps.contains { $0 != nil }, ordering: .relaxed)
-            let news = before.everyone == verdict.everyone ? [] : [News(refusal: verdict.everyone)]
+            let news = before.shared == verdict.shared ? [] : [News(refusal: verdict.shared)]
             return apps.indices.reduce(into: news) { news, index in
                 guard before.apps[index] != verdict.apps[index] else { return }
                 news.append(News(app: apps[index], refusal: verdict.apps[index]))

@@ -25,7 +25,7 @@ package final class DeviceLimiter: Sendable {
     func refusal(app: AppID, token: UnsafeRawBufferPointer) -> Refusal? {
         let now = clock()
         let key = Self.key(app: app, token: token)
-        guard case .refuse(let retryAfter) = limiter.withLock({ $0.take(key, now: now) }) else { return nil }
+        guard case .refuse(let retryAfter) = limiter.withLock({ $0.acquire(key, now: now) }) else { return nil }
         return Refusal(
             .rateLimited,
             .tooOften(
@@ -40,7 +40,7 @@ package final class DeviceLimiter: Sendable {
         let notifications = batch.notifications
         limiter.withLock { limiter in
             for index in 0..<notifications.count {
-                notifications.token(at: index).withUnsafeBytes { limiter.giveBack(Self.key(app: batch.app, token: $0)) }
+                notifications.token(at: index).withUnsafeBytes { limiter.release(Self.key(app: batch.app, token: $0)) }
             }
         }
     }

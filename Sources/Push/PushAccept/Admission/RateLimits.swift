@@ -18,7 +18,7 @@ package struct RateLimits: Sendable, Equatable {
     /// Every problem at once.
     package func problems() -> [String] {
         [("push", push), ("batch", batch), ("status", status), ("control", control), ("device", device)]
-            .filter { $0.1?.isSound == false }
+            .filter { $0.1?.isValid == false }
             .map { "limits.\($0.0) must let at least one pass, and at least one a year" }
     }
 }

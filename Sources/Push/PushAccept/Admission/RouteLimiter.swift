@@ -30,7 +30,7 @@ final class RouteLimiter: Sendable {
     /// - Throws: 429 when there were too many.
     func admit(_ caller: UInt64) throws(Problem) -> HTTPFields {
         let now = clock()
-        switch limiter.withLock({ $0.take(caller, now: now) }) {
+        switch limiter.withLock({ $0.acquire(caller, now: now) }) {
         case .pass(let remaining, let whole): return fields(remaining: remaining, seconds: whole.secondsRoundedUp)
         case .refuse(let retryAfter):
             let seconds = max(1, retryAfter.secondsRoundedUp)

@@ -53,7 +53,7 @@ extension DispatchStateMachine {
         let app = buffer.app(at: index)
         if classification.credentialRefused > 0 {
             let isStateChange = upstreams[index].credential.refused(
-                classification.ticket, now: now.monotonic, draw: generator.draw()
+                classification.ticket, now: now.monotonic, jitter: generator.nextUnit()
             )
             guard isStateChange else { return }
             actions.events.append(.credentialRefused(app))
@@ -61,7 +61,7 @@ extension DispatchStateMachine {
         } else if upstreams[index].credential.isRefused {
             let isAccepted = upstreams[index].credential.answered(
                 classification.ticket, isClassified: classification.finalAnswers > 0, now: now.monotonic,
-                draw: generator.draw()
+                jitter: generator.nextUnit()
             )
             guard isAccepted else { return }
             actions.events.append(.credentialAccepted(app))
@@ -81,14 +81,14 @@ extension DispatchStateMachine {
         if endpoints[endpointIndex].breaker.state == .halfOpen {
             let change = endpoints[endpointIndex].breaker.answered(
                 classification.ticket, good: tally.good, bad: tally.calls - tally.good, void: void,
-                isShared: endpoints[endpointIndex].isShared, now: time, draw: generator.draw()
+                isShared: endpoints[endpointIndex].isShared, now: time, jitter: generator.nextUnit()
             )
             endpointBreakerChanged(endpointIndex, change, now: now, &actions)
         }
         if upstreams[index].breaker.state == .halfOpen {
             let change = upstreams[index].breaker.answered(
                 classification.ticket, good: tally.good, bad: tally.calls - tally.good, void: void, now: time,
-                draw: generator.draw()
+                jitter: generator.nextUnit()
             )
             appBreakerChanged(index, change, now: now, &actions)
         }

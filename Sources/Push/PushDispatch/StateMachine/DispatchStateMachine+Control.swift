@@ -87,11 +87,11 @@ extension DispatchStateMachine {
         let upstream = upstreams[index]
         let endpoint = endpoints[upstream.endpointIndex]
         if upstream.isPaused { return DeliveryDelay(reason: .paused, estimate: nil) }
-        if let probesIn = upstream.credential.probesIn(now: now) {
+        if let probesIn = upstream.credential.timeUntilProbe(now: now) {
             return DeliveryDelay(reason: .credentialRefused, estimate: Self.wholeSeconds(probesIn))
         }
         for breaker in [endpoint.breaker, upstream.breaker] where breaker.state != .closed && !breaker.isPromising {
-            let left = breaker.opensFor(now: now) ?? configuration.breaker.probeTimeout
+            let left = breaker.remainingOpenTime(now: now) ?? configuration.breaker.probeTimeout
             return DeliveryDelay(reason: .apnsUnreachable, estimate: Self.wholeSeconds(left))
         }
         let waiting = Double(buffer.pushesWaiting(of: index))

@@ -125,7 +125,7 @@ extension DispatchStateMachine {
         guard !allowed.isEmpty else {
             // Postponed by a random time, so that such batches do not return together. Their pushes stay unchanged.
             _ = buffer.release(ticket)
-            let due = now.wall + .seconds(1 + 4 * generator.draw())
+            let due = now.wall + .seconds(1 + 4 * generator.nextUnit())
             appendSettlement(of: work, outcomes: [], retries: [], release: .postpone(until: due), now: now, &actions)
             return false
         }

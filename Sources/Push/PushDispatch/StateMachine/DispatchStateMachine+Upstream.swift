@@ -12,7 +12,7 @@ extension DispatchStateMachine {
         else { return .closed }
         var probes = Int.max
         if upstreams[index].credential.isRefused {
-            guard upstreams[index].credential.wantsProbe(now: now) else {
+            guard upstreams[index].credential.isProbeDue(now: now) else {
                 return upstreams[index].credential.isProbing ? .pending : .closed
             }
             probes = 1
@@ -47,11 +47,11 @@ extension DispatchStateMachine {
         if endpoints[endpointIndex].breaker.isFailing(now: time),
             !endpoints[endpointIndex].apps.contains(where: { upstreams[$0].breaker.isHealthy(now: time) })
         {
-            endpoints[endpointIndex].breaker.open(now: time, draw: generator.draw())
-            for app in endpoints[endpointIndex].apps { upstreams[app].breaker.forgive() }
+            endpoints[endpointIndex].breaker.open(now: time, jitter: generator.nextUnit())
+            for app in endpoints[endpointIndex].apps { upstreams[app].breaker.clearWindow() }
             endpointBreakerChanged(endpointIndex, .opened, now: now, &actions)
         } else if upstreams[index].breaker.isFailing(now: time), endpoints[endpointIndex].breaker.state == .closed {
-            upstreams[index].breaker.open(now: time, draw: generator.draw())
+            upstreams[index].breaker.open(now: time, jitter: generator.nextUnit())
             appBreakerChanged(index, .opened, now: now, &actions)
         }
     }
@@ -91,13 +91,13 @@ extension DispatchStateMachine {
         returnWaitingQuarantined(now: now, &actions)
         for endpointIndex in endpoints.indices {
             divideRetryBudget(of: endpointIndex, now: now.monotonic)
-            let change = endpoints[endpointIndex].breaker.advance(now: now.monotonic, draw: generator.draw())
+            let change = endpoints[endpointIndex].breaker.advance(now: now.monotonic, jitter: generator.nextUnit())
             endpointBreakerChanged(endpointIndex, change, now: now, &actions)
         }
         for index in upstreams.indices {
-            let change = upstreams[index].breaker.advance(now: now.monotonic, draw: generator.draw())
+            let change = upstreams[index].breaker.advance(now: now.monotonic, jitter: generator.nextUnit())
             appBreakerChanged(index, change, now: now, &actions)
-            upstreams[index].credential.advance(now: now.monotonic, draw: generator.draw())
+            upstreams[index].credential.advance(now: now.monotonic, jitter: generator.nextUnit())
             if let pushes = upstreams[index].stallDetector.poll(now: now.monotonic) {
                 actions.events.append(.nothingDelivered(buffer.app(at: index), pushes: pushes))
             }

@@ -153,7 +153,7 @@ package struct DispatchStateMachine: Sendable {
             if !indexes.contains(index) { indexes.append(index) }
         }
         let mayHaveMore = buffer.claimed(
-            batches, plan: plan, leaseUntil: requestedAt + configuration.lease, jitter: generator.draw()
+            batches, plan: plan, leaseUntil: requestedAt + configuration.lease, jitter: generator.nextUnit()
         )
         for index in indexes { sendNext(of: index, now: now, &actions) }
         return mayHaveMore && !buffer.isDraining
@@ -182,7 +182,7 @@ package struct DispatchStateMachine: Sendable {
     package mutating func handoffDelivered(
         _ batch: ClaimedBatch, to reservation: HandoffReservation, now: Moment, _ actions: inout DispatchActions
     ) {
-        buffer.handoffDelivered(batch, leaseUntil: reservation.since + configuration.lease, jitter: generator.draw())
+        buffer.handoffDelivered(batch, leaseUntil: reservation.since + configuration.lease, jitter: generator.nextUnit())
         sendNext(of: index(of: reservation.app), now: now, &actions)
     }
 

@@ -39,7 +39,7 @@ package struct AnswerClassification: Sendable {
             let before = attemptsBefore[index]
             let action = policy.action(
                 for: meaning, retryAfter: answer.retryAfterSeconds, attempts: before, ambiguity: batch.ambiguity,
-                deadline: deadlines[index], now: now, draw: work.jitter
+                deadline: deadlines[index], now: now, jitter: work.jitter
             )
             count(answer, meaning, isSlow: answers.latencies[position] >= slowMilliseconds, isRetry: before > 0)
             let reason = ReasonText(answer, at: index, in: answers)

@@ -1,10 +1,10 @@
 package import APNSWire
 
-/// What happens to a push that was sent and not answered, so that nobody knows whether APNs took it.
+/// What happens to a push that was sent and not answered, so that APNs may or may not have accepted it.
 package enum AmbiguityPolicy: UInt8, Sendable, CaseIterable {
-    /// Sent again, with the same `apns-id`: it may arrive twice.
+    /// Send it again with the same `apns-id`: it may arrive twice.
     case resend = 0
-    /// Given up: it may not have arrived at all.
+    /// Give it up: it may not arrive at all.
     case drop = 1
 
     package var label: String {
@@ -20,29 +20,31 @@ package enum AmbiguityPolicy: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// 1 to 1,000 pushes of one app and one lane: the unit that is stored, claimed, sent and settled.
+/// 1 to 1,000 pushes of one app and one lane: the unit that the queue stores, and that dispatch claims, sends and
+/// settles.
 package struct Batch: Sendable, Equatable {
     package let id: BatchID
     package let app: AppID
     package let lane: Lane
     package let acceptedAt: WallTime
-    /// Nothing of the batch is sent before; nil: at once.
+    /// No push of the batch is sent before this time; nil: send immediately.
     package let notBefore: WallTime?
     /// The pushes. `notifications.firstID` is `id`.
     package let notifications: NotificationBatch
-    /// W3C traceparent of the request that brought the batch.
+    /// The W3C traceparent of the request that created the batch.
     package let traceparent: String?
-    /// Of the bulk request that brought the batch, so that it can be cancelled by it; nil for batches of many requests.
+    /// The ID of the bulk request that created the batch, by which it can be cancelled; nil if the pushes come from
+    /// several requests.
     package let requestID: String?
     package let ambiguity: AmbiguityPolicy
 
-    /// - Precondition: `notifications` is not empty and its first id is `id`.
+    /// - Precondition: `notifications` is not empty and its first ID is `id`.
     package init(
         id: BatchID, app: AppID, lane: Lane, acceptedAt: WallTime, notBefore: WallTime? = nil,
         notifications: NotificationBatch, traceparent: String? = nil, requestID: String? = nil,
         ambiguity: AmbiguityPolicy = .resend
     ) {
-        precondition(notifications.firstID == id.value, "the pushes of a batch are numbered from its id")
+        precondition(notifications.firstID == id.value, "the pushes of a batch are numbered from its ID")
         precondition(!notifications.isEmpty, "a batch holds at least one push")
         self.id = id
         self.app = app
@@ -58,15 +60,15 @@ package struct Batch: Sendable, Equatable {
     package var count: Int { notifications.count }
 }
 
-/// A push of a claimed batch that still has to be sent.
+/// A push of a claimed batch that has no verdict.
 package struct PendingPush: Sendable, Equatable {
     package var index: UInt16
-    /// Attempts so far that may have reached APNs.
+    /// Past attempts that may have reached APNs.
     package var attempts: UInt16
-    /// The next attempt may not be made before.
+    /// The earliest time of the next attempt.
     package var due: WallTime
-    /// It was about to be sent, and nobody has recorded what became of it: it may have reached APNs. Recorded of pushes that
-    /// are dropped when unanswered only.
+    /// Whether the push may have reached APNs: it was announced as about to be sent, and no answer is recorded. Always
+    /// false for pushes with the policy `resend`.
     package var isUnanswered: Bool
 
     package init(index: UInt16, attempts: UInt16, due: WallTime, isUnanswered: Bool = false) {

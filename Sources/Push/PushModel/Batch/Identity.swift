@@ -1,8 +1,8 @@
 package import APNSWire
 
-/// Names a batch: a UUIDv7 whose last 16 bits are zero.
+/// The ID of a batch: a UUIDv7 whose last 16 bits are zero.
 ///
-/// Push *i* of the batch is that UUID with *i* in the last 16 bits, so the id of a push tells where its outcome lives.
+/// The ID of push *i* is the same UUID with *i* in the last 16 bits, so a push ID contains its batch and index.
 package struct BatchID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package let value: APNSID
 
@@ -12,7 +12,7 @@ package struct BatchID: Hashable, Sendable, Comparable, CustomStringConvertible 
         self.value = value
     }
 
-    /// A new id: RFC 9562 version 7, with 58 random bits.
+    /// A new ID: RFC 9562 version 7, with 58 random bits.
     package init(at now: WallTime, using generator: inout some RandomNumberGenerator) {
         let milliseconds = UInt64(clamping: now.milliseconds) & 0xFFFF_FFFF_FFFF
         let random12: UInt64 = generator.next() & 0x0FFF
@@ -31,7 +31,7 @@ package struct BatchID: Hashable, Sendable, Comparable, CustomStringConvertible 
     package var description: String { value.description }
 }
 
-/// Names a push. It is the `msg_id` that the application gets and the `apns-id` that APNs sees, on every attempt.
+/// The ID of a push: the `msg_id` that the client receives, and the `apns-id` of every attempt.
 package struct PushID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package let value: APNSID
 
@@ -51,7 +51,7 @@ package struct PushID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package var description: String { value.description }
 }
 
-/// A moment of the wall clock, in milliseconds since 1970. Intervals are measured by the monotonic clock, not by this.
+/// A time of the wall clock, in milliseconds since 1970. Intervals are measured with the monotonic clock instead.
 package struct WallTime: Hashable, Sendable, Comparable {
     package var milliseconds: Int64
 
@@ -85,7 +85,7 @@ extension Duration {
     }
 }
 
-/// Which app a push is for: the name the configuration gives to a bundle ID with its environment and credential.
+/// The name of an app: the configured name of a bundle ID with its environment and credential.
 package struct AppID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package let name: String
 
@@ -97,7 +97,7 @@ package struct AppID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package var description: String { name }
 }
 
-/// How urgent a push is. Lower lanes never delay higher ones.
+/// The urgency of a push. A lower lane never delays a higher one.
 package enum Lane: UInt8, Sendable, CaseIterable, Comparable, CustomStringConvertible {
     case urgent = 0
     case normal = 1

@@ -1,8 +1,8 @@
-/// One moment, by both clocks.
+/// One instant on both clocks.
 package struct Moment: Sendable, Equatable {
-    /// For what is compared with moments that come from outside: acceptance, expiry, retries.
+    /// For comparison with stored and external times: acceptance, expiration, retries.
     package var wall: WallTime
-    /// For intervals: leases, windows, pauses. It never jumps.
+    /// For intervals: leases, windows, pauses. Never jumps.
     package var monotonic: Duration
 
     package init(wall: WallTime, monotonic: Duration) {

@@ -1,17 +1,17 @@
 package import APNSWire
 
-/// What an answer means for the push, once and for all. A verdict never changes.
+/// What an answer means for a push. A verdict is final.
 package enum Verdict: UInt8, Sendable, CaseIterable {
-    /// APNs took it. Not that a phone showed it.
+    /// APNs accepted the push. Apple does not report whether the device showed it.
     case delivered = 1
-    /// APNs will never take it as it is.
+    /// APNs refuses the push and would refuse it again.
     case rejected = 2
-    /// Its time was over before it could be sent.
+    /// The deadline of the push passed before it could be sent.
     case expired = 3
     case cancelled = 4
-    /// Not sent on purpose: duplicate, superseded, quiet hours.
+    /// Deliberately not sent: duplicate, superseded, quiet hours.
     case suppressed = 5
-    /// Tried too often.
+    /// The push had too many attempts.
     case givenUp = 6
 
     package var label: String {
@@ -31,11 +31,11 @@ package struct Outcome: Sendable, Equatable {
     package var index: UInt16
     package var verdict: Verdict
     package var code: ErrorCode
-    /// HTTP status of the last answer, 0 without one.
+    /// HTTP status of the last answer; 0 without one.
     package var status: UInt16
     package var attempts: UInt16
     package var reason: ReasonText
-    /// From a 410: when APNs learnt that the token is dead, UNIX milliseconds; 0: not said.
+    /// From a 410: when APNs found that the token is no longer valid, in UNIX milliseconds; otherwise 0.
     package var tokenDeadAt: Int64
 
     package init(
@@ -52,13 +52,13 @@ package struct Outcome: Sendable, Equatable {
     }
 }
 
-/// A push goes back to the queue.
+/// A push that returns to the queue for another attempt.
 package struct Retry: Sendable, Equatable {
     package var index: UInt16
     /// Why the last attempt failed.
     package var code: ErrorCode
     package var status: UInt16
-    /// Attempts so far that may have reached APNs.
+    /// Past attempts that may have reached APNs.
     package var attempts: UInt16
     package var reason: ReasonText
     package var due: WallTime
@@ -76,12 +76,12 @@ package struct Retry: Sendable, Equatable {
     }
 }
 
-/// APNs' reason: from the table, or verbatim.
+/// The reason of an answer: a known one, or its verbatim text.
 package enum ReasonText: Sendable, Equatable, Hashable {
     case known(APNSReason)
     case verbatim(String)
 
-    /// The text on the wire; empty when there is none.
+    /// The text on the wire; empty if there is no reason.
     package var text: String {
         switch self {
         case .known(let reason): "\(reason.label)"
@@ -95,14 +95,14 @@ package enum ReasonText: Sendable, Equatable, Hashable {
     }
 }
 
-/// What can be told about a push.
+/// The current state of a push, as the status routes report it.
 package struct PushStatus: Sendable, Equatable {
     package enum State: Sendable, Equatable {
-        /// Durable, waiting for its turn.
+        /// Durable, and waiting to be claimed.
         case queued
         /// Waiting for its `not_before`.
         case scheduled
-        /// Claimed; it may be on its way.
+        /// Claimed; an attempt may be under way.
         case sending
         /// Waiting for another attempt.
         case retrying
@@ -123,13 +123,13 @@ package struct PushStatus: Sendable, Equatable {
     package var app: AppID
     package var lane: Lane
     package var state: State
-    /// Of the last attempt, else `.none`.
+    /// Why the last attempt failed; `.none` if it did not.
     package var code: ErrorCode
     package var status: UInt16
     package var reason: ReasonText
     package var attempts: UInt16
     package var acceptedAt: WallTime
-    /// When `state` last changed, as far as it is recorded.
+    /// When `state` last changed, according to the store.
     package var updatedAt: WallTime
     /// When the next attempt is due, for `scheduled` and `retrying`.
     package var nextAttemptAt: WallTime?

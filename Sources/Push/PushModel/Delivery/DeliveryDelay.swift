@@ -1,4 +1,4 @@
-/// Why the pushes of an app that are accepted now will not be sent at once, and for about how long.
+/// Why newly accepted pushes of an app wait, with an estimate of how long.
 package struct DeliveryDelay: Sendable, Equatable {
     package enum Reason: UInt8, Sendable, CaseIterable {
         case apnsUnreachable
@@ -17,8 +17,8 @@ package struct DeliveryDelay: Sendable, Equatable {
             }
         }
 
-        /// Whether the age of what waits shows that more comes in than goes out. It does not where pushes wait because
-        /// somebody said so, or APNs refuses the app.
+        /// Whether the age of waiting pushes indicates overload. It does not if the app is paused or APNs refuses its
+        /// credential.
         package var indicatesLoad: Bool {
             switch self {
             case .paused, .credentialRefused: false
@@ -28,7 +28,7 @@ package struct DeliveryDelay: Sendable, Equatable {
     }
 
     package var reason: Reason
-    /// A guess, not a promise; nil when nobody can tell, as for a paused app.
+    /// How long pushes will wait, as an estimate; nil if there is none, as for a paused app.
     package var estimate: Duration?
 
     package init(reason: Reason, estimate: Duration?) {

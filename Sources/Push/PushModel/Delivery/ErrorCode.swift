@@ -1,11 +1,11 @@
-/// The product's error codes: one for every outcome that is not a delivery and for every refused item.
+/// The error codes of Godwit: one for every outcome other than a delivery, and for every refused item.
 ///
-/// 1xxx network, 2xxx protocol, 3xxx business. This table is the only source: the route `/api/v1/codes` and
-/// `docs/error-codes.md` are made from it. A number never changes its meaning.
+/// 1xxx network, 2xxx protocol, 3xxx business. The route `/api/v1/codes` and `docs/reference/error-codes.md` are
+/// generated from this table. A number never changes its meaning.
 package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case none = 0
 
-    // MARK: 1xxx: the network between us and APNs
+    // MARK: 1xxx: the network between Godwit and APNs
     case connectionTimedOut = 1001
     case reconnectFailed = 1002
     case connectionRefused = 1003
@@ -14,7 +14,7 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case connectionLost = 1006
     case unanswered = 1007
 
-    // MARK: 2xxx: the protocols, APNs' and ours
+    // MARK: 2xxx: the protocols of APNs and of Godwit
     case heartbeatLost = 2001
     case serialisation = 2002
     case goAway = 2003
@@ -62,30 +62,32 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case idempotencyRunning = 3027
     case overloaded = 3028
 
-    /// What is known of a code.
+    /// The description of a code.
     package struct Entry: Sendable {
-        /// A stable name for machines.
+        /// A stable name for programs.
         package var name: String
+        /// One sentence.
         package var meaning: String
-        /// Whether Godwit tries the push again by itself.
+        /// Whether Godwit tries the push again automatically.
         package var isRetried: Bool
+        /// What to do, in one sentence.
         package var advice: String
     }
 
     package var entry: Entry {
         switch self {
         case .none:
-            Entry(name: "none", meaning: "Nothing is wrong.", isRetried: false, advice: "Nothing to do.")
+            Entry(name: "none", meaning: "There is no error.", isRetried: false, advice: "Nothing to do.")
         case .connectionTimedOut:
             Entry(
-                name: "connection_timed_out", meaning: "No connection to APNs could be made in time.", isRetried: true,
-                advice: "Check that the host and port of APNs (443 or 2197) can be reached from here."
+                name: "connection_timed_out", meaning: "Connecting to APNs timed out.", isRetried: true,
+                advice: "Check that the host and port of APNs (443 or 2197) are reachable from the gateway's host."
             )
         case .reconnectFailed:
             Entry(
                 name: "reconnect_failed",
-                meaning: "The connection to APNs was lost and could not be made again in time.",
-                isRetried: true, advice: "Check the network; pushes wait and are sent when it is back."
+                meaning: "The connection to APNs was lost, and reconnecting timed out.",
+                isRetried: true, advice: "Check the network; pushes wait and are sent when it is available again."
             )
         case .connectionRefused:
             Entry(
@@ -105,18 +107,18 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .connectionLost:
             Entry(
-                name: "connection_lost", meaning: "The connection broke while the push waited for its answer.",
-                isRetried: true, advice: "Nothing to do; a repeated push carries the same apns-id."
+                name: "connection_lost", meaning: "The connection was lost before APNs answered.",
+                isRetried: true, advice: "Nothing to do; a retry has the same apns-id."
             )
         case .unanswered:
             Entry(
                 name: "unanswered", meaning: "APNs did not answer before the deadline.", isRetried: true,
-                advice: "Nothing to do; a repeated push carries the same apns-id."
+                advice: "Nothing to do; a retry has the same apns-id."
             )
         case .heartbeatLost:
             Entry(
                 name: "heartbeat_lost", meaning: "APNs did not answer a PING; the connection was replaced.",
-                isRetried: true, advice: "If it happens often, look for a firewall that drops idle connections."
+                isRetried: true, advice: "If it happens often, check for a firewall that drops idle connections."
             )
         case .serialisation:
             Entry(
@@ -126,42 +128,42 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
         case .goAway:
             Entry(
                 name: "go_away", meaning: "APNs closed the connection before it processed the push.", isRetried: true,
-                advice: "Nothing to do; such pushes move to another connection at no cost."
+                advice: "Nothing to do; the push is sent on another connection, and the attempt does not count."
             )
         case .streamRefused:
             Entry(
                 name: "stream_refused", meaning: "APNs refused the stream without processing the push.",
-                isRetried: true, advice: "Nothing to do; such pushes are sent again at no cost."
+                isRetried: true, advice: "Nothing to do; the push is sent again, and the attempt does not count."
             )
         case .streamReset:
             Entry(
-                name: "stream_reset", meaning: "APNs reset the stream; the push may have been processed.",
-                isRetried: true, advice: "Nothing to do; a repeated push carries the same apns-id."
+                name: "stream_reset", meaning: "APNs reset the stream and may have processed the push.",
+                isRetried: true, advice: "Nothing to do; a retry has the same apns-id."
             )
         case .protocolViolation:
             Entry(
-                name: "protocol_violation", meaning: "The peer broke the HTTP/2 protocol.", isRetried: true,
+                name: "protocol_violation", meaning: "The peer violated the HTTP/2 protocol.", isRetried: true,
                 advice: "Check that the configured host is APNs and not a proxy."
             )
         case .apnsInternalError:
             Entry(
                 name: "apns_internal_error", meaning: "APNs answered 500.", isRetried: true,
-                advice: "Nothing to do; watch Apple's system status if it lasts."
+                advice: "Nothing to do; check Apple's system status if it lasts."
             )
         case .apnsUnavailable:
             Entry(
                 name: "apns_unavailable", meaning: "APNs answered 503.", isRetried: true,
-                advice: "Nothing to do; watch Apple's system status if it lasts."
+                advice: "Nothing to do; check Apple's system status if it lasts."
             )
         case .apnsShutdown:
             Entry(
-                name: "apns_shutdown", meaning: "That APNs server is shutting down.", isRetried: true,
+                name: "apns_shutdown", meaning: "The APNs server is shutting down.", isRetried: true,
                 advice: "Nothing to do."
             )
         case .unknownAnswer:
             Entry(
-                name: "unknown_answer", meaning: "APNs gave an answer that this version does not know.",
-                isRetried: false, advice: "Read the reason; it is kept verbatim."
+                name: "unknown_answer", meaning: "APNs gave an answer that this version does not recognize.",
+                isRetried: false, advice: "See the reason, which is the verbatim text of APNs."
             )
         case .invalidJSON:
             Entry(
@@ -180,33 +182,33 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .unknownField:
             Entry(
-                name: "unknown_field", meaning: "The item has a field that does not exist.", isRetried: false,
-                advice: "Remove it or correct its spelling; custom data belongs into the payload."
+                name: "unknown_field", meaning: "The item has an unknown field.", isRetried: false,
+                advice: "Remove the field or correct its spelling; custom data belongs in the payload."
             )
         case .itemTooLarge:
             Entry(
                 name: "item_too_large", meaning: "The item is larger than any valid push.", isRetried: false,
-                advice: "Send pushes below the limits of the API reference."
+                advice: "Keep pushes within the limits of the API reference."
             )
         case .truncatedStream:
             Entry(
                 name: "truncated_stream", meaning: "The request ended in the middle of an item.", isRetried: false,
-                advice: "Send the items again that were not answered as accepted."
+                advice: "Send every item again that the response does not report as accepted."
             )
         case .frequencyExceeded:
             Entry(
                 name: "frequency_exceeded", meaning: "Too many pushes to this device in a short time.",
-                isRetried: true, advice: "Send less often to one device, or collapse."
+                isRetried: true, advice: "Send less often to one device, or use collapse IDs."
             )
         case .notSubscribed:
             Entry(
-                name: "not_subscribed", meaning: "The device no longer takes pushes of this app (410 Unregistered).",
+                name: "not_subscribed", meaning: "The device no longer accepts pushes of this app (410 Unregistered).",
                 isRetried: false, advice: "Remove the token, unless the app has registered it again since."
             )
         case .badDeviceToken:
             Entry(
                 name: "bad_device_token", meaning: "The token is not valid in this environment.", isRetried: false,
-                advice: "Check that sandbox tokens go to the sandbox; otherwise remove the token."
+                advice: "Check that sandbox tokens are sent to the sandbox; otherwise remove the token."
             )
         case .tokenNotForTopic:
             Entry(
@@ -215,43 +217,43 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .tokenExpired:
             Entry(
-                name: "token_expired", meaning: "The token itself has run out (410 ExpiredToken).", isRetried: false,
+                name: "token_expired", meaning: "The device token has expired (410 ExpiredToken).", isRetried: false,
                 advice: "Remove the token."
             )
         case .payloadTooLarge:
             Entry(
-                name: "payload_too_large", meaning: "The payload is over 4,096 bytes (VoIP: 5,120).", isRetried: false,
+                name: "payload_too_large", meaning: "The payload exceeds 4,096 bytes (VoIP: 5,120).", isRetried: false,
                 advice: "Send less, and let the app fetch the rest."
             )
         case .payloadInvalid:
             Entry(
                 name: "payload_invalid", meaning: "The payload is empty or not a JSON object.", isRetried: false,
-                advice: "Send a JSON object, or a string that holds one."
+                advice: "Send a JSON object, or a string that contains one."
             )
         case .topicRefused:
             Entry(
                 name: "topic_refused", meaning: "The credential may not send to this topic.", isRetried: false,
-                advice: "Check the bundle ID, the suffix of the push type, and what the key is allowed to do."
+                advice: "Check the bundle ID, the suffix of the push type, and the permissions of the key."
             )
         case .credentialRefused:
             Entry(
                 name: "credential_refused", meaning: "APNs refuses the app's key or certificate.", isRetried: true,
-                advice: "Replace the credential and restart the gateway; until then the app's pushes wait, or expire."
+                advice: "Replace the credential and restart the gateway; until then the app's pushes wait or expire."
             )
         case .credentialExpired:
             Entry(
-                name: "credential_expired", meaning: "APNs found the provider token too old.", isRetried: true,
+                name: "credential_expired", meaning: "APNs refused the provider token as too old.", isRetried: true,
                 advice: "Check the clock of the gateway's host."
             )
         case .requestRefused:
             Entry(
-                name: "request_refused", meaning: "APNs refuses the push as it is; the reason says why.",
-                isRetried: false, advice: "Correct the push."
+                name: "request_refused", meaning: "APNs refuses the push in its present form.",
+                isRetried: false, advice: "See the reason, and correct the push."
             )
         case .expired:
             Entry(
-                name: "expired", meaning: "The push's time was over before it could be sent.", isRetried: false,
-                advice: "Nothing to do, or allow it more time."
+                name: "expired", meaning: "The push expired before it could be sent.", isRetried: false,
+                advice: "Nothing to do, or use a later expiration."
             )
         case .cancelled:
             Entry(
@@ -265,27 +267,27 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .quietHours:
             Entry(
-                name: "quiet_hours", meaning: "The push fell into quiet hours.", isRetried: false,
+                name: "quiet_hours", meaning: "The push was due during quiet hours.", isRetried: false,
                 advice: "Nothing to do, or send it as urgent."
             )
         case .givenUp:
             Entry(
-                name: "given_up", meaning: "The push was tried too often.", isRetried: false,
-                advice: "Look at its last reason and send it again when the cause is mended."
+                name: "given_up", meaning: "The push had too many attempts.", isRetried: false,
+                advice: "See the last reason, correct its cause, and send the push again."
             )
         case .unknownApp:
             Entry(
                 name: "unknown_app", meaning: "No app of this name is configured.", isRetried: false,
-                advice: "Use a configured app's name, or add the app to the configuration."
+                advice: "Use the name of a configured app, or add the app to the configuration."
             )
         case .badField:
             Entry(
-                name: "bad_field", meaning: "A field's value is outside of what is allowed.", isRetried: false,
-                advice: "The detail names the field and its limits."
+                name: "bad_field", meaning: "The value of a field is not allowed.", isRetried: false,
+                advice: "Correct the field that the detail names, within its limits."
             )
         case .queueFull:
             Entry(
-                name: "queue_full", meaning: "There is no room for more pushes.", isRetried: false,
+                name: "queue_full", meaning: "The queue has no capacity for more pushes.", isRetried: false,
                 advice: "Send the item again after the time in Retry-After."
             )
         case .storeUnavailable:
@@ -300,24 +302,24 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .superseded:
             Entry(
-                name: "superseded", meaning: "A newer push with the same collapse id took its place.",
+                name: "superseded", meaning: "A newer push with the same collapse ID replaced this one.",
                 isRetried: false, advice: "Nothing to do."
             )
         case .poison:
             Entry(
                 name: "poison",
-                meaning: "The gateway crashed each time it worked on this push, also when it was alone.",
+                meaning: "The gateway crashed each time it processed this push, even when it processed no other push.",
                 isRetried: false, advice: "Inspect the dead letter and report it; replay it after an update."
             )
         case .droppedUnanswered:
             Entry(
                 name: "dropped_unanswered",
-                meaning: "APNs did not answer, and the push asked to be dropped rather than sent twice.",
-                isRetried: false, advice: "Send it again if a double does less harm than a loss."
+                meaning: "APNs did not answer, and the push has `on_unanswered: drop`.",
+                isRetried: false, advice: "Send it again if a duplicate does less harm than a loss."
             )
         case .rateLimited:
             Entry(
-                name: "rate_limited", meaning: "Too many requests, or pushes to one device, in a short time.",
+                name: "rate_limited", meaning: "Too many requests, or too many pushes to one device, in a short time.",
                 isRetried: false, advice: "Send again after the time in Retry-After."
             )
         case .idempotencyMismatch:
@@ -327,14 +329,14 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .idempotencyRunning:
             Entry(
-                name: "idempotency_running", meaning: "A request with this Idempotency-Key is still being served.",
-                isRetried: false, advice: "Send again after the time in Retry-After to get its answer."
+                name: "idempotency_running", meaning: "A request with this Idempotency-Key is still in progress.",
+                isRetried: false, advice: "Send again after the time in Retry-After to get its response."
             )
         case .overloaded:
             Entry(
-                name: "overloaded", meaning: "No new pushes are taken for now, of this app or of any.",
+                name: "overloaded", meaning: "The gateway admits no new pushes at present, of this app or of any app.",
                 isRetried: false,
-                advice: "Send again after the time in Retry-After; the detail says what is short."
+                advice: "Send again after the time in Retry-After; the detail names the exhausted resource."
             )
         }
     }

@@ -1,32 +1,32 @@
 package import APNSWire
 
-/// What an answer means for a push: the one table that outcome goes by.
+/// What each APNs answer means for a push. The only place that maps answers to verdicts.
 package enum VerdictTable {
-    /// What happens to the push next.
+    /// The next step for the push.
     package enum Meaning: Sendable, Equatable {
         case settle(Verdict, ErrorCode)
         case retry(ErrorCode, RetryClass)
     }
 
-    /// How a retry counts and how long it waits.
+    /// Whether an attempt counts, and how long the retry waits.
     package enum RetryClass: Sendable, Equatable {
-        /// Certainly not processed: does not count as an attempt.
+        /// APNs has certainly not processed the push: the attempt does not count.
         case free
-        /// May have been processed: counts.
+        /// APNs may have processed the push: the attempt counts.
         case ambiguous
-        /// APNs answered and asks for time: counts.
+        /// APNs answered and asks for a delay: the attempt counts.
         case later
-        /// The app's credential is at fault, not the push: does not count, waits long.
+        /// The app's credential is at fault, not the push: the attempt does not count, and the delay is long.
         case credential
     }
 
-    /// How a call went, for the breakers.
+    /// The result of a call, for the breakers.
     package enum CallHealth: Sendable, Equatable {
-        /// APNs answered, whatever it said of the push: 400, 410, 413 and 429 are about the push, not about APNs.
+        /// APNs answered. 400, 410, 413 and 429 also count: they concern the push, not the health of APNs.
         case fine
-        /// APNs answered with an error of its own, did not answer, or could not be reached.
+        /// APNs answered with a server error, did not answer, or was unreachable.
         case failed
-        /// It says nothing about APNs: the fault is the credential's or our own.
+        /// The answer says nothing about APNs: the cause is the credential or the gateway.
         case void
     }
 
@@ -36,7 +36,7 @@ package enum VerdictTable {
         case .clientClosed, .overloaded, .credential, .expired: return .void
         default: break
         }
-        // A server that refuses every stream is of no more use than one that is silent.
+        // Refused streams count as failures: a server that refuses every stream is not usable.
         return answer.disposition == .answered && answer.status < 500 ? .fine : .failed
     }
 
@@ -48,24 +48,26 @@ package enum VerdictTable {
         }
     }
 
-    /// APNs certainly has not got it; what stood in the way.
+    /// The meaning of an answer to a push that APNs has certainly not processed.
     private static func unprocessed(_ answer: APNSAnswer) -> Meaning {
         if answer.failure == .expired { return .settle(.expired, .expired) }
         if answer.failure == .credential { return .retry(.credentialRefused, .credential) }
-        // APNs ended the connection, or let none be made, because of the credential: as if it had answered so.
+        // APNs refused or closed the connection because of the credential: same meaning as that answer to the push.
         if case .retry(let code, .credential) = answered(answer), answer.reason != .none {
             return .retry(code, .credential)
         }
-        // No connection took it in its time: nothing was sent that could have been left unanswered.
+        // No connection was available before the deadline, so the push was not sent.
         if answer.failure == .deadlineExceeded { return .retry(.connectionTimedOut, .free) }
         return .retry(code(of: answer.failure), .free)
     }
 
-    /// `Forbidden` is the credential's fault: the key or certificate is not allowed to do this, so every push of the app
-    /// fares alike until somebody changes it at Apple's, and none should be burnt meanwhile.
+    /// The meaning of a complete answer.
     ///
-    /// The refusals of a topic are not: a push may name a topic of its own, so one bad topic says nothing about the next
-    /// push, and APNs would refuse this one again for ever.
+    /// `Forbidden` concerns the credential: every push of the app will be rejected until the permissions of the key or
+    /// certificate change, so attempts are not counted.
+    ///
+    /// A refused topic concerns the push: a push may name its own topic, so the next push may succeed, and APNs would
+    /// refuse this one indefinitely.
     private static func answered(_ answer: APNSAnswer) -> Meaning {
         if answer.status == 200 { return .settle(.delivered, .none) }
         switch answer.reason {
@@ -95,7 +97,7 @@ package enum VerdictTable {
         }
     }
 
-    /// An answer without a reason we know is judged by its status class.
+    /// The meaning of an answer without a known reason, by its status.
     private static func byStatus(_ status: UInt16) -> Meaning {
         switch status {
         case 403: .retry(.credentialRefused, .credential)

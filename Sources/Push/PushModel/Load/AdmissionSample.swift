@@ -1,17 +1,17 @@
-/// What must be left, or must not be passed, for new pushes to be taken. nil: not looked at.
+/// The limits within which new pushes are admitted. A limit of nil is not checked.
 package struct AdmissionLimits: Sendable, Equatable {
-    /// Pushes that wait in the queue, of all apps together. How they share it: `AdmissionPolicy`.
+    /// The most queued pushes of all apps together. `AdmissionPolicy` describes how apps share it.
     package var queuedPushesMax: Int? = 5_000_000
-    /// Bytes that may still be written to the store's disk.
+    /// The least free space on the store's disk, in bytes.
     package var bytesFreeMin: Int? = 256 * 1024 * 1024
-    /// How long an app's oldest batch that is due may have waited.
+    /// The longest that an app's oldest due batch may have waited.
     package var oldestDueMax: Duration?
-    /// Resident memory of this process, in bytes.
+    /// The most resident memory of this process, in bytes.
     package var memoryBytesMax: Int?
 
     package init() {}
 
-    /// Every problem at once.
+    /// All invalid limits, by configuration key; empty if there is none.
     package func problems() -> [String] {
         var problems: [String] = []
         if let queuedPushesMax, queuedPushesMax < 1 {
@@ -19,7 +19,7 @@ package struct AdmissionLimits: Sendable, Equatable {
         }
         if let bytesFreeMin, bytesFreeMin < 0 { problems.append("admission.disk_free_min_mib must not be negative") }
         if let oldestDueMax, oldestDueMax <= .zero {
-            problems.append("admission.oldest_due_max must be longer than nothing")
+            problems.append("admission.oldest_due_max must be greater than zero")
         }
         if let memoryBytesMax, memoryBytesMax < 64 * 1024 * 1024 {
             problems.append("admission.memory_max_mib must be at least 64")
@@ -28,12 +28,12 @@ package struct AdmissionLimits: Sendable, Equatable {
     }
 }
 
-/// What waits of one app.
+/// The queued pushes of one app.
 package struct AppLoad: Sendable, Equatable {
     package var queuedPushes: Int
-    /// How long its oldest batch that is due has waited; nil when none is.
+    /// How long the oldest due batch has waited; nil if no batch is due.
     package var oldestDue: Duration?
-    /// Why its pushes wait, where that is known.
+    /// Why the pushes wait, if known.
     package var delay: DeliveryDelay.Reason?
 
     package init(queuedPushes: Int, oldestDue: Duration? = nil, delay: DeliveryDelay.Reason? = nil) {
@@ -43,9 +43,9 @@ package struct AppLoad: Sendable, Equatable {
     }
 }
 
-/// How things stand at a moment; nil where it is not known.
+/// One sample of the load. A value of nil is unknown.
 package struct AdmissionSample: Sendable, Equatable {
-    /// An app that is not in it has nothing that waits.
+    /// The load by app. An app without an entry has no queued pushes.
     package var apps: [AppID: AppLoad]?
     package var bytesFree: Int?
     package var memoryBytes: Int?

@@ -1,19 +1,19 @@
-/// Whose turn it is among keys that want different amounts: deficit round robin (Shreedhar and Varghese, 1995).
+/// A fair scheduler for keys with items of different sizes: deficit round robin (Shreedhar and Varghese, 1995).
 ///
-/// Each visit to a key adds a quantum to its credit; it may take as long as its credit lasts, then the next key is
-/// visited, in ascending order and around. So over time each key that always has something waiting gets the same
-/// amount, and one with little to take waits for at most one visit to each of the others.
+/// Keys are visited in ascending order, cyclically. A visit adds a quantum to the key's credit and lasts until the
+/// credit is used up. Over time every key that always has items waiting gets the same total amount. A key with few
+/// items waits for at most one visit to each other key.
 ///
-/// Pure. The turn and the credits are kept from one use to the next; keys may come and go in between.
+/// Pure. The current key and the credits persist between calls; the set of keys may change.
 package struct DeficitRoundRobin<Key: Hashable & Comparable & Sendable>: Sendable {
-    /// What a visit adds to the credit.
+    /// The credit that a visit adds.
     package let quantum: Int
-    /// Credits that are kept for keys that are not there at the moment.
+    /// The number of credits beyond which those of absent keys are deleted.
     private let creditsMax: Int
-    /// Whose turn it is or, after a key that had nothing, was.
+    /// The key that is visited or, if `isVisiting` is false, that was visited last.
     private var turn: Key?
     private var isVisiting = false
-    /// Keys that want more than their credit. None is above `quantum` + the largest amount.
+    /// The unused credits. None exceeds `quantum` plus the largest amount.
     private var credits: [Key: Int] = [:]
 
     package init(quantum: Int, creditsMax: Int = 10_000) {
@@ -22,12 +22,12 @@ package struct DeficitRoundRobin<Key: Hashable & Comparable & Sendable>: Sendabl
         self.creditsMax = creditsMax
     }
 
-    /// The key that takes next; its credit is charged.
+    /// Selects the key that is served next, and charges its credit.
     ///
     /// - Parameters:
-    ///   - keys: all that may take, ascending, without repetition.
-    ///   - amount: what a key would take next; nil when it has nothing. Asked in order of turns.
-    /// - Returns: nil when none has anything.
+    ///   - keys: the eligible keys, ascending, without duplicates.
+    ///   - amount: the size of a key's next item; nil if it has none. Called in the order of the visits.
+    /// - Returns: nil if no key has an item.
     package mutating func next(among keys: [Key], amount: (Key) throws -> Int?) rethrows -> Key? {
         guard !keys.isEmpty else { return nil }
         if credits.count > creditsMax { credits = credits.filter { keys.contains($0.key) } }
@@ -57,7 +57,7 @@ package struct DeficitRoundRobin<Key: Hashable & Comparable & Sendable>: Sendabl
         return nil
     }
 
-    /// Where to go on: with the key in whose visit we are, else with the one after it.
+    /// The position of the key that is being visited or, between visits, of the one after it.
     private mutating func start(among keys: [Key]) -> Int {
         guard let turn else { return 0 }
         if isVisiting, let position = keys.firstIndex(of: turn) { return position }

@@ -1,8 +1,8 @@
-/// How many of something pass: so many in a second over time, and so many at once after a pause.
+/// A rate limit: an average rate, and the size of a burst after a pause.
 package struct RateLimit: Sendable, Equatable {
-    /// More than 0.
+    /// The average rate; more than 0.
     package var perSecond: Double
-    /// At least 1.
+    /// The largest burst; at least 1.
     package var burst: Int
 
     package init(perSecond: Double, burst: Int) {
@@ -10,88 +10,93 @@ package struct RateLimit: Sendable, Equatable {
         self.burst = burst
     }
 
-    /// `count` within `period`, at any rate inside of it.
+    /// `count` per `period`, which may all come in one burst.
     package init(_ count: Int, in period: Duration) {
         self.init(perSecond: Double(count) / (period / .seconds(1)), burst: count)
     }
 
-    /// How long it takes from nothing left to everything left.
+    /// How long an exhausted burst takes to recover completely.
     package var window: Duration { .seconds(Double(burst) / perSecond) }
 
-    package var isSound: Bool { perSecond > 0 && perSecond <= 1e9 && burst >= 1 && window <= .seconds(366 * 86_400) }
+    /// Whether the limit admits requests and the window is at most a year.
+    package var isValid: Bool { perSecond > 0 && perSecond <= 1e9 && burst >= 1 && window <= .seconds(366 * 86_400) }
 }
 
-/// Lets each of many keys pass at a rate of its own: the generic cell rate algorithm (GCRA, ITU-T I.371).
+/// Limits the rate of each of many keys, with the generic cell rate algorithm (GCRA, ITU-T I.371).
 ///
-/// Pure: `now` comes in, from a clock that never goes back. A key costs 16 bytes, and only the moment at which it has its
-/// whole burst again is kept. The table has a fixed size, in groups of eight; where a group is full, the key that is the
-/// nearest to its whole burst is forgotten, and starts again with a whole one.
+/// A key takes 16 bytes: its hash, and the time at which its burst has recovered. The table has a fixed size, in groups
+/// of eight. If a group is full, the key that is closest to recovery is evicted and starts again with a full burst.
+///
+/// Pure: the caller passes the time of a clock that never goes back.
 package struct RateLimiter: Sendable {
     package enum Decision: Sendable, Equatable {
-        /// How many more would pass now, and in how long all of the burst is there again.
-        case pass(remaining: Int, whole: Duration)
+        /// How many more requests would pass now, and when the burst has recovered completely.
+        case pass(remaining: Int, resetAfter: Duration)
         case refuse(retryAfter: Duration)
     }
 
     private struct Entry {
         var key: UInt64
-        /// When its whole burst is there again, in nanoseconds; in the past: it is.
-        var whole: Int64
+        /// When the burst has recovered completely, in nanoseconds; may be in the past.
+        var fullAt: Int64
     }
 
     private static let groupSize = 8
 
     package let limit: RateLimit
-    /// Nanoseconds that one takes from the burst.
+    /// The recovery time of one request, in nanoseconds.
     private let interval: Int64
-    /// Nanoseconds that the whole burst is worth.
+    /// The recovery time of the whole burst, in nanoseconds.
     private let tolerance: Int64
     private var entries: [Entry]
     private let groupMask: UInt64
 
-    /// - Parameter keysMax: rounded up to a power of two, at least 8; all of its memory is taken at once.
+    /// - Parameter keysMax: the capacity of the table, rounded up to a power of two, at least 8. All memory is
+    ///   allocated immediately.
+    /// - Precondition: `limit` is valid.
     package init(limit: RateLimit, keysMax: Int) {
-        precondition(limit.isSound, "a rate limit lets something pass")
+        precondition(limit.isValid, "the rate limit admits no request")
         self.limit = limit
         interval = max(1, Int64((1e9 / limit.perSecond).rounded()))
         tolerance = interval * Int64(limit.burst)
         var groups = 1
         while groups * Self.groupSize < keysMax { groups *= 2 }
         groupMask = UInt64(groups - 1)
-        entries = [Entry](repeating: Entry(key: 0, whole: .min), count: groups * Self.groupSize)
+        entries = [Entry](repeating: Entry(key: 0, fullAt: .min), count: groups * Self.groupSize)
     }
 
+    /// The memory of the table in bytes.
     package var bytes: Int { entries.count * MemoryLayout<Entry>.stride }
 
-    /// One more of `key`.
+    /// Admits or refuses one request of `key`.
     ///
-    /// - Parameter key: a hash whose every bit counts; two keys with the same hash share their limit.
-    package mutating func take(_ key: UInt64, now: Duration) -> Decision {
+    /// - Parameter key: a hash with entropy in every bit. Two keys with the same hash share their limit.
+    package mutating func acquire(_ key: UInt64, now: Duration) -> Decision {
         let now = now.nanoseconds
-        let (index, isFound) = place(of: key)
-        let whole = (isFound ? max(entries[index].whole, now) : now) + interval
-        guard whole - now <= tolerance else {
-            return .refuse(retryAfter: .nanoseconds(whole - now - tolerance))
+        let (index, isFound) = slot(for: key)
+        let fullAt = (isFound ? max(entries[index].fullAt, now) : now) + interval
+        guard fullAt - now <= tolerance else {
+            return .refuse(retryAfter: .nanoseconds(fullAt - now - tolerance))
         }
-        entries[index] = Entry(key: key, whole: whole)
+        entries[index] = Entry(key: key, fullAt: fullAt)
         return .pass(
-            remaining: Int((tolerance - (whole - now)) / interval), whole: .nanoseconds(whole - now)
+            remaining: Int((tolerance - (fullAt - now)) / interval), resetAfter: .nanoseconds(fullAt - now)
         )
     }
 
-    /// What was taken was not used.
-    package mutating func giveBack(_ key: UInt64) {
-        let (index, isFound) = place(of: key)
-        if isFound { entries[index].whole -= interval }
+    /// Reverts one admitted request of `key`.
+    package mutating func release(_ key: UInt64) {
+        let (index, isFound) = slot(for: key)
+        if isFound { entries[index].fullAt -= interval }
     }
 
-    /// Where `key` is, or else where it may go.
-    private func place(of key: UInt64) -> (index: Int, isFound: Bool) {
+    /// The slot that holds `key` or, if none does, the slot to use for it.
+    private func slot(for key: UInt64) -> (index: Int, isFound: Bool) {
         let start = Int(key & groupMask) * Self.groupSize
         var oldest = start
         for index in start..<start + Self.groupSize {
-            if entries[index].key == key, entries[index].whole > .min { return (index, true) }
-            if entries[index].whole < entries[oldest].whole { oldest = index }
+            if entries[index].key == key, entries[index].fullAt > .min { return (index, true) }
+            if entries[index].fullAt < entries[oldest].fullAt { oldest = index }
         }
         return (oldest, false)
     }

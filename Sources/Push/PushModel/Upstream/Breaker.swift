@@ -1,23 +1,33 @@
-/// Stops sending where most calls fail, and tries with a few whether it is over. Pure: it is told the moment, by the
-/// monotonic clock.
+/// A circuit breaker: stops sending after failures, and probes until calls succeed again.
 ///
-/// There is one for each app and one for each environment, which is what the apps with one APNs endpoint share. A single
-/// connection has none: APNSKit replaces it when it is lost, stalled, or answers with errors only.
+/// Each app has one, and each environment: the apps that share an APNs endpoint. A single connection has none, because
+/// APNSKit replaces a connection that is lost, stalled, or answers with errors only.
 ///
-/// Closed, it watches a window of calls and says whether they fail; whoever owns it opens it. Open, it lets nothing
-/// through. After a while it is half open: a few probes may go, each with its own deadline. If enough of them are good it
-/// closes, else it opens again for twice as long. A probe of which nothing is heard is a bad one, so half open always
-/// ends.
+/// ```
+///            open(now:jitter:)                openUntil passed
+///   closed ────────────────────▶ open ────────────────────────▶ halfOpen
+///     ▲                           ▲                                │  │
+///     │                           └──── probes failed or timed out ┘  │
+///     └──────────────── enough probes succeeded ──────────────────────┘
+/// ```
+///
+/// - Closed: counts calls in a sliding window. `isFailing` reports when too many fail or are slow; the owner then opens
+///   the breaker.
+/// - Open: no call is allowed. The duration doubles each time until the breaker has been closed for a full window.
+/// - Half open: a limited number of pushes is sent as probes, each with a deadline. A probe without an answer counts as
+///   failed, so the state always ends.
+///
+/// Pure: the caller passes the time of the monotonic clock and the random samples.
 package struct Breaker: Sendable, Equatable {
     package struct Settings: Sendable, Equatable {
         package var window: Duration = .seconds(10)
-        /// Fewer calls than this in the window prove nothing.
+        /// The breaker stays closed if the window has fewer calls than this.
         package var callsMin = 50
         package var failedShare = 0.5
         package var slowShare = 0.5
-        /// An answer that takes longer is slow.
+        /// An answer that arrives later than this is slow.
         package var slowAfter: Duration = .seconds(5)
-        /// Open for half of this to all of it the first time, then twice as long each time, up to `openCap`.
+        /// The longest first open period; the shortest is half of it. Both double each time, up to `openCap`.
         package var openBase: Duration = .seconds(5)
         package var openCap: Duration = .seconds(60)
         package var probes = 10
@@ -37,16 +47,17 @@ package struct Breaker: Sendable, Equatable {
         case none, halfOpened, closed, opened
     }
 
-    /// Pushes sent as probes in one batch.
+    /// Pushes of one batch that were sent as probes.
     private struct Probe: Sendable, Equatable {
         var ticket: UInt64
         var group: Int
+        /// Pushes without an answer.
         var open: Int
         var deadline: Duration
     }
 
     private struct Group: Sendable, Equatable {
-        /// Since nothing was last outstanding.
+        /// Probes sent since none was last outstanding.
         var issued = 0
         var good = 0
         var bad = 0
@@ -56,7 +67,7 @@ package struct Breaker: Sendable, Equatable {
     package private(set) var state = State.closed
     private var window: CallWindow
     private var openUntil: Duration = .zero
-    /// Without having been closed for a while in between.
+    /// How often the breaker opened since it was last closed for a full window.
     private var openings = 0
     private var closedAt: Duration?
     private var issued = 0
@@ -72,19 +83,19 @@ package struct Breaker: Sendable, Equatable {
 
     // MARK: Closed
 
-    /// Counts calls; those that come while it is not closed are stragglers and prove nothing.
+    /// Counts calls. Ignored unless the breaker is closed: late answers of earlier calls say nothing about recovery.
     package mutating func record(_ tally: CallTally, now: Duration) {
         if state == .closed { window.add(tally, now: now) }
     }
 
-    /// Whether it should open.
+    /// Whether the breaker is closed and should be opened.
     package func isFailing(now: Duration) -> Bool {
         let total = window.total(now: now)
         return state == .closed && total.calls >= settings.callsMin && isBad(total)
     }
 
-    /// Whether the calls of the window show that APNs can be reached: ten of them that are not failing, or a few without
-    /// a fault.
+    /// Whether the window shows that APNs is reachable: at least ten calls that are not failing, or fewer without any
+    /// failure.
     package func isHealthy(now: Duration) -> Bool {
         let total = window.total(now: now)
         guard state == .closed, total.calls > 0 else { return false }
@@ -96,29 +107,33 @@ package struct Breaker: Sendable, Equatable {
             || Double(total.slow) >= settings.slowShare * Double(total.calls)
     }
 
-    /// Forgets the window, because what is in it was somebody else's fault.
-    package mutating func forgive() { window.clear() }
+    /// Clears the window, because its failures belong to another breaker.
+    package mutating func clearWindow() { window.clear() }
 
     // MARK: Open
 
-    /// - Parameter draw: 0..<1, uniformly random.
-    package mutating func open(now: Duration, draw: Double) {
+    /// Opens the breaker for half to all of the current open period.
+    ///
+    /// - Parameter jitter: a uniform random sample in 0..<1.
+    package mutating func open(now: Duration, jitter: Double) {
         if let closedAt, now - closedAt >= settings.window { openings = 0 }
         let longest = min(settings.openCap, settings.openBase * Double(1 << min(openings, 20)))
-        openUntil = now + longest * (0.5 + draw / 2)
+        openUntil = now + longest * (0.5 + jitter / 2)
         openings += 1
         state = .open
         window.clear()
-        endTrial()
+        clearProbes()
     }
 
-    /// How long it stays open; nil when it is not.
-    package func opensFor(now: Duration) -> Duration? { state == .open ? max(.zero, openUntil - now) : nil }
+    /// How long the breaker stays open; nil if it is not open.
+    package func remainingOpenTime(now: Duration) -> Duration? {
+        state == .open ? max(.zero, openUntil - now) : nil
+    }
 
     // MARK: Half open
 
-    /// Lets time pass.
-    package mutating func advance(now: Duration, draw: Double) -> Change {
+    /// Applies the passage of time: ends the open period, and fails probes whose deadline has passed.
+    package mutating func advance(now: Duration, jitter: Double) -> Change {
         switch state {
         case .closed: return .none
         case .open:
@@ -129,21 +144,23 @@ package struct Breaker: Sendable, Equatable {
             guard outstanding.contains(where: { $0.deadline <= now }) else { return .none }
             for probe in outstanding where probe.deadline <= now { count(good: 0, bad: probe.open, of: probe.group) }
             outstanding.removeAll { $0.deadline <= now }
-            return judge(now: now, draw: draw)
+            return evaluateProbes(now: now, jitter: jitter)
         }
     }
 
     /// How many probes `group` may send now.
     ///
-    /// - Parameter isShared: others may have something to send, too. Then one group gets half of the probes before it is
-    ///   the others' turn, and a group all of whose probes are good proves that the fault is not common to all.
+    /// - Parameter isShared: whether other groups may also send. Each group then gets half of the probes, and one group
+    ///   whose probes all succeed closes the breaker: the cause is not common to all groups.
     package func probesLeft(for group: Int = 0, isShared: Bool = false) -> Int {
         guard state == .halfOpen else { return 0 }
         let share = (isShared ? max(1, settings.probes / 2) : settings.probes) - (groups[group]?.issued ?? 0)
         return max(0, min(settings.probes - issued, share))
     }
 
-    /// The batch `ticket` takes `count` pushes along as probes.
+    /// Records that `count` pushes of the batch `ticket` are sent as probes.
+    ///
+    /// - Precondition: the breaker is half open, and `count` is at least 1.
     package mutating func probe(_ ticket: UInt64, count: Int, group: Int = 0, now: Duration) {
         precondition(state == .halfOpen && count > 0, "a probe while \(state)")
         outstanding.append(Probe(ticket: ticket, group: group, open: count, deadline: now + settings.probeTimeout))
@@ -151,22 +168,22 @@ package struct Breaker: Sendable, Equatable {
         issued += count
     }
 
-    /// Probes were answered. What is not a probe of now, or is too late, changes nothing.
+    /// Records the answers to probes. Ignored unless the probes of the batch `ticket` are outstanding.
     ///
-    /// - Parameter void: those that were not sent after all; others may go in their place.
+    /// - Parameter void: probes that were not sent, so that other pushes can be probes instead.
     package mutating func answered(
-        _ ticket: UInt64, good: Int, bad: Int, void: Int = 0, isShared: Bool = false, now: Duration, draw: Double
+        _ ticket: UInt64, good: Int, bad: Int, void: Int = 0, isShared: Bool = false, now: Duration, jitter: Double
     ) -> Change {
-        guard state == .halfOpen, let place = outstanding.firstIndex(where: { $0.ticket == ticket }) else {
+        guard state == .halfOpen, let index = outstanding.firstIndex(where: { $0.ticket == ticket }) else {
             return .none
         }
-        let group = outstanding[place].group
-        outstanding[place].open -= good + bad + void
-        if outstanding[place].open <= 0 { outstanding.remove(at: place) }
+        let group = outstanding[index].group
+        outstanding[index].open -= good + bad + void
+        if outstanding[index].open <= 0 { outstanding.remove(at: index) }
         issued -= void
         groups[group]!.issued -= void
         count(good: good, bad: bad, of: group)
-        return judge(now: now, draw: draw, isShared: isShared)
+        return evaluateProbes(now: now, jitter: jitter, isShared: isShared)
     }
 
     private mutating func count(good: Int, bad: Int, of group: Int) {
@@ -176,26 +193,26 @@ package struct Breaker: Sendable, Equatable {
         groups[group, default: Group()].bad += bad
     }
 
-    private mutating func judge(now: Duration, draw: Double, isShared: Bool = false) -> Change {
-        let proof = max(1, settings.probes / 2 - 1)
-        let isProven = isShared && groups.values.contains { $0.bad == 0 && $0.good >= proof }
-        if good >= settings.probesGood || isProven {
+    private mutating func evaluateProbes(now: Duration, jitter: Double, isShared: Bool = false) -> Change {
+        let goodMin = max(1, settings.probes / 2 - 1)
+        let hasHealthyGroup = isShared && groups.values.contains { $0.bad == 0 && $0.good >= goodMin }
+        if good >= settings.probesGood || hasHealthyGroup {
             state = .closed
             closedAt = now
-            endTrial()
+            clearProbes()
             return .closed
         }
         guard outstanding.isEmpty else { return .none }
         if bad > settings.probes - settings.probesGood || issued >= settings.probes {
-            open(now: now, draw: draw)
+            open(now: now, jitter: jitter)
             return .opened
         }
-        // Nothing is proven yet: whoever has something to send goes on.
+        // Inconclusive, with no probe outstanding: every group may send again.
         for group in groups.keys { groups[group]!.issued = 0 }
         return .none
     }
 
-    private mutating func endTrial() {
+    private mutating func clearProbes() {
         issued = 0
         good = 0
         bad = 0
@@ -203,6 +220,6 @@ package struct Breaker: Sendable, Equatable {
         outstanding.removeAll()
     }
 
-    /// Half open, and some probes were good and none was bad.
+    /// Whether the breaker is half open with good probes and no bad one.
     package var isPromising: Bool { state == .halfOpen && good > 0 && bad == 0 }
 }

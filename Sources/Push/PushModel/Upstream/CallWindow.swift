@@ -1,9 +1,9 @@
-/// How some calls to APNs went.
+/// Counts of calls to APNs by result.
 package struct CallTally: Sendable, Equatable {
     package var calls = 0
-    /// Of them: answered with an error of the server's own, not answered, or not even sent for want of a connection.
+    /// Calls that got a server error or no answer, or were not sent because there was no connection.
     package var failed = 0
-    /// Of them: answered, but late.
+    /// Calls that were answered late.
     package var slow = 0
 
     package init(calls: Int = 0, failed: Int = 0, slow: Int = 0) {
@@ -21,7 +21,7 @@ package struct CallTally: Sendable, Equatable {
     }
 }
 
-/// Calls of the last seconds, in ten buckets.
+/// A sliding window of calls in ten buckets.
 package struct CallWindow: Sendable, Equatable {
     private static let bucketCount = 10
 
@@ -39,9 +39,9 @@ package struct CallWindow: Sendable, Equatable {
 
     package mutating func add(_ tally: CallTally, now: Duration) {
         let number = now.milliseconds / bucketMilliseconds
-        let place = Int(number % Int64(Self.bucketCount))
-        if buckets[place].number != number { buckets[place] = Bucket(number: number) }
-        buckets[place].tally += tally
+        let index = Int(number % Int64(Self.bucketCount))
+        if buckets[index].number != number { buckets[index] = Bucket(number: number) }
+        buckets[index].tally += tally
     }
 
     package func total(now: Duration) -> CallTally {
@@ -52,6 +52,6 @@ package struct CallWindow: Sendable, Equatable {
     }
 
     package mutating func clear() {
-        for place in buckets.indices { buckets[place] = Bucket() }
+        for index in buckets.indices { buckets[index] = Bucket() }
     }
 }

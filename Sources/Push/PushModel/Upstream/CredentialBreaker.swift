@@ -1,7 +1,10 @@
-/// The breaker of an app's credential: one refusal closes the way, because every push would be refused alike, and from
-/// then on one push at a time tries whether it has become good again. Pure: it is told the moment, by the monotonic clock.
+/// The breaker of an app's credential.
+///
+/// One refusal stops all pushes of the app, because APNs would refuse each of them. From then on one push at a time is
+/// sent as a probe, until APNs accepts the credential again. Pure: the caller passes the time of the monotonic clock
+/// and the random samples.
 package struct CredentialBreaker: Sendable, Equatable {
-    /// A probe is sent half of this to all of it after the last refusal.
+    /// A probe is due between half of this and all of it after the last refusal.
     private let probeEvery: Duration
     private let probeTimeout: Duration
     private var probeAt: Duration?
@@ -13,49 +16,50 @@ package struct CredentialBreaker: Sendable, Equatable {
     }
 
     package var isRefused: Bool { probeAt != nil }
-    /// A probe is under way.
+    /// Whether a probe is outstanding.
     package var isProbing: Bool { probe != nil }
 
-    /// APNs does not take the credential.
+    /// Records that APNs refused the credential.
     ///
     /// - Parameters:
-    ///   - ticket: the batch that it was said of.
-    ///   - draw: 0..<1, uniformly random.
-    /// - Returns: whether this is news.
-    package mutating func refused(_ ticket: UInt64, now: Duration, draw: Double) -> Bool {
-        // What was under way when the first refusal came says nothing new.
+    ///   - ticket: the batch of the refused push.
+    ///   - jitter: a uniform random sample in 0..<1.
+    /// - Returns: whether the credential was accepted before.
+    package mutating func refused(_ ticket: UInt64, now: Duration, jitter: Double) -> Bool {
+        // Pushes that were in flight at the first refusal carry no new information.
         guard !isRefused || probe?.ticket == ticket else { return false }
         let isStateChange = !isRefused
-        wait(now: now, draw: draw)
+        scheduleProbe(now: now, jitter: jitter)
         return isStateChange
     }
 
-    private mutating func wait(now: Duration, draw: Double) {
-        probeAt = now + probeEvery * (0.5 + draw / 2)
+    private mutating func scheduleProbe(now: Duration, jitter: Double) {
+        probeAt = now + probeEvery * (0.5 + jitter / 2)
         probe = nil
     }
 
     /// Whether a probe may be sent now.
-    package func wantsProbe(now: Duration) -> Bool {
+    package func isProbeDue(now: Duration) -> Bool {
         guard let probeAt else { return false }
         return probe == nil && probeAt <= now
     }
 
-    /// How long until the next probe; nil when the credential is fine.
-    package func probesIn(now: Duration) -> Duration? { probeAt.map { max(.zero, $0 - now) } }
+    /// The time until the next probe; nil if the credential is accepted.
+    package func timeUntilProbe(now: Duration) -> Duration? { probeAt.map { max(.zero, $0 - now) } }
 
+    /// Records that a push of the batch `ticket` is sent as a probe.
     package mutating func probe(_ ticket: UInt64, now: Duration) {
         probe = (ticket, now + probeTimeout)
     }
 
-    /// The batch `ticket` was answered, and not with a refusal of the credential.
+    /// Records that the batch `ticket` has answers other than refusals of the credential.
     ///
-    /// - Parameter isClassified: APNs judged a push of it, so it took the credential.
-    /// - Returns: whether the credential has become good.
-    package mutating func answered(_ ticket: UInt64, isClassified: Bool, now: Duration, draw: Double) -> Bool {
+    /// - Parameter isClassified: whether APNs decided on a push of the batch, and so accepted the credential.
+    /// - Returns: whether APNs accepts the credential again.
+    package mutating func answered(_ ticket: UInt64, isClassified: Bool, now: Duration, jitter: Double) -> Bool {
         guard probe?.ticket == ticket else { return false }
         guard isClassified else {
-            wait(now: now, draw: draw)
+            scheduleProbe(now: now, jitter: jitter)
             return false
         }
         probeAt = nil
@@ -63,9 +67,9 @@ package struct CredentialBreaker: Sendable, Equatable {
         return true
     }
 
-    /// Lets time pass: a probe of which nothing is heard has failed.
-    package mutating func advance(now: Duration, draw: Double) {
-        if let probe, probe.deadline <= now { wait(now: now, draw: draw) }
+    /// Applies the passage of time: a probe without an answer before its deadline has failed.
+    package mutating func advance(now: Duration, jitter: Double) {
+        if let probe, probe.deadline <= now { scheduleProbe(now: now, jitter: jitter) }
     }
 
     package static func == (a: CredentialBreaker, b: CredentialBreaker) -> Bool {

@@ -1,21 +1,22 @@
-/// How many pushes may be sent again that may have reached APNs before, so that retries never become the load. Pure: it is
-/// told the moment, by the monotonic clock.
+/// Limits how many pushes that may have reached APNs are sent again, so that retries never dominate the load.
 ///
-/// A token is one such push. Tokens come with time, with first sends, and with success: a push that was sent again and
-/// answered well proves recovery and earns two, so that what an outage left behind does not take minutes.
+/// One token permits one such retry. Tokens accrue with time, with first sends, and with successful retries. A
+/// successful retry shows that APNs has recovered and earns two tokens, so that a backlog of retries drains in seconds.
 ///
-/// An APNs host has one budget, and each of its apps a part of it: its own first sends and successes, and an equal share of
-/// what comes with time among those that have something to send again. So no app can use up what another has earned.
+/// Each app of an APNs endpoint has a budget: tokens for its own first sends and successes, and an equal share of the
+/// tokens that accrue with time, among the apps that have retries waiting. So no app can spend the tokens of another.
+///
+/// Pure: the caller passes the time of the monotonic clock.
 package struct RetryBudget: Sendable, Equatable {
     package struct Settings: Sendable, Equatable {
-        /// Of the first sends.
+        /// Tokens per first send.
         package var share = 0.1
         /// How long first sends and successes count.
         package var window: Duration = .seconds(10)
         package var perSecond = 10.0
         package var burst = 100.0
         package var perSuccess = 2.0
-        /// What successes can add up to.
+        /// The most tokens that successes can accumulate.
         package var earnedMax = 4_000.0
 
         package init() {}
@@ -23,64 +24,68 @@ package struct RetryBudget: Sendable, Equatable {
 
     private let settings: Settings
     private var tokens: Double
-    private var at: Duration = .zero
-    private var firsts: CallWindow
+    private var refilledAt: Duration = .zero
+    private var firstSends: CallWindow
     private var lastSuccess: Duration?
-    /// Among how many what comes with time is divided.
+    /// The number of budgets that share the tokens which accrue with time.
     private var sharers = 1.0
 
     package init(settings: Settings = Settings()) {
         self.settings = settings
         tokens = settings.burst
-        firsts = CallWindow(length: settings.window)
+        firstSends = CallWindow(length: settings.window)
     }
 
-    /// What time and first sends can add up to.
+    /// The most tokens that time and first sends can accumulate.
     private func limit(now: Duration) -> Double {
-        part(settings.burst, least: 10) + settings.share * Double(firsts.total(now: now).calls)
+        part(settings.burst, least: 10) + settings.share * Double(firstSends.total(now: now).calls)
     }
 
-    /// - Parameter least: however many share it, unless the whole is less.
+    /// This budget's part of `whole`.
+    ///
+    /// - Parameter least: the minimum for any number of sharers, unless `whole` is less.
     private func part(_ whole: Double, least: Double) -> Double { max(whole / sharers, min(whole, least)) }
 
     private mutating func refill(now: Duration) {
         let limit = limit(now: now)
-        let seconds = Double(max(0, (now - at).milliseconds)) / 1000
+        let seconds = Double(max(0, (now - refilledAt).milliseconds)) / 1000
         if tokens < limit {
             tokens = min(limit, tokens + part(settings.perSecond, least: 1) * seconds)
         } else if lastSuccess.map({ now - $0 > settings.window }) ?? true {
             tokens = limit
         }
-        at = max(at, now)
+        refilledAt = max(refilledAt, now)
     }
 
-    /// From now on the budget is one of so many.
+    /// Sets the number of budgets that share the tokens which accrue with time.
     package mutating func share(among count: Int, now: Duration) {
         refill(now: now)
         sharers = Double(max(1, count))
     }
 
-    /// Pushes were sent for the first time.
+    /// Records pushes that were sent for the first time.
     package mutating func sentFirst(_ count: Int, now: Duration) {
         guard count > 0 else { return }
         refill(now: now)
-        firsts.add(CallTally(calls: count), now: now)
+        firstSends.add(CallTally(calls: count), now: now)
         tokens = max(tokens, min(limit(now: now), tokens + settings.share * Double(count)))
     }
 
-    /// How many may be sent again now.
+    /// How many retries may be sent now.
     package mutating func available(now: Duration) -> Int {
         refill(now: now)
         return Int(tokens)
     }
 
-    /// - Precondition: so many were available.
+    /// Spends tokens on retries that are sent.
+    ///
+    /// - Precondition: `count` is at most the result of `available`.
     package mutating func sentAgain(_ count: Int) {
         precondition(Double(count) <= tokens, "\(count) sends, \(tokens) tokens")
         tokens -= Double(count)
     }
 
-    /// Pushes that had been sent again were answered well.
+    /// Records retries that succeeded.
     package mutating func succeeded(_ count: Int, now: Duration) {
         guard count > 0 else { return }
         refill(now: now)
