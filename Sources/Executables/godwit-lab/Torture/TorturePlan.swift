@@ -1,4 +1,4 @@
-package import PushModel
+import PushModel
 
 /// The interruptions and faults of a run. They depend only on the seed.
 package struct TorturePlan: Equatable, Sendable {
