@@ -36,7 +36,7 @@ enum ArticleSnippets {
         let credentials = SimulatorCredentials()
         var configuration = SimulatorConfiguration(authentication: .signingKeys([credentials.signingKey]))
         configuration.latency = .milliseconds(50)
-        let simulator = try await Simulator.start(configuration, scenario: .ready("flaky"))
+        let simulator = try await Simulator.start(configuration, scenario: .builtIn("flaky"))
         simulator.setFaults(FaultPlan([FaultRule(Fault(.stall))]))
         try simulator.changeSettings { $0.streamsMax = 10 }
         // snippet end

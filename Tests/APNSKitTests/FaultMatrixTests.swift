@@ -97,7 +97,7 @@ import Testing
         ),
         once(
             "503 Shutdown and GOAWAY", .allAnswered,
-            .answerAndGoAway(FaultAnswer(status: 503, reason: "Shutdown"), code: .noError, debugData: [])
+            .answerAndGoAway(FaultResponse(status: 503, reason: "Shutdown"), code: .noError, debugData: [])
         ),
         Case(
             name: "GOAWAY every 30th push", expected: .allAccepted,
@@ -113,7 +113,7 @@ import Testing
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.goAway(lastStream: 0, code: .noError, debugData: bytes(#"{"reason":"Shutdown"}"#))) {
-                    $0.moment = .connection
+                    $0.trigger = .connection
                     $0.times = 2
                 },
             ]
@@ -132,7 +132,7 @@ import Testing
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.close) {
-                    $0.moment = .connection
+                    $0.trigger = .connection
                     $0.times = 3
                 },
             ]
@@ -142,7 +142,7 @@ import Testing
             rules: [
                 rule(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.nth = 10 },
                 rule(.tcpReset) {
-                    $0.moment = .connection
+                    $0.trigger = .connection
                     $0.times = 3
                 },
             ]
@@ -192,40 +192,40 @@ import Testing
     ]
 
     private static let answers: [Case] = [
-        sometimes("500", .allAnswered, .answer(FaultAnswer(status: 500, reason: "InternalServerError"))),
-        sometimes("503", .allAnswered, .answer(FaultAnswer(status: 503, reason: "ServiceUnavailable"))),
+        sometimes("500", .allAnswered, .answer(FaultResponse(status: 500, reason: "InternalServerError"))),
+        sometimes("503", .allAnswered, .answer(FaultResponse(status: 503, reason: "ServiceUnavailable"))),
         sometimes(
             "503 with Retry-After", .allAnswered,
-            .answer(FaultAnswer(status: 503, reason: "ServiceUnavailable", retryAfter: 7))
+            .answer(FaultResponse(status: 503, reason: "ServiceUnavailable", retryAfter: 7))
         ),
         sometimes(
             "429 with Retry-After", .allAnswered,
-            .answer(FaultAnswer(status: 429, reason: "TooManyRequests", retryAfter: 1))
+            .answer(FaultResponse(status: 429, reason: "TooManyRequests", retryAfter: 1))
         ),
-        sometimes("an unknown reason", .allAnswered, .answer(FaultAnswer(status: 400, reason: "MoonInWrongPhase"))),
-        sometimes("an empty body", .allAnswered, .answer(FaultAnswer(status: 502, body: []))),
+        sometimes("an unknown reason", .allAnswered, .answer(FaultResponse(status: 400, reason: "MoonInWrongPhase"))),
+        sometimes("an empty body", .allAnswered, .answer(FaultResponse(status: 502, body: []))),
         sometimes(
             "an HTML body", .allAnswered,
-            .answer(FaultAnswer(status: 502, body: bytes("<html>Bad Gateway</html>"), contentType: "text/html"))
+            .answer(FaultResponse(status: 502, body: bytes("<html>Bad Gateway</html>"), contentType: "text/html"))
         ),
-        once("a body of 100 MiB", .allAnswered, .answer(FaultAnswer(status: 500, bodyBytes: 100 << 20))),
+        once("a body of 100 MiB", .allAnswered, .answer(FaultResponse(status: 500, bodyBytes: 100 << 20))),
         once(
             "a connection with only server errors", .allAnswered,
-            .wedge(FaultAnswer(status: 500, reason: "InternalServerError"))
+            .wedge(FaultResponse(status: 500, reason: "InternalServerError"))
         ),
         Case(
             name: "one stream after each rejection", expected: .allAnswered,
-            rules: [rule(.answer(FaultAnswer(status: 400, reason: "BadDeviceToken"))) { $0.every = 30 }],
+            rules: [rule(.answer(FaultResponse(status: 400, reason: "BadDeviceToken"))) { $0.every = 30 }],
             settings: { $0.dropsToOneStream = true }
         ),
         Case(
             name: "an error budget", expected: .allAnswered,
-            rules: [rule(.answer(FaultAnswer(status: 400, reason: "BadDeviceToken"))) { $0.every = 10 }],
+            rules: [rule(.answer(FaultResponse(status: 400, reason: "BadDeviceToken"))) { $0.every = 10 }],
             settings: { $0.errorBudget = 50 }
         ),
         Case(
             name: "an expired token that wedges", expected: .allAnswered,
-            rules: [rule(.answer(FaultAnswer(status: 403, reason: "ExpiredProviderToken"))) { $0.nth = 30 }],
+            rules: [rule(.answer(FaultResponse(status: 403, reason: "ExpiredProviderToken"))) { $0.nth = 30 }],
             settings: { $0.wedgesOnExpiredToken = true }
         ),
     ]

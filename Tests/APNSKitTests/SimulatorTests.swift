@@ -44,7 +44,7 @@ import Testing
         for reason in APNSReason.allCases {
             guard let status = reason.status, reason != .expiredProviderToken, reason != .tooManyProviderTokenUpdates
             else { continue }
-            let answer = FaultAnswer(
+            let answer = FaultResponse(
                 status: status, reason: "\(reason)", timestamp: status == 410 ? 1_712_000_000_123 : nil)
             pair.simulator.setFaults(fault(.answer(answer)))
             let expected = APNSAnswer(
@@ -93,7 +93,7 @@ import Testing
         let pair = try await SimulatorPair()
         #expect(await pair.client.send(Samples.batch(50)).allSatisfy { $0 == .accepted })
         pair.simulator.setFaults(
-            fault(.answer(FaultAnswer(status: 403, reason: "ExpiredProviderToken"))) { $0.times = 1 }
+            fault(.answer(FaultResponse(status: 403, reason: "ExpiredProviderToken"))) { $0.times = 1 }
         )
         let first = try pair.tokens.current()
         pair.time.advance(by: 1500)
@@ -160,7 +160,7 @@ import Testing
         let kinds: [(Fault.Kind, Double)] = [
             (.close, 0.002), (.reset(.refusedStream), 0.05), (.reset(.internalError), 0.01),
             (.goAway(lastStream: nil, code: .noError, debugData: []), 0.004),
-            (.answer(FaultAnswer(status: 503, reason: "ServiceUnavailable")), 0.02), (.stall, 0.002),
+            (.answer(FaultResponse(status: 503, reason: "ServiceUnavailable")), 0.02), (.stall, 0.002),
         ]
         let rules = kinds.flatMap { kind, probability in
             [false, true].compactMap { isTaken -> FaultRule? in

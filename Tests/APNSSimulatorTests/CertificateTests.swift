@@ -8,11 +8,11 @@ import Testing
     private func with(
         bundleID: String = "com.example.app", topics: [String]? = nil,
         environments: Set<SimulatorConfiguration.Environment> = [.production, .sandbox], notAfter: Date? = nil,
-        byStranger: Bool = false,
+        byUnknownAuthority: Bool = false,
         _ body: (RunningSimulator, _ options: [String]) async throws -> Void
     ) async throws {
         let authority = try SimulatorAuthority()
-        let issuer = byStranger ? try SimulatorAuthority() : authority
+        let issuer = byUnknownAuthority ? try SimulatorAuthority() : authority
         let client = try issuer.issueClientCertificate(
             bundleID: bundleID, topics: topics, environments: environments, notAfter: notAfter)
         let settings = RunningSimulator.settings {
@@ -27,25 +27,26 @@ import Testing
         }
     }
 
+    /// Valid headers without `authorization`.
     private func bare(_ running: RunningSimulator) throws -> [String: String] {
         var headers = try running.goodHeaders()
         headers["authorization"] = nil
         return headers
     }
 
-    @Test func `a good one needs no token and ignores a bad one`() async throws {
+    @Test func `with a valid certificate, provider tokens are neither needed nor checked`() async throws {
         try await with { running, options in
             #expect(try await running.push(headers: try bare(running), options: options).status == 200)
             var nonsense = try bare(running)
             nonsense["authorization"] = "bearer nonsense"
             #expect(try await running.push(headers: nonsense, options: options).status == 200)
-            // Without a certificate nothing has changed.
+            // Clients without a certificate still need a provider token.
             #expect(try await running.push(headers: try bare(running)).reason == "MissingProviderToken")
             #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
         }
     }
 
-    @Test func `one topic need not be named, of several one must, and others are disallowed`() async throws {
+    @Test func `a single topic is the default, several require apns-topic, and others are disallowed`() async throws {
         try await with { running, options in
             var headers = try bare(running)
             headers["apns-topic"] = nil
@@ -67,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func `bad ones end by GOAWAY with their reason`() async throws {
+    @Test func `an invalid certificate ends the connection with GOAWAY and its reason`() async throws {
         func expect(_ reason: String, _ running: RunningSimulator, _ options: [String]) async throws {
             try await RawClient.with(running, options: ["-alpn", "h2", "-cert", options[1], "-key", options[3]]) {
                 client async throws in
@@ -80,15 +81,15 @@ import Testing
         }
         try await with(environments: [.sandbox]) { try await expect("BadCertificateEnvironment", $0, $1) }
         try await with(notAfter: Date().addingTimeInterval(-60)) { try await expect("BadCertificate", $0, $1) }
-        try await with(byStranger: true) { try await expect("BadCertificate", $0, $1) }
+        try await with(byUnknownAuthority: true) { try await expect("BadCertificate", $0, $1) }
     }
 
-    @Test func `a connection with one has all its streams at once`() async throws {
+    @Test func `a connection with a certificate starts with the full stream limit`() async throws {
         try await with { running, options in
             try await RawClient.with(running, options: ["-alpn", "h2", "-cert", options[1], "-key", options[3]]) {
                 client async throws in
                 client.push(1, changes: ["authorization": nil])
-                #expect(try await client.answered(1) == "200")
+                #expect(try await client.awaitResponse(1) == "200")
                 #expect(client.streamLimits == [1000])
             }
         }

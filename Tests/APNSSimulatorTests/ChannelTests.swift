@@ -8,8 +8,8 @@ import Testing
     static let app = "com.example.app"
     static let state = #"{"aps":{"event":"update","content-state":{}}}"#
 
-    /// Asks channel management, or with `isBroadcast` the port for pushes.
-    private func ask(
+    /// Sends a request to channel management, or with `isBroadcast` to the port for pushes.
+    private func request(
         _ running: RunningSimulator, _ method: String, _ path: String, _ headers: [String: String] = [:],
         body: String? = nil, isBroadcast: Bool = false, isAuthorized: Bool = true
     ) async throws -> CurlResponse {
@@ -24,9 +24,9 @@ import Testing
 
     private func create(_ running: RunningSimulator, policy: Int) async throws -> String {
         let body = #"{"message-storage-policy":\#(policy),"push-type":"LiveActivity"}"#
-        let answer = try await ask(running, "POST", "/1/apps/\(Self.app)/channels", body: body)
-        #expect(answer.status == 201 && answer.body.isEmpty, "\(answer.text)")
-        return try #require(answer.headers["apns-channel-id"])
+        let response = try await request(running, "POST", "/1/apps/\(Self.app)/channels", body: body)
+        #expect(response.status == 201 && response.body.isEmpty, "\(response.text)")
+        return try #require(response.headers["apns-channel-id"])
     }
 
     @Test func `channels are created, read, listed and deleted`() async throws {
@@ -34,27 +34,27 @@ import Testing
             let first = try await create(running, policy: 1)
             let second = try await create(running, policy: 0)
             let requestID = "0a1b2c3d-0000-4000-8000-000000000007"
-            let read = try await ask(
+            let read = try await request(
                 running, "GET", "/1/apps/\(Self.app)/channels",
                 ["apns-channel-id": first, "apns-request-id": requestID])
             #expect(read.status == 200 && read.headers["apns-request-id"] == requestID)
             #expect(read.body == #"{"message-storage-policy":1,"push-type":"LiveActivity"}"#)
-            let list = try await ask(running, "GET", "/1/apps/\(Self.app)/all-channels")
+            let list = try await request(running, "GET", "/1/apps/\(Self.app)/all-channels")
             let object = try JSONSerialization.jsonObject(with: Data(list.body.utf8)) as? [String: [String]]
             #expect(object?["channels"].map(Set.init) == [first, second])
             #expect(APNSID(list.headers["apns-request-id"] ?? "") != nil)
-            let deletion = try await ask(
+            let deletion = try await request(
                 running, "DELETE", "/1/apps/\(Self.app)/channels", ["apns-channel-id": first])
             #expect(deletion.status == 204 && deletion.body.isEmpty)
             #expect(running.simulator.channels(of: Self.app).map(\.id) == [second])
-            let gone = try await ask(running, "GET", "/1/apps/\(Self.app)/channels", ["apns-channel-id": first])
+            let gone = try await request(running, "GET", "/1/apps/\(Self.app)/channels", ["apns-channel-id": first])
             #expect(gone.status == 400 && gone.reason == "ChannelNotRegistered")
-            #expect(try await ask(running, "GET", "/1/apps/other/all-channels").body == #"{"channels":[]}"#)
-            try await waitUntil("the books") { running.simulator.counters.channelRequests == 7 }
+            #expect(try await request(running, "GET", "/1/apps/other/all-channels").body == #"{"channels":[]}"#)
+            try await waitUntil("the counters") { running.simulator.counters.channelRequests == 7 }
         }
     }
 
-    @Test func `each mistake in channel management has its reason`() async throws {
+    @Test func `each invalid channel management request gets its reason`() async throws {
         let settings = RunningSimulator.settings {
             $0.channelsMax = 1
             $0.broadcastTopics = ["com.example.app"]
@@ -90,40 +90,40 @@ import Testing
                 ("GET", "/1/apps/\(Self.app).push-type.liveactivity/all-channels", [:], nil, 400, "TopicDisallowed"),
             ]
             for (method, path, headers, body, status, reason) in mistakes {
-                let answer = try await ask(running, method, path, headers, body: body)
-                #expect(answer.reason == reason && answer.status == status, "\(method) \(path): \(answer.text)")
+                let response = try await request(running, method, path, headers, body: body)
+                #expect(response.reason == reason && response.status == status, "\(method) \(path): \(response.text)")
             }
-            let stranger = try await ask(running, "GET", path, isAuthorized: false)
-            #expect(stranger.status == 403 && stranger.reason == "MissingProviderToken")
+            let unauthorized = try await request(running, "GET", path, isAuthorized: false)
+            #expect(unauthorized.status == 403 && unauthorized.reason == "MissingProviderToken")
         }
     }
 
-    @Test func `a broadcast is taken, and kept where the channel stores it`() async throws {
+    @Test func `a broadcast is accepted, and stored if the channel stores messages`() async throws {
         try await RunningSimulator.with { running in
             for policy in [0, 1] {
                 let id = try await create(running, policy: policy)
                 let end = policy == 0 ? 0 : Int(Date().timeIntervalSince1970) + 60
-                let answer = try await ask(
+                let response = try await request(
                     running, "POST", "/4/broadcasts/apps/\(Self.app)",
                     [
                         "apns-channel-id": id, "apns-push-type": "liveactivity", "apns-priority": "5",
                         "apns-expiration": "\(end)",
                     ], body: Self.state, isBroadcast: true
                 )
-                #expect(answer.status == 200 && answer.body.isEmpty, "\(answer.text)")
-                #expect(APNSID(answer.headers["apns-request-id"] ?? "") != nil)
+                #expect(response.status == 200 && response.body.isEmpty, "\(response.text)")
+                #expect(APNSID(response.headers["apns-request-id"] ?? "") != nil)
                 let channel = try #require(running.simulator.channels(of: Self.app).first { $0.id == id })
                 #expect(channel.broadcasts == 1)
                 #expect(channel.stored?.expiresAt == (policy == 0 ? nil : Int64(end) * 1000))
                 #expect(channel.stored?.payload == (policy == 0 ? nil : Array(Self.state.utf8)))
                 try await waitUntil("the log") { running.simulator.pushes().last?.channelID == id }
             }
-            try await waitUntil("the books") { running.simulator.counters.broadcastsTaken == 2 }
+            try await waitUntil("the counters") { running.simulator.counters.broadcastsTaken == 2 }
             #expect(running.simulator.counters.taken == 0)
         }
     }
 
-    @Test func `each mistake in a broadcast has its reason, the first one in order`() async throws {
+    @Test func `an invalid broadcast gets the first reason in the order of checks`() async throws {
         try await RunningSimulator.with { running in
             let id = try await create(running, policy: 0)
             let good = [
@@ -144,27 +144,27 @@ import Testing
             for (changes, body, status, reason) in mistakes {
                 var headers = good
                 for (name, value) in changes { headers[name] = value }
-                let answer = try await ask(
+                let response = try await request(
                     running, "POST", "/4/broadcasts/apps/\(Self.app)", headers, body: body, isBroadcast: true)
-                #expect(answer.reason == reason && answer.status == status, "\(changes): \(answer.text)")
+                #expect(response.reason == reason && response.status == status, "\(changes): \(response.text)")
             }
-            let full = try await ask(
+            let full = try await request(
                 running, "POST", "/4/broadcasts/apps/\(Self.app)", good, body: String(repeating: " ", count: 5120),
                 isBroadcast: true)
             #expect(full.status == 200)
         }
     }
 
-    @Test func `a topic-specific key covers its own app`() async throws {
+    @Test func `a topic-specific key covers only its own app`() async throws {
         let credentials = SimulatorCredentials()
         var key = credentials.signingKey
         key.topics = ["com.example.other"]
         var configuration = SimulatorConfiguration(authentication: .signingKeys([key]))
         configuration.shutdownGrace = .milliseconds(100)
         try await RunningSimulator.with(exactly: configuration, credentials) { running in
-            let answer = try await ask(running, "GET", "/1/apps/\(Self.app)/all-channels")
-            #expect(answer.status == 403 && answer.reason == "TopicMismatch")
-            #expect(try await ask(running, "GET", "/1/apps/com.example.other/all-channels").status == 200)
+            let response = try await request(running, "GET", "/1/apps/\(Self.app)/all-channels")
+            #expect(response.status == 403 && response.reason == "TopicMismatch")
+            #expect(try await request(running, "GET", "/1/apps/com.example.other/all-channels").status == 200)
         }
     }
 }

@@ -3,10 +3,10 @@ import APNSWire
 import Foundation
 import Testing
 
-@Suite struct `The control API` {
-    @Test func `it tells what was received`() async throws {
+@Suite struct `Control API` {
+    @Test func `it lists counters, IDs and pushes, and resets them`() async throws {
         try await RunningSimulator.with { running in
-            #expect(try await running.ask("GET", "/healthz").body == "ok\n")
+            #expect(try await running.request("GET", "/healthz").body == "ok\n")
             var headers = try running.goodHeaders()
             for number in 1...3 {
                 headers["apns-id"] = "0a1b2c3d-0000-4000-8000-00000000000\(number)"
@@ -14,7 +14,7 @@ import Testing
             }
             _ = try await running.push("/3/device/zz", headers: headers)
 
-            let counters = try await running.ask("GET", "/counters")
+            let counters = try await running.request("GET", "/counters")
             #expect(counters.headers["content-type"] == "application/json")
             let object = try JSONSerialization.jsonObject(with: Data(counters.body.utf8)) as? [String: Any]
             #expect(object?["requests"] as? Int == 4)
@@ -22,10 +22,10 @@ import Testing
             #expect(object?["answers_by_status"] as? [String: Int] == ["200": 3, "400": 1])
             #expect(object?["answers_by_reason"] as? [String: Int] == ["BadDeviceToken": 1])
 
-            let ids = try await running.ask("GET", "/ids").body
+            let ids = try await running.request("GET", "/ids").body
             #expect(ids == (1...3).map { "0a1b2c3d-0000-4000-8000-00000000000\($0)\n" }.joined())
 
-            let page = try await running.ask("GET", "/pushes?after=1&limit=2")
+            let page = try await running.request("GET", "/pushes?after=1&limit=2")
             let lines = page.body.split(separator: "\n")
             let pushes = try lines.map { try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] }
             #expect(pushes.map { $0?["sequence"] as? Int } == [2, 3])
@@ -33,18 +33,18 @@ import Testing
             #expect(pushes[0]?["payload"] as? String == RunningSimulator.payload)
             #expect(pushes[0]?["topic"] as? String == "com.example.app")
             #expect(pushes[0]?["push_type"] as? String == "alert")
-            let full = try await running.ask("GET", "/pushes?tokens=full")
+            let full = try await running.request("GET", "/pushes?tokens=full")
             #expect(full.body.contains(RunningSimulator.deviceToken))
             #expect(full.body.contains(#""status":400,"reason":"BadDeviceToken","taken":false"#))
 
-            #expect(try await running.ask("POST", "/reset").status == 204)
-            #expect(try await running.ask("GET", "/ids").body.isEmpty)
-            #expect(try await running.ask("GET", "/pushes").body.isEmpty)
+            #expect(try await running.request("POST", "/reset").status == 204)
+            #expect(try await running.request("GET", "/ids").body.isEmpty)
+            #expect(try await running.request("GET", "/pushes").body.isEmpty)
             #expect(running.simulator.counters.requests == 0)
         }
     }
 
-    @Test func `tokens are given states and good again`() async throws {
+    @Test func `token states are set and deleted`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             let path = "/tokens/\(RunningSimulator.deviceToken.uppercased())"
@@ -58,35 +58,35 @@ import Testing
                 (#"{"state":"other-topic"}"#, 400, #"{"reason":"DeviceTokenNotForTopic"}"#),
             ]
             for (state, status, body) in states {
-                #expect(try await running.ask("PUT", path, body: state).status == 204)
-                let answer = try await running.push(headers: headers)
-                #expect(answer.status == status)
-                #expect(answer.body == body)
+                #expect(try await running.request("PUT", path, body: state).status == 204)
+                let response = try await running.push(headers: headers)
+                #expect(response.status == status)
+                #expect(response.body == body)
             }
-            #expect(try await running.ask("DELETE", path).status == 204)
+            #expect(try await running.request("DELETE", path).status == 204)
             #expect(try await running.push(headers: headers).status == 200)
         }
     }
 
-    @Test func `faults are put and deleted`() async throws {
+    @Test func `faults are set and deleted`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             let plan = #"{"rules":[{"action":"answer","status":429,"reason":"TooManyRequests","times":1}]}"#
-            #expect(try await running.ask("PUT", "/faults", body: plan).status == 204)
+            #expect(try await running.request("PUT", "/faults", body: plan).status == 204)
             #expect(try await running.push(headers: headers).reason == "TooManyRequests")
             #expect(try await running.push(headers: headers).status == 200)
-            #expect(try await running.ask("PUT", "/faults", body: plan).status == 204)
-            #expect(try await running.ask("DELETE", "/faults").status == 204)
+            #expect(try await running.request("PUT", "/faults", body: plan).status == 204)
+            #expect(try await running.request("DELETE", "/faults").status == 204)
             #expect(try await running.push(headers: headers).status == 200)
         }
     }
 
-    @Test func `a reset forgets what was to come later, too`() async throws {
+    @Test func `a reset cancels delayed token states`() async throws {
         try await RunningSimulator.with { running in
             let path = "/tokens/\(RunningSimulator.deviceToken)"
-            let later = try await running.ask("PUT", path, body: #"{"state":"bad","after":"200ms"}"#)
+            let later = try await running.request("PUT", path, body: #"{"state":"bad","after":"200ms"}"#)
             #expect(later.status == 204)
-            #expect(try await running.ask("POST", "/reset").status == 204)
+            #expect(try await running.request("POST", "/reset").status == 204)
             try await Task.sleep(for: .milliseconds(500))
             #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
         }
@@ -111,7 +111,7 @@ import Testing
         Mistake(
             method: "PUT", path: "/tokens/ab", body: #"{"state":"bad","x":1}"#, status: 400, words: "unknown member"),
         Mistake(method: "DELETE", path: "/tokens/abc", status: 400, words: "hexadecimal"),
-        Mistake(method: "PUT", path: "/faults", body: "{nonsense}", status: 400, words: "not the JSON"),
+        Mistake(method: "PUT", path: "/faults", body: "{nonsense}", status: 400, words: "invalid JSON"),
         Mistake(
             method: "PUT", path: "/faults", body: #"{"rules":[{"action":"x"}]}"#, status: 400, words: "rules[0].action"),
         Mistake(
@@ -119,14 +119,14 @@ import Testing
             words: "larger than"),
     ]
 
-    @Test func `a mistake is answered with a problem and changes nothing`() async throws {
+    @Test func `an invalid request gets a problem response and changes nothing`() async throws {
         try await RunningSimulator.with { running in
             for mistake in Self.mistakes {
-                let answer = try await running.ask(mistake.method, mistake.path, body: mistake.body)
-                #expect(answer.status == mistake.status, "\(mistake.path)")
-                #expect(answer.headers["content-type"] == "application/problem+json", "\(mistake.path)")
-                #expect(answer.body.contains(mistake.words), "\(mistake.path): \(answer.body)")
-                #expect(answer.body.contains("\"status\":\(mistake.status)"))
+                let response = try await running.request(mistake.method, mistake.path, body: mistake.body)
+                #expect(response.status == mistake.status, "\(mistake.path)")
+                #expect(response.headers["content-type"] == "application/problem+json", "\(mistake.path)")
+                #expect(response.body.contains(mistake.words), "\(mistake.path): \(response.body)")
+                #expect(response.body.contains("\"status\":\(mistake.status)"))
             }
             #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
         }

@@ -2,8 +2,8 @@ import APNSSimulator
 import Foundation
 import Testing
 
-/// `docs/simulator/README.md` says what is so.
-@Suite struct `The simulator's documentation` {
+/// Compares `docs/simulator/README.md` with the simulator.
+@Suite struct `Simulator documentation` {
     private struct Block {
         var language: String
         var text: String
@@ -27,14 +27,14 @@ import Testing
         return blocks.filter { $0.language == language }
     }
 
-    @Test func `every YAML block is a plan or a scenario that the simulator takes`() async throws {
+    @Test func `the simulator accepts every YAML block`() async throws {
         let blocks = try Self.blocks("yaml")
         #expect(blocks.count == 2)
         try await RunningSimulator.with { running in
             for block in blocks {
                 let path = block.text.hasPrefix("rules:") ? "/faults" : "/scenario"
-                let answer = try await running.ask("PUT", path, body: block.text)
-                #expect(answer.status == 204, "\(answer.body)")
+                let response = try await running.request("PUT", path, body: block.text)
+                #expect(response.status == 204, "\(response.body)")
             }
         }
     }
@@ -44,8 +44,8 @@ import Testing
         #expect(lines.count >= 17 && lines.allSatisfy { $0.hasPrefix("curl ") })
         try await RunningSimulator.with { running in
             for line in lines {
-                let here = line.replacing("http://127.0.0.1:8444", with: running.control(""))
-                let result = try await Command.run("sh", ["-c", here])
+                let command = line.replacing("http://127.0.0.1:8444", with: running.control(""))
+                let result = try await Command.run("sh", ["-c", command])
                 #expect(result.status == 0, "\(line): \(result.output) \(result.errors)")
             }
         }
@@ -58,15 +58,15 @@ import Testing
         }
     }
 
-    @Test func `every switch, action and scenario is in its table`() async throws {
+    @Test func `every switch, action and scenario is listed in its table`() async throws {
         let page = try Self.page()
         try await RunningSimulator.with { running in
-            let told = try await running.ask("GET", "/settings").body
-            let object = try #require(try JSONSerialization.jsonObject(with: Data(told.utf8)) as? [String: Any])
+            let body = try await running.request("GET", "/settings").body
+            let object = try #require(try JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any])
             #expect(object.count == 24)
             for name in object.keys { #expect(page.contains("| `\(name)` |"), "\(name)") }
         }
-        for file in Scenario.readyFiles { #expect(page.contains("| `\(file.name)` |"), "\(file.name)") }
+        for file in Scenario.builtInFiles { #expect(page.contains("| `\(file.name)` |"), "\(file.name)") }
         let actions = [
             "accept", "answer", "stall", "reset", "goaway", "settings", "black-hole", "ignore-pings", "wedge",
         ]

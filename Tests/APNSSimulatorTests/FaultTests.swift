@@ -5,8 +5,8 @@ import HTTP2Session
 import PushTesting
 import Testing
 
-@Suite struct `Faults seen by foreign clients` {
-    /// What curl says when the server resets a stream (`CURLE_HTTP2_STREAM`) and when time is up.
+@Suite struct `Faults with third-party clients` {
+    /// The exit statuses of curl after a stream reset (`CURLE_HTTP2_STREAM`) and a timeout.
     static let streamReset: Int32 = 92
     static let timedOut: Int32 = 28
 
@@ -18,24 +18,24 @@ import Testing
         return try await Command.run("nghttp", arguments + ["-d", payload.path, running.url()]).output
     }
 
-    @Test func `an answer of one's own making`() async throws {
+    @Test func `custom responses`() async throws {
         try await RunningSimulator.with { running in
             running.simulator.setFaults(
                 FaultPlan([
-                    FaultRule(Fault(.answer(FaultAnswer(status: 503, reason: "ServiceUnavailable", retryAfter: 7))))
+                    FaultRule(Fault(.answer(FaultResponse(status: 503, reason: "ServiceUnavailable", retryAfter: 7))))
                 ])
             )
             let headers = try running.goodHeaders()
-            let answer = try await running.push(headers: headers)
-            #expect(answer.status == 503 && answer.reason == "ServiceUnavailable")
-            #expect(answer.headers["retry-after"] == "7")
+            let response = try await running.push(headers: headers)
+            #expect(response.status == 503 && response.reason == "ServiceUnavailable")
+            #expect(response.headers["retry-after"] == "7")
 
-            let html = FaultAnswer(status: 500, body: Array("<html>".utf8))
+            let html = FaultResponse(status: 500, body: Array("<html>".utf8))
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(.answer(html)))]))
             let odd = try await running.push(headers: headers)
             #expect(odd.status == 500 && odd.body == "<html>")
 
-            running.simulator.setFaults(FaultPlan([FaultRule(Fault(.answer(FaultAnswer(status: 500))))]))
+            running.simulator.setFaults(FaultPlan([FaultRule(Fault(.answer(FaultResponse(status: 500))))]))
             let empty = try await running.push(headers: headers)
             #expect(empty.status == 500 && empty.body.isEmpty)
             #expect(running.simulator.counters.taken == 0)
@@ -43,11 +43,11 @@ import Testing
         }
     }
 
-    @Test func `a stalled push is never answered, and may have been taken`() async throws {
+    @Test func `a stalled push gets no response and can count as accepted`() async throws {
         try await RunningSimulator.with { running in
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(.stall, isTaken: true))]))
-            let answer = try await running.push(headers: try running.goodHeaders(), options: ["--max-time", "1"])
-            #expect(answer.exitStatus == Self.timedOut && answer.status == 0)
+            let response = try await running.push(headers: try running.goodHeaders(), options: ["--max-time", "1"])
+            #expect(response.exitStatus == Self.timedOut && response.status == 0)
             #expect(running.simulator.counters.unanswered == 1)
             #expect(running.simulator.takenIDs() == [APNSID("0a1b2c3d-0000-4000-8000-000000000001")])
             #expect(running.simulator.pushes().map(\.status) == [0])
@@ -57,27 +57,27 @@ import Testing
     @Test func `a reset ends the stream with its code`() async throws {
         try await RunningSimulator.with { running in
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(.reset(.internalError)))]))
-            let answer = try await running.push(headers: try running.goodHeaders())
-            #expect(answer.exitStatus == Self.streamReset, "\(answer.errors)")
+            let response = try await running.push(headers: try running.goodHeaders())
+            #expect(response.exitStatus == Self.streamReset, "\(response.errors)")
             let trace = try await nghttp(running)
             #expect(trace.contains("RST_STREAM") && trace.contains("INTERNAL_ERROR"))
         }
     }
 
-    @Test func `a closed connection leaves the client without an answer`() async throws {
+    @Test func `a closed connection leaves the client without a response`() async throws {
         try await RunningSimulator.with { running in
             var rule = FaultRule(Fault(.close))
             rule.times = 1
             running.simulator.setFaults(FaultPlan([rule]))
             let headers = try running.goodHeaders()
-            let answer = try await running.push(headers: headers)
-            #expect(answer.exitStatus != 0 && answer.status == 0)
+            let response = try await running.push(headers: headers)
+            #expect(response.exitStatus != 0 && response.status == 0)
             #expect(running.simulator.counters.taken == 0)
             #expect(try await running.push(headers: headers).status == 200)
         }
     }
 
-    @Test func `GOAWAY refuses the push, or answers it first`() async throws {
+    @Test func `GOAWAY refuses the push or follows its response`() async throws {
         try await RunningSimulator.with { running in
             let reason = Array(#"{"reason":"IdleTimeout"}"#.utf8)
             let fault = Fault.Kind.goAway(lastStream: nil, code: .noError, debugData: reason)
@@ -88,7 +88,8 @@ import Testing
             #expect(running.simulator.counters.taken == 0)
 
             running.simulator.setFaults(FaultPlan([FaultRule(Fault(fault, isTaken: true))]))
-            // Of two at once the first is answered; nghttp would not wait for the GOAWAY if it were alone.
+            // Two concurrent pushes, of which the first gets a 200. With a single one, nghttp does not wait for the
+            // GOAWAY.
             let answering = try await nghttp(running, ["-m", "2"])
             #expect(answering.contains("GOAWAY") && answering.contains("IdleTimeout"))
             #expect(answering.components(separatedBy: ":status: 200").count == 2)
@@ -96,7 +97,7 @@ import Testing
         }
     }
 
-    @Test func `delayed pushes are answered in the end`() async throws {
+    @Test func `delayed pushes get their responses`() async throws {
         let settings = RunningSimulator.settings { $0.answerDelay = .milliseconds(20) }
         try await RunningSimulator.with(settings) { running in
             let headers = try running.goodHeaders()
@@ -107,7 +108,7 @@ import Testing
         }
     }
 
-    @Test func `one stream before the first valid token and a thousand after it`() async throws {
+    @Test func `the stream limit is 1 before the first valid token and 1,000 after it`() async throws {
         try await RunningSimulator.with { running in
             let trace = try await nghttp(running)
             let first = try #require(trace.range(of: "[SETTINGS_MAX_CONCURRENT_STREAMS(0x03):1]"))
@@ -121,12 +122,12 @@ import Testing
         }
     }
 
-    @Test func `without a valid token a connection has one stream at a time`() async throws {
+    @Test func `without a valid token the stream limit stays 1`() async throws {
         try await RunningSimulator.with { running in
             let trace = try await Command.run("nghttp", ["-v", "-m", "3", "-H", ":method: POST", running.url()]).output
-            // nghttp sees the server's SETTINGS in time, and waits, or it does not, and two streams are refused.
+            // If nghttp receives the server's SETTINGS in time, it waits. Otherwise two streams are refused.
             let refused = trace.components(separatedBy: "error_code=REFUSED_STREAM").count - 1
-            // It answers first and writes down afterwards.
+            // Counters may be updated after the response.
             try await waitUntil("three requests are accounted for: \(trace)") {
                 running.simulator.counters.requests + refused == 3
             }

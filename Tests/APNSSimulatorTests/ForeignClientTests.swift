@@ -3,9 +3,9 @@ import APNSWire
 import Foundation
 import Testing
 
-/// Clients that other people wrote, with provider tokens, from packages that `scripts/foreign-clients.sh` installs.
-@Suite(.enabled(if: ForeignClients.hasPython, "python3 is not installed")) struct `Foreign clients` {
-    @Test func `aioapns sends, and understands a refusal`() async throws {
+/// Third-party clients with provider tokens, from packages that `scripts/foreign-clients.sh` installs.
+@Suite(.enabled(if: ForeignClients.hasPython, "python3 is not installed")) struct `Third-party clients` {
+    @Test func `aioapns sends pushes and reports a refusal`() async throws {
         let python = try await ForeignClients.python()
         try await RunningSimulator.with { running in
             let key = running.folder.appending(path: "AuthKey.p8")
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    @Test func `httpx sends five hundred over one connection`() async throws {
+    @Test func `httpx sends 500 pushes over one connection`() async throws {
         let python = try await ForeignClients.python()
         try await RunningSimulator.with { running in
             let result = try await Command.run(
@@ -46,17 +46,17 @@ import Testing
         }
     }
 
-    @Test func `curl sends over a long line to the far side of a scenario`() async throws {
+    @Test func `curl sends a push in the scenario slow-far-away`() async throws {
         try await RunningSimulator.with { running in
-            try running.simulator.apply(try #require(Scenario.ready("slow-far-away")))
-            let answer = try await running.push(headers: try running.goodHeaders())
-            #expect(answer.status == 200, "\(answer.errors)")
+            try running.simulator.apply(try #require(Scenario.builtIn("slow-far-away")))
+            let response = try await running.push(headers: try running.goodHeaders())
+            #expect(response.status == 200, "\(response.errors)")
             #expect(running.simulator.counters.taken == 1)
         }
     }
 }
 
-/// Where the foreign clients are.
+/// Locates the scripts and the Python environment of the third-party clients.
 enum ForeignClients {
     static var hasPython: Bool {
         let folders = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":") ?? []
@@ -71,7 +71,7 @@ enum ForeignClients {
         root.appending(path: "Tests/APNSSimulatorTests/Foreign/\(name)").path
     }
 
-    /// The Python that has the packages; installs them the first time.
+    /// The path of the Python with the packages, which are installed on first use.
     static func python() async throws -> String {
         let result = try await Command.run("sh", [root.appending(path: "scripts/foreign-clients.sh").path])
         try #require(result.status == 0, "scripts/foreign-clients.sh: \(result.errors)")

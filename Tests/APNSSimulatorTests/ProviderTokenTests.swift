@@ -3,8 +3,8 @@ import APNSWire
 import Foundation
 import Testing
 
-/// One connection's judgement of tokens, without a connection.
-private struct Judge {
+/// Checks provider tokens as one connection does, without a connection.
+private struct TokenChecker {
     private var authentication = ConnectionAuthentication()
     private let verifier: ProviderTokenVerifier
 
@@ -28,33 +28,33 @@ private struct Judge {
     let credentials = SimulatorCredentials(teamID: "TEAM000001", keyID: "KEY0000001")
 
     @Test(arguments: [SimulatorCredentials.SignatureForm.raw, .der])
-    func `both forms of a signature are good`(_ form: SimulatorCredentials.SignatureForm) throws {
-        var judge = Judge([credentials.signingKey])
-        #expect(judge.check(try credentials.providerToken(issuedAt: now, signature: form), now: now) == nil)
+    func `both signature forms are valid`(_ form: SimulatorCredentials.SignatureForm) throws {
+        var checker = TokenChecker([credentials.signingKey])
+        #expect(checker.check(try credentials.providerToken(issuedAt: now, signature: form), now: now) == nil)
     }
 
-    @Test func `the scheme is compared without regard to case`() throws {
+    @Test func `the scheme is case-insensitive`() throws {
         let token = try credentials.providerToken(issuedAt: now)
         for scheme in ["bearer ", "Bearer ", "BEARER "] {
-            var judge = Judge([credentials.signingKey])
-            #expect(judge.check(token, now: now, scheme: scheme) == nil)
+            var checker = TokenChecker([credentials.signingKey])
+            #expect(checker.check(token, now: now, scheme: scheme) == nil)
         }
-        var judge = Judge([credentials.signingKey])
-        #expect(judge.check(token, now: now, scheme: "basic ") == .missingProviderToken)
-        #expect(judge.check("", now: now) == .missingProviderToken)
+        var checker = TokenChecker([credentials.signingKey])
+        #expect(checker.check(token, now: now, scheme: "basic ") == .missingProviderToken)
+        #expect(checker.check("", now: now) == .missingProviderToken)
     }
 
-    @Test func `a token is good for an hour, seen or not seen before`() throws {
-        var judge = Judge([credentials.signingKey])
+    @Test func `a token is valid for an hour, cached or not`() throws {
+        var checker = TokenChecker([credentials.signingKey])
         let token = try credentials.providerToken(issuedAt: now)
-        #expect(judge.check(token, now: now + 3601) == .expiredProviderToken)
-        #expect(judge.check(token, now: now + 3600) == nil)
-        #expect(judge.check(token, now: now + 3601) == .expiredProviderToken)
-        #expect(judge.check(token, now: now - 3600) == nil)
-        #expect(judge.check(token, now: now - 3601) == .invalidProviderToken)
+        #expect(checker.check(token, now: now + 3601) == .expiredProviderToken)
+        #expect(checker.check(token, now: now + 3600) == nil)
+        #expect(checker.check(token, now: now + 3601) == .expiredProviderToken)
+        #expect(checker.check(token, now: now - 3600) == nil)
+        #expect(checker.check(token, now: now - 3601) == .invalidProviderToken)
     }
 
-    @Test func `nothing but our own signature is accepted`() throws {
+    @Test func `forged and malformed tokens are refused`() throws {
         let token = try credentials.providerToken(issuedAt: now)
         let parts = token.split(separator: ".").map(String.init)
         let other = SimulatorCredentials(teamID: "TEAM000001", keyID: "KEY0000001")
@@ -81,42 +81,42 @@ private struct Judge {
             String(repeating: "a", count: 5000),
         ]
         for text in forged {
-            var judge = Judge([credentials.signingKey])
-            #expect(judge.check(text, now: now) == .invalidProviderToken, "\(text.prefix(60))")
+            var checker = TokenChecker([credentials.signingKey])
+            #expect(checker.check(text, now: now) == .invalidProviderToken, "\(text.prefix(60))")
         }
     }
 
     @Test func `the issuer must be the team that owns the key`() throws {
         let key = try SimulatorSigningKey(teamID: "TEAM000009", keyID: "KEY0000001", pem: credentials.privateKeyPEM)
-        var judge = Judge([key])
-        #expect(judge.check(try credentials.providerToken(issuedAt: now), now: now) == .invalidProviderToken)
+        var checker = TokenChecker([key])
+        #expect(checker.check(try credentials.providerToken(issuedAt: now), now: now) == .invalidProviderToken)
     }
 
-    @Test func `a token is renewed once in twenty minutes, and the one before stays good`() throws {
-        var judge = Judge([credentials.signingKey])
+    @Test func `a token can be renewed every 20 minutes, and the previous one stays valid`() throws {
+        var checker = TokenChecker([credentials.signingKey])
         let first = try credentials.providerToken(issuedAt: now)
-        #expect(judge.check(first, now: now) == nil)
-        #expect(judge.check(try credentials.providerToken(issuedAt: now), now: now) == .tooManyProviderTokenUpdates)
+        #expect(checker.check(first, now: now) == nil)
+        #expect(checker.check(try credentials.providerToken(issuedAt: now), now: now) == .tooManyProviderTokenUpdates)
         let early = try credentials.providerToken(issuedAt: now + 1199)
-        #expect(judge.check(early, now: now + 1199) == .tooManyProviderTokenUpdates)
+        #expect(checker.check(early, now: now + 1199) == .tooManyProviderTokenUpdates)
         let second = try credentials.providerToken(issuedAt: now + 1200)
-        #expect(judge.check(second, now: now + 1200) == nil)
-        #expect(judge.check(first, now: now + 1200) == nil)
-        #expect(judge.check(second, now: now + 1200) == nil)
+        #expect(checker.check(second, now: now + 1200) == nil)
+        #expect(checker.check(first, now: now + 1200) == nil)
+        #expect(checker.check(second, now: now + 1200) == nil)
     }
 
     @Test func `a connection belongs to the team of its first push`() throws {
-        let stranger = SimulatorCredentials(teamID: "TEAM000002", keyID: "KEY0000009")
+        let otherTeam = SimulatorCredentials(teamID: "TEAM000002", keyID: "KEY0000009")
         let sibling = SimulatorCredentials(teamID: "TEAM000001", keyID: "KEY0000002")
         var narrow = sibling.signingKey
         narrow.topics = ["com.example.app"]
 
-        var judge = Judge([credentials.signingKey, stranger.signingKey, sibling.signingKey])
-        #expect(judge.check(try credentials.providerToken(issuedAt: now), now: now) == nil)
-        #expect(judge.check(try stranger.providerToken(issuedAt: now), now: now) == .invalidProviderToken)
-        #expect(judge.check(try sibling.providerToken(issuedAt: now), now: now) == nil)
+        var checker = TokenChecker([credentials.signingKey, otherTeam.signingKey, sibling.signingKey])
+        #expect(checker.check(try credentials.providerToken(issuedAt: now), now: now) == nil)
+        #expect(checker.check(try otherTeam.providerToken(issuedAt: now), now: now) == .invalidProviderToken)
+        #expect(checker.check(try sibling.providerToken(issuedAt: now), now: now) == nil)
 
-        var strict = Judge([credentials.signingKey, narrow])
+        var strict = TokenChecker([credentials.signingKey, narrow])
         #expect(strict.check(try credentials.providerToken(issuedAt: now), now: now) == nil)
         #expect(strict.check(try sibling.providerToken(issuedAt: now), now: now) == .unrelatedKeyIdInToken)
     }
@@ -125,35 +125,35 @@ private struct Judge {
         var key = credentials.signingKey
         key.environment = .sandbox
         let token = try credentials.providerToken(issuedAt: now)
-        var production = Judge([key])
+        var production = TokenChecker([key])
         #expect(production.check(token, now: now) == .badEnvironmentKeyIdInToken)
-        var sandbox = Judge([key], environment: .sandbox)
+        var sandbox = TokenChecker([key], environment: .sandbox)
         #expect(sandbox.check(token, now: now) == nil)
     }
 
-    @Test func `without verification form and age still count`() throws {
-        var judge = Judge(unverified: ())
-        let anybody = SimulatorCredentials(teamID: "ANYTEAM000", keyID: "ANYKEY0000")
-        #expect(judge.check("abc", now: now) == .invalidProviderToken)
-        #expect(judge.check(try anybody.providerToken(issuedAt: now - 4000), now: now) == .expiredProviderToken)
-        #expect(judge.check(try anybody.providerToken(issuedAt: now), now: now) == nil)
+    @Test func `without signature verification, form and age are still checked`() throws {
+        var checker = TokenChecker(unverified: ())
+        let unknown = SimulatorCredentials(teamID: "ANYTEAM000", keyID: "ANYKEY0000")
+        #expect(checker.check("abc", now: now) == .invalidProviderToken)
+        #expect(checker.check(try unknown.providerToken(issuedAt: now - 4000), now: now) == .expiredProviderToken)
+        #expect(checker.check(try unknown.providerToken(issuedAt: now), now: now) == nil)
     }
 
-    @Test func `a demo key is a p8 file that the simulator accepts as PEM`() throws {
+    @Test func `a generated key has the form of a p8 file and can be loaded as PEM`() throws {
         #expect(credentials.privateKeyPEM.hasPrefix("-----BEGIN PRIVATE KEY-----"))
         let key = try SimulatorSigningKey(teamID: "TEAM000001", keyID: "KEY0000001", pem: credentials.privateKeyPEM)
-        var judge = Judge([key])
-        #expect(judge.check(try credentials.providerToken(issuedAt: now), now: now) == nil)
+        var checker = TokenChecker([key])
+        #expect(checker.check(try credentials.providerToken(issuedAt: now), now: now) == nil)
         #expect(throws: SimulatorError.self) { try SimulatorSigningKey(teamID: "T", keyID: "K", pem: "nonsense") }
     }
 
-    @Test func `an expired token is refused over a connection, and a good one opens the streams`() async throws {
+    @Test func `an expired token is refused over a connection`() async throws {
         try await RunningSimulator.with { running in
             var headers = try running.goodHeaders()
             headers["authorization"] = "bearer \(try running.token(age: 3700))"
-            let answer = try await running.push(headers: headers)
-            #expect(answer.status == 403)
-            #expect(answer.reason == "ExpiredProviderToken")
+            let response = try await running.push(headers: headers)
+            #expect(response.status == 403)
+            #expect(response.reason == "ExpiredProviderToken")
         }
     }
 }

@@ -4,11 +4,11 @@ import Foundation
 import HTTP2Session
 import Testing
 
-@Suite struct `Running a simulator` {
+@Suite struct `Simulator lifecycle` {
     /// curl's `CURLE_OPERATION_TIMEDOUT`.
     static let timedOut: Int32 = 28
 
-    @Test func `a hundred thousand pushes of h2load are answered and counted`() async throws {
+    @Test func `100,000 pushes by h2load get responses and are counted`() async throws {
         try await RunningSimulator.with(RunningSimulator.settings(.fast)) { running in
             let payload = running.folder.appending(path: "payload.json")
             try Data(RunningSimulator.payload.utf8).write(to: payload)
@@ -21,13 +21,13 @@ import Testing
             #expect(counters.requests == 100_000 && counters.taken == 100_000)
             #expect(counters.answersByStatus == [200: 100_000])
             #expect(running.simulator.takenIDs().count == 100_000)
-            let ids = try await running.ask("GET", "/ids").body
+            let ids = try await running.request("GET", "/ids").body
             #expect(ids.utf8.count == 100_000 * (APNSID.textLength + 1))
             #expect(running.simulator.pushes().isEmpty)
         }
     }
 
-    @Test func `ids are kept up to the limit, the newest ones`() async throws {
+    @Test func `the ID log keeps the newest IDs`() async throws {
         let settings = RunningSimulator.settings(.fast) { $0.idLogMax = 2 }
         try await RunningSimulator.with(settings) { running in
             var headers = try running.goodHeaders()
@@ -36,11 +36,11 @@ import Testing
                 _ = try await running.push(headers: headers)
             }
             #expect(running.simulator.takenIDs().map { $0.low & 15 } == [2, 3])
-            #expect(try await running.ask("GET", "/ids").body.split(separator: "\n").count == 2)
+            #expect(try await running.request("GET", "/ids").body.split(separator: "\n").count == 2)
         }
     }
 
-    @Test func `a port in use is a clear error, and nothing is left running`() async throws {
+    @Test func `a port in use is reported`() async throws {
         try await RunningSimulator.with { running in
             var configuration = SimulatorConfiguration(authentication: .unverified)
             configuration.port = running.simulator.port
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test func `wrong settings are told all at once`() async throws {
+    @Test func `all problems of a configuration are reported together`() async throws {
         var configuration = SimulatorConfiguration(authentication: .signingKeys([]))
         configuration.port = 70_000
         configuration.numberOfThreads = 0
@@ -64,7 +64,7 @@ import Testing
         #expect(problems.count == 5, "\(problems)")
     }
 
-    @Test func `a certificate from files is served, and a bad one refused`() async throws {
+    @Test func `a certificate from files is served, and an invalid one is reported`() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "certificate-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -81,8 +81,8 @@ import Testing
             $0.certificate = .pemFiles(certificateChain: chain, privateKey: key)
         }
         try await RunningSimulator.with(settings) { running in
-            let answer = try await running.push(headers: try running.goodHeaders())
-            #expect(answer.status == 200, "\(answer.errors)")
+            let response = try await running.push(headers: try running.goodHeaders())
+            #expect(response.status == 200, "\(response.errors)")
         }
         for (chain, key) in [(chain, folder.appending(path: "no.pem").path), (key, key), (chain, chain)] {
             var configuration = SimulatorConfiguration(authentication: .unverified)
@@ -92,15 +92,15 @@ import Testing
         }
     }
 
-    @Test func `the address of the generated certificate is checked too`() async throws {
+    @Test func `the generated certificate is valid for 127.0.0.1`() async throws {
         try await RunningSimulator.with { running in
             let address = "https://127.0.0.1:\(running.simulator.port)/"
-            let answer = try await Command.run("curl", ["-sS", "--http2", "--cacert", running.authority, address])
-            #expect(answer.status == 0 && answer.output.contains("MethodNotAllowed"))
+            let response = try await Command.run("curl", ["-sS", "--http2", "--cacert", running.authority, address])
+            #expect(response.status == 0 && response.output.contains("MethodNotAllowed"))
         }
     }
 
-    @Test func `a shutdown ends open connections and frees the ports`() async throws {
+    @Test func `a shutdown closes open connections and releases the ports`() async throws {
         let credentials = SimulatorCredentials()
         var configuration = SimulatorConfiguration(authentication: .signingKeys([credentials.signingKey]))
         configuration.shutdownGrace = .milliseconds(100)

@@ -5,8 +5,9 @@ import PushTesting
 import Testing
 
 @Suite struct `Scenarios` {
-    @Test(arguments: Scenario.readyFiles.map(\.name)) func `a ready one can be played`(_ name: String) async throws {
-        let scenario = try #require(Scenario.ready(name))
+    @Test(arguments: Scenario.builtInFiles.map(\.name)) func `a built-in one can be played`(_ name: String) async throws
+    {
+        let scenario = try #require(Scenario.builtIn(name))
         #expect(scenario.name == name && !scenario.description.isEmpty)
         try await RunningSimulator.with { running in
             try running.simulator.apply(scenario)
@@ -16,10 +17,10 @@ import Testing
         }
     }
 
-    @Test func `all seven are there`() {
+    @Test func `there are seven built-in scenarios`() {
         let names = ["calm", "flaky", "maintenance", "bad-key", "token-churn", "slow-far-away", "hostile"]
-        #expect(Scenario.readyFiles.map(\.name) == names)
-        #expect(Scenario.ready("nowhere") == nil)
+        #expect(Scenario.builtInFiles.map(\.name) == names)
+        #expect(Scenario.builtIn("nowhere") == nil)
     }
 
     static let story = """
@@ -41,7 +42,7 @@ import Testing
             faults: [{action: close}]
         """
 
-    @Test func `phases come and go, and everything is as before at the end`() async throws {
+    @Test func `phases start and end, and the end restores the previous state`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             try running.simulator.apply(try Scenario(yaml: Self.story))
@@ -81,7 +82,7 @@ import Testing
         try await simulator.shutdown()
     }
 
-    @Test func `all problems are told at once, each with its line`() throws {
+    @Test func `all problems are reported together, each with its line`() throws {
         let yaml = """
             name: 5
             colour: red
@@ -103,13 +104,15 @@ import Testing
             """
         let error = try #require(throws: ControlDocumentError.self) { try Scenario(yaml: yaml) }
         let wanted = [
-            "line 4: settings.latency must be a time like", "line 5: settings.streams_max must be an integer from 1",
+            "line 4: settings.latency must be a duration such as",
+            "line 5: settings.streams_max must be an integer from 1",
             "line 6: settings.over_limit must be refuse or goaway",
             "line 7: settings.connection_rate needs a \"count\" and a \"per\"",
-            "line 9: faults[0].action must be", "line 10: faults[1]: the action accept is not possible on: connection",
+            "line 9: faults[0].action must be",
+            "line 10: faults[1]: the action accept is not possible with on: connection",
             "line 11: faults[2]: \"code\" needs then_goaway: true", "line 13: tokens[0].pattern must be hexadecimal",
             "line 13: tokens[0].state must be", "line 2: the document has an unknown member \"colour\"",
-            "the phase phases[0] ends after the repetition begins", "line 17: phases[1] has no \"at\"",
+            "the phase phases[0] ends after the scenario repeats", "line 17: phases[1] has no \"at\"",
         ]
         for words in wanted {
             #expect(
@@ -119,30 +122,30 @@ import Testing
         #expect(error.problems.count == wanted.count, "\(error.problems.joined(separator: "\n"))")
     }
 
-    @Test func `the control API plays, tells and ends them`() async throws {
+    @Test func `the control API starts, describes and ends scenarios`() async throws {
         try await RunningSimulator.with { running in
-            let list = try await running.ask("GET", "/scenarios")
+            let list = try await running.request("GET", "/scenarios")
             let names = try #require(
                 try JSONSerialization.jsonObject(with: Data(list.body.utf8)) as? [[String: String]]
             ).compactMap { $0["name"] }
-            #expect(names == Scenario.readyFiles.map(\.name))
-            #expect(try await running.ask("GET", "/scenario").body == "{\"name\":null}\n")
-            #expect(try await running.ask("PUT", "/scenario", body: Self.story).status == 204)
-            let told = try await running.ask("GET", "/scenario").body
-            #expect(told.contains(#""name":"story""#) && told.contains(#""phases":["storm"]"#))
-            #expect(try await running.ask("PUT", "/scenario", body: "slow-far-away\n").status == 204)
+            #expect(names == Scenario.builtInFiles.map(\.name))
+            #expect(try await running.request("GET", "/scenario").body == "{\"name\":null}\n")
+            #expect(try await running.request("PUT", "/scenario", body: Self.story).status == 204)
+            let body = try await running.request("GET", "/scenario").body
+            #expect(body.contains(#""name":"story""#) && body.contains(#""phases":["storm"]"#))
+            #expect(try await running.request("PUT", "/scenario", body: "slow-far-away\n").status == 204)
             #expect(running.simulator.settings.latency == .milliseconds(150))
-            #expect(try await running.ask("GET", "/settings").body.contains(#""latency":"150ms""#))
-            #expect(try await running.ask("DELETE", "/scenario").status == 204)
+            #expect(try await running.request("GET", "/settings").body.contains(#""latency":"150ms""#))
+            #expect(try await running.request("DELETE", "/scenario").status == 204)
             #expect(running.simulator.settings.latency == .zero)
-            let unknown = try await running.ask("PUT", "/scenario", body: "quiet")
-            #expect(unknown.status == 400 && unknown.body.contains("there are calm, flaky"))
-            let wrong = try await running.ask("PUT", "/scenario", body: "name: x\nfaults: [{action: y}]")
+            let unknown = try await running.request("PUT", "/scenario", body: "quiet")
+            #expect(unknown.status == 400 && unknown.body.contains("use one of calm, flaky"))
+            let wrong = try await running.request("PUT", "/scenario", body: "name: x\nfaults: [{action: y}]")
             #expect(wrong.status == 400 && wrong.body.contains("line 2: faults[0].action must be"))
         }
     }
 
-    @Test func `every switch can be put and read again`() async throws {
+    @Test func `every setting can be set and read`() async throws {
         try await RunningSimulator.with { running in
             let yaml = """
                 streams_before_authentication: 2
@@ -170,7 +173,7 @@ import Testing
                 channels_max: 3
                 broadcast_topics: [b, a]
                 """
-            #expect(try await running.ask("PUT", "/settings", body: yaml).status == 204)
+            #expect(try await running.request("PUT", "/settings", body: yaml).status == 204)
             var wanted = SimulatorSettings()
             (wanted.streamsBeforeAuthentication, wanted.streamsMax, wanted.overLimit) = (2, 50, .goAway)
             (wanted.dropsToOneStream, wanted.wedgesOnExpiredToken) = (true, true)
@@ -186,17 +189,17 @@ import Testing
             (wanted.usesUpperCaseIDs, wanted.sendsUniqueIDs) = (true, true)
             (wanted.channelsMax, wanted.broadcastTopics) = (3, ["a", "b"])
             #expect(running.simulator.settings == wanted)
-            // What is read can be put again.
-            let told = try await running.ask("GET", "/settings").body
-            #expect(told.components(separatedBy: ":").count > 24)
-            #expect(try await running.ask("PUT", "/settings", body: told).status == 204)
+            // The response can be sent back.
+            let body = try await running.request("GET", "/settings").body
+            #expect(body.components(separatedBy: ":").count > 24)
+            #expect(try await running.request("PUT", "/settings", body: body).status == 204)
             #expect(running.simulator.settings == wanted)
             let off = "{\"error_budget\": null, \"sends_unique_ids\": null, \"connection_rate\": null}"
-            #expect(try await running.ask("PUT", "/settings", body: off).status == 204)
+            #expect(try await running.request("PUT", "/settings", body: off).status == 204)
             #expect(running.simulator.settings.errorBudget == nil && running.simulator.settings.connectionRate == nil)
-            let wrong = try await running.ask("PUT", "/settings", body: "streams_max: 1\nspeed: 5")
+            let wrong = try await running.request("PUT", "/settings", body: "streams_max: 1\nspeed: 5")
             #expect(wrong.status == 400 && wrong.body.contains("line 2") && wrong.body.contains("speed"))
-            let clash = try await running.ask("PUT", "/settings", body: "streams_max: 1")
+            let clash = try await running.request("PUT", "/settings", body: "streams_max: 1")
             #expect(clash.status == 400 && clash.body.contains("streams before authentication"))
             #expect(running.simulator.settings.streamsMax == 50)
         }

@@ -4,27 +4,27 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `Streams and their limit` {
-    @Test func `a stream over the limit is refused and the others go on`() async throws {
+@Suite struct `Stream limit` {
+    @Test func `a stream over the limit is refused, and the others continue`() async throws {
         let settings = RunningSimulator.settings { $0.streamsMax = 2 }
         try await RunningSimulator.with(settings) { running in
             try await RawClient.with(running) { client in
                 client.push(1)
-                #expect(try await client.answered(1) == "200")
+                #expect(try await client.awaitResponse(1) == "200")
                 for stream in [3, 5, 7] as [UInt32] { client.push(stream, body: nil) }
                 try await client.wait("a refusal") { !$0.frames(.reset, stream: 7).isEmpty }
                 #expect(client.frames(.reset, stream: 7)[0].number == 7)
                 for stream in [3, 5] as [UInt32] { client.send(.data, flags: 1, stream: stream, payload: [0x7B]) }
-                #expect(try await client.answered(3) == "200")
-                #expect(try await client.answered(5) == "200")
+                #expect(try await client.awaitResponse(3) == "200")
+                #expect(try await client.awaitResponse(5) == "200")
                 #expect(client.streamLimits == [1, 2])
-                try await waitUntil("the books") { running.simulator.counters.streamsRefused == 1 }
+                try await waitUntil("the counters") { running.simulator.counters.streamsRefused == 1 }
                 #expect(running.simulator.counters.taken == 3)
             }
         }
     }
 
-    @Test func `or the connection ends with plain text, once the client knows the limit`() async throws {
+    @Test func `GOAWAY follows a stream over the limit, once the client has acknowledged the limit`() async throws {
         let settings = RunningSimulator.settings {
             $0.overLimit = .goAway
             $0.streamsMax = 1
@@ -32,7 +32,7 @@ import Testing
         try await RunningSimulator.with(settings) { running in
             try await RawClient.with(running) { client in
                 client.push(1)
-                #expect(try await client.answered(1) == "200")
+                #expect(try await client.awaitResponse(1) == "200")
                 client.push(3, body: nil)
                 client.push(5, body: nil)
                 try await client.wait("GOAWAY") { !$0.frames(.goAway).isEmpty }
@@ -40,10 +40,10 @@ import Testing
                 #expect(goAway.last == 3 && goAway.code == 7)
                 #expect(goAway.debug.contains("Maximum active streams") && !goAway.debug.contains("{"))
                 client.send(.data, flags: 1, stream: 3, payload: [0x7B])
-                #expect(try await client.answered(3) == "200")
+                #expect(try await client.awaitResponse(3) == "200")
                 try await client.wait("the end") { $0.isEnded }
             }
-            // The limit was not acknowledged yet: nobody can be blamed for not knowing it.
+            // Before the acknowledgement, the client may not have received the limit.
             try await RawClient.with(running, acknowledges: false) { client in
                 for stream in [1, 3] as [UInt32] { client.push(stream, body: nil) }
                 try await client.wait("a refusal") { !$0.frames(.reset, stream: 3).isEmpty }
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test func `a rejection lowers the limit to one, 410 does not, and the next 200 restores it`() async throws {
+    @Test func `a refusal other than 410 lowers the limit to one, and the next 200 restores it`() async throws {
         let settings = RunningSimulator.settings { $0.dropsToOneStream = true }
         try await RunningSimulator.with(settings) { running in
             running.simulator.setTokenRules([
@@ -61,17 +61,17 @@ import Testing
             ])
             try await RawClient.with(running) { client in
                 client.push(1)
-                #expect(try await client.answered(1) == "200")
+                #expect(try await client.awaitResponse(1) == "200")
                 client.push(3, path: "/3/device/00aa")
-                #expect(try await client.answered(3) == "Unregistered")
+                #expect(try await client.awaitResponse(3) == "Unregistered")
                 #expect(client.streamLimits == [1, 1000])
                 for stream in [5, 7] as [UInt32] {
                     client.push(stream, path: "/3/device/ffaa")
-                    #expect(try await client.answered(stream) == "BadDeviceToken")
+                    #expect(try await client.awaitResponse(stream) == "BadDeviceToken")
                 }
                 try await client.wait("the lower limit") { $0.streamLimits == [1, 1000, 1] }
                 client.push(9)
-                #expect(try await client.answered(9) == "200")
+                #expect(try await client.awaitResponse(9) == "200")
                 try await client.wait("the old limit") { $0.streamLimits == [1, 1000, 1, 1000] }
                 #expect(running.simulator.counters.streamLimitChanges == 3)
             }
@@ -84,26 +84,26 @@ import Testing
             let old = "bearer \(try running.token(age: 4000))"
             try await RawClient.with(running) { client in
                 client.push(1)
-                #expect(try await client.answered(1) == "200")
+                #expect(try await client.awaitResponse(1) == "200")
                 client.push(3, body: nil)
                 client.push(5, changes: ["authorization": old])
-                #expect(try await client.answered(5) == "ExpiredProviderToken")
-                try await client.wait("the refusal of what is in flight") { !$0.frames(.reset, stream: 3).isEmpty }
+                #expect(try await client.awaitResponse(5) == "ExpiredProviderToken")
+                try await client.wait("the refusal of the stream in flight") { !$0.frames(.reset, stream: 3).isEmpty }
                 #expect(client.frames(.reset, stream: 3)[0].number == 7)
                 try await client.wait("the lower limit") { $0.streamLimits == [1, 1000, 1] }
                 client.push(7)
-                #expect(try await client.answered(7) == "InternalServerError")
+                #expect(try await client.awaitResponse(7) == "InternalServerError")
                 #expect(running.simulator.counters.taken == 1)
             }
             #expect(try await running.push(headers: try running.goodHeaders()).status == 200)
         }
     }
 
-    @Test func `the limit can be changed under an open connection`() async throws {
+    @Test func `the limit can change on an open connection`() async throws {
         try await RunningSimulator.with { running in
             try await RawClient.with(running) { client in
                 client.push(1)
-                #expect(try await client.answered(1) == "200")
+                #expect(try await client.awaitResponse(1) == "200")
                 try running.simulator.changeSettings { $0.streamsMax = 7 }
                 try await client.wait("the new limit") { $0.streamLimits == [1, 1000, 7] }
                 #expect(throws: SimulatorError.self) {

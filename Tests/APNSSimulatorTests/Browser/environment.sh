@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the browser tests under .build, once for each version of requirements.txt, and prints
-# the path of its Python. The browser itself is the system's chromium: scripts/install-deps.sh --test installs it.
+# Creates the Python environment of the browser tests under .build, once per version of requirements.txt, and prints the
+# path of its Python. The browser is the system's chromium, which scripts/install-deps.sh --test installs.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,7 +1,7 @@
-"""Looks at the phone page in a real browser while pushes arrive.
+"""Checks the phone page in a browser while pushes arrive.
 
-Each check is a function; the first failure ends the run with a picture of what was seen. Pictures go to the folder
-GODWIT_PICTURES. Exit status 0: all held.
+Each check is a function. The first failure ends the run with a screenshot. Screenshots are stored in the folder
+GODWIT_PICTURES. Exit status 0: all checks passed.
 """
 
 import os
@@ -10,13 +10,13 @@ import time
 
 from playwright.sync_api import expect, sync_playwright
 
-from simulator import CONTROL, activity, ask, flood, push
+from simulator import CONTROL, activity, request, flood, push
 from showcase import showcase
 
 PICTURES = os.environ["GODWIT_PICTURES"]
 ANN = "a1b2c3d4" * 8
 BOB = "b7e6f5a4" * 8
-# Addresses that may fail: a simulator need not have scenarios, and one check breaks the stream.
+# Requests that may fail: the simulator may have no scenarios, and one check interrupts the event stream.
 EXPECTED = ("/scenario", "/events")
 EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
 
@@ -34,14 +34,14 @@ def row(page, text):
     return page.locator("#rows .row", has_text=text)
 
 
-def an_empty_page_says_what_to_do(page):
+def an_empty_page_shows_hints(page):
     expect(page.locator("#link-text")).to_have_text("Live")
     expect(page.locator("#hint")).to_have_text("Waiting for a push")
     expect(page.locator("#rows-more")).to_contain_text("first push")
     expect(page.locator("#clock")).to_have_text(page.locator("#small-clock").inner_text())
 
 
-def a_push_appears_with_all_that_it_carries(page):
+def a_push_appears_with_its_fields(page):
     payload = alert("Hello", "World", badge=3, sound="chime.caf", thread_id="greetings")
     payload["aps"]["alert"]["subtitle"] = "To the"
     push(ANN, payload, topic="com.example.pizza")
@@ -64,7 +64,7 @@ def a_push_appears_with_all_that_it_carries(page):
     expect(page.locator("#detail")).to_be_hidden()
 
 
-def levels_are_told_apart(page):
+def interruption_levels_are_shown(page):
     push(ANN, alert("Door", interruption_level="time-sensitive"))
     expect(note(page, "Door").locator(".level")).to_have_text("Time sensitive")
     push(ANN, alert("Fire", sound={"critical": 1, "name": "siren", "volume": 1}))
@@ -75,7 +75,7 @@ def levels_are_told_apart(page):
     expect(note(page, "Tip").locator(".level")).to_have_count(0)
 
 
-def a_collapse_id_replaces(page):
+def a_collapse_id_replaces_a_notification(page):
     push(ANN, alert("Score 1:0"), apns_collapse_id="match")
     expect(note(page, "Score 1:0")).to_be_visible()
     push(ANN, alert("Score 2:0"), apns_collapse_id="match")
@@ -83,7 +83,7 @@ def a_collapse_id_replaces(page):
     expect(note(page, "Score 1:0")).to_have_count(0)
 
 
-def a_thread_is_a_stack_that_unfolds_by_keyboard(page):
+def a_thread_unfolds_by_keyboard(page):
     for number in range(1, 4):
         push(ANN, alert("Chat", f"line {number}", thread_id="chat"))
     stack = page.locator("#notes .stack")
@@ -94,12 +94,12 @@ def a_thread_is_a_stack_that_unfolds_by_keyboard(page):
     page.keyboard.press("Enter")
     expect(note(page, "Chat")).to_have_count(3)
     page.locator("#notes .note button").last.focus()
-    assert page.evaluate("document.getElementById('screen').scrollTop") == 0, "the lock screen itself has moved"
+    assert page.evaluate("document.getElementById('screen').scrollTop") == 0, "the lock screen itself scrolled"
     page.get_by_role("button", name="Fold the thread chat").click()
     expect(note(page, "Chat")).to_have_count(1)
 
 
-def a_live_activity_is_updated_in_place_and_ends(page):
+def a_live_activity_updates_in_place_and_ends(page):
     now = int(time.time())
     activity(ANN, "start", {"etaMinutes": 12, "status": "Baking", "progress": 0.25}, timestamp=now,
              attributes_type="DeliveryAttributes", attributes={"order": "Order 2719"})
@@ -112,9 +112,9 @@ def a_live_activity_is_updated_in_place_and_ends(page):
     card.evaluate("card => { card.isTheSame = true }")
     activity(ANN, "update", {"etaMinutes": 4, "status": "On its way", "progress": 0.8}, timestamp=now + 1)
     expect(fields).to_have_text(["4", "On its way", "80 %"])
-    assert card.evaluate("card => card.isTheSame"), "the card was made anew"
+    assert card.evaluate("card => card.isTheSame"), "the card element was replaced"
     activity(ANN, "update", {"etaMinutes": 99, "status": "Late", "progress": 0}, timestamp=now)
-    expect(page.locator("#log .line").first).to_contain_text("ignored: older than what is shown")
+    expect(page.locator("#log .line").first).to_contain_text("ignored: older than the shown update")
     expect(fields).to_have_text(["4", "On its way", "80 %"])
     activity(ANN, "update", {"etaMinutes": 3, "status": "Here", "progress": 1}, timestamp=now + 2, stale_date=now - 1)
     expect(card.locator(".state")).to_have_text("stale")
@@ -123,7 +123,7 @@ def a_live_activity_is_updated_in_place_and_ends(page):
     expect(fields).to_have_text(["0", "Delivered", "100 %"])
 
 
-def silent_pushes_are_in_the_log(page):
+def silent_pushes_are_logged(page):
     push(ANN, {"aps": {"content-available": 1}, "sync": "inbox"}, push_type="background", apns_priority="5")
     push(ANN, {"aps": {"badge": 8}}, topic="com.example.pizza")
     expect(page.locator("#badges")).to_have_text("Badges: Pizza 8")
@@ -133,7 +133,7 @@ def silent_pushes_are_in_the_log(page):
     expect(note(page, "inbox")).to_have_count(0)
 
 
-def what_a_payload_holds_stays_text(page):
+def payloads_are_shown_as_text(page):
     push(ANN, alert(EVIL, EVIL, sound=EVIL, thread_id=EVIL, category=EVIL) | {EVIL: EVIL}, topic="com.example.evil")
     shown = note(page, "onerror").first
     expect(shown.locator(".title")).to_have_text(EVIL)
@@ -146,15 +146,15 @@ def what_a_payload_holds_stays_text(page):
     push(ANN, EVIL)
     expect(page.locator("#log .line").first).to_contain_text("<script>")
     push(BOB, alert("x"))
-    ask(f"/devices/{BOB[:8]}", "PUT", {"name": EVIL[:40]})
+    request(f"/devices/{BOB[:8]}", "PUT", {"name": EVIL[:40]})
     expect(row(page, "onerror")).to_have_count(1)
-    assert page.locator("img, iframe").count() == 0, "a payload has made an element"
-    assert page.locator("script").count() == 1, "a payload has made a script"
+    assert page.locator("img, iframe").count() == 0, "a payload has created an element"
+    assert page.locator("script").count() == 1, "a payload has created a script"
     assert page.evaluate("window.pwned") is None, "a payload has run"
-    ask(f"/devices/{BOB[:8]}", "PUT", {"name": "Bob's phone"})
+    request(f"/devices/{BOB[:8]}", "PUT", {"name": "Bob's phone"})
 
 
-def a_device_that_was_offline_gets_the_newest(page):
+def an_offline_device_gets_the_newest_push(page):
     page.get_by_role("button", name="Go offline").click()
     expect(page.locator("#phone")).to_have_attribute("data-online", "false")
     for text in ("first", "second", "third"):
@@ -169,39 +169,39 @@ def a_device_that_was_offline_gets_the_newest(page):
         expect(page.locator("#stage-facts")).to_contain_text(words)
 
 
-def an_app_that_is_removed_refuses(page):
+def an_uninstalled_app_refuses_pushes(page):
     page.get_by_role("button", name="Uninstall").click()
     expect(page.locator("#notes .note")).to_have_count(0)
-    push(ANN, alert("Nobody there"), status="410")
+    push(ANN, alert("Uninstalled"), status="410")
     expect(page.locator("#parked")).to_contain_text("Unregistered")
-    expect(page.locator("#answers")).to_contain_text("410")
+    expect(page.locator("#responses")).to_contain_text("410")
     page.get_by_role("button", name="Reinstall").click()
     expect(page.locator("#parked")).to_be_hidden()
     push(ANN, alert("Back again"))
     expect(note(page, "Back again")).to_be_visible()
 
 
-def devices_are_found_and_turned_to(page):
+def devices_can_be_searched_and_selected(page):
     page.locator("#search").fill("b7e6")
     expect(page.locator("#rows .row")).to_have_count(1)
     row(page, "Bob's phone").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#stage-name")).to_have_text("Bob's phone")
     expect(page.locator("#notes .title")).to_have_text(["x"])
-    page.locator("#search").fill("nobody")
+    page.locator("#search").fill("no such device")
     expect(page.locator("#rows-more")).to_contain_text("No device")
     page.locator("#search").fill("")
     row(page, "Phone 1").click()
     expect(note(page, "Back again")).to_be_visible()
     page.get_by_text("Follow newest").click()
-    page.wait_for_timeout(1600)  # pages are turned at most every 1.5 s, which is what is checked here
+    page.wait_for_timeout(1600)  # the page follows at most every 1.5 s
     push(BOB, alert("Follow me"))
     expect(page.locator("#stage-name")).to_have_text("Bob's phone")
     page.get_by_text("Follow newest").click()
     row(page, "Phone 1").click()
 
 
-def thousands_of_pushes_leave_the_page_responsive(page):
+def the_page_stays_responsive_under_load(page):
     page.evaluate(
         """() => {
             window.frames = 0; window.longest = 0; let last = performance.now();
@@ -210,30 +210,30 @@ def thousands_of_pushes_leave_the_page_responsive(page):
         }"""
     )
     load = flood(ANN, alert("Flood", "one of thousands"), 5000)
-    answers = 0
+    clicks = 0
     while load.poll() is None:
         page.locator("#theme").click()
-        answers += 1
+        clicks += 1
     output = load.stdout.read()
     assert "5000 succeeded" in output, output
     push(ANN, alert("After the flood"))
     expect(note(page, "After the flood")).to_be_visible()
     expect(page.locator("#notes .note")).to_have_count(30)
-    expect(page.locator("#strip-requests")).to_have_text(f"{ask('/counters')['requests']:,}")
+    expect(page.locator("#strip-requests")).to_have_text(f"{request('/counters')['requests']:,}")
     size = page.evaluate("document.querySelectorAll('*').length")
     frames, longest = page.evaluate("[window.frames, window.longest]")
-    print(f"flood: {answers} clicks taken meanwhile, {frames} frames, the longest {longest:.0f} ms, {size} elements")
+    print(f"flood: {clicks} clicks handled, {frames} frames, the longest {longest:.0f} ms, {size} elements")
     assert size < 2000, f"{size} elements in the document"
-    assert longest < 5000, f"the page stood still for {longest:.0f} ms"
+    assert longest < 5000, f"the page was blocked for {longest:.0f} ms"
     for number in range(150):
         if number % 50 == 0:
             page.locator("#clock").inner_text()
-        ask(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
+        request(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
     expect(page.locator("#rows .row")).to_have_count(100)
     expect(page.locator("#rows-more")).to_have_text("and 52 more")
 
 
-def a_stream_that_breaks_is_taken_up_again(page):
+def the_event_stream_reconnects(page):
     page.route("**/events*", lambda route: route.abort())
     row(page, "Bench 149").click()
     expect(page.locator("#link-text")).to_have_text("Reconnecting")
@@ -246,20 +246,20 @@ def a_stream_that_breaks_is_taken_up_again(page):
 
 
 def scenarios_are_buttons(page):
-    names = [scenario["name"] for scenario in ask("/scenarios")]
+    names = [scenario["name"] for scenario in request("/scenarios")]
     button = page.locator("#scenarios button", has_text="flaky")
     expect(page.locator("#scenarios button")).to_have_count(len(names))
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert ask("/scenario")["name"] == "flaky"
+    assert request("/scenario")["name"] == "flaky"
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
-    assert ask("/scenario")["name"] is None
+    assert request("/scenario")["name"] is None
 
 
 def a_reset_empties_the_page(page):
     page.get_by_role("button", name="Reset").click()
-    page.get_by_role("button", name="Really?").click()
+    page.get_by_role("button", name="Confirm").click()
     expect(page.locator("#rows .row")).to_have_count(0)
     expect(page.locator("#notes .note")).to_have_count(0)
     expect(page.locator("#strip-requests")).to_have_text("0")
@@ -268,7 +268,7 @@ def a_reset_empties_the_page(page):
     expect(page.locator("#stage-name")).to_have_text("Phone 1")
 
 
-def everything_has_a_name(page):
+def every_control_has_a_name(page):
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, [role]")].filter((element) => element.checkVisibility())
             .filter((e) => !(e.ariaLabel || e.getAttribute("aria-labelledby") || e.textContent.trim() || e.closest("label")?.textContent.trim()))
@@ -278,7 +278,7 @@ def everything_has_a_name(page):
 
 
 def text_is_readable(page):
-    """WCAG 2.2, 1.4.3: 4.5 to 1, for the inks of both themes on the panels."""
+    """WCAG 2.2, 1.4.3: a contrast of 4.5 to 1 for all text colors on panels, in both themes."""
     for theme in ("light", "dark"):
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         for ink in ("ink", "ink-2", "ink-3", "tint", "good", "warn", "bad"):
@@ -301,11 +301,11 @@ def text_is_readable(page):
 
 
 CHECKS = [
-    an_empty_page_says_what_to_do, a_push_appears_with_all_that_it_carries, levels_are_told_apart, a_collapse_id_replaces,
-    a_thread_is_a_stack_that_unfolds_by_keyboard, a_live_activity_is_updated_in_place_and_ends,
-    silent_pushes_are_in_the_log, what_a_payload_holds_stays_text, a_device_that_was_offline_gets_the_newest,
-    an_app_that_is_removed_refuses, devices_are_found_and_turned_to, everything_has_a_name, text_is_readable,
-    thousands_of_pushes_leave_the_page_responsive, a_stream_that_breaks_is_taken_up_again, scenarios_are_buttons,
+    an_empty_page_shows_hints, a_push_appears_with_its_fields, interruption_levels_are_shown, a_collapse_id_replaces_a_notification,
+    a_thread_unfolds_by_keyboard, a_live_activity_updates_in_place_and_ends,
+    silent_pushes_are_logged, payloads_are_shown_as_text, an_offline_device_gets_the_newest_push,
+    an_uninstalled_app_refuses_pushes, devices_can_be_searched_and_selected, every_control_has_a_name, text_is_readable,
+    the_page_stays_responsive_under_load, the_event_stream_reconnects, scenarios_are_buttons,
     a_reset_empties_the_page,
 ]
 
@@ -313,17 +313,17 @@ CHECKS = [
 def main():
     failures = []
     with sync_playwright() as playwright:
-        # Chromium's sandbox does not work for root, nor in most containers; it only meets our own page here.
+        # Chromium's sandbox does not work for root and in most containers. The browser loads only the phone page.
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
         page.set_default_timeout(20_000)
         expect.set_options(timeout=20_000)
-        page.on("pageerror", lambda error: failures.append(f"the page threw: {error}"))
-        page.on("console", lambda message: failures.append(f"the console says: {message.text}")
+        page.on("pageerror", lambda error: failures.append(f"page error: {error}"))
+        page.on("console", lambda message: failures.append(f"console error: {message.text}")
                 if message.type == "error" and not any(name in message.location.get("url", "") for name in EXPECTED) else None)
-        page.on("request", lambda request: failures.append(f"the page asked for {request.url}")
+        page.on("request", lambda request: failures.append(f"the page requested {request.url}")
                 if not request.url.startswith((CONTROL, "data:")) else None)
         page.goto(f"{CONTROL}/")
         for check in CHECKS:
@@ -331,7 +331,7 @@ def main():
                 check(page)
                 assert not failures, failures
                 print(f"ok: {check.__name__.replace('_', ' ')}")
-            except Exception as failure:  # noqa: BLE001 - whatever it is, say which check it was
+            except Exception as failure:  # noqa: BLE001 - report the name of the check
                 page.screenshot(path=f"{PICTURES}/failure.png")
                 print(f"FAILED: {check.__name__.replace('_', ' ')}: {failure}", file=sys.stderr)
                 return 1

@@ -1,10 +1,10 @@
-"""A lively scene, and pictures of it in both themes and two sizes: for looking at, and for the documentation."""
+"""Screenshots of the page with sample traffic, in both themes and two sizes, for the documentation."""
 
 import time
 
 from playwright.sync_api import expect
 
-from simulator import CONTROL, activity, ask, flood, push
+from simulator import CONTROL, activity, request, flood, push
 
 ADA = "a1b2c3d4" * 8
 OTHERS = [
@@ -17,26 +17,26 @@ def prepare():
     for index, (name, title) in enumerate(OTHERS):
         token = f"{0xb3 + 7 * index:02x}" * 32
         push(token, {"aps": {"alert": {"title": title, "body": "…"}}}, topic="com.example.travel")
-        ask(f"/devices/{token[:8]}", "PUT", {"name": name})
-    ask("/devices/b3b3b3b3", "PUT", {"online": False})
+        request(f"/devices/{token[:8]}", "PUT", {"name": name})
+    request("/devices/b3b3b3b3", "PUT", {"online": False})
     push("b3" * 32, {"aps": {"alert": "Gate changed"}}, topic="com.example.travel")
-    ask("/devices/cfcfcfcf", "PUT", {"token_state": "unregistered"})
-    push("cf" * 32, {"aps": {"alert": "Anybody there?"}}, topic="com.example.travel", status="410")
+    request("/devices/cfcfcfcf", "PUT", {"token_state": "unregistered"})
+    push("cf" * 32, {"aps": {"alert": "Are you there?"}}, topic="com.example.travel", status="410")
     push(ADA, {"aps": {"alert": {"title": "Weekly review", "body": "Nothing urgent."}}}, topic="com.example.notes")
-    ask("/devices/a1b2c3d4", "PUT", {"name": "Ada’s iPhone"})
+    request("/devices/a1b2c3d4", "PUT", {"name": "Ada’s iPhone"})
 
 
 def load(page):
-    """Some traffic for the sparkline, to a phone of its own."""
+    """Sends traffic for the sparkline to a separate phone."""
     token = "5e" * 32
     for count in (150, 400, 300, 700, 500, 900, 650, 800):
         flood(token, {"aps": {"alert": {"title": "Load test", "body": "One of many."}}}, count).wait()
         page.wait_for_timeout(400)
-    ask("/devices/5e5e5e5e", "PUT", {"name": "Load test"})
+    request("/devices/5e5e5e5e", "PUT", {"name": "Load test"})
 
 
 def play(page):
-    """What happens while somebody watches."""
+    """Sends the sample pushes while the page is open."""
     chat = {"thread-id": "anna", "sound": "default"}
     for number, text in enumerate(["Are you coming tonight?", "We kept you a seat by the window", "And dessert!"], 1):
         push(ADA, {"aps": {"alert": {"title": "Anna", "body": text}, "badge": number, **chat}}, topic="com.example.messages")
@@ -70,6 +70,6 @@ def showcase(browser, folder):
             play(page)
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"the page is {wide} wide on a screen of {width}"
-            page.wait_for_timeout(1500)  # what moves has come to rest, the sparkline has a shape
+            page.wait_for_timeout(1500)  # until animations have ended and the sparkline has points
             page.screenshot(path=f"{folder}/{size}-{theme}.png", full_page=size == "mobile")
             page.close()

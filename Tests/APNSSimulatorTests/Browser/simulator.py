@@ -1,4 +1,4 @@
-"""The simulator under test, as the browser tests talk to it: pushes with curl and h2load, the control API with urllib."""
+"""Access to the simulator under test: pushes by curl and h2load, the control API by urllib."""
 
 import json
 import os
@@ -21,25 +21,25 @@ def headers(topic, push_type, more):
 
 
 def push(token, payload, topic=APP, push_type="alert", status="200", **more):
-    """Sends one push; `more` are further headers, `apns_collapse_id` for one. Payloads that are text go as they are."""
+    """Sends one push. `more` are further headers, such as `apns_collapse_id`. A string payload is sent unchanged."""
     body = payload if isinstance(payload, str) else json.dumps(payload)
-    answer = subprocess.run(
+    result = subprocess.run(
         ["curl", "-sS", "--max-time", "30", "--http2", "--cacert", AUTHORITY, "-o", os.devnull, "-w", "%{http_code}"]
         + headers(topic, push_type, more) + ["--data-binary", body, f"{APNS}/3/device/{token}"],
         capture_output=True, text=True, check=False,
     )
-    assert answer.stdout == status, f"a push was answered with {answer.stdout}, not {status}: {answer.stderr}"
+    assert result.stdout == status, f"a push got {result.stdout} instead of {status}: {result.stderr}"
 
 
 def activity(token, event, state, timestamp=None, app=APP, **more):
-    """Sends one Live Activity push; `more` are further members of `aps`, with - for _."""
+    """Sends one Live Activity push. `more` are further members of `aps`, with _ for -."""
     aps = {"event": event, "timestamp": int(time.time()) if timestamp is None else timestamp, "content-state": state}
     aps.update({name.replace("_", "-"): value for name, value in more.items()})
     push(token, {"aps": aps}, topic=f"{app}.push-type.liveactivity", push_type="liveactivity")
 
 
 def flood(token, payload, count):
-    """Sends `count` equal pushes as fast as they are taken; returns the process."""
+    """Sends `count` identical pushes as fast as possible and returns the process."""
     body = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
     with body:
         json.dump(payload, body)
@@ -50,8 +50,8 @@ def flood(token, payload, count):
     )
 
 
-def ask(path, method="GET", document=None):
+def request(path, method="GET", document=None):
     body = None if document is None else json.dumps(document).encode()
-    with urllib.request.urlopen(urllib.request.Request(CONTROL + path, method=method, data=body), timeout=30) as answer:
-        text = answer.read()
+    with urllib.request.urlopen(urllib.request.Request(CONTROL + path, method=method, data=body), timeout=30) as response:
+        text = response.read()
     return json.loads(text) if text else None

@@ -26,8 +26,8 @@ enum DevicePushes {
     }
 }
 
-@Suite struct `What a device reads in a payload` {
-    @Test func `an alert with everything`() throws {
+@Suite struct `Payload parsing` {
+    @Test func `an alert with all members`() throws {
         let text = #"""
             {"aps":{"alert":{"title":"T","subtitle":"S","body":"B é \u00e9"},"badge":3,"sound":"chime.caf",
             "thread-id":"t","category":"c","interruption-level":"time-sensitive","content-available":1,"new":[1]},"x":{}}
@@ -40,7 +40,7 @@ enum DevicePushes {
         #expect(payload.hasAlert)
     }
 
-    @Test func `keys of translations are shown with their arguments`() throws {
+    @Test func `localization keys are shown with their arguments`() throws {
         let text =
             #"{"aps":{"alert":{"title-loc-key":"HELLO","title-loc-args":["Ann","Bob"],"loc-key":"BYE","body":"b"}}}"#
         let payload = try #require(PushPayload(Array(text.utf8)))
@@ -56,7 +56,7 @@ enum DevicePushes {
         #expect(payload.sound == .init(name: "siren", isCritical: true) && payload.interruptionLevel == "critical")
     }
 
-    @Test func `members of a wrong kind are left out`() throws {
+    @Test func `members of a wrong type are ignored`() throws {
         let text =
             #"{"aps":{"alert":[1],"badge":"3","sound":7,"thread-id":{},"interruption-level":"loud","timestamp":"1"}}"#
         #expect(PushPayload(Array(text.utf8)) == PushPayload(Array("{}".utf8)))
@@ -65,11 +65,11 @@ enum DevicePushes {
     }
 
     @Test(arguments: ["", "[]", "hello", "{\"aps\":{\"alert\":\"a\"}", "{} x", "{\"aps\":{\"alert\":\"\u{1}\"}}"])
-    func `what is no JSON object is none`(text: String) {
+    func `a body that is not a JSON object has no payload`(text: String) {
         #expect(PushPayload(Array(text.utf8)) == nil)
     }
 
-    @Test func `a content state is flattened in its order, and cut`() throws {
+    @Test func `a content state is flattened in order and limited in size`() throws {
         let text =
             #"{"aps":{"content-state":{"z":1,"team":{"name":"A","s":[2,true]},"n":null,"d":{"e":{"f":{"g":{}}}}}}}"#
         let state = try #require(PushPayload(Array(text.utf8))?.activity.state)
@@ -84,15 +84,15 @@ enum DevicePushes {
     }
 }
 
-@Suite struct `Devices: what is shown` {
-    @Test func `an alert is shown, and the oldest goes when the screen is full`() {
+@Suite struct `Devices: notifications` {
+    @Test func `an alert is shown, and replaces the oldest one on a full screen`() {
         var settings = DeviceSettings()
         settings.notificationsMax = 2
         var device = Device(token: [1], number: 7, settings: settings)
         #expect(device.name == "Phone 7")
         for text in ["one", "two", "three"] {
-            let fate = device.taken(DevicePushes.alert(text), now: 5)
-            #expect(fate == .shown)
+            let result = device.receive(DevicePushes.alert(text), now: 5)
+            #expect(result == .shown)
         }
         #expect(device.notifications.map(\.contents.body) == ["two", "three"])
         #expect(device.notifications.map(\.number) == [2, 3])
@@ -100,65 +100,65 @@ enum DevicePushes {
         #expect(device.bundleID == "com.example.app")
     }
 
-    @Test func `a collapse id replaces the notification of the same app`() {
+    @Test func `a collapse ID replaces a notification of the same app`() {
         var device = Device(token: [1], number: 1)
-        device.taken(DevicePushes.alert("old", collapseID: "a"), now: 1)
-        device.taken(DevicePushes.alert("other", collapseID: "b"), now: 2)
+        device.receive(DevicePushes.alert("old", collapseID: "a"), now: 1)
+        device.receive(DevicePushes.alert("other", collapseID: "b"), now: 2)
         let foreign = DevicePushes.push(
             #"{"aps":{"alert":"foreign"}}"#, topic: "com.example.two", collapseID: "a")
         let (first, second) = (
-            device.taken(foreign, now: 3), device.taken(DevicePushes.alert("new", collapseID: "a"), now: 4)
+            device.receive(foreign, now: 3), device.receive(DevicePushes.alert("new", collapseID: "a"), now: 4)
         )
         #expect(first == .shown && second == .replaced)
         #expect(device.notifications.map(\.contents.body) == ["other", "foreign", "new"])
-        #expect(device.notifications.map(\.number) == [2, 3, 1], "the number stays, the place does not")
+        #expect(device.notifications.map(\.number) == [2, 3, 1], "the number stays, the position changes")
         #expect(device.notifications.map(\.replacements) == [0, 0, 1])
         #expect(device.counters.replaced == 1)
     }
 
-    @Test func `badges are kept by app, and 0 clears`() {
+    @Test func `each app has its own badge, and 0 clears it`() {
         var device = Device(token: [1], number: 1)
-        let first = device.taken(DevicePushes.push(#"{"aps":{"badge":4}}"#), now: 1)
-        device.taken(DevicePushes.push(#"{"aps":{"badge":9}}"#, topic: "com.example.two"), now: 1)
+        let first = device.receive(DevicePushes.push(#"{"aps":{"badge":4}}"#), now: 1)
+        device.receive(DevicePushes.push(#"{"aps":{"badge":9}}"#, topic: "com.example.two"), now: 1)
         #expect(first == .silent && device.badges == ["com.example.app": 4, "com.example.two": 9])
-        device.taken(DevicePushes.push(#"{"aps":{"badge":0}}"#), now: 1)
+        device.receive(DevicePushes.push(#"{"aps":{"badge":0}}"#), now: 1)
         #expect(device.badges == ["com.example.two": 9])
         for number in 0..<100 {
-            device.taken(DevicePushes.push(#"{"aps":{"badge":1}}"#, topic: "app.\(number)"), now: 1)
+            device.receive(DevicePushes.push(#"{"aps":{"badge":1}}"#, topic: "app.\(number)"), now: 1)
         }
         #expect(device.badges.count == Device.appsMax)
     }
 
     @Test(arguments: PushType.allCases.filter { $0 != .alert && $0 != .liveactivity })
-    func `other push types go to the log, whatever they carry`(type: PushType) {
+    func `other push types are silent, regardless of their payload`(type: PushType) {
         var device = Device(token: [1], number: 1)
         let push = DevicePushes.push(
             #"{"aps":{"alert":"a","badge":3}}"#, topic: "com.example.app" + type.topicSuffix, type: type)
-        let fate = device.taken(push, now: 1)
-        #expect(fate == .silent && device.notifications.isEmpty && device.badges.isEmpty)
-        #expect(device.log.map(\.fate) == [.silent] && device.bundleID == "com.example.app")
+        let result = device.receive(push, now: 1)
+        #expect(result == .silent && device.notifications.isEmpty && device.badges.isEmpty)
+        #expect(device.log.map(\.result) == [.silent] && device.bundleID == "com.example.app")
     }
 
-    @Test func `what is no JSON is ignored, and the log is bounded`() {
+    @Test func `invalid JSON is ignored, and the log is bounded`() {
         var device = Device(token: [1], number: 1)
         for number in 0..<100 {
-            let fate = device.taken(DevicePushes.push("\(number)"), now: 1)
-            #expect(fate == .ignored(.notJSON))
+            let result = device.receive(DevicePushes.push("\(number)"), now: 1)
+            #expect(result == .ignored(.notJSON))
         }
         #expect(device.log.count == Device.logMax && device.counters.ignored == 100)
         #expect(device.log.last.map { String(decoding: $0.push.payload, as: UTF8.self) } == "99")
     }
 
-    @Test func `an app that is removed takes all that it showed with it`() {
+    @Test func `an uninstall removes everything shown and stored`() {
         var device = Device(token: [1], number: 1)
-        device.taken(DevicePushes.push(#"{"aps":{"alert":"a","badge":3}}"#), now: 1)
-        device.taken(DevicePushes.activity(#""event":"update","timestamp":1,"content-state":{}"#), now: 1)
+        device.receive(DevicePushes.push(#"{"aps":{"alert":"a","badge":3}}"#), now: 1)
+        device.receive(DevicePushes.activity(#""event":"update","timestamp":1,"content-state":{}"#), now: 1)
         device.setOnline(false, now: 1)
-        device.taken(DevicePushes.alert("waits"), now: 1)
-        device.uninstalled()
+        device.receive(DevicePushes.alert("waits"), now: 1)
+        device.uninstall()
         device.setOnline(true, now: 2)
         #expect(device.notifications.isEmpty && device.activities.shown.isEmpty && device.badges.isEmpty)
-        device.refused(reason: "Unregistered")
+        device.recordRefusal(reason: "Unregistered")
         #expect(device.counters.refused == 1 && device.lastReason == "Unregistered")
     }
 }

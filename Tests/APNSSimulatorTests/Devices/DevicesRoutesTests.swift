@@ -3,28 +3,28 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `The devices over HTTP` {
-    private func object(_ answer: CurlResponse) throws -> [String: Any] {
-        try #require(try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any])
+@Suite struct `Devices over HTTP` {
+    private func object(_ response: CurlResponse) throws -> [String: Any] {
+        try #require(try JSONSerialization.jsonObject(with: Data(response.body.utf8)) as? [String: Any])
     }
 
     private func alert(_ text: String) -> String { #"{"aps":{"alert":{"title":"\#(text)"},"badge":2}}"# }
 
-    @Test func `a device appears with its first push, and tells what it received`() async throws {
+    @Test func `a device appears with its first push and lists its notifications`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
-            #expect(try await running.ask("GET", "/devices").body == #"{"devices":[]}"#)
+            #expect(try await running.request("GET", "/devices").body == #"{"devices":[]}"#)
             #expect(try await running.push(headers: headers, body: alert("Hello")).status == 200)
             #expect(try await running.push("/3/device/zz", headers: headers).status == 400)
 
-            let list = try object(try await running.ask("GET", "/devices"))["devices"] as? [[String: Any]]
+            let list = try object(try await running.request("GET", "/devices"))["devices"] as? [[String: Any]]
             #expect(list?.count == 1)
             #expect(list?[0]["token"] as? String == "a1b2c3d4…")
             #expect(list?[0]["id"] as? String == "phone-1" && list?[0]["app"] as? String == "com.example.app")
             for name in ["phone-1", "a1b2", RunningSimulator.deviceToken.uppercased()] {
-                let answer = try await running.ask("GET", "/devices/\(name)")
-                #expect(!answer.body.contains(RunningSimulator.deviceToken))
-                let device = try object(answer)
+                let response = try await running.request("GET", "/devices/\(name)")
+                #expect(!response.body.contains(RunningSimulator.deviceToken))
+                let device = try object(response)
                 #expect((device["counters"] as? [String: Int])?["shown"] == 1)
                 #expect((device["badges"] as? [String: Int]) == ["com.example.app": 2])
                 let notification = (device["notifications"] as? [[String: Any]])?.first
@@ -33,32 +33,32 @@ import Testing
                 #expect(notification?["apns_id"] as? String == "0a1b2c3d-0000-4000-8000-000000000001")
             }
             for path in ["/devices?tokens=full", "/devices/phone-1?tokens=full"] {
-                #expect(try await running.ask("GET", path).body.contains(RunningSimulator.deviceToken))
+                #expect(try await running.request("GET", path).body.contains(RunningSimulator.deviceToken))
             }
-            #expect(try await running.ask("POST", "/reset").status == 204)
-            #expect(try await running.ask("GET", "/devices").body == #"{"devices":[]}"#)
+            #expect(try await running.request("POST", "/reset").status == 204)
+            #expect(try await running.request("GET", "/devices").body == #"{"devices":[]}"#)
         }
     }
 
-    @Test func `a device goes offline and gets the newest push when it is back`() async throws {
+    @Test func `an offline device receives the newest push when it is online again`() async throws {
         try await RunningSimulator.with { running in
             var headers = try running.goodHeaders()
             headers["apns-expiration"] = nil
             let path = "/devices/\(RunningSimulator.deviceToken)"
             let change = #"{"name":"Ann's phone","online":false,"channels":["Y2g="]}"#
-            let made = try object(try await running.ask("PUT", path, body: change))
+            let made = try object(try await running.request("PUT", path, body: change))
             #expect(made["name"] as? String == "Ann's phone" && made["online"] as? Bool == false)
             #expect(made["channels"] as? [String] == ["Y2g="])
             for text in ["one", "two"] { _ = try await running.push(headers: headers, body: alert(text)) }
-            let waiting = try object(try await running.ask("GET", path))
+            let waiting = try object(try await running.request("GET", path))
             #expect(waiting["waiting"] as? Int == 1 && (waiting["notifications"] as? [Any])?.isEmpty == true)
-            let back = try object(try await running.ask("PUT", "/devices/phone-1", body: #"{"online":true}"#))
+            let back = try object(try await running.request("PUT", "/devices/phone-1", body: #"{"online":true}"#))
             let titles = (back["notifications"] as? [[String: Any]])?.map { $0["title"] as? String }
             #expect(titles == ["two"])
         }
     }
 
-    @Test func `the state of a token is set and told`() async throws {
+    @Test func `a token state is set and reported`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             _ = try await running.push(headers: headers)
@@ -66,30 +66,30 @@ import Testing
                 ("unregistered", "Unregistered"), ("expired", "ExpiredToken"), ("wrong-environment", "BadDeviceToken"),
                 ("wrong-topic", "DeviceTokenNotForTopic"),
             ] {
-                let answer = try await running.ask(
+                let response = try await running.request(
                     "PUT", "/devices/phone-1", body: #"{"token_state":"\#(state)"}"#)
-                let told = try object(answer)
-                #expect(told["token_state"] as? String == state)
+                #expect(try object(response)["token_state"] as? String == state)
                 #expect(try await running.push(headers: headers).reason == reason)
-                let device = try object(try await running.ask("GET", "/devices/a1b2"))
+                let device = try object(try await running.request("GET", "/devices/a1b2"))
                 #expect(device["last_reason"] as? String == reason)
             }
-            _ = try await running.ask("PUT", "/devices/phone-1", body: #"{"token_state":"valid"}"#)
+            _ = try await running.request("PUT", "/devices/phone-1", body: #"{"token_state":"valid"}"#)
             #expect(try await running.push(headers: headers).status == 200)
-            let counters = try object(try await running.ask("GET", "/devices/phone-1"))["counters"] as? [String: Int]
+            let counters =
+                try object(try await running.request("GET", "/devices/phone-1"))["counters"] as? [String: Int]
             #expect(counters?["refused"] == 4 && counters?["received"] == 2)
         }
     }
 
-    @Test func `where pushes are not recorded there are no devices`() async throws {
+    @Test func `without a push log there are no devices`() async throws {
         try await RunningSimulator.with(RunningSimulator.settings(.fast)) { running in
             let pushed = try await running.push(headers: try running.goodHeaders())
-            let list = try await running.ask("GET", "/devices")
+            let list = try await running.request("GET", "/devices")
             #expect(pushed.status == 200 && list.body == #"{"devices":[]}"#)
         }
     }
 
-    @Test func `mistakes are answered with a problem`() async throws {
+    @Test func `invalid requests get a problem response`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             _ = try await running.push(headers: headers)
@@ -110,17 +110,17 @@ import Testing
                 ("PUT", "/devices/phone-1", String(repeating: " ", count: 70_000), 413, "larger than"),
             ]
             for (method, path, body, status, words) in mistakes {
-                let answer = try await running.ask(method, path, body: body)
-                #expect(answer.status == status, "\(path)")
-                #expect(answer.headers["content-type"] == "application/problem+json", "\(path)")
-                #expect(answer.body.contains(words), "\(path): \(answer.body)")
+                let response = try await running.request(method, path, body: body)
+                #expect(response.status == status, "\(path)")
+                #expect(response.headers["content-type"] == "application/problem+json", "\(path)")
+                #expect(response.body.contains(words), "\(path): \(response.body)")
             }
         }
     }
 }
 
-@Suite struct `The stream of events` {
-    /// Reads events until one satisfies `isLast`; each is its name, its id and its data.
+@Suite struct `Event stream` {
+    /// Reads events until one satisfies `isLast`, and returns the name, ID and data of each.
     private func events(
         _ running: RunningSimulator, _ path: String, lastID: String? = nil,
         until isLast: ((name: String, id: String, data: String)) -> Bool
@@ -144,7 +144,7 @@ import Testing
         return events
     }
 
-    @Test func `it begins with everything, and a listener that comes back gets what it missed`() async throws {
+    @Test func `it begins with the full state, and a listener that reconnects gets the changes since`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             _ = try await running.push(headers: headers)
@@ -163,14 +163,14 @@ import Testing
                 #expect(missed.map(\.name).first == "devices")
                 #expect(missed[0].data.contains(#""id":"phone-2""#) && !missed[0].data.contains(#""id":"phone-1""#))
             }
-            _ = try await running.ask("POST", "/reset")
+            _ = try await running.request("POST", "/reset")
             let anew = try await events(running, "/events", lastID: lastID) { $0.name == "devices" }
             #expect(anew.map(\.name).prefix(2) == ["resync", "devices"])
             #expect(anew[1].data == #"{"devices":[],"gone":[]}"#)
         }
     }
 
-    @Test func `a change is told while the listener listens`() async throws {
+    @Test func `changes are sent to connected listeners`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
             let curl = try ChildProcess("curl", ["-sSN", "--max-time", "30", running.control("/events")])
@@ -178,14 +178,14 @@ import Testing
             _ = try await running.push(headers: headers)
             try await waitUntil("the push") { curl.text().contains(#""id":"phone-1""#) }
             let before = curl.text().count
-            _ = try await running.ask(
+            _ = try await running.request(
                 "PUT", "/tokens/\(RunningSimulator.deviceToken)", body: #"{"state":"expired","timestamp":5}"#)
             try await waitUntil("the token's state") { curl.text().dropFirst(before).contains(#""expired""#) }
             try await curl.kill()
         }
     }
 
-    @Test func `it ends when the simulator does`() async throws {
+    @Test func `it ends at shutdown`() async throws {
         var curl: ChildProcess?
         try await RunningSimulator.with { running in
             curl = try ChildProcess("curl", ["-sSN", "--max-time", "60", running.control("/events")])
@@ -195,26 +195,26 @@ import Testing
     }
 }
 
-@Suite struct `Who may ask the control API` {
-    @Test func `a name that is not ours is refused, whatever is asked`() async throws {
+@Suite struct `Control API access` {
+    @Test func `a request with a foreign host is refused`() async throws {
         try await RunningSimulator.with { running in
             let port = running.simulator.controlPort ?? 0
             for host in [
                 "evil.example", "evil.example:\(port)", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil.example",
             ] {
                 for path in ["/", "/pushes", "/devices", "/nowhere"] {
-                    let answer = try await ask(running, "GET", path, ["Host: \(host)"])
-                    #expect(answer.status == 403, "\(host) \(path)")
-                    #expect(answer.headers["content-type"] == "application/problem+json")
+                    let response = try await request(running, "GET", path, ["Host: \(host)"])
+                    #expect(response.status == 403, "\(host) \(path)")
+                    #expect(response.headers["content-type"] == "application/problem+json")
                 }
             }
             for host in ["localhost", "LOCALHOST:1", "a.localhost", "127.0.0.1", "127.9.9.9:80", "[::1]:\(port)"] {
-                #expect(try await ask(running, "GET", "/healthz", ["Host: \(host)"]).status == 200, "\(host)")
+                #expect(try await request(running, "GET", "/healthz", ["Host: \(host)"]).status == 200, "\(host)")
             }
         }
     }
 
-    @Test func `another page may change nothing, our own and programs may`() async throws {
+    @Test func `changes from other origins are refused`() async throws {
         try await RunningSimulator.with { running in
             let own = "http://127.0.0.1:\(running.simulator.controlPort ?? 0)"
             for header in [
@@ -226,26 +226,26 @@ import Testing
                     ("POST", "/reset"), ("PUT", "/faults"), ("DELETE", "/faults"), ("PUT", "/devices/abcd"),
                     ("PUT", "/scenario"), ("PUT", "/settings"),
                 ] {
-                    let answer = try await ask(running, method, path, [header])
-                    #expect(answer.status == 403, "\(method) \(path) \(header)")
-                    #expect(answer.headers["content-type"] == "application/problem+json")
+                    let response = try await request(running, method, path, [header])
+                    #expect(response.status == 403, "\(method) \(path) \(header)")
+                    #expect(response.headers["content-type"] == "application/problem+json")
                 }
             }
             for headers in [["Origin: \(own)", "Sec-Fetch-Site: same-origin"], ["Sec-Fetch-Site: none"], []] {
-                #expect(try await ask(running, "POST", "/reset", headers).status == 204, "\(headers)")
+                #expect(try await request(running, "POST", "/reset", headers).status == 204, "\(headers)")
             }
         }
     }
 
-    @Test func `a server bound to every address answers to addresses, and to no name`() async throws {
+    @Test func `a server bound to all addresses accepts numeric hosts and refuses names`() async throws {
         try await RunningSimulator.with(RunningSimulator.settings { $0.host = "0.0.0.0" }) { running in
-            let address = try await ask(running, "GET", "/healthz", ["Host: 192.0.2.7:8444"])
-            let name = try await ask(running, "GET", "/healthz", ["Host: evil.example"])
+            let address = try await request(running, "GET", "/healthz", ["Host: 192.0.2.7:8444"])
+            let name = try await request(running, "GET", "/healthz", ["Host: evil.example"])
             #expect(address.status == 200 && name.status == 403)
         }
     }
 
-    private func ask(
+    private func request(
         _ running: RunningSimulator, _ method: String, _ path: String, _ headers: [String]
     ) async throws -> CurlResponse {
         let arguments = ["-sS", "-i", "--max-time", "20", "-X", method] + headers.flatMap { ["-H", $0] }

@@ -2,7 +2,7 @@ import APNSSimulator
 import APNSWire
 import Testing
 
-@Suite struct `The table of devices` {
+@Suite struct `Device table` {
     private func table(_ countMax: Int = 1000) -> DeviceTable {
         var settings = DeviceSettings()
         settings.countMax = countMax
@@ -10,10 +10,10 @@ import Testing
     }
 
     private func push(_ token: UInt8, to table: inout DeviceTable) {
-        table.update([token]) { _ = $0.taken(DevicePushes.alert("a"), now: 1) }
+        table.update([token]) { _ = $0.receive(DevicePushes.alert("a"), now: 1) }
     }
 
-    @Test func `the device that was used least recently gives way`() {
+    @Test func `a new device replaces the least recently used one`() {
         var table = table(3)
         for token: UInt8 in [1, 2, 3, 1, 4, 5] { push(token, to: &table) }
         #expect(table.devices().map(\.token) == [[5], [4], [1]])
@@ -23,7 +23,7 @@ import Testing
         #expect(known == nil && table.devices().count == 3)
     }
 
-    @Test func `the order of use is right after any sequence`() {
+    @Test func `the recency order matches a model`() {
         var table = table(8)
         var model: [UInt8] = []
         var random = SystemRandomNumberGenerator()
@@ -41,13 +41,13 @@ import Testing
         }
     }
 
-    @Test func `none are remembered where none are wanted`() {
+    @Test func `devices can be disabled`() {
         var table = table(0)
         let nothing: Bool? = table.update([1]) { _ in true }
         #expect(nothing == nil && table.devices().isEmpty && table.cursor.version == 0)
     }
 
-    @Test func `a listener that knows nothing is told all, in pieces`() {
+    @Test func `a new listener gets all devices in chunks`() {
         var table = table()
         for token: UInt8 in 1...5 { push(token, to: &table) }
         let first = table.changes(since: nil, limit: 3)
@@ -57,33 +57,33 @@ import Testing
         #expect(!second.isResync && second.devices.map(\.number) == [4, 5, 1])
         #expect(second.cursor == table.cursor)
         let third = table.changes(since: second.cursor, limit: 3)
-        #expect(third.devices.isEmpty && third.gone.isEmpty && !third.isResync)
+        #expect(third.devices.isEmpty && third.removed.isEmpty && !third.isResync)
     }
 
-    @Test func `a listener hears who went, once`() {
+    @Test func `a listener gets each removal once`() {
         var table = table(2)
         for token: UInt8 in 1...2 { push(token, to: &table) }
         let cursor = table.cursor
         push(3, to: &table)
         let changes = table.changes(since: cursor, limit: 10)
-        #expect(changes.gone == [1] && changes.devices.map(\.number) == [3] && !changes.isResync)
-        #expect(table.changes(since: changes.cursor, limit: 10).gone.isEmpty)
+        #expect(changes.removed == [1] && changes.devices.map(\.number) == [3] && !changes.isResync)
+        #expect(table.changes(since: changes.cursor, limit: 10).removed.isEmpty)
     }
 
-    @Test func `whoever was too slow, or comes from another life, starts anew`() {
+    @Test func `a cursor that is too old or from another epoch requires a resync`() {
         var table = table(2)
         push(1, to: &table)
         let old = table.cursor
         for token: UInt8 in 2...200 { push(token, to: &table) }
         let changes = table.changes(since: old, limit: 10)
-        #expect(changes.isResync && changes.gone.isEmpty && changes.devices.count == 2)
+        #expect(changes.isResync && changes.removed.isEmpty && changes.devices.count == 2)
         for cursor in [
             DeviceTable.Cursor(epoch: 4, version: table.cursor.version),
             .init(epoch: 5, version: table.cursor.version + 1),
         ] { #expect(table.changes(since: cursor, limit: 10).isResync) }
     }
 
-    @Test func `what was told adds up to the truth, however the listener is paced`() {
+    @Test func `the received changes add up to the table, at any pace`() {
         var random = SystemRandomNumberGenerator()
         for _ in 0..<30 {
             var table = table(4)
@@ -95,8 +95,8 @@ import Testing
                 Self.catchUp(&known, &cursor, with: table, limit: 2)
             }
             while cursor != table.cursor { Self.catchUp(&known, &cursor, with: table, limit: 2) }
-            let truth = table.devices().map { ($0.number, $0.version) }
-            #expect(known == Dictionary(uniqueKeysWithValues: truth))
+            let actual = table.devices().map { ($0.number, $0.version) }
+            #expect(known == Dictionary(uniqueKeysWithValues: actual))
         }
     }
 
@@ -105,17 +105,17 @@ import Testing
     ) {
         let changes = table.changes(since: cursor, limit: limit)
         if changes.isResync { known = [:] }
-        for number in changes.gone { known[number] = nil }
+        for number in changes.removed { known[number] = nil }
         for device in changes.devices { known[device.number] = device.version }
         cursor = changes.cursor
     }
 
-    @Test func `a broadcast reaches those who subscribed and those who show its activity`() {
+    @Test func `a broadcast reaches subscribed devices and those that show its activity`() {
         var table = table()
         for token: UInt8 in 1...4 { push(token, to: &table) }
         table.update([1]) { $0.channels = ["Y2g="] }
         table.update([2]) {
-            _ = $0.taken(
+            _ = $0.receive(
                 DevicePushes.activity(
                     #""event":"start","timestamp":1,"input-push-channel":"Y2g=","content-state":{"n":1}"#), now: 1)
         }
@@ -129,10 +129,10 @@ import Testing
         #expect(changed.allSatisfy { $0.activities.shown.map { $0.state.map(\.value) } == [["2"]] })
     }
 
-    @Test func `time alone changes a device that something waits for`() {
+    @Test func `expiry changes a device without a push`() {
         var table = table()
         table.update([1]) { $0.setOnline(false, now: 1000) }
-        table.update([1]) { _ = $0.taken(DevicePushes.alert("a", expiration: 2), now: 1000) }
+        table.update([1]) { _ = $0.receive(DevicePushes.alert("a", expiration: 2), now: 1000) }
         push(2, to: &table)
         let before = table.cursor
         table.advance(to: 1999)

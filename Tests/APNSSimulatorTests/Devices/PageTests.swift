@@ -3,26 +3,26 @@ import Foundation
 import PushTesting
 import Testing
 
-@Suite struct `The phone page` {
+@Suite struct `Phone page` {
     static let root = URL(filePath: Repository.root)
 
     @Test(arguments: [
         ("/", "page.html", "text/html"), ("/page.css", "page.css", "text/css"),
         ("/page.js", "page.js", "text/javascript"),
     ])
-    func `its files are served as they are, under a policy that lets nothing foreign in`(
+    func `its files are served unchanged, with a restrictive content security policy`(
         path: String, file: String, type: String
     ) async throws {
         let source = Self.root.appending(path: "Sources/APNS/APNSSimulator/Page/\(file)")
         let text = try String(contentsOf: source, encoding: .utf8)
         try await RunningSimulator.with { running in
-            let answer = try await running.ask("GET", path)
-            #expect(answer.status == 200)
-            #expect(answer.body == text, "run scripts/embed-page.sh and build again")
-            #expect(answer.headers["content-type"] == "\(type); charset=utf-8")
-            #expect(answer.headers["x-content-type-options"] == "nosniff")
-            #expect(answer.headers["cross-origin-resource-policy"] == "same-origin")
-            let policy = answer.headers["content-security-policy"] ?? ""
+            let response = try await running.request("GET", path)
+            #expect(response.status == 200)
+            #expect(response.body == text, "run scripts/embed-page.sh and build again")
+            #expect(response.headers["content-type"] == "\(type); charset=utf-8")
+            #expect(response.headers["x-content-type-options"] == "nosniff")
+            #expect(response.headers["cross-origin-resource-policy"] == "same-origin")
+            let policy = response.headers["content-security-policy"] ?? ""
             for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
                 #expect(policy.contains(part), "\(policy)")
             }
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test func `nothing in it reads text as markup, and nothing comes from elsewhere`() throws {
+    @Test func `it contains no HTML sinks and no external addresses`() throws {
         let folder = Self.root.appending(path: "Sources/APNS/APNSSimulator/Page")
         for file in ["page.html", "page.css", "page.js"] {
             let text = try String(contentsOf: folder.appending(path: file), encoding: .utf8)
@@ -39,14 +39,14 @@ import Testing
             ] {
                 #expect(!text.contains(sink), "\(file): \(sink)")
             }
-            // The only address is the name of the SVG vocabulary.
+            // The only address is the SVG namespace.
             let addresses = text.matches(of: /https?:\/\/[^\s"'%]+/).map { String($0.output) }
             #expect(Set(addresses).subtracting(["http://www.w3.org/2000/svg"]).isEmpty, "\(file): \(addresses)")
         }
     }
 
-    /// Pictures are left in `.build/phone-page`, of a failure too.
-    @Test func `in a browser, it shows pushes as they arrive`() async throws {
+    /// Stores screenshots in `.build/phone-page`, also of a failure.
+    @Test func `it shows pushes in a browser as they arrive`() async throws {
         let folder = Self.root.appending(path: "Tests/APNSSimulatorTests/Browser")
         let pictures = Self.root.appending(path: ".build/phone-page")
         try FileManager.default.createDirectory(at: pictures, withIntermediateDirectories: true)

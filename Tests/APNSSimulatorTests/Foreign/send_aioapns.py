@@ -1,6 +1,6 @@
-"""Sends pushes with aioapns and prints one line for each: the status and what came with it.
+"""Sends pushes with aioapns and prints one line for each: status, reason, and whether the ID matches.
 
-Arguments: port, authority file, key file, key id, team id, topic, device tokens ...
+Arguments: port, authority file, key file, key ID, team ID, topic, device tokens ...
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from aioapns.connection import APNsProductionClientProtocol
 
 
 async def main(port, authority, key, key_id, team_id, topic, tokens):
-    # aioapns has no setting for the server's address; its class has.
+    # aioapns has no setting for the server address, so this changes its class.
     APNsProductionClientProtocol.APNS_SERVER = "localhost"
     APNsProductionClientProtocol.APNS_PORT = int(port)
     context = ssl.create_default_context(cafile=authority)

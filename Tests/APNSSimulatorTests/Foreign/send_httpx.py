@@ -1,4 +1,4 @@
-"""Sends many pushes at once with httpx over one HTTP/2 connection and prints how many got which answer.
+"""Sends concurrent pushes with httpx over one HTTP/2 connection and prints the number of each response.
 
 Arguments: port, authority file, provider token, topic, number of pushes.
 """
@@ -16,23 +16,23 @@ async def main(port, authority, provider_token, topic, count):
     headers = {"authorization": f"bearer {provider_token}", "apns-topic": topic, "apns-push-type": "alert"}
     context = ssl.create_default_context(cafile=authority)
     limits = httpx.Limits(max_connections=1)
-    answers = collections.Counter()
+    responses = collections.Counter()
     async with httpx.AsyncClient(http2=True, verify=context, limits=limits, timeout=20, headers=headers) as client:
 
         async def push(number):
             apns_id = str(uuid.uuid4())
-            answer = await client.post(
+            response = await client.post(
                 f"https://localhost:{port}/3/device/{number:064x}", headers={"apns-id": apns_id},
                 json={"aps": {"alert": f"number {number}"}},
             )
-            is_ours = answer.headers["apns-id"] == apns_id
-            answers[f"{answer.http_version} {answer.status_code} {is_ours}"] += 1
+            is_ours = response.headers["apns-id"] == apns_id
+            responses[f"{response.http_version} {response.status_code} {is_ours}"] += 1
 
-        # One stream is allowed until a provider token has been seen.
+        # Only one stream is allowed before the first valid provider token.
         await push(0)
         await asyncio.gather(*(push(number) for number in range(1, int(count))))
-    for answer, number in sorted(answers.items()):
-        print(number, answer)
+    for response, number in sorted(responses.items()):
+        print(number, response)
 
 
 asyncio.run(main(*sys.argv[1:6]))

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Runs a program to its end and keeps what it wrote.
+/// Runs a program and collects its output.
 enum Command {
     struct Result {
         var status: Int32
@@ -8,8 +8,7 @@ enum Command {
         var errors: String
     }
 
-    /// - Parameters:
-    ///   - input: what the program reads on its standard input; it gets an empty one otherwise.
+    /// - Parameter input: The program's standard input.
     static func run(_ program: String, _ arguments: [String], input: String = "") async throws -> Result {
         let folder = FileManager.default.temporaryDirectory.appending(path: "command-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -3,8 +3,8 @@ import Foundation
 import PushTesting
 import Synchronization
 
-/// An HTTP/2 client of bare frames over a real TLS connection, which openssl makes: it says and sees what no decent
-/// library would. Header fields are sent as plain HPACK literals and are not decoded.
+/// An HTTP/2 client that sends and receives single frames, over a TLS connection by `openssl s_client`. It can violate
+/// the protocol, unlike a library. Header fields are sent as plain HPACK literals and are not decoded.
 final class RawClient: Sendable {
     /// One frame (RFC 9113, section 4.1).
     struct Frame: Sendable, Equatable {
@@ -19,18 +19,18 @@ final class RawClient: Sendable {
 
         var isAcknowledgement: Bool { flags & 1 != 0 }
         var text: String { String(decoding: payload, as: UTF8.self) }
-        /// Of a RST_STREAM: its code.
+        /// The code of a RST_STREAM frame.
         var number: UInt32 { RawClient.number(payload[0..<4]) }
-        /// Of a GOAWAY.
+        /// The fields of a GOAWAY frame.
         var goAway: (last: UInt32, code: UInt32, debug: String) {
             (
                 RawClient.number(payload[0..<4]), RawClient.number(payload[4..<8]),
                 String(decoding: payload[8...], as: UTF8.self)
             )
         }
-        /// HPACK's static table: 8 is `:status: 200`.
+        /// Whether the first field is `:status: 200`, index 8 of HPACK's static table.
         var isSuccess: Bool { kind == .headers && payload.first == 0x88 }
-        /// Of a SETTINGS: values by number.
+        /// The values of a SETTINGS frame by identifier.
         var settings: [Int: UInt32] {
             stride(from: 0, to: payload.count, by: 6).reduce(into: [:]) { values, start in
                 values[Int(payload[start]) << 8 | Int(payload[start + 1])] =
@@ -49,16 +49,16 @@ final class RawClient: Sendable {
     private let process: Process
     private let input: FileHandle
     private let record: Mutex<Record>
-    /// The same provider token for all pushes, as APNs wants it.
+    /// The headers of all pushes. They share one provider token, as APNs requires.
     private let goodHeaders: [String: String]
 
-    /// Connects; `begin` must follow.
+    /// Connects. Call `begin` afterwards.
     ///
     /// - Parameters:
-    ///   - acknowledges: SETTINGS and PING frames are acknowledged by themselves.
-    ///   - options: more words for `openssl s_client`.
+    ///   - acknowledges: Whether SETTINGS and PING frames are acknowledged automatically.
+    ///   - options: Further arguments of `openssl s_client`.
     init(_ running: RunningSimulator, acknowledges: Bool = true, options: [String] = ["-alpn", "h2"]) throws {
-        // A server that has gone must not end the tests.
+        // A write to a closed connection must not end the test process.
         signal(SIGPIPE, SIG_IGN)
         goodHeaders = try running.goodHeaders()
         process = Process()
@@ -86,7 +86,7 @@ final class RawClient: Sendable {
 
     deinit { stop() }
 
-    /// At once, whatever signals the tests are run with.
+    /// SIGKILL, because the tests may run with other signals blocked.
     private func stop() { kill(process.processIdentifier, SIGKILL) }
 
     static func with(
@@ -99,9 +99,9 @@ final class RawClient: Sendable {
         try await body(client)
     }
 
-    // MARK: Out
+    // MARK: Sending
 
-    /// The client's preface (RFC 9113, section 3.4), then SETTINGS with `settings`.
+    /// Sends the client's preface (RFC 9113, section 3.4), then SETTINGS with `settings`.
     func begin(_ settings: [UInt8] = []) {
         send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8))
         send(.settings, payload: settings)
@@ -114,7 +114,7 @@ final class RawClient: Sendable {
         send(length + [kind.rawValue, flags] + Self.bytes(stream) + payload)
     }
 
-    /// A whole push; `changes` as in `goodHeaders`, nil removes a field.
+    /// Sends a push, with its body unless that is nil. `changes` modifies `goodHeaders`; nil removes a field.
     func push(
         _ stream: UInt32, path: String = "/3/device/\(RunningSimulator.deviceToken)", changes: [String: String?] = [:],
         body: String? = RunningSimulator.payload, prefix: [UInt8] = []
@@ -126,7 +126,7 @@ final class RawClient: Sendable {
         if let body { send(.data, flags: 1, stream: stream, payload: Array(body.utf8)) }
     }
 
-    /// - Parameter prefix: put before the header block.
+    /// - Parameter prefix: Bytes before the header block.
     private func sendHeaders(_ stream: UInt32, path: String, _ headers: [String: String], prefix: [UInt8]) {
         let pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
         let block = (pseudo + headers.map { ($0.key, $0.value) }).flatMap { Self.literal($0) + Self.literal($1, false) }
@@ -148,7 +148,7 @@ final class RawClient: Sendable {
         return (isName ? [0] : []) + length + bytes
     }
 
-    // MARK: In
+    // MARK: Receiving
 
     private func received(_ data: ArraySlice<UInt8>) {
         let answers = record.withLock { record -> [Frame] in
@@ -183,11 +183,11 @@ final class RawClient: Sendable {
         frames.filter { $0.kind == kind && (stream == nil || $0.stream == stream) }
     }
 
-    /// Announced numbers of concurrent streams, in order.
+    /// The announced limits of concurrent streams, in order.
     var streamLimits: [UInt32] { frames(.settings).compactMap { $0.settings[3] } }
 
     /// The `reason` in the body of an error, or "200".
-    func answer(_ stream: UInt32) -> String? {
+    func response(_ stream: UInt32) -> String? {
         if frames(.headers, stream: stream).first?.isSuccess == true { return "200" }
         guard let body = frames(.data, stream: stream).first?.text, let start = body.range(of: #""reason":""#) else {
             return nil
@@ -199,13 +199,13 @@ final class RawClient: Sendable {
         do {
             try await waitUntil(what, within: .seconds(8)) { condition(self) }
         } catch {
-            throw WaitTimedOut("\(what); what came is \(summary)", .seconds(8))
+            throw WaitTimedOut("\(what); received frames: \(summary)", .seconds(8))
         }
     }
 
-    func answered(_ stream: UInt32) async throws -> String {
-        try await wait("an answer on stream \(stream)") { $0.answer(stream) != nil }
-        return answer(stream) ?? ""
+    func awaitResponse(_ stream: UInt32) async throws -> String {
+        try await wait("a response on stream \(stream)") { $0.response(stream) != nil }
+        return response(stream) ?? ""
     }
 
     var summary: String {

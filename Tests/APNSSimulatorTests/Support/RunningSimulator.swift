@@ -1,7 +1,7 @@
 import APNSSimulator
 import Foundation
 
-/// A simulator with a key of its own, and the foreign clients that talk to it.
+/// A running simulator with its own signing key, and requests to it by curl.
 struct RunningSimulator {
     static let deviceToken = String(repeating: "a1b2c3d4", count: 8)
 
@@ -9,7 +9,7 @@ struct RunningSimulator {
     let credentials: SimulatorCredentials
     let folder: URL
 
-    /// Settings for `with`, which puts its own key into them.
+    /// A configuration for `with`, which adds its own signing key.
     static func settings(
         _ mode: SimulatorConfiguration.Mode = .faithful, _ change: (inout SimulatorConfiguration) -> Void = { _ in }
     ) -> SimulatorConfiguration {
@@ -28,7 +28,7 @@ struct RunningSimulator {
         try await with(exactly: configuration, credentials, body)
     }
 
-    /// - Parameter credentials: sign the tokens of `goodHeaders`.
+    /// - Parameter credentials: The signing key of the tokens in `goodHeaders`.
     static func with(
         exactly configuration: SimulatorConfiguration, _ credentials: SimulatorCredentials,
         _ body: (RunningSimulator) async throws -> Void
@@ -48,7 +48,7 @@ struct RunningSimulator {
         try await simulator.shutdown()
     }
 
-    /// A file with a payload, for programs that want one.
+    /// Writes a payload to a file and returns its path.
     func payloadFile(_ text: String = payload) throws -> String {
         let file = folder.appending(path: "payload.json")
         try Data(text.utf8).write(to: file)
@@ -65,7 +65,7 @@ struct RunningSimulator {
         try credentials.providerToken(issuedAt: Int64(Date().timeIntervalSince1970) - age)
     }
 
-    /// The header of a good push, `authorization` included.
+    /// The header fields of a valid push, including `authorization`.
     func goodHeaders() throws -> [String: String] {
         [
             "authorization": "bearer \(try token())", "apns-topic": "com.example.app", "apns-push-type": "alert",
@@ -75,7 +75,7 @@ struct RunningSimulator {
 
     static let payload = #"{"aps":{"alert":"hello"}}"#
 
-    /// Sends one request with curl.
+    /// Sends a push with curl.
     func push(
         _ path: String = "/3/device/\(deviceToken)", headers: [String: String], moreHeaders: [String] = [],
         body: String = payload, options: [String] = []
@@ -87,23 +87,23 @@ struct RunningSimulator {
         return CurlResponse(try await Command.run("curl", arguments, input: body))
     }
 
-    /// Asks the control API.
-    func ask(_ method: String, _ path: String, body: String? = nil) async throws -> CurlResponse {
+    /// Sends a request to the control API with curl.
+    func request(_ method: String, _ path: String, body: String? = nil) async throws -> CurlResponse {
         var arguments = ["-sS", "-i", "--max-time", "20", "-X", method]
         if body != nil { arguments += ["--data-binary", "@-"] }
         return CurlResponse(try await Command.run("curl", arguments + [control(path)], input: body ?? ""))
     }
 }
 
-/// What `curl -i` printed.
+/// The output of `curl -i`.
 struct CurlResponse {
-    /// curl's own exit status; 0 for any HTTP answer.
+    /// The exit status of curl; 0 for any HTTP response.
     var exitStatus: Int32
     var status: Int
     var headers: [String: String] = [:]
     var body: String
     var errors: String
-    /// All of it.
+    /// The full output.
     var text: String
 
     init(_ result: Command.Result) {
@@ -121,7 +121,7 @@ struct CurlResponse {
         body = String(text[end.upperBound...])
     }
 
-    /// The `reason` of an error body, read as plainly as possible.
+    /// The `reason` in an error body; empty if there is none.
     var reason: String {
         guard let start = body.range(of: #""reason":""#) else { return "" }
         return String(body[start.upperBound...].prefix { $0 != "\"" })

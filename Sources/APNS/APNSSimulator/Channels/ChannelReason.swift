@@ -1,4 +1,4 @@
-/// Why a request about channels was refused.
+/// The reason to refuse a channel request.
 ///
 /// Source: Apple, "Handling error responses from APNs" (the page of both broadcast APIs), read 2026-11-23.
 enum ChannelReason: String {

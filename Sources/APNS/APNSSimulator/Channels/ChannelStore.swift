@@ -1,18 +1,18 @@
 import Synchronization
 
-/// A broadcast channel, as channel management knows it.
+/// A broadcast channel.
 public struct SimulatedChannel: Sendable, Equatable {
     /// Base64.
     public var id: String
-    /// 0: nothing is stored for offline devices. 1: the newest message is.
+    /// 0: no message is stored for offline devices. 1: the newest message is stored.
     public var storagePolicy: Int
-    /// Broadcasts accepted so far.
+    /// The number of accepted broadcasts.
     public var broadcasts = 0
-    /// What is stored for devices that are offline, policy 1 only, and until when, in UNIX milliseconds.
+    /// The message stored for offline devices; nil if there is none.
     public var stored: StoredBroadcast?
 }
 
-/// The newest message of a channel, kept for devices that are offline.
+/// The newest message of a channel, stored for offline devices.
 public struct StoredBroadcast: Sendable, Equatable {
     public var payload: [UInt8]
     /// UNIX milliseconds.
@@ -21,14 +21,14 @@ public struct StoredBroadcast: Sendable, Equatable {
 
 /// The channels of all apps.
 final class ChannelStore: Sendable {
-    /// Apple, "Sending channel management requests": a stored message is kept for at most 8 hours.
+    /// Apple, "Sending channel management requests": a message is stored for at most 8 hours.
     static let storageMax: Int64 = 8 * 3600 * 1000
-    /// Apps that can have channels at once.
+    /// The largest number of apps with channels.
     private static let appsMax = 1_000
 
     private let channels = Mutex<[String: [String: SimulatedChannel]]>([:])
 
-    /// - Returns: nil when the app has as many as it may.
+    /// - Returns: The new channel's ID; nil if the app has reached its limit.
     func create(bundleID: String, storagePolicy: Int, countMax: Int) -> String? {
         channels.withLock { apps in
             guard apps[bundleID] != nil || apps.count < Self.appsMax else { return nil }
@@ -44,12 +44,12 @@ final class ChannelStore: Sendable {
         channels.withLock { $0[bundleID]?[id] }
     }
 
-    /// In the order of their ids.
+    /// The app's channels, ordered by ID.
     func channels(of bundleID: String) -> [SimulatedChannel] {
         channels.withLock { $0[bundleID].map { $0.values.sorted { $0.id < $1.id } } ?? [] }
     }
 
-    /// - Returns: false when there is no such channel.
+    /// - Returns: false if there is no such channel.
     func delete(_ id: String, of bundleID: String) -> Bool {
         channels.withLock { apps in
             guard apps[bundleID]?.removeValue(forKey: id) != nil else { return false }
@@ -59,7 +59,7 @@ final class ChannelStore: Sendable {
     }
 
     /// - Parameters:
-    ///   - expiration: UNIX seconds as the request gave it; nil when it gave none.
+    ///   - expiration: UNIX seconds from the request; nil if it has none.
     ///   - now: UNIX milliseconds.
     func broadcast(_ payload: [UInt8], to id: String, of bundleID: String, expiration: Int64?, now: Int64) {
         channels.withLock { apps in
@@ -91,7 +91,7 @@ final class ChannelStore: Sendable {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Whether `text` has the form of base64 and no more than 128 characters.
+    /// Whether `text` is base64 of at most 128 characters.
     static func isBase64(_ text: String) -> Bool {
         let bytes = Array(text.utf8)
         let padding = bytes.reversed().prefix { $0 == UInt8(ascii: "=") }.count

@@ -2,11 +2,11 @@ import APNSWire
 import HTTP2Session
 import JSONText
 
-/// What a request about channels is answered with.
-struct ChannelAnswer {
+/// The response to a channel request.
+struct SimulatedChannelResponse {
     var status: UInt16
     var reason = ""
-    /// Told in `apns-channel-id`.
+    /// Sent in `apns-channel-id`.
     var channelID: String?
     var body: [UInt8] = []
 
@@ -26,68 +26,72 @@ struct ChannelAnswer {
 }
 
 extension SimulatorConnection {
-    func judgeChannelRequest(_ slot: Int) {
+    func respondToChannelRequest(_ slot: Int) {
         counters.requests += 1
-        requests[slot].isSettled = true
+        requests[slot].isHandled = true
         let request = requests[slot]
-        let answer: ChannelAnswer
-        do throws(ChannelRequest.Refusal) {
-            answer = try channelAnswer(request, slot)
+        let response: SimulatedChannelResponse
+        do throws(ParsedChannelRequest.Refusal) {
+            response = try channelResponse(request, slot)
         } catch {
-            answer = ChannelAnswer(error.reason)
+            response = SimulatedChannelResponse(error.reason)
         }
-        counters.count(status: Int(answer.status), reason: answer.reason)
-        respond(request, answer)
+        counters.count(status: Int(response.status), reason: response.reason)
+        respond(request, response)
     }
 
-    private func channelAnswer(_ request: IncomingRequest, _ slot: Int) throws(ChannelRequest.Refusal) -> ChannelAnswer
+    private func channelResponse(_ request: IncomingRequest, _ slot: Int) throws(ParsedChannelRequest.Refusal)
+        -> SimulatedChannelResponse
     {
-        let wanted = try ChannelRequest(path: request.channel.path, method: request.channel.method, port: port)
-        if wanted.operation != .broadcast { counters.channelRequests += 1 }
-        if let reason = ChannelRequest.authenticationReason(request.problems) { throw ChannelRequest.Refusal(reason) }
-        if let id = request.channel.requestID, APNSID(id) == nil { throw ChannelRequest.Refusal(.badMessageID) }
-        try wanted.checkTopic(
+        let parsed = try ParsedChannelRequest(path: request.channel.path, method: request.channel.method, port: port)
+        if parsed.operation != .broadcast { counters.channelRequests += 1 }
+        if let reason = ParsedChannelRequest.authenticationReason(request.problems) {
+            throw ParsedChannelRequest.Refusal(reason)
+        }
+        if let id = request.channel.requestID, APNSID(id) == nil { throw ParsedChannelRequest.Refusal(.badMessageID) }
+        try parsed.checkTopic(
             allowed: state.configuration.topics,
             covered: context.certificate.map { Set($0.topics) } ?? context.authentication.current?.key?.topics,
             enabled: settings.broadcastTopics
         )
-        switch wanted.operation {
-        case .create: return try createChannel(request, wanted.bundleID)
-        case .list: return ChannelAnswer(200, body: Self.list(state.channels.channels(of: wanted.bundleID)))
+        switch parsed.operation {
+        case .create: return try createChannel(request, parsed.bundleID)
+        case .list: return SimulatedChannelResponse(200, body: Self.list(state.channels.channels(of: parsed.bundleID)))
         case .read:
-            let id = try ChannelRequest.channelID(request.channel.channelID)
-            guard let channel = state.channels.channel(id, of: wanted.bundleID) else {
-                throw ChannelRequest.Refusal(.channelNotRegistered)
+            let id = try ParsedChannelRequest.channelID(request.channel.channelID)
+            guard let channel = state.channels.channel(id, of: parsed.bundleID) else {
+                throw ParsedChannelRequest.Refusal(.channelNotRegistered)
             }
-            return ChannelAnswer(200, channelID: id, body: Self.description(channel))
+            return SimulatedChannelResponse(200, channelID: id, body: Self.description(channel))
         case .delete:
-            let id = try ChannelRequest.channelID(request.channel.channelID)
-            guard state.channels.delete(id, of: wanted.bundleID) else {
-                throw ChannelRequest.Refusal(.channelNotRegistered)
+            let id = try ParsedChannelRequest.channelID(request.channel.channelID)
+            guard state.channels.delete(id, of: parsed.bundleID) else {
+                throw ParsedChannelRequest.Refusal(.channelNotRegistered)
             }
-            return ChannelAnswer(204)
-        case .broadcast: return try broadcast(request, wanted.bundleID, slot)
+            return SimulatedChannelResponse(204)
+        case .broadcast: return try broadcast(request, parsed.bundleID, slot)
         }
     }
 
-    private func createChannel(_ request: IncomingRequest, _ bundleID: String) throws(ChannelRequest.Refusal)
-        -> ChannelAnswer
+    private func createChannel(_ request: IncomingRequest, _ bundleID: String) throws(ParsedChannelRequest.Refusal)
+        -> SimulatedChannelResponse
     {
-        guard request.payloadBytes <= ChannelRequest.payloadBytesMax else {
-            throw ChannelRequest.Refusal(.payloadTooLarge)
+        guard request.payloadBytes <= ParsedChannelRequest.payloadBytesMax else {
+            throw ParsedChannelRequest.Refusal(.payloadTooLarge)
         }
-        let policy = try ChannelRequest.creation(request.payload)
+        let policy = try ParsedChannelRequest.creation(request.payload)
         let id = state.channels.create(bundleID: bundleID, storagePolicy: policy, countMax: settings.channelsMax)
-        guard let id else { throw ChannelRequest.Refusal(.cannotCreateChannelConfig) }
-        return ChannelAnswer(201, channelID: id)
+        guard let id else { throw ParsedChannelRequest.Refusal(.cannotCreateChannelConfig) }
+        return SimulatedChannelResponse(201, channelID: id)
     }
 
-    private func broadcast(_ request: IncomingRequest, _ bundleID: String, _ slot: Int) throws(ChannelRequest.Refusal)
-        -> ChannelAnswer
+    private func broadcast(_ request: IncomingRequest, _ bundleID: String, _ slot: Int) throws(ParsedChannelRequest
+        .Refusal)
+        -> SimulatedChannelResponse
     {
-        let id = try ChannelRequest.channelID(request.channel.channelID)
+        let id = try ParsedChannelRequest.channelID(request.channel.channelID)
         let channel = state.channels.channel(id, of: bundleID)
-        try ChannelRequest.checkBroadcast(request, channel)
+        try ParsedChannelRequest.checkBroadcast(request, channel)
         state.channels.broadcast(
             request.payload, to: id, of: bundleID, expiration: request.expiration, now: context.now)
         counters.broadcastsTaken += 1
@@ -97,18 +101,18 @@ extension SimulatorConnection {
             keepsNewest: channel?.storagePolicy == 1
         )
         if recordsPushes { recordPush(slot, status: 200, reason: "", isTaken: true, channelID: id) }
-        return ChannelAnswer(200)
+        return SimulatedChannelResponse(200)
     }
 
-    private func respond(_ request: IncomingRequest, _ answer: ChannelAnswer) {
+    private func respond(_ request: IncomingRequest, _ response: SimulatedChannelResponse) {
         var headers = HTTP2Headers()
-        headers.append(":status", "\(answer.status)")
+        headers.append(":status", "\(response.status)")
         let requestID = request.channel.requestID.flatMap { APNSID($0) } ?? .random()
         headers.append("apns-request-id", "\(requestID)", isIndexed: false)
-        if let id = answer.channelID { headers.append("apns-channel-id", id, isIndexed: false) }
-        if !answer.body.isEmpty { headers.append("content-type", "application/json" as StaticString) }
+        if let id = response.channelID { headers.append("apns-channel-id", id, isIndexed: false) }
+        if !response.body.isEmpty { headers.append("content-type", "application/json" as StaticString) }
         do {
-            let body = answer.body.isEmpty ? nil : HTTP2Body(answer.body)
+            let body = response.body.isEmpty ? nil : HTTP2Body(response.body)
             try session.respond(headers, body: body, to: request.stream)
         } catch {
             session.reset(request.stream, code: .internalError)

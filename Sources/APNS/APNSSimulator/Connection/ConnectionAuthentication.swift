@@ -1,28 +1,28 @@
 package import APNSWire
 
-/// What one connection has learnt about its provider: the team and key of its first push, and the token in use.
+/// The provider token of one connection. The first valid token fixes the connection's team and key.
 ///
 /// Source: Apple, "Establishing a token-based connection to APNs": a connection belongs to one team; a token is good
-/// for an hour and may be replaced once in 20 minutes.
+/// for an hour and may be replaced at most once every 20 minutes.
 package struct ConnectionAuthentication {
-    /// Seconds between the issue times of two tokens of one connection.
+    /// The shortest interval between the issue times of two tokens on one connection, in seconds.
     static let renewalIntervalMin: Int64 = 20 * 60
 
     private(set) var current: VerifiedToken?
-    /// Requests that were written before the newest token may still carry it.
+    /// Requests that the client wrote before the current token may still carry this one.
     private var previous: VerifiedToken?
 
     package init() {}
 
-    /// True once a valid token has been seen.
+    /// Whether a valid token has been received.
     var isAuthenticated: Bool { current != nil }
 
-    /// Judges the `authorization` of one request.
+    /// Checks the `authorization` of one request. A valid new token becomes the current one.
     ///
     /// - Parameters:
     ///   - now: UNIX seconds.
-    ///   - limitsUpdates: whether a token may be replaced only every 20 minutes.
-    /// - Returns: nil when it is good.
+    ///   - limitsUpdates: Whether a token may be replaced only every 20 minutes.
+    /// - Returns: The reason for refusing it; nil if it is valid.
     package mutating func check(
         _ authorization: UnsafeRawBufferPointer, now: Int64, verifier: ProviderTokenVerifier,
         limitsUpdates: Bool = true
@@ -44,7 +44,7 @@ package struct ConnectionAuthentication {
     private static func refusal(ofAge token: VerifiedToken, now: Int64) -> APNSReason? {
         let age = now - token.issuedAt
         if age > APNSLimits.providerTokenAgeMax.components.seconds { return .expiredProviderToken }
-        // Apple asks for a time "no more than one hour from" now and names no reason for the future.
+        // Apple requires a time "no more than one hour from" now and documents no reason for a time in the future.
         return age < -APNSLimits.providerTokenAgeMax.components.seconds ? .invalidProviderToken : nil
     }
 
@@ -52,7 +52,7 @@ package struct ConnectionAuthentication {
         guard let current else { return nil }
         guard token.teamID == current.teamID else { return .invalidProviderToken }
         if token.keyID != current.keyID {
-            // Team keys of one team replace each other; a topic-specific key has one that is related to it, or none.
+            // Team keys of one team may replace each other. A topic-specific key has at most one related key.
             let areTeamKeys = token.key?.topics == nil && current.key?.topics == nil
             let areRelated = token.key?.relatedKeyID == current.keyID || current.key?.relatedKeyID == token.keyID
             return areTeamKeys || areRelated ? nil : .unrelatedKeyIdInToken

@@ -1,13 +1,14 @@
 import APNSWire
 import Synchronization
 
-/// What judging a request needs to know of its connection, with the last answers at hand: neighbouring requests are
-/// alike, so most questions are settled by one comparison of bytes.
+/// The connection state needed to validate a request.
+///
+/// It caches the last lookups: consecutive requests are alike, so most checks cost one comparison of bytes.
 struct ConnectionContext {
     private(set) var authentication = ConnectionAuthentication()
-    /// UNIX milliseconds, read once for all that arrives together.
+    /// UNIX milliseconds, updated once per read.
     var now: Int64 = 0
-    /// What the client has proved to be by TLS; its tokens are not looked at then.
+    /// The client's verified certificate. If it is set, provider tokens are ignored.
     var certificate: ProviderCertificate? {
         didSet { lastAllowed = nil }
     }
@@ -39,7 +40,7 @@ struct ConnectionContext {
         return reason
     }
 
-    /// The topic of a push that names none: a certificate for one topic stands for it. 0 when there is none.
+    /// The topic of a push without `apns-topic`: that of the certificate, if it lists exactly one. 0 if there is none.
     mutating func defaultTopicIndex() -> UInt16 {
         guard let certificate, certificate.topics.count == 1 else { return 0 }
         return topics.index(of: Array(certificate.topics[0].utf8))
@@ -62,9 +63,9 @@ struct ConnectionContext {
     }
 }
 
-/// The topics that clients have named, as small numbers.
+/// Maps topic names to small indexes.
 final class TopicTable: Sendable {
-    /// Topics told apart; those past it are all called `(other)`.
+    /// The largest number of distinct topics. All further ones share the name `(other)`.
     static let countMax = 10_000
 
     private struct Names {
@@ -79,7 +80,7 @@ final class TopicTable: Sendable {
         self.allowed = allowed
     }
 
-    /// 0 for the empty topic.
+    /// The topic's index; 0 for the empty topic. Adds unknown topics.
     func index(of topic: [UInt8]) -> UInt16 {
         if topic.isEmpty { return 0 }
         return names.withLock { table in
@@ -96,7 +97,8 @@ final class TopicTable: Sendable {
 
     func name(of index: UInt16) -> String { names.withLock { $0.names[Int(index)] } }
 
-    /// Whether the topic is a permitted bundle ID plus the suffix of the push type. Without a push type any suffix does.
+    /// Whether the topic is a permitted bundle ID plus the suffix of the push type. Without a push type, any suffix
+    /// matches.
     func isAllowed(_ index: UInt16, _ pushType: PushType?, key: SimulatorSigningKey?) -> Bool {
         if allowed == nil, key?.topics == nil { return true }
         let topic = name(of: index)

@@ -1,18 +1,20 @@
 import NIOCore
 import Synchronization
 
-/// Who may connect: APNs takes rapid reconnects for an attack and blocks their sender for a while.
+/// Limits new connections. APNs treats rapid reconnects as an attack and blocks the client for a while.
 final class ConnectionRateLimiter: Sendable {
     private struct Record {
-        /// When the last connections came; at most as many as the rate allows.
+        /// When the last connections were admitted; at most as many as the rate allows.
         var times: [NIODeadline] = []
         var blockedUntil: NIODeadline?
     }
 
     private let record = Mutex(Record())
 
-    /// - Parameter open: connections there are already.
-    func admits(_ settings: SimulatorSettings, open: Int, now: NIODeadline = .now()) -> Bool {
+    /// Admits one connection if the limits allow it.
+    ///
+    /// - Parameter open: The number of open connections.
+    func tryAcquire(_ settings: SimulatorSettings, open: Int, now: NIODeadline = .now()) -> Bool {
         if let most = settings.connectionsMax, open >= most { return false }
         guard let rate = settings.connectionRate else { return true }
         return record.withLock { record in
@@ -34,9 +36,9 @@ final class ConnectionRateLimiter: Sendable {
     func reset() { record.withLock { $0 = Record() } }
 }
 
-/// How often each device token is pushed to.
-final class TokenRates: Sendable {
-    /// Tokens remembered; when there are more, all are forgotten.
+/// Limits the rate of pushes to each device token.
+final class TokenRateLimiter: Sendable {
+    /// The largest number of tracked tokens. When it is reached, all counts start over.
     private static let tokensMax = 1_000_000
 
     private struct Window {
@@ -46,8 +48,8 @@ final class TokenRates: Sendable {
 
     private let windows = Mutex<[[UInt8]: Window]>([:])
 
-    /// Counts one push.
-    func admits(_ token: [UInt8], _ rate: SimulatorSettings.Rate, now: NIODeadline = .now()) -> Bool {
+    /// Counts one push and returns whether it is within the rate.
+    func tryAcquire(_ token: [UInt8], _ rate: SimulatorSettings.Rate, now: NIODeadline = .now()) -> Bool {
         windows.withLock { windows in
             if windows.count >= Self.tokensMax { windows.removeAll() }
             var window = windows[token] ?? Window(start: now, count: 0)

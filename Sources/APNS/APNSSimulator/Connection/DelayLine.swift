@@ -1,18 +1,18 @@
 import NIOCore
 
-/// A long line between client and server: what comes in and what goes out arrives half a round trip later, in order.
+/// Simulates network latency: delays all bytes by half a round trip in each direction, in order.
 ///
-/// It sits next to the socket, below TLS, so that handshakes, SETTINGS and their acknowledgements, WINDOW_UPDATE and
-/// PING take their time like everything else. Without latency it hands everything on at once. Event loop only.
+/// It is the handler next to the socket, below TLS, so it also delays handshakes, SETTINGS, WINDOW_UPDATE and PING.
+/// Without latency it forwards everything immediately. Event loop only.
 final class DelayLine: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// On the way out; the server stops writing above it, as it would with a full send buffer.
+    /// Outbound bytes above which the server stops writing, as with a full send buffer.
     private static let outBytesMax = 4 << 20
-    /// On the way in; nothing more is read from the socket above it.
+    /// Inbound bytes above which reading from the socket stops.
     private static let inBytesMax = 16 << 20
 
     private enum Step {
@@ -21,39 +21,39 @@ final class DelayLine: ChannelDuplexHandler {
         case close(CloseMode, EventLoopPromise<Void>?)
     }
 
-    private var halfTrip: Int64 = 0
-    private var halfJitter: Int64 = 0
+    private var oneWayLatency: Int64 = 0
+    private var oneWayJitter: Int64 = 0
     private var random: SplitMix64
 
-    private var incoming = WaitingLine<ByteBuffer>()
-    private var outgoing = WaitingLine<Step>()
+    private var incoming = DelayQueue<ByteBuffer>()
+    private var outgoing = DelayQueue<Step>()
     private var inBytes = 0
     private var outBytes = 0
     private var wantsRead = false
     private var wakesAt: NIODeadline?
-    private var isGone = false
+    private var isInactive = false
 
-    /// - Parameter seed: of the jitter.
+    /// - Parameter seed: The seed of the jitter.
     init(_ settings: SimulatorSettings, seed: UInt64) {
         random = SplitMix64(seed: seed)
         change(settings)
     }
 
-    /// What is under way already arrives as it would have.
+    /// Applies to new bytes only; delayed bytes keep their due time.
     func change(_ settings: SimulatorSettings) {
-        halfTrip = settings.latency.nanoseconds / 2
-        halfJitter = settings.jitter.nanoseconds / 2
+        oneWayLatency = settings.latency.nanoseconds / 2
+        oneWayJitter = settings.jitter.nanoseconds / 2
     }
 
-    /// False while too much is on its way out; a change of writability is announced when there is room again.
+    /// False while too many outbound bytes are delayed. A writability event follows when capacity is available again.
     var hasCapacity: Bool { outBytes < Self.outBytesMax }
 
-    private var isShort: Bool { halfTrip == 0 && halfJitter == 0 }
+    private var hasNoDelay: Bool { oneWayLatency == 0 && oneWayJitter == 0 }
 
-    // MARK: In
+    // MARK: Inbound
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if isShort, incoming.isEmpty {
+        if hasNoDelay, incoming.isEmpty {
             context.fireChannelRead(data)
             return
         }
@@ -71,9 +71,9 @@ final class DelayLine: ChannelDuplexHandler {
         if inBytes < Self.inBytesMax { context.read() } else { wantsRead = true }
     }
 
-    /// What the client said before it went arrives all the same.
+    /// Delivers delayed bytes before the end of the connection.
     func channelInactive(context: ChannelHandlerContext) {
-        isGone = true
+        isInactive = true
         deliver(context, before: .distantFuture)
         while let step = outgoing.popFirst(dueBy: .distantFuture) {
             switch step {
@@ -93,16 +93,16 @@ final class DelayLine: ChannelDuplexHandler {
             context.fireChannelRead(wrapInboundOut(bytes))
         }
         if hasRead { context.fireChannelReadComplete() }
-        if wantsRead, inBytes < Self.inBytesMax, !isGone {
+        if wantsRead, inBytes < Self.inBytesMax, !isInactive {
             wantsRead = false
             context.read()
         }
     }
 
-    // MARK: Out
+    // MARK: Outbound
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if isShort, outgoing.isEmpty {
+        if hasNoDelay, outgoing.isEmpty {
             context.write(data, promise: promise)
             return
         }
@@ -121,7 +121,7 @@ final class DelayLine: ChannelDuplexHandler {
     }
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-        if isShort && outgoing.isEmpty || isGone {
+        if hasNoDelay && outgoing.isEmpty || isInactive {
             context.close(mode: mode, promise: promise)
         } else {
             outgoing.append(.close(mode, promise), due: due())
@@ -140,20 +140,20 @@ final class DelayLine: ChannelDuplexHandler {
             case .close(let mode, let promise): context.close(mode: mode, promise: promise)
             }
         }
-        if !hadCapacity, hasCapacity, !isGone { context.fireChannelWritabilityChanged() }
+        if !hadCapacity, hasCapacity, !isInactive { context.fireChannelWritabilityChanged() }
     }
 
-    // MARK: Time
+    // MARK: Timing
 
-    /// Rounded up to a millisecond, so that all that falls into one is carried by one timer.
+    /// The due time of new bytes, rounded up to a millisecond so that one timer serves all bytes due within it.
     private func due() -> NIODeadline {
-        let jitter = halfJitter == 0 ? 0 : Int64(Double(halfJitter) * random.nextUnit())
-        let time = NIODeadline.now().uptimeNanoseconds + UInt64(halfTrip + jitter)
+        let jitter = oneWayJitter == 0 ? 0 : Int64(Double(oneWayJitter) * random.nextUnit())
+        let time = NIODeadline.now().uptimeNanoseconds + UInt64(oneWayLatency + jitter)
         return .uptimeNanoseconds((time + 999_999) / 1_000_000 * 1_000_000)
     }
 
     private func wake(_ context: ChannelHandlerContext) {
-        guard let due = [incoming.firstDue, outgoing.firstDue].compactMap({ $0 }).min(), !isGone else { return }
+        guard let due = [incoming.firstDue, outgoing.firstDue].compactMap({ $0 }).min(), !isInactive else { return }
         if let wakesAt, wakesAt <= due { return }
         wakesAt = due
         context.eventLoop.assumeIsolated().scheduleTask(deadline: due) {
@@ -167,8 +167,8 @@ final class DelayLine: ChannelDuplexHandler {
     }
 }
 
-/// First in, first out: nothing is due before what came earlier.
-struct WaitingLine<Element> {
+/// A FIFO queue of elements with due times. No element is due before an earlier one.
+struct DelayQueue<Element> {
     private var elements: [(due: NIODeadline, element: Element?)] = []
     private var head = 0
 
@@ -196,6 +196,6 @@ struct WaitingLine<Element> {
 }
 
 extension Duration {
-    /// Of times up to a day, as all are here.
+    /// Valid for durations of up to a day, which all durations here are.
     var nanoseconds: Int64 { components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000 }
 }

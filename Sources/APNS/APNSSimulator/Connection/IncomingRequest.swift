@@ -1,45 +1,45 @@
 import APNSWire
 
-/// One request as it comes in, field by field. Used again for later streams: its arrays keep their storage.
+/// A request that is being received. Reused for later streams, so that its arrays keep their storage.
 struct IncomingRequest {
-    /// The fields whose repetition is an error.
+    /// Fields that may occur only once.
     private enum Field: UInt16 {
         case method, path, authorization, id, expiration, priority, topic, pushType, collapseID
     }
 
-    /// What only requests about channels have.
+    /// Fields of channel requests only.
     struct ChannelFields {
-        /// The whole path; empty for a push to a device.
+        /// The full path; empty for a push to a device.
         var path = ""
         var method = "POST"
         var channelID: String?
         var requestID: String?
     }
 
-    /// 0: the slot is free.
+    /// The stream ID; 0 if the slot is free.
     private(set) var stream: Int32 = 0
     private(set) var problems = ReasonSet()
     private(set) var token: [UInt8] = []
-    /// nil until the request names one or the server makes one up.
+    /// nil until the request provides one or the server generates one.
     var id: APNSID?
     private(set) var pushType: PushType?
     private(set) var priority: Priority?
     private(set) var expiration: Int64?
     private(set) var collapseID: [UInt8] = []
-    /// Index into `TopicTable`; 0 when there is none.
+    /// Index into `TopicTable`; 0 if the request has no topic.
     private(set) var topic: UInt16 = 0
     private(set) var payload: [UInt8] = []
     private(set) var payloadBytes = 0
     private(set) var channel = ChannelFields()
-    /// It has been judged, or a fault has taken care of it; what still arrives of it is dropped.
-    var isSettled = false
-    /// Its header block is complete.
+    /// Whether a response or a fault has been chosen. Later data of the request is dropped.
+    var isHandled = false
+    /// Whether the header block is complete.
     var hasHeaders = false
     private var usesChannelFields = false
     private var seen: UInt16 = 0
 
-    /// Whether it is about a channel, not about a device.
-    var isAboutChannel: Bool {
+    /// Whether the path belongs to channel management or a broadcast.
+    var isChannelRequest: Bool {
         usesChannelFields && (channel.path.hasPrefix("/4/") || channel.path.hasPrefix("/1/"))
     }
     var hasPushType: Bool { has(.pushType) }
@@ -55,7 +55,7 @@ struct IncomingRequest {
         expiration = nil
         topic = 0
         payloadBytes = 0
-        isSettled = false
+        isHandled = false
         hasHeaders = false
         if usesChannelFields {
             channel = ChannelFields()
@@ -68,46 +68,46 @@ struct IncomingRequest {
 
     mutating func free() { stream = 0 }
 
-    /// Takes one header field. `context` judges what depends on the connection.
+    /// Parses one header field. `context` checks what depends on the connection.
     @inline(__always)
     mutating func header(
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ context: inout ConnectionContext
     ) {
         switch name.count {
         case 5 where name.equals(":path"):
-            note(.path)
+            markSeen(.path)
             readPath(value)
         case 7 where name.equals("apns-id"):
-            note(.id)
+            markSeen(.id)
             id = APNSID(utf8: value)
             if id == nil { problems.insert(.badMessageId) }
         case 7 where name.equals(":method"):
-            note(.method)
+            markSeen(.method)
             if !value.equals("POST") {
                 problems.insert(.methodNotAllowed)
                 setChannelField(\.method, value)
             }
         case 10 where name.equals("apns-topic"):
-            note(.topic)
+            markSeen(.topic)
             topic = context.topicIndex(of: value)
             if topic == 0 { problems.insert(.missingTopic) }
         case 13 where name.equals("authorization"):
-            note(.authorization)
+            markSeen(.authorization)
             if let reason = context.authenticate(value) { problems.insert(reason) }
         case 13 where name.equals("apns-priority"):
-            note(.priority)
+            markSeen(.priority)
             readPriority(value)
         case 14 where name.equals("apns-push-type"):
-            note(.pushType)
+            markSeen(.pushType)
             readPushType(value)
         case 15 where name.equals("apns-expiration"):
-            note(.expiration)
+            markSeen(.expiration)
             expiration = Self.unsigned(value)
             if expiration == nil { problems.insert(.badExpirationDate) }
         case 15 where name.equals("apns-channel-id"): setChannelField(\.channelID, value)
         case 15 where name.equals("apns-request-id"): setChannelField(\.requestID, value)
         case 16 where name.equals("apns-collapse-id"):
-            note(.collapseID)
+            markSeen(.collapseID)
             if value.count > APNSLimits.collapseIDBytesMax {
                 problems.insert(.badCollapseId)
             } else {
@@ -117,20 +117,22 @@ struct IncomingRequest {
         }
     }
 
-    /// Takes a part of the body; what exceeds every limit is counted and dropped.
+    /// Appends a part of the body. Bytes beyond the largest payload limit are counted and dropped.
     mutating func data(_ bytes: UnsafeRawBufferPointer, isKept: Bool) {
         payloadBytes += bytes.count
-        if isKept || isAboutChannel, payloadBytes <= PushType.voip.payloadBytesMax { payload.append(contentsOf: bytes) }
+        if isKept || isChannelRequest, payloadBytes <= PushType.voip.payloadBytesMax {
+            payload.append(contentsOf: bytes)
+        }
     }
 
-    /// The whole request is there: what is missing and what does not go together.
+    /// Checks the complete request for missing fields and invalid combinations.
     mutating func end(_ context: inout ConnectionContext) {
         if !has(.authorization), context.certificate == nil { problems.insert(.missingProviderToken) }
         if !has(.topic) {
             topic = context.defaultTopicIndex()
             if topic == 0 { problems.insert(.missingTopic) }
         }
-        // Apple: 10 is an error for `background`; which reason it brings is not documented.
+        // Apple documents 10 as an error for `background`, but not its reason.
         if pushType == .background, priority == .immediate { problems.insert(.badPriority) }
         if topic != 0, !context.isTopicAllowed(topic, pushType) { problems.insert(.topicDisallowed) }
         if payloadBytes == 0 { problems.insert(.payloadEmpty) }
@@ -140,7 +142,7 @@ struct IncomingRequest {
     private func has(_ field: Field) -> Bool { seen & 1 << field.rawValue != 0 }
 
     @inline(__always)
-    private mutating func note(_ field: Field) {
+    private mutating func markSeen(_ field: Field) {
         if has(field) { problems.insert(.duplicateHeaders) }
         seen |= 1 << field.rawValue
     }
@@ -185,7 +187,7 @@ struct IncomingRequest {
         if pushType == nil { problems.insert(.invalidPushType) }
     }
 
-    /// Decimal digits and nothing else; nil too for a number that 64 bits do not hold.
+    /// Parses 1 to 18 decimal digits, which always fit 64 bits; nil for any other text.
     static func unsigned(_ text: UnsafeRawBufferPointer) -> Int64? {
         guard (1...18).contains(text.count) else { return nil }
         var number: Int64 = 0

@@ -1,6 +1,6 @@
 package import APNSWire
 
-/// What is wrong with one request, as a set in one word.
+/// The reasons to refuse one request, as a bit set.
 package struct ReasonSet: Equatable {
     private var bits: UInt64 = 0
 
@@ -13,15 +13,15 @@ package struct ReasonSet: Equatable {
 
     package func contains(_ reason: APNSReason) -> Bool { bits & Self.bit(reason) != 0 }
 
-    /// The one that is told: the first in the order of the checks.
+    /// The reason to report: the first one in the order of checks.
     package func first(in order: [APNSReason] = Self.order) -> APNSReason? { order.first(where: contains) }
 
-    // Raw values are below 64, which a test checks.
+    // A test checks that all raw values are below 64.
     @inline(__always)
     private static func bit(_ reason: APNSReason) -> UInt64 { 1 << UInt64(reason.rawValue) }
 
-    /// Apple documents no order. This one looks at who asks before at what is asked, and at the token's fate and the
-    /// body last.
+    /// The default order. Apple documents none. This one checks authentication before header fields, and the body and
+    /// the token's state last.
     package static let order: [APNSReason] = [
         .methodNotAllowed, .badPath, .duplicateHeaders,
         .missingProviderToken, .invalidProviderToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken,
@@ -31,8 +31,8 @@ package struct ReasonSet: Equatable {
         .unregistered, .expiredToken, .deviceTokenNotForTopic,
     ]
 
-    /// Pushy's mock server: apns-id, method, topic, collapse id, priority, push type, path and token with its fate,
-    /// authentication, body.
+    /// The order of Pushy's mock server: apns-id, method, topic, collapse ID, priority, push type, path, token and its
+    /// state, authentication, body.
     package static let tokenFirstOrder: [APNSReason] = [
         .badMessageId, .methodNotAllowed, .duplicateHeaders, .missingTopic, .badCollapseId, .badPriority,
         .badExpirationDate, .invalidPushType, .badPath, .missingDeviceToken, .badDeviceToken, .unregistered,

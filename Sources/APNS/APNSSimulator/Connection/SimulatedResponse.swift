@@ -2,21 +2,21 @@ import APNSWire
 import HTTP2Session
 import JSONText
 
-/// What a request is answered with.
+/// The response to a request.
 struct SimulatedResponse {
     var status: UInt16
     /// For the counters; empty for a 200.
     var reason: String
-    /// nil: nothing after the headers.
+    /// nil for a response without a body.
     var body: HTTP2Body?
     /// Seconds.
     var retryAfter: UInt32?
-    /// Of the body; nil for JSON.
+    /// The type of the body; nil for JSON.
     var contentType: String?
 
     static let accepted = SimulatedResponse(status: 200, reason: "", body: nil, retryAfter: nil)
 
-    /// The answer APNs gives for `reason`; made once, for each is sent often.
+    /// The response that APNs sends for `reason`. Each one is created once, because it is sent often.
     static func refused(_ reason: APNSReason) -> SimulatedResponse { byReason[reason]! }
 
     private static let byReason: [APNSReason: SimulatedResponse] = Dictionary(
@@ -26,8 +26,8 @@ struct SimulatedResponse {
     )
 
     /// - Parameters:
-    ///   - reason: any text; empty for an answer without a body.
-    ///   - timestamp: UNIX milliseconds; APNs sends it with a 410.
+    ///   - reason: Any text; empty for a response without a body.
+    ///   - timestamp: UNIX milliseconds. APNs sends it with a 410.
     init(status: UInt16, reason: String, timestamp: Int64? = nil, retryAfter: UInt32? = nil) {
         var body: [UInt8] = []
         if !reason.isEmpty {
@@ -50,8 +50,8 @@ struct SimulatedResponse {
     }
 }
 
-/// Writes the header blocks of answers into one block that is used again and again.
-struct AnswerHeaders {
+/// Builds response header blocks in reused storage.
+struct ResponseHeaders {
     private var success = HTTP2Headers()
     private var failure = HTTP2Headers()
     private let usesUpperCaseIDs: Bool
@@ -63,23 +63,23 @@ struct AnswerHeaders {
         success.append(":status", "200" as StaticString)
     }
 
-    mutating func make(for answer: SimulatedResponse, id: APNSID) -> HTTP2Headers {
-        if answer.status == 200, answer.body == nil {
+    mutating func make(for response: SimulatedResponse, id: APNSID) -> HTTP2Headers {
+        if response.status == 200, response.body == nil {
             success.truncate(to: 1)
             appendIDs(id, to: &success)
             return success
         }
         failure.truncate(to: 0)
-        failure.append(":status", isIndexed: true) { JSONWriter.appendInteger(answer.status, to: &$0) }
+        failure.append(":status", isIndexed: true) { JSONWriter.appendInteger(response.status, to: &$0) }
         appendIDs(id, to: &failure)
-        if answer.body != nil {
-            if let type = answer.contentType {
+        if response.body != nil {
+            if let type = response.contentType {
                 failure.append("content-type", type)
             } else {
                 failure.append("content-type", "application/json" as StaticString)
             }
         }
-        if let seconds = answer.retryAfter {
+        if let seconds = response.retryAfter {
             failure.append("retry-after", isIndexed: false) { JSONWriter.appendInteger(seconds, to: &$0) }
         }
         return failure

@@ -3,11 +3,11 @@ import HTTP2Session
 import NIOCore
 import NIOSSL
 
-/// How the connection as a whole behaves: its stream limit, its patience, its end.
+// The behaviour of the connection as a whole: stream limit, error budget, timeouts, client certificate.
 extension SimulatorConnection {
     // MARK: Streams
 
-    /// Sends SETTINGS in mid-connection.
+    /// Announces new SETTINGS on the open connection; nil leaves a value unchanged.
     func announce(streams limit: UInt32? = nil, window: UInt32? = nil, headerTable: UInt32? = nil) {
         if let limit {
             streams.announce(limit)
@@ -22,49 +22,49 @@ extension SimulatorConnection {
         )
     }
 
-    /// What an answer does to the connection.
-    func watch(_ answer: SimulatedResponse, on stream: Int32) {
-        if answer.status == 200 {
-            if hasDroppedStreams {
-                hasDroppedStreams = false
+    /// Applies the effects of a response on the connection: stream limit, wedging, error budget.
+    func applyEffects(of response: SimulatedResponse, on stream: Int32) {
+        if response.status == 200 {
+            if hasLoweredStreamLimit {
+                hasLoweredStreamLimit = false
                 announce(streams: settings.streamsMax)
             }
             return
         }
-        if settings.wedgesOnExpiredToken, wedged == nil, answer.reason == "ExpiredProviderToken" {
-            wedged = .refused(.internalServerError)
-            dropToOneStream()
-            refuseUnfinishedStreams()
-        } else if settings.dropsToOneStream, answer.status != 410 {
-            dropToOneStream()
+        if settings.wedgesOnExpiredToken, wedgeResponse == nil, response.reason == "ExpiredProviderToken" {
+            wedgeResponse = .refused(.internalServerError)
+            lowerStreamLimit()
+            refuseIncompleteStreams()
+        } else if settings.dropsToOneStream, response.status != 410 {
+            lowerStreamLimit()
         }
-        spendBudget(answer, stream)
+        chargeErrorBudget(response, stream)
     }
 
-    private func dropToOneStream() {
-        guard !hasDroppedStreams, hasRaisedStreams else { return }
-        hasDroppedStreams = true
+    private func lowerStreamLimit() {
+        guard !hasLoweredStreamLimit, hasRaisedStreamLimit else { return }
+        hasLoweredStreamLimit = true
         announce(streams: 1)
     }
 
-    /// Requests that have not arrived completely are not processed; the client may send them elsewhere.
-    private func refuseUnfinishedStreams() {
-        for slot in requests.indices where requests[slot].stream != 0 && !requests[slot].isSettled {
-            requests[slot].isSettled = true
+    /// Refuses incomplete requests without processing them; the client may retry them on another connection.
+    private func refuseIncompleteStreams() {
+        for slot in requests.indices where requests[slot].stream != 0 && !requests[slot].isHandled {
+            requests[slot].isHandled = true
             session.reset(requests[slot].stream, code: .refusedStream)
             counters.streamsRefused += 1
         }
     }
 
-    private func spendBudget(_ answer: SimulatedResponse, _ stream: Int32) {
-        guard let budget = settings.errorBudget, answer.status != 410, goAwayLast == nil else { return }
-        errorsEarned += answer.reason == "BadDeviceToken" ? settings.badTokenWeight : 1
-        if errorsEarned >= budget { goAway(after: stream) }
+    private func chargeErrorBudget(_ response: SimulatedResponse, _ stream: Int32) {
+        guard let budget = settings.errorBudget, response.status != 410, goAwayLast == nil else { return }
+        errorsCharged += response.reason == "BadDeviceToken" ? settings.badTokenWeight : 1
+        if errorsCharged >= budget { goAway(after: stream) }
     }
 
-    // MARK: Ends
+    // MARK: Shutdown
 
-    /// Says that streams above `last` are not processed; the connection ends when the others are answered.
+    /// Sends GOAWAY: streams above `last` are not processed. The connection ends after the responses to the others.
     func goAway(after last: Int32, code: HTTP2ErrorCode = .noError, debugData: [UInt8] = []) {
         session.submitGoAway(lastStream: last, code: code, debugData: debugData)
         goAwayLast = min(last, goAwayLast ?? .max)
@@ -72,43 +72,44 @@ extension SimulatorConnection {
         counters.goAwaysSent += 1
     }
 
-    /// Sees to the end of a connection that is idle or old.
-    func watchTime() {
+    /// Schedules the end of the connection by age or idle time.
+    func scheduleTimeouts() {
         if let age = settings.connectionAgeMax {
-            afterwards(.now() + TimeAmount(age)) { connection in
+            schedule(at: .now() + TimeAmount(age)) { connection in
                 guard connection.settings.connectionAgeMax == age, connection.goAwayLast == nil else { return }
                 connection.goAway(after: connection.session.lastProcessedStream)
             }
         }
-        if let idle = settings.idleTimeout { watchIdleness(idle) }
+        if let idle = settings.idleTimeout { scheduleIdleTimeout(idle) }
     }
 
-    private func watchIdleness(_ timeout: Duration) {
+    private func scheduleIdleTimeout(_ timeout: Duration) {
         let due = lastArrival + TimeAmount(timeout)
-        afterwards(due) { connection in
+        schedule(at: due) { connection in
             guard connection.settings.idleTimeout == timeout, connection.goAwayLast == nil else { return }
             if connection.lastArrival + TimeAmount(timeout) <= .now(), connection.streams.open == 0 {
                 connection.goAway(
                     after: connection.session.lastProcessedStream, debugData: Array(#"{"reason":"IdleTimeout"}"#.utf8))
             } else {
                 if connection.streams.open > 0 { connection.lastArrival = .now() }
-                connection.watchIdleness(timeout)
+                connection.scheduleIdleTimeout(timeout)
             }
         }
     }
 
     // MARK: Certificates
 
-    /// Faults of a certificate come as GOAWAY, before any request is looked at (apns2 issues 93 and 117).
-    func meet(_ certificate: NIOSSLCertificate, _ authority: SimulatorAuthority) {
-        let judgement = ProviderCertificate.judge(
+    /// Verifies the client certificate. APNs reports an invalid one with GOAWAY, before it processes any request (apns2
+    /// issues 93 and 117).
+    func authenticate(_ certificate: NIOSSLCertificate, _ authority: SimulatorAuthority) {
+        let result = ProviderCertificate.verify(
             certificate, authority: authority, environment: state.configuration.environment,
             now: state.configuration.clock()
         )
-        switch judgement {
+        switch result {
         case .success(let certificate):
             context.certificate = certificate
-            hasRaisedStreams = true
+            hasRaisedStreamLimit = true
             streams.beginWith(settings.streamsMax)
         case .failure(let refusal):
             goAway(after: 0, debugData: Array("{\"reason\":\"\(refusal.reason)\"}".utf8))

@@ -2,55 +2,55 @@ import APNSWire
 import HTTP2Session
 import NIOCore
 
-/// What goes wrong on purpose.
+// Injected faults.
 extension SimulatorConnection {
-    // MARK: Moments
+    // MARK: Connections and headers
 
-    func meetConnectionFault(_ context: ChannelHandlerContext) {
-        faultMoments = state.faultMoments
-        guard faultMoments.contains(.connection),
-            let fault = state.fault(for: FaultCandidate(moment: .connection, connection: number))
+    func applyConnectionFault(_ context: ChannelHandlerContext) {
+        faultTriggers = state.faultTriggers
+        guard faultTriggers.contains(.connection),
+            let fault = state.evaluateFaults(FaultCandidate(trigger: .connection, connection: number))
         else { return }
         counters.faultsByKind[fault.kind.name, default: 0] += 1
         if fault.delay == .zero {
-            meet(fault)
+            perform(fault)
             if isAborted { flush(context) }
         } else {
-            afterwards(.now() + TimeAmount(fault.delay)) { $0.meet(fault) }
+            schedule(at: .now() + TimeAmount(fault.delay)) { $0.perform(fault) }
         }
     }
 
-    private func meet(_ fault: Fault) {
+    private func perform(_ fault: Fault) {
         switch fault.kind {
         case .close: isAborted = true
         case .tcpReset: (isAborted, isReset) = (true, true)
-        case .blackHole(let kind): disappear(kind)
+        case .blackHole(let kind): enterBlackHole(kind)
         case .ignorePings: ignoresPings = true
-        case .wedge(let answer): wedged = answer.answer
+        case .wedge(let response): wedgeResponse = response.simulatedResponse
         case .goAway(let last, let code, let debugData):
-            sayGoAwayFirst(last, code.http2, debugData)
+            sendGoAwayBeforeSettings(last, code.http2, debugData)
         case .goAwayTwice(let last, let code, let debugData):
-            sayGoAwayFirst(last, code.http2, debugData)
-            sayGoAwayFirst(last, code.http2, debugData)
+            sendGoAwayBeforeSettings(last, code.http2, debugData)
+            sendGoAwayBeforeSettings(last, code.http2, debugData)
         case .accept, .answer, .answerAndGoAway, .stall, .reset, .resetAfterHeaders, .goAwayInTwoSteps,
             .goAwayBeforeAnswer, .settings:
             preconditionFailure("\(fault.kind.name) is not possible when a client connects")
         }
     }
 
-    /// The connection begins with GOAWAY, even before SETTINGS, and ends after it.
-    private func sayGoAwayFirst(_ last: Int32?, _ code: HTTP2ErrorCode, _ debugData: [UInt8]) {
-        ownFrames += Self.goAwayFrame(last: last ?? 0, code: code, debugData: debugData)
+    /// Sends GOAWAY before the first SETTINGS, then ends the connection.
+    private func sendGoAwayBeforeSettings(_ last: Int32?, _ code: HTTP2ErrorCode, _ debugData: [UInt8]) {
+        rawFrames += Self.goAwayFrame(last: last ?? 0, code: code, debugData: debugData)
         counters.goAwaysSent += 1
         goAwayLast = last ?? 0
         isClosing = true
         endsAfterWriting = true
     }
 
-    func meetHeaderFault(_ slot: Int) {
+    func applyHeaderFault(_ slot: Int) {
         guard !requests[slot].hasHeaders else { return }
         requests[slot].hasHeaders = true
-        guard let fault = state.fault(for: candidate(slot, .headers)) else { return }
+        guard let fault = state.evaluateFaults(candidate(slot, .headers)) else { return }
         if requests[slot].id == nil { requests[slot].id = .random() }
         inject(fault, slot)
     }
@@ -59,59 +59,59 @@ extension SimulatorConnection {
 
     func inject(_ fault: Fault, _ slot: Int) {
         let stream = requests[slot].stream
-        requests[slot].isSettled = true
+        requests[slot].isHandled = true
         counters.faultsByKind[fault.kind.name, default: 0] += 1
         switch fault.kind {
-        case .answer(let answer), .answerAndGoAway(let answer, _, _), .wedge(let answer):
-            note(slot, answer.answer, isTaken: fault.isTaken)
+        case .answer(let response), .answerAndGoAway(let response, _, _), .wedge(let response):
+            recordResponse(slot, response.simulatedResponse, isTaken: fault.isTaken)
         case .goAway(let last?, _, _), .goAwayTwice(let last?, _, _):
-            note(slot, stream <= last ? .accepted : nil, isTaken: stream <= last)
+            recordResponse(slot, stream <= last ? .accepted : nil, isTaken: stream <= last)
         case .goAway(nil, _, _), .goAwayTwice(nil, _, _):
-            note(slot, fault.isTaken ? .accepted : nil, isTaken: fault.isTaken)
+            recordResponse(slot, fault.isTaken ? .accepted : nil, isTaken: fault.isTaken)
         case .stall, .reset, .resetAfterHeaders, .close, .tcpReset, .blackHole:
-            note(slot, nil, isTaken: fault.isTaken)
+            recordResponse(slot, nil, isTaken: fault.isTaken)
         case .accept, .goAwayInTwoSteps, .goAwayBeforeAnswer, .settings, .ignorePings:
-            note(slot, .accepted, isTaken: true)
+            recordResponse(slot, .accepted, isTaken: true)
         }
         if fault.delay == .zero {
-            act(fault, slot, stream)
+            perform(fault, slot, stream)
         } else {
-            afterwards(.now() + TimeAmount(fault.delay)) { $0.act(fault, slot, stream) }
+            schedule(at: .now() + TimeAmount(fault.delay)) { $0.perform(fault, slot, stream) }
         }
     }
 
-    private func act(_ fault: Fault, _ slot: Int, _ stream: Int32) {
+    private func perform(_ fault: Fault, _ slot: Int, _ stream: Int32) {
         guard requests[slot].stream == stream else { return }
         switch fault.kind {
         case .accept: respond(slot, stream, .accepted)
-        case .answer(let answer): respond(slot, stream, answer.answer)
-        case .wedge(let answer):
-            wedged = answer.answer
-            respond(slot, stream, answer.answer)
+        case .answer(let response): respond(slot, stream, response.simulatedResponse)
+        case .wedge(let response):
+            wedgeResponse = response.simulatedResponse
+            respond(slot, stream, response.simulatedResponse)
         case .stall: break
         case .reset(let code): reset(stream, code.http2)
         case .resetAfterHeaders(let code):
-            // HPACK: 0x88 is `:status: 200` of the static table, so the dynamic ones stay in step.
-            ownFrames += Self.frame(type: 1, flags: 4, stream: stream, [0x88])
+            // HPACK: 0x88 is `:status: 200` in the static table, so both dynamic tables stay in sync.
+            rawFrames += Self.frame(type: 1, flags: 4, stream: stream, [0x88])
             reset(stream, code.http2)
         case .close: isAborted = true
         case .tcpReset: (isAborted, isReset) = (true, true)
         case .settings(let new):
             announce(streams: new.streamsMax, window: new.initialWindowBytes, headerTable: new.headerTableBytes)
             respond(slot, stream, .accepted)
-        case .blackHole(let kind): disappear(kind)
+        case .blackHole(let kind): enterBlackHole(kind)
         case .ignorePings:
             ignoresPings = true
             respond(slot, stream, .accepted)
         case .answerAndGoAway, .goAway, .goAwayTwice, .goAwayInTwoSteps, .goAwayBeforeAnswer:
-            sayGoAway(fault, slot, stream)
+            performGoAway(fault, slot, stream)
         }
     }
 
-    private func sayGoAway(_ fault: Fault, _ slot: Int, _ stream: Int32) {
+    private func performGoAway(_ fault: Fault, _ slot: Int, _ stream: Int32) {
         switch fault.kind {
-        case .answerAndGoAway(let answer, let code, let debugData):
-            respond(slot, stream, answer.answer)
+        case .answerAndGoAway(let response, let code, let debugData):
+            respond(slot, stream, response.simulatedResponse)
             goAway(after: stream, code: code.http2, debugData: debugData)
         case .goAway(let last, let code, let debugData), .goAwayTwice(let last, let code, let debugData):
             let last = last ?? (fault.isTaken ? stream : max(0, stream - 2))
@@ -119,16 +119,16 @@ extension SimulatorConnection {
             goAway(after: last, code: code.http2, debugData: debugData)
             if case .goAwayTwice = fault.kind { goAway(after: last, code: code.http2, debugData: debugData) }
         case .goAwayInTwoSteps(let interval, let code, let debugData):
-            // libnghttp2 would take no new streams after it.
-            ownFrames += Self.goAwayFrame(last: .max, code: .noError, debugData: [])
+            // Not sent through libnghttp2, which would accept no new streams after it.
+            rawFrames += Self.goAwayFrame(last: .max, code: .noError, debugData: [])
             counters.goAwaysSent += 1
             respond(slot, stream, .accepted)
-            afterwards(.now() + TimeAmount(interval)) { connection in
+            schedule(at: .now() + TimeAmount(interval)) { connection in
                 connection.goAway(after: connection.session.lastProcessedStream, code: code.http2, debugData: debugData)
             }
         case .goAwayBeforeAnswer(let delay, let code, let debugData):
             goAway(after: stream, code: code.http2, debugData: debugData)
-            afterwards(.now() + TimeAmount(delay)) { $0.respond(slot, stream, .accepted) }
+            schedule(at: .now() + TimeAmount(delay)) { $0.respond(slot, stream, .accepted) }
         default: preconditionFailure("no GOAWAY")
         }
     }
@@ -138,9 +138,9 @@ extension SimulatorConnection {
         counters.streamsReset += 1
     }
 
-    private func disappear(_ kind: Fault.BlackHole) {
+    private func enterBlackHole(_ kind: Fault.BlackHole) {
         switch kind {
-        case .answersNothing: isMute = true
+        case .answersNothing: suppressesOutput = true
         case .readsNothing: stopReading()
         }
     }

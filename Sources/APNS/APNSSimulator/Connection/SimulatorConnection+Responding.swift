@@ -2,30 +2,32 @@ import APNSWire
 import HTTP2Session
 import NIOCore
 
-/// An answer that waits until the server has thought long enough.
-struct HeldAnswer {
+/// A response that waits for the configured `answerDelay`.
+struct DelayedResponse {
     var slot: Int
     var stream: Int32
-    var answer: SimulatedResponse
+    var response: SimulatedResponse
 }
 
-/// What a push is answered with.
+// Responses to pushes.
 extension SimulatorConnection {
-    func judge(_ slot: Int) {
+    /// Chooses the response to a complete push: the wedge response, a refusal, a fault, or 200.
+    func respondToPush(_ slot: Int) {
         counters.requests += 1
         requestsEver += 1
         if requests[slot].id == nil { requests[slot].id = .random() }
-        if let wedged {
-            settle(slot, wedged, isTaken: false)
+        if let wedgeResponse {
+            complete(slot, wedgeResponse, isTaken: false)
         } else if let refusal = refusal(slot) {
-            settle(slot, refusal, isTaken: false)
-        } else if faultMoments.contains(.push), let fault = state.fault(for: candidate(slot, .push)) {
+            complete(slot, refusal, isTaken: false)
+        } else if faultTriggers.contains(.push), let fault = state.evaluateFaults(candidate(slot, .push)) {
             inject(fault, slot)
         } else {
-            settle(slot, .accepted, isTaken: true)
+            complete(slot, .accepted, isTaken: true)
         }
     }
 
+    /// The refusal of the push, if any. Counts the push against the rate of its token.
     private func refusal(_ slot: Int) -> SimulatedResponse? {
         let tokenState = state.tokenState(of: requests[slot].token)
         if port == .channelManagement { return .refused(.badPath) }
@@ -34,78 +36,79 @@ extension SimulatorConnection {
             if let tokenState { problems.insert(tokenState.reason) }
             let isTokenFirst = settings.validationOrder == .tokenFirst
             guard let reason = problems.first(in: isTokenFirst ? ReasonSet.tokenFirstOrder : ReasonSet.order) else {
-                preconditionFailure("a problem that has no place in the order of checks")
+                preconditionFailure("a reason is missing from the order of checks")
             }
-            return reason == tokenState?.reason ? tokenState?.answer : .refused(reason)
+            return reason == tokenState?.reason ? tokenState?.simulatedResponse : .refused(reason)
         }
-        if let tokenState { return tokenState.answer }
-        if let rate = settings.requestsPerToken, !state.tokenRates.admits(requests[slot].token, rate) {
+        if let tokenState { return tokenState.simulatedResponse }
+        if let rate = settings.requestsPerToken, !state.tokenRateLimiter.tryAcquire(requests[slot].token, rate) {
             return .refused(.tooManyRequests)
         }
         return nil
     }
 
-    func candidate(_ slot: Int, _ moment: FaultMoment) -> FaultCandidate {
+    /// The push in the form that fault rules match.
+    func candidate(_ slot: Int, _ trigger: FaultTrigger) -> FaultCandidate {
         FaultCandidate(
-            token: requests[slot].token, topic: state.topics.name(of: requests[slot].topic), moment: moment,
-            connection: number, requestOnConnection: moment == .headers ? requestsEver + 1 : requestsEver
+            token: requests[slot].token, topic: state.topics.name(of: requests[slot].topic), trigger: trigger,
+            connection: number, requestOnConnection: trigger == .headers ? requestsEver + 1 : requestsEver
         )
     }
 
-    /// Records the request and answers it, now or after the configured delay.
-    func settle(_ slot: Int, _ answer: SimulatedResponse, isTaken: Bool) {
-        requests[slot].isSettled = true
-        note(slot, answer, isTaken: isTaken)
+    /// Records the request and responds, now or after the configured delay.
+    func complete(_ slot: Int, _ response: SimulatedResponse, isTaken: Bool) {
+        requests[slot].isHandled = true
+        recordResponse(slot, response, isTaken: isTaken)
         let stream = requests[slot].stream
         if settings.answerDelay == .zero {
-            respond(slot, stream, answer)
+            respond(slot, stream, response)
         } else {
-            hold(HeldAnswer(slot: slot, stream: stream, answer: answer))
+            delay(DelayedResponse(slot: slot, stream: stream, response: response))
         }
-        if watchesAnswers { watch(answer, on: stream) }
+        if responsesHaveEffects { applyEffects(of: response, on: stream) }
     }
 
-    func respond(_ slot: Int, _ stream: Int32, _ answer: SimulatedResponse) {
-        // The client may have given up in the meantime, and the slot may belong to another stream.
+    func respond(_ slot: Int, _ stream: Int32, _ response: SimulatedResponse) {
+        // The client may have cancelled the stream in the meantime, and the slot may belong to another one.
         guard requests[slot].stream == stream, let id = requests[slot].id else { return }
         do {
-            try session.respond(answers.make(for: answer, id: id), body: answer.body, to: stream)
+            try session.respond(responseHeaders.make(for: response, id: id), body: response.body, to: stream)
         } catch {
             session.reset(stream, code: .internalError)
         }
     }
 
-    private func hold(_ answer: HeldAnswer) {
-        let isFirst = held.isEmpty
-        held.append(answer, due: .now() + TimeAmount(settings.answerDelay))
-        if isFirst { scheduleHeld() }
+    private func delay(_ response: DelayedResponse) {
+        let isFirst = delayedResponses.isEmpty
+        delayedResponses.append(response, due: .now() + TimeAmount(settings.answerDelay))
+        if isFirst { scheduleDelayedResponses() }
     }
 
-    private func scheduleHeld() {
-        guard let due = held.firstDue else { return }
-        afterwards(due) { connection in
+    private func scheduleDelayedResponses() {
+        guard let due = delayedResponses.firstDue else { return }
+        schedule(at: due) { connection in
             let now = NIODeadline.now()
-            while let held = connection.held.popFirst(dueBy: now) {
-                connection.respond(held.slot, held.stream, held.answer)
+            while let delayed = connection.delayedResponses.popFirst(dueBy: now) {
+                connection.respond(delayed.slot, delayed.stream, delayed.response)
             }
-            connection.scheduleHeld()
+            connection.scheduleDelayedResponses()
         }
     }
 
-    /// - Parameter answer: nil when there will be none.
-    func note(_ slot: Int, _ answer: SimulatedResponse?, isTaken: Bool) {
+    /// - Parameter response: nil if the client gets none.
+    func recordResponse(_ slot: Int, _ response: SimulatedResponse?, isTaken: Bool) {
         if isTaken, let id = requests[slot].id {
             counters.taken += 1
             takenIDs.append(id)
         }
-        if let answer {
-            if answer.status == 200, answer.reason.isEmpty { accepted += 1 } else { counters.count(answer) }
+        if let response {
+            if response.status == 200, response.reason.isEmpty { accepted += 1 } else { counters.count(response) }
         } else {
             counters.unanswered += 1
         }
         guard recordsPushes else { return }
         recordPush(
-            slot, status: answer?.status ?? 0, reason: answer?.reason ?? "", isTaken: isTaken, channelID: "")
+            slot, status: response?.status ?? 0, reason: response?.reason ?? "", isTaken: isTaken, channelID: "")
     }
 
     func recordPush(_ slot: Int, status: UInt16, reason: String, isTaken: Bool, channelID: String) {

@@ -1,13 +1,13 @@
 import APNSWire
 import HTTP2Session
 
-/// What HTTP/2 tells.
+// Events of the HTTP/2 session.
 extension SimulatorConnection: HTTP2SessionDelegate {
-    /// The tag of a stream that was refused: all that belongs to it is dropped.
+    /// The tag of a refused stream. All its data is dropped.
     private static let refusedTag = UInt32.max
 
     func headersBegan(stream: Int32, tag: UInt32) {
-        // Trailers of a request that is known already.
+        // A tag means that these are trailers of a request.
         guard tag == 0 else { return }
         guard !streams.isFull else { return refuse(stream) }
         streams.opened()
@@ -19,10 +19,10 @@ extension SimulatorConnection: HTTP2SessionDelegate {
 
     private func refuse(_ stream: Int32) {
         session.setTag(Self.refusedTag, of: stream)
-        refusalsInARow += 1
-        if refusalsInARow > Self.refusalsMax { isAborted = true }
+        refusalsInRead += 1
+        if refusalsInRead > Self.refusalsMax { isAborted = true }
         if settings.overLimit == .goAway, streams.isKnownToClient, goAwayLast == nil {
-            // The words are like those seen in 2016: plain text, not JSON.
+            // The text resembles the one observed in 2016: plain text, not JSON.
             goAway(
                 after: max(0, stream - 2), code: .refusedStream,
                 debugData: Array("Maximum active streams violated for this endpoint".utf8)
@@ -39,12 +39,12 @@ extension SimulatorConnection: HTTP2SessionDelegate {
     }
 
     func headersEnded(stream: Int32, tag: UInt32) {
-        if !hasRaisedStreams, context.isAuthenticated {
-            hasRaisedStreams = true
+        if !hasRaisedStreamLimit, context.isAuthenticated {
+            hasRaisedStreamLimit = true
             announce(streams: settings.streamsMax)
         }
-        guard faultMoments.contains(.headers), tag > 0, tag != Self.refusedTag else { return }
-        meetHeaderFault(Int(tag) - 1)
+        guard faultTriggers.contains(.headers), tag > 0, tag != Self.refusedTag else { return }
+        applyHeaderFault(Int(tag) - 1)
     }
 
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
@@ -55,12 +55,12 @@ extension SimulatorConnection: HTTP2SessionDelegate {
     func messageEnded(stream: Int32, tag: UInt32) {
         guard tag > 0, tag != Self.refusedTag, !isAborted, stream <= goAwayLast ?? .max else { return }
         let slot = Int(tag) - 1
-        guard !requests[slot].isSettled else { return }
+        guard !requests[slot].isHandled else { return }
         requests[slot].end(&context)
-        if requests[slot].isAboutChannel {
-            judgeChannelRequest(slot)
+        if requests[slot].isChannelRequest {
+            respondToChannelRequest(slot)
         } else {
-            judge(slot)
+            respondToPush(slot)
         }
     }
 
@@ -74,5 +74,5 @@ extension SimulatorConnection: HTTP2SessionDelegate {
 
     func settingsAcknowledged() { streams.acknowledged() }
 
-    func goAwayReceived(_ goAway: HTTP2GoAway) { clientSaidGoAway = true }
+    func goAwayReceived(_ goAway: HTTP2GoAway) { hasReceivedGoAway = true }
 }

@@ -5,91 +5,91 @@ import NIOPosix
 import NIOSSL
 import NIOTLS
 
-/// One client's connection: drives the HTTP/2 session, judges requests, answers them.
+/// A client's connection: drives the HTTP/2 session, checks requests and responds to them.
 ///
-/// Event loop only. All that arrives together is answered in one write and recorded in one step. This file is about
-/// bytes; the others of this folder are about what they mean.
+/// Event loop only. All requests of one read are recorded in one step and get their responses in one write. This file
+/// handles bytes and channel events; its extensions handle requests, responses and faults.
 final class SimulatorConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// Asks a connection to take no new requests and to end when the open ones are answered.
+    /// Asks a connection to accept no new requests and to end after the responses to the open ones.
     struct ShutdownRequested: Sendable {}
-    /// Tells a connection that the settings have changed.
+    /// Notifies a connection of changed settings.
     struct SettingsChanged: Sendable {}
 
-    /// Which of APNs' APIs a port serves.
+    /// The APNs API that a port serves.
     enum Port: Sendable {
         case pushes
         case channelManagement
     }
 
-    /// Bytes drained in one go; the next ones wait until the channel has room.
+    /// The largest number of bytes in one write. More is written when the channel is writable again.
     private static let drainBytesMax = 256 * 1024
-    /// Streams refused in one read; more is a flood.
+    /// The largest number of streams refused in one read. A client that opens more is flooding the connection.
     static let refusalsMax = 10_000
-    /// How long a connection that reads nothing is kept: nobody would notice its end.
+    /// Timeout for a connection that has stopped reading, because its end cannot be detected.
     private static let blackHoleAgeMax: Duration = .seconds(600)
 
     let state: SimulatorState
     let session: HTTP2Session
     let port: Port
-    private let line: DelayLine
+    private let delayLine: DelayLine
     var settings: SimulatorSettings
     var context: ConnectionContext
-    var answers: AnswerHeaders
+    var responseHeaders: ResponseHeaders
     let recordsPushes: Bool
-    /// Whether any setting asks what answers are given.
-    var watchesAnswers = false
-    /// At which moments faults may be waiting; read once for all that arrives together.
-    var faultMoments = FaultMoments()
+    /// Whether any setting makes responses affect the connection.
+    var responsesHaveEffects = false
+    /// The triggers for which faults are scripted; updated once per read.
+    var faultTriggers = FaultTriggers()
 
-    /// Requests by slot; a stream's tag is its slot plus one. Bounded by the number of concurrent streams.
+    /// Requests by slot. A stream's tag is its slot plus one. Bounded by the number of concurrent streams.
     var requests: [IncomingRequest] = []
     var freeSlots: [Int] = []
     var streams: StreamLimit
-    var hasRaisedStreams = false
-    /// The limit is 1 because of a refusal.
-    var hasDroppedStreams = false
-    var refusalsInARow = 0
+    var hasRaisedStreamLimit = false
+    /// Whether a refusal has lowered the limit to 1.
+    var hasLoweredStreamLimit = false
+    var refusalsInRead = 0
 
     var channelContext: ChannelHandlerContext?
     var output = ByteBuffer()
-    /// Whole frames that libnghttp2 does not know of; written before its own.
-    var ownFrames: [UInt8] = []
+    /// Complete frames that bypass libnghttp2; written before its own.
+    var rawFrames: [UInt8] = []
     var number: UInt64 = 0
     var requestsEver = 0
-    var errorsEarned = 0
+    var errorsCharged = 0
     var lastArrival = NIODeadline.now()
     private var isHandshaken = false
-    var clientSaidGoAway = false
-    /// The connection is to end without another word once what is queued has been written.
+    var hasReceivedGoAway = false
+    /// The connection ends after queued bytes are written, without further frames.
     var isAborted = false
-    /// By a reset, not by an orderly end.
+    /// Whether an aborted connection ends with RST instead of FIN.
     var isReset = false
     var isClosing = false
-    /// It ends when what there is has been written, whatever HTTP/2 thinks of it.
+    /// The connection ends after the pending frames are written, even if the session is still active.
     var endsAfterWriting = false
-    /// Nothing is written any more.
-    var isMute = false
-    /// Reading has stopped; what the channel had under way already is not looked at.
-    private var isDeaf = false
+    /// Nothing more is written.
+    var suppressesOutput = false
+    /// Reading has stopped. Bytes that the channel already delivered are dropped.
+    private var discardsInput = false
     var ignoresPings = false
-    /// What every push gets from now on.
-    var wedged: SimulatedResponse?
+    /// The response to every push from now on, if the connection is wedged.
+    var wedgeResponse: SimulatedResponse?
     var goAwayLast: Int32?
-    var held = WaitingLine<HeldAnswer>()
+    var delayedResponses = DelayQueue<DelayedResponse>()
 
-    // What has been gathered since the last record.
+    // Collected since the last call of `record`.
     var counters = SimulatorCounters()
     var accepted = 0
     var takenIDs: [APNSID] = []
     var pushes: [ReceivedPush] = []
 
-    init(state: SimulatorState, port: Port, line: DelayLine) {
+    init(state: SimulatorState, port: Port, delayLine: DelayLine) {
         self.state = state
         self.port = port
-        self.line = line
+        self.delayLine = delayLine
         settings = state.settings
         let configuration = state.configuration
         var limits = HTTP2Limits()
@@ -107,12 +107,12 @@ final class SimulatorConnection: ChannelInboundHandler {
         }
         streams = StreamLimit(first: settings.streamsBeforeAuthentication)
         context = ConnectionContext(verifier: state.verifier, topics: state.topics, settings: settings)
-        answers = AnswerHeaders(settings, environment: configuration.environment)
+        responseHeaders = ResponseHeaders(settings, environment: configuration.environment)
         recordsPushes = configuration.pushLogMax > 0
-        follow(settings)
+        updateFlags(settings)
     }
 
-    /// What APNs announces (observed, 2016 to 2021).
+    /// The value that APNs announces (observed, 2016 to 2021).
     private static let headerListBytesMax: UInt32 = 8000
 
     // MARK: Channel events
@@ -123,8 +123,8 @@ final class SimulatorConnection: ChannelInboundHandler {
     func channelActive(context: ChannelHandlerContext) {
         number = state.connectionOpened(context.channel)
         changeSettings()
-        watchTime()
-        meetConnectionFault(context)
+        scheduleTimeouts()
+        applyConnectionFault(context)
         record()
         context.fireChannelActive()
     }
@@ -138,9 +138,9 @@ final class SimulatorConnection: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isAborted, !isDeaf else { return }
+        guard !isAborted, !discardsInput else { return }
         self.context.now = state.configuration.clock()
-        faultMoments = state.faultMoments
+        faultTriggers = state.faultTriggers
         if settings.idleTimeout != nil { lastArrival = .now() }
         do {
             try unwrapInboundIn(data).withUnsafeReadableBytes { try session.receive($0, delegate: self) }
@@ -152,8 +152,8 @@ final class SimulatorConnection: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        refusalsInARow = 0
-        // First: whoever has an answer in hand finds it written down.
+        refusalsInRead = 0
+        // Record first, so that a client that has a response finds its request in the records.
         record()
         flush(context)
         context.fireChannelReadComplete()
@@ -179,7 +179,7 @@ final class SimulatorConnection: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // TLS errors and resets alike: nothing can be said to this client any more.
+        // After a TLS error or a reset, nothing more can be sent.
         context.close(promise: nil)
     }
 
@@ -190,20 +190,20 @@ final class SimulatorConnection: ChannelInboundHandler {
         } else if let authority = state.configuration.clientAuthority,
             let certificate = try? context.pipeline.syncOperations.nioSSL_peerCertificate()
         {
-            meet(certificate, authority)
+            authenticate(certificate, authority)
         }
         flush(context)
     }
 
-    // MARK: Out
+    // MARK: Output
 
     func flush(_ context: ChannelHandlerContext) {
         guard context.channel.isActive else { return }
         if isHandshaken, !isAborted { write(context) }
         if isAborted {
             abort(context)
-        } else if isHandshaken, !isMute, endsAfterWriting || !session.wantsToRead && !session.wantsToWrite {
-            if !isClosing, !clientSaidGoAway { counters.protocolErrors += 1 }
+        } else if isHandshaken, !suppressesOutput, endsAfterWriting || !session.wantsToRead && !session.wantsToWrite {
+            if !isClosing, !hasReceivedGoAway { counters.protocolErrors += 1 }
             isClosing = true
             context.close(promise: nil)
         }
@@ -211,27 +211,29 @@ final class SimulatorConnection: ChannelInboundHandler {
 
     private func write(_ context: ChannelHandlerContext) {
         do {
-            while context.channel.isWritable, line.hasCapacity {
+            while context.channel.isWritable, delayLine.hasCapacity {
                 output.clear()
-                if !ownFrames.isEmpty {
-                    output.writeBytes(ownFrames)
-                    ownFrames.removeAll()
+                if !rawFrames.isEmpty {
+                    output.writeBytes(rawFrames)
+                    rawFrames.removeAll()
                 }
                 let count = try session.serialize(limit: Self.drainBytesMax, delegate: self) { frame in
                     output.writeBytes(frame)
-                    // RFC 9113, section 4.1: the type is the fourth byte. 4: SETTINGS, 6: PING.
-                    if frame[3] == 4 || frame[3] == 6 { tamper(with: frame) }
+                    // RFC 9113, section 4.1: the fourth byte is the type; 4 is SETTINGS, 6 is PING.
+                    if frame[3] == 4 || frame[3] == 6 { rewriteLastFrame(frame) }
                 }
                 guard count > 0 || output.readableBytes > 0 else { break }
-                if !isMute, output.readableBytes > 0 { context.writeAndFlush(wrapOutboundOut(output), promise: nil) }
+                if !suppressesOutput, output.readableBytes > 0 {
+                    context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+                }
             }
         } catch {
             isAborted = true
         }
     }
 
-    /// The frame is the last in `output`.
-    private func tamper(with frame: UnsafeRawBufferPointer) {
+    /// Rewrites or removes `frame`, which is the last one in `output`.
+    private func rewriteLastFrame(_ frame: UnsafeRawBufferPointer) {
         let isAcknowledgement = frame[4] & 1 != 0
         if frame[3] == 4, !isAcknowledgement {
             streams.write(intoLast: frame.count, of: &output)
@@ -240,7 +242,7 @@ final class SimulatorConnection: ChannelInboundHandler {
         }
     }
 
-    /// Ends the TCP connection below TLS: no `close_notify`, as when a server dies.
+    /// Ends the TCP connection below TLS, without `close_notify`, as when a server crashes.
     private func abort(_ context: ChannelHandlerContext) {
         if isReset { Self.resetOnClose(context.channel) }
         if let tls = try? context.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
@@ -250,20 +252,21 @@ final class SimulatorConnection: ChannelInboundHandler {
         }
     }
 
-    /// Makes a later close a reset: what has not been sent is dropped, and the client is told by RST.
+    /// Makes a later close send RST and drop unsent bytes.
     static func resetOnClose(_ channel: any Channel) {
         (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
     }
 
-    /// Leaves everything that arrives in the socket.
+    /// Stops reading, so that incoming bytes stay in the socket.
     func stopReading() {
         guard let channel = channelContext?.channel else { return }
         try? channel.syncOptions?.setOption(.autoRead, value: false)
-        isMute = true
-        isDeaf = true
-        afterwards(.now() + TimeAmount(Self.blackHoleAgeMax)) { $0.isAborted = true }
+        suppressesOutput = true
+        discardsInput = true
+        schedule(at: .now() + TimeAmount(Self.blackHoleAgeMax)) { $0.isAborted = true }
     }
 
+    /// Adds the collected counts and pushes to the shared state.
     func record() {
         guard counters != SimulatorCounters() || accepted > 0 || !takenIDs.isEmpty else { return }
         if accepted > 0 { counters.answersByStatus[200, default: 0] += accepted }
@@ -274,9 +277,10 @@ final class SimulatorConnection: ChannelInboundHandler {
         pushes.removeAll(keepingCapacity: true)
     }
 
-    // MARK: Later
+    // MARK: Timers and settings
 
-    func afterwards(_ due: NIODeadline, _ work: @escaping (SimulatorConnection) -> Void) {
+    /// Runs `work` at `due`, unless the connection has ended.
+    func schedule(at due: NIODeadline, _ work: @escaping (SimulatorConnection) -> Void) {
         guard let context = channelContext else { return }
         context.eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] in
             guard let self, let context = channelContext, !isAborted else { return }
@@ -286,22 +290,24 @@ final class SimulatorConnection: ChannelInboundHandler {
         }
     }
 
-    /// Takes over what the simulator's settings are now.
+    /// Applies the simulator's current settings.
     private func changeSettings() {
         let new = state.settings
         guard new != settings else { return }
         let old = settings
         settings = new
-        follow(new)
-        line.change(new)
+        updateFlags(new)
+        delayLine.change(new)
         context.settings = new
-        answers = AnswerHeaders(new, environment: state.configuration.environment)
-        if hasRaisedStreams, !hasDroppedStreams, new.streamsMax != old.streamsMax { announce(streams: new.streamsMax) }
-        if new.idleTimeout != old.idleTimeout || new.connectionAgeMax != old.connectionAgeMax { watchTime() }
+        responseHeaders = ResponseHeaders(new, environment: state.configuration.environment)
+        if hasRaisedStreamLimit, !hasLoweredStreamLimit, new.streamsMax != old.streamsMax {
+            announce(streams: new.streamsMax)
+        }
+        if new.idleTimeout != old.idleTimeout || new.connectionAgeMax != old.connectionAgeMax { scheduleTimeouts() }
     }
 
-    private func follow(_ settings: SimulatorSettings) {
-        watchesAnswers = settings.dropsToOneStream || settings.wedgesOnExpiredToken || settings.errorBudget != nil
-        hasRaisedStreams = hasRaisedStreams || settings.streamsBeforeAuthentication >= settings.streamsMax
+    private func updateFlags(_ settings: SimulatorSettings) {
+        responsesHaveEffects = settings.dropsToOneStream || settings.wedgesOnExpiredToken || settings.errorBudget != nil
+        hasRaisedStreamLimit = hasRaisedStreamLimit || settings.streamsBeforeAuthentication >= settings.streamsMax
     }
 }

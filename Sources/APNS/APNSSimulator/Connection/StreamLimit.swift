@@ -1,22 +1,23 @@
 import HTTP2Session
 import NIOCore
 
-/// How many streams a client was told it may have open, and how many it has.
+/// The announced limit of concurrent streams, and the number of open ones.
 ///
-/// libnghttp2 is told a limit that is never reached, for it ends the whole connection over one stream too many, and the
-/// simulator wants to choose. The true number is written over the library's in every SETTINGS frame on its way out.
+/// libnghttp2 closes the whole connection if a client exceeds the limit, but the simulator must be able to refuse only
+/// the stream. So libnghttp2 gets a limit that is never reached, and the real one replaces it in each outbound SETTINGS
+/// frame.
 struct StreamLimit {
-    /// What libnghttp2 believes.
+    /// The limit that libnghttp2 gets.
     static let unlimited: UInt32 = 0x7FFF_FFFF
 
     private(set) var announced: UInt32
     private(set) var open: UInt32 = 0
-    /// Numbers for the SETTINGS frames that have not been written yet, oldest first.
+    /// The limits for SETTINGS frames that have not been written yet, oldest first.
     private var unwritten: [UInt32]
-    /// SETTINGS frames without an answer; until then the client may not know the limit.
+    /// SETTINGS frames that the client has not acknowledged. Until it has, it may not know the limit.
     private var unacknowledged = 1
 
-    /// The number in the connection's first SETTINGS frame.
+    /// - Parameter first: The limit in the connection's first SETTINGS frame.
     init(first: UInt32) {
         announced = first
         unwritten = [first]
@@ -35,13 +36,13 @@ struct StreamLimit {
         unwritten.append(limit)
     }
 
-    /// Before anything has been written: the connection begins with this limit.
+    /// Replaces the first limit. Call it before anything has been written.
     mutating func beginWith(_ limit: UInt32) {
         announced = limit
         unwritten = [limit]
     }
 
-    /// Puts the next number into a SETTINGS frame (RFC 9113, section 6.5.1) that ends at the end of `output`.
+    /// Writes the next limit into the SETTINGS frame (RFC 9113, section 6.5.1) of `count` bytes at the end of `output`.
     mutating func write(intoLast count: Int, of output: inout ByteBuffer) {
         let start = output.writerIndex - count
         var entry = start + 9

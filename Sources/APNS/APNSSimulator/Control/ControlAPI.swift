@@ -3,15 +3,15 @@ import Hummingbird
 import JSONText
 import NIOCore
 
-/// What can be asked of a simulator and told to it over HTTP. For tests and demos on loopback: it has no
-/// authentication and shows what was pushed.
+/// The HTTP API that inspects and scripts a simulator. It has no authentication and shows payloads, so it is for tests
+/// and demos on loopback only.
 struct ControlAPI: Sendable {
-    /// Largest request body in bytes.
+    /// The largest request body in bytes.
     private static let bodyBytesMax = 256 * 1024
-    /// Ids written at once: about 600 KB.
+    /// IDs per chunk of a response: about 600 KB.
     private static let idsPerChunk = 16_384
-    private static let pushesPerAnswerMax = 10_000
-    /// Pushes written at once: under 1 MB.
+    private static let pushesPerResponseMax = 10_000
+    /// Pushes per chunk of a response: less than 1 MB.
     private static let pushesPerChunk = 200
 
     let state: SimulatorState
@@ -19,7 +19,7 @@ struct ControlAPI: Sendable {
 
     func router() -> Router<BasicRequestContext> {
         let router = Router()
-        router.add(middleware: ProblemMiddleware())
+        router.add(middleware: ControlProblemMiddleware())
         DeviceRoutes(state: state).add(to: router)
         addScenarioRoutes(router)
         router.get("/healthz") { _, _ in Self.text("ok\n") }
@@ -29,11 +29,11 @@ struct ControlAPI: Sendable {
         router.put("/tokens/:token") { request, context in
             let token = try token(context)
             let body = try await body(request)
-            let document = try Self.refusing { () throws(ControlDocumentError) in
+            let document = try Self.parse { () throws(ControlDocumentError) in
                 try SimulatedTokenState.document(body, now: state.configuration.clock())
             }
             guard state.setTokenState(document.state, of: token.bytes, after: document.delay) else {
-                throw Problem(.tooManyRequests, "\(SimulatorState.tokenStatesMax) tokens have a state already")
+                throw ControlProblem(.tooManyRequests, "\(SimulatorState.tokenStatesMax) tokens already have a state")
             }
             return Response(status: .noContent)
         }
@@ -43,7 +43,7 @@ struct ControlAPI: Sendable {
         }
         router.put("/faults") { request, _ in
             let body = try await body(request)
-            state.setFaults(try Self.refusing { () throws(ControlDocumentError) in try FaultPlan(document: body) })
+            state.setFaults(try Self.parse { () throws(ControlDocumentError) in try FaultPlan(document: body) })
             return Response(status: .noContent)
         }
         router.delete("/faults") { _, _ in
@@ -61,11 +61,13 @@ struct ControlAPI: Sendable {
     private func pushes(_ request: Request) throws -> Response {
         let query = request.uri.queryParameters
         let after = try Self.number(query["after"], "after", 0...Int.max) ?? 0
-        let limit = try Self.number(query["limit"], "limit", 1...Self.pushesPerAnswerMax) ?? 1000
+        let limit = try Self.number(query["limit"], "limit", 1...Self.pushesPerResponseMax) ?? 1000
         let tokens = query["tokens"].map(String.init) ?? "short"
-        guard ["short", "full"].contains(tokens) else { throw Problem(.badRequest, "tokens must be short or full") }
+        guard ["short", "full"].contains(tokens) else {
+            throw ControlProblem(.badRequest, "tokens must be short or full")
+        }
         let state = state
-        // In pieces, so that a slow reader costs little: the log is asked for each.
+        // In chunks, so that a slow reader holds little memory: each chunk is read from the log when it is written.
         let body = ResponseBody { writer in
             var (next, left) = (UInt64(after), limit)
             while left > 0 {
@@ -85,8 +87,7 @@ struct ControlAPI: Sendable {
         return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
     }
 
-    /// Streamed in pieces, each looked up by number: pushes that arrive meanwhile come too, and what the log has
-    /// dropped meanwhile is left out.
+    /// Streams the IDs in chunks, each read from the log by number. IDs that leave the log in the meantime are skipped.
     private func ids() -> Response {
         let state = state
         let body = ResponseBody { writer in
@@ -111,11 +112,11 @@ struct ControlAPI: Sendable {
         return Response(status: .ok, headers: [.contentType: "text/plain; charset=utf-8"], body: body)
     }
 
-    // MARK: In
+    // MARK: Request parsing
 
     private func token(_ context: BasicRequestContext) throws -> DeviceToken {
         guard let token = DeviceToken(hex: context.parameters.get("token") ?? "") else {
-            throw Problem(.badRequest, "a token is 2 to 200 hexadecimal digits")
+            throw ControlProblem(.badRequest, "the token must be an even number of hexadecimal digits, 2 to 200")
         }
         return token
     }
@@ -125,27 +126,29 @@ struct ControlAPI: Sendable {
         do {
             return Array(try await request.collectBody(upTo: Self.bodyBytesMax).readableBytesView)
         } catch is NIOTooManyBytesError {
-            throw Problem(.contentTooLarge, "the body is larger than \(Self.bodyBytesMax) bytes")
+            throw ControlProblem(.contentTooLarge, "the body is larger than \(Self.bodyBytesMax) bytes")
         }
     }
 
-    static func refusing<Value>(_ read: () throws(ControlDocumentError) -> Value) throws -> Value {
+    /// Runs `read` and converts its error to a 400 response.
+    static func parse<Value>(_ read: () throws(ControlDocumentError) -> Value) throws -> Value {
         do throws(ControlDocumentError) {
             return try read()
         } catch {
-            throw Problem(.badRequest, error.description)
+            throw ControlProblem(.badRequest, error.description)
         }
     }
 
     private static func number(_ text: Substring?, _ name: String, _ range: ClosedRange<Int>) throws -> Int? {
         guard let text else { return nil }
         guard let number = Int(text), range.contains(number) else {
-            throw Problem(.badRequest, "\(name) must be a number from \(range.lowerBound) to \(range.upperBound)")
+            throw ControlProblem(
+                .badRequest, "\(name) must be a number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }
 
-    // MARK: Out
+    // MARK: Responses
 
     private static func text(_ text: String) -> Response { response(Array(text.utf8), "text/plain; charset=utf-8") }
 
@@ -158,8 +161,8 @@ struct ControlAPI: Sendable {
     }
 }
 
-/// An error answer in the form of RFC 9457.
-struct Problem: HTTPResponseError {
+/// An error response of the control API (RFC 9457).
+struct ControlProblem: HTTPResponseError {
     let status: HTTPResponse.Status
     let detail: String
 
@@ -184,18 +187,18 @@ struct Problem: HTTPResponseError {
     }
 }
 
-/// Gives the framework's own errors (no such route, for one) the same form.
-private struct ProblemMiddleware: RouterMiddleware {
+/// Converts errors of the framework, such as an unknown route, to the same form.
+private struct ControlProblemMiddleware: RouterMiddleware {
     func handle(
         _ request: Request, context: BasicRequestContext,
         next: (Request, BasicRequestContext) async throws -> Response
     ) async throws -> Response {
         do {
             return try await next(request, context)
-        } catch let problem as Problem {
+        } catch let problem as ControlProblem {
             return try problem.response(from: request, context: context)
         } catch let error as HTTPError {
-            return try Problem(error.status, error.body ?? error.status.reasonPhrase)
+            return try ControlProblem(error.status, error.body ?? error.status.reasonPhrase)
                 .response(from: request, context: context)
         }
     }

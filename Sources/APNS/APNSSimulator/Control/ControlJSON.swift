@@ -2,7 +2,7 @@ import APNSWire
 import JSONText
 
 extension SimulatorCounters {
-    /// One object; statuses and reasons in order, so that two answers can be compared as text.
+    /// One object. Statuses and reasons are sorted, so that equal counters have equal text.
     func json() -> [UInt8] {
         var bytes: [UInt8] = []
         let plain: [(String, Int)] = [
@@ -48,7 +48,8 @@ extension SimulatorCounters {
 }
 
 extension ReceivedPush {
-    /// One object. The payload is a string, for it need not be JSON; the token is cut short unless asked for.
+    /// One object. The payload is a string, because it need not be JSON. The token is shortened unless `showsToken` is
+    /// set.
     func appendJSON(to bytes: inout [UInt8], showsToken: Bool) {
         let hex = DeviceToken(bytes: token)?.hex ?? ""
         let shownToken = showsToken || hex.count <= 8 ? hex : "\(hex.prefix(8))…"

@@ -4,13 +4,13 @@ import NIOCore
 import NIOPosix
 import ServiceLifecycle
 
-/// Runs the control API on a port of its own, HTTP/1.1, on the simulator's threads.
+/// Serves the control API over HTTP/1.1 on its own port, on the simulator's threads.
 final class ControlServer: Sendable {
     let port: Int
     private let services: ServiceGroup
     private let running: Task<Void, any Error>
 
-    /// - Returns: nil when the configuration wants none.
+    /// - Returns: nil if the configuration disables the control API.
     static func start(
         _ state: SimulatorState, _ runner: ScenarioRunner, _ threads: MultiThreadedEventLoopGroup
     ) async throws -> ControlServer? {
@@ -29,7 +29,7 @@ final class ControlServer: Sendable {
         var services = ServiceGroupConfiguration(services: [application], logger: logger)
         services.maximumGracefulShutdownDuration = state.configuration.shutdownGrace
         let group = ServiceGroup(configuration: services)
-        // The one task of this library: Hummingbird's server is a `run()` that ends when it is told to.
+        // The only unstructured task of this library: Hummingbird's server is a `run()` that lasts until it is stopped.
         let running = Task {
             do {
                 try await group.run()

@@ -1,10 +1,10 @@
 import Hummingbird
 import JSONText
 
-/// Scenarios and settings over HTTP.
+// Routes for scenarios, settings and channels.
 extension ControlAPI {
     func addScenarioRoutes(_ router: Router<BasicRequestContext>) {
-        router.get("/scenarios") { _, _ in Self.json(Self.readyList()) }
+        router.get("/scenarios") { _, _ in Self.json(Self.builtInList()) }
         router.get("/scenario") { _, _ in Self.json(Self.describe(runner.status)) }
         router.put("/scenario") { request, _ in
             runner.play(try Self.scenario(try await body(request), now: state.configuration.clock()))
@@ -17,38 +17,38 @@ extension ControlAPI {
         router.get("/settings") { _, _ in Self.json(state.settings.json()) }
         router.put("/settings") { request, _ in
             let body = try await body(request)
-            let change = try Self.refusing { () throws(ControlDocumentError) in
+            let change = try Self.parse { () throws(ControlDocumentError) in
                 try DocumentReader.read(body, SimulatorSettings.change)
             }
             guard let problems = state.changeSettings(change) else { return Response(status: .noContent) }
-            throw Problem(.badRequest, problems.joined(separator: "; "))
+            throw ControlProblem(.badRequest, problems.joined(separator: "; "))
         }
         router.get("/channels/:app") { _, context in
-            Self.json(Self.list(state.channels.channels(of: context.parameters.get("app") ?? "")))
+            Self.json(Self.channelList(state.channels.channels(of: context.parameters.get("app") ?? "")))
         }
     }
 
-    /// A name, or a whole scenario in YAML.
+    /// Parses the name of a built-in scenario, or a scenario file.
     private static func scenario(_ body: [UInt8], now: Int64) throws -> Scenario {
         let text = String(decoding: body, as: UTF8.self)
         let word = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         if !word.contains(":") {
-            guard let ready = Scenario.ready(word) else {
-                let names = Scenario.readyFiles.map(\.name).joined(separator: ", ")
-                throw Problem(.badRequest, "no scenario has that name; there are \(names)")
+            guard let scenario = Scenario.builtIn(word) else {
+                let names = Scenario.builtInFiles.map(\.name).joined(separator: ", ")
+                throw ControlProblem(.badRequest, "no built-in scenario has this name; use one of \(names)")
             }
-            return ready
+            return scenario
         }
-        return try refusing { () throws(ControlDocumentError) in try Scenario(document: body, now: now) }
+        return try parse { () throws(ControlDocumentError) in try Scenario(document: body, now: now) }
     }
 
-    private static func readyList() -> [UInt8] {
+    private static func builtInList() -> [UInt8] {
         var bytes: [UInt8] = []
-        for (index, file) in Scenario.readyFiles.enumerated() {
+        for (index, file) in Scenario.builtInFiles.enumerated() {
             JSONWriter.append(index == 0 ? "[{\"name\":" : ",{\"name\":", to: &bytes)
             JSONWriter.appendString(file.name, to: &bytes)
             JSONWriter.append(",\"description\":", to: &bytes)
-            JSONWriter.appendString(Scenario.ready(file.name)?.description ?? "", to: &bytes)
+            JSONWriter.appendString(Scenario.builtIn(file.name)?.description ?? "", to: &bytes)
             JSONWriter.append(",\"yaml\":", to: &bytes)
             JSONWriter.appendString(file.yaml, to: &bytes)
             JSONWriter.append("}", to: &bytes)
@@ -80,7 +80,7 @@ extension ControlAPI {
         return bytes
     }
 
-    private static func list(_ channels: [SimulatedChannel]) -> [UInt8] {
+    private static func channelList(_ channels: [SimulatedChannel]) -> [UInt8] {
         var bytes: [UInt8] = []
         JSONWriter.append("[", to: &bytes)
         for (index, channel) in channels.enumerated() {

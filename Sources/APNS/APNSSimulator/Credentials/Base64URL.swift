@@ -1,4 +1,4 @@
-/// Base 64 with the URL alphabet and without padding (RFC 4648, section 5), as JSON Web Tokens use it.
+/// Base64 with the URL alphabet and without padding (RFC 4648, section 5), as in JSON Web Tokens.
 enum Base64URL {
     static func encode(_ bytes: [UInt8]) -> String {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
@@ -17,7 +17,7 @@ enum Base64URL {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// nil for any other character, padding included, and for a length that no bytes have.
+    /// nil for any other character, including padding, and for an impossible length.
     static func decode(_ text: UnsafeRawBufferPointer) -> [UInt8]? {
         guard text.count % 4 != 1 else { return nil }
         var bytes: [UInt8] = []

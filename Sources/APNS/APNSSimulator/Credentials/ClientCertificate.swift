@@ -3,7 +3,7 @@ public import Foundation
 import SwiftASN1
 import X509
 
-/// A certificate and key that a provider authenticates with, both in PEM.
+/// A client certificate and its private key, both in PEM, for certificate-based authentication.
 public struct SimulatorClientCertificate: Sendable {
     public let certificatePEM: String
     /// PKCS#8, P-256.
@@ -11,14 +11,15 @@ public struct SimulatorClientCertificate: Sendable {
 }
 
 extension SimulatorAuthority {
-    /// Issues what Apple's portal would: a push certificate for an app.
+    /// Issues a push certificate for an app, as Apple's developer portal does.
     ///
     /// - Parameters:
-    ///   - bundleID: the subject's UID, and the base of its name.
-    ///   - topics: whole topics for the extension 6.3.6, suffixes included; nil leaves the extension out, as in older
-    ///     certificates, which are for the bundle ID alone.
-    ///   - environments: where it is good.
-    ///   - notAfter: nil: a year from now. A time in the past makes an expired one.
+    ///   - bundleID: The UID of the subject, also part of its common name.
+    ///   - topics: Full topics, including suffixes, for the extension 6.3.6. nil omits the extension, as in older
+    ///     certificates, which are valid for the bundle ID only.
+    ///   - environments: The environments that accept the certificate.
+    ///   - notAfter: The end of validity; nil for a year from now. A time in the past creates an expired certificate.
+    /// - Throws: `SimulatorError.badCredential`.
     public func issueClientCertificate(
         bundleID: String, topics: [String]? = nil,
         environments: Set<SimulatorConfiguration.Environment> = [.production, .sandbox], notAfter: Date? = nil
@@ -62,7 +63,7 @@ extension SimulatorAuthority {
             (.sandbox, ProviderCertificate.ObjectIdentifiers.sandbox),
             (.production, ProviderCertificate.ObjectIdentifiers.production),
         ]
-        // The marks hold an ASN.1 NULL.
+        // The value of an environment extension is an ASN.1 NULL.
         for (environment, identifier) in marks where environments.contains(environment) {
             list.append(Certificate.Extension(oid: identifier, critical: false, value: [5, 0]))
         }

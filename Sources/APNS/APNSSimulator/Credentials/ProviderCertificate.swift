@@ -4,12 +4,12 @@ import NIOSSL
 import SwiftASN1
 import X509
 
-/// A client certificate as APNs reads it.
+/// A verified client certificate.
 ///
 /// Source: section 5 of the protocol notes: pushy `script/apns-extensions.cnf` (6.3.6), node-apn `oids.js` (6.3.1 and
 /// 6.3.2), Apple "Establishing a certificate-based connection to APNs".
 struct ProviderCertificate: Sendable, Equatable {
-    /// Whole topics, in the order of the certificate; with the subject's UID alone where it lists none.
+    /// Full topics, in the order of the certificate. If it lists none, the subject's UID is the only topic.
     var topics: [String]
 
     enum ObjectIdentifiers {
@@ -19,10 +19,11 @@ struct ProviderCertificate: Sendable, Equatable {
         static let userID: ASN1ObjectIdentifier = [0, 9, 2342, 19_200_300, 100, 1, 1]
     }
 
-    /// Judges a certificate whose private key the client has proved to have.
+    /// Verifies issuer, validity, environment and topics. TLS has already proved possession of the private key.
     ///
-    /// - Returns: the certificate, or `badCertificate` or `badCertificateEnvironment`.
-    static func judge(
+    /// - Parameter now: UNIX milliseconds.
+    /// - Returns: The certificate, or the reason `badCertificate` or `badCertificateEnvironment`.
+    static func verify(
         _ certificate: NIOSSLCertificate, authority: SimulatorAuthority,
         environment: SimulatorConfiguration.Environment, now: Int64
     ) -> Result<ProviderCertificate, Refusal> {
@@ -57,12 +58,12 @@ struct ProviderCertificate: Sendable, Equatable {
         return []
     }
 
-    /// The value of 6.3.6: a sequence that alternates a topic and a sequence of its kinds.
+    /// The value of the extension 6.3.6: a sequence of topics, each followed by a sequence of its kinds.
     struct Topics: DERImplicitlyTaggable {
         static let defaultIdentifier = ASN1Identifier.sequence
 
         var names: [String]
-        /// Written beside each name.
+        /// The kind of each topic.
         var kinds: [String]
 
         init(names: [String], kinds: [String]) {

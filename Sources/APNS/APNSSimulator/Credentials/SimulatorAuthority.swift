@@ -3,16 +3,19 @@ import Foundation
 import SwiftASN1
 import X509
 
-/// Who signs the simulator's certificates. Kept over restarts, it spares clients a new root to trust each time.
+/// The certificate authority of a simulator. Store it across restarts, so that clients keep trusting the same root.
 public struct SimulatorAuthority: Sendable {
-    /// What a client must trust, in PEM.
+    /// The root certificate that a client must trust, in PEM.
     public let certificatePEM: String
-    /// In PEM; whoever has it can pose as the simulator, and as nothing else.
+    /// The private key, in PEM. Clients that trust the authority accept any server certificate signed with it, so keep
+    /// it secret.
     public let privateKeyPEM: String
     let name: DistinguishedName
     let key: Certificate.PrivateKey
 
-    /// Makes a new one, good for ten years.
+    /// Creates a new authority, valid for ten years.
+    ///
+    /// - Throws: `SimulatorError.badCredential`.
     public init() throws(SimulatorError) {
         do {
             let key = P256.Signing.PrivateKey()
@@ -30,28 +33,30 @@ public struct SimulatorAuthority: Sendable {
             self.name = name
             self.key = Certificate.PrivateKey(key)
         } catch {
-            throw .badCredential("cannot make an authority: \(error)")
+            throw .badCredential("cannot create a certificate authority: \(error)")
         }
     }
 
-    /// One that was made before.
+    /// Loads an authority.
+    ///
+    /// - Throws: `SimulatorError.badCredential` if the texts are not the certificate and P-256 key of one authority.
     public init(certificatePEM: String, privateKeyPEM: String) throws(SimulatorError) {
         do {
             let certificate = try Certificate(pemEncoded: certificatePEM)
             let key = try P256.Signing.PrivateKey(pemRepresentation: privateKeyPEM)
             guard certificate.publicKey == Certificate.PrivateKey(key).publicKey else {
-                throw SimulatorError.badCredential("they do not go together")
+                throw SimulatorError.badCredential("the certificate and the private key do not match")
             }
             self.certificatePEM = certificatePEM
             self.privateKeyPEM = privateKeyPEM
             name = certificate.subject
             self.key = Certificate.PrivateKey(key)
         } catch {
-            throw .badCredential("not the certificate and the P-256 key of an authority, in PEM")
+            throw .badCredential("not a certificate and the matching P-256 key in PEM")
         }
     }
 
-    /// Valid from an hour ago, for clocks that disagree.
+    /// Signs a certificate. It is valid from an hour ago, to tolerate clock differences.
     static func certificate(
         subject: DistinguishedName, publicKey: Certificate.PublicKey, issuer: DistinguishedName,
         issuerKey: Certificate.PrivateKey, days: Double, extensions: Certificate.Extensions

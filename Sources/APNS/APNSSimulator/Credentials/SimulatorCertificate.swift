@@ -4,11 +4,11 @@ import NIOSSL
 import SwiftASN1
 import X509
 
-/// The server's TLS identity and what a client needs to trust it.
+/// The server's TLS identity and the authority that a client must trust.
 struct SimulatorCertificate {
     var chain: [NIOSSLCertificateSource]
     var privateKey: NIOSSLPrivateKeySource
-    /// The authority to trust, in PEM; for files, the chain itself.
+    /// The authority to trust, in PEM. For a certificate from files, this is the chain itself.
     var authorityPEM: String
 
     init(_ source: SimulatorConfiguration.CertificateSource) throws(SimulatorError) {
@@ -38,20 +38,20 @@ struct SimulatorCertificate {
 
     /// TLS 1.2 or later (Apple, "Sending notification requests to APNs"); `h2` by ALPN, or prior knowledge.
     ///
-    /// - Parameter asksForCertificate: clients are asked for a certificate, and may have none.
-    func makeContext(asksForCertificate: Bool) throws(SimulatorError) -> NIOSSLContext {
+    /// - Parameter requestsClientCertificate: Whether clients are asked for a certificate, which stays optional.
+    func makeContext(requestsClientCertificate: Bool) throws(SimulatorError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: privateKey)
         configuration.minimumTLSVersion = .tlsv12
         configuration.applicationProtocols = ["h2"]
-        if asksForCertificate { configuration.certificateVerification = .optionalVerification }
+        if requestsClientCertificate { configuration.certificateVerification = .optionalVerification }
         do {
             return try NIOSSLContext(configuration: configuration)
         } catch {
-            throw .badCredential("certificate and private key do not go together: \(error)")
+            throw .badCredential("the certificate and the private key do not match: \(error)")
         }
     }
 
-    /// A fresh certificate for this machine's own names.
+    /// Issues a certificate for the loopback names.
     private static func issued(by authority: SimulatorAuthority) throws(SimulatorError) -> SimulatorCertificate {
         let leafKey = P256.Signing.PrivateKey()
         do {
@@ -77,7 +77,7 @@ struct SimulatorCertificate {
                 authorityPEM: authority.certificatePEM
             )
         } catch {
-            throw .badCredential("cannot make a certificate: \(error)")
+            throw .badCredential("cannot create a certificate: \(error)")
         }
     }
 }

@@ -1,15 +1,15 @@
 public import Crypto
 import JSONText
 
-/// The public half of a provider's signing key, as Apple would know it.
+/// The public key of a provider token signing key, as registered with Apple.
 public struct SimulatorSigningKey: Sendable {
     public var teamID: String
     public var keyID: String
-    /// nil: a team key, good for every topic. Else the bundle IDs of a topic-specific key.
+    /// The bundle IDs of a topic-specific key; nil for a team key, which covers all topics.
     public var topics: Set<String>?
-    /// Of a topic-specific key: the one other key that may be used on the same connection.
+    /// The one other key that may be used on the same connection as this topic-specific key.
     public var relatedKeyID: String?
-    /// nil: good in both environments.
+    /// nil: valid in both environments.
     public var environment: SimulatorConfiguration.Environment?
     let publicKey: P256.Signing.PublicKey
 
@@ -19,7 +19,8 @@ public struct SimulatorSigningKey: Sendable {
         self.publicKey = publicKey
     }
 
-    /// - Parameter pem: a P-256 key in PEM: public (`PUBLIC KEY`), or the private `.p8` itself.
+    /// - Parameter pem: A P-256 key in PEM: the public key (`PUBLIC KEY`) or the private `.p8` file.
+    /// - Throws: `SimulatorError.badCredential`.
     public init(teamID: String, keyID: String, pem: String) throws(SimulatorError) {
         if let publicKey = try? P256.Signing.PublicKey(pemRepresentation: pem) {
             self.init(teamID: teamID, keyID: keyID, publicKey: publicKey)
@@ -31,36 +32,36 @@ public struct SimulatorSigningKey: Sendable {
     }
 }
 
-/// A made-up provider's credential, for demos and tests: what Apple's developer portal would hand out.
+/// A generated signing key for tests and demos, in place of one from Apple's developer portal.
 public struct SimulatorCredentials: Sendable {
     public let teamID: String
     public let keyID: String
     private let privateKey: P256.Signing.PrivateKey
 
-    /// Makes a new P-256 key.
+    /// Generates a P-256 key.
     public init(teamID: String = "DEMOTEAM00", keyID: String = "DEMOKEY000") {
         self.teamID = teamID
         self.keyID = keyID
         privateKey = P256.Signing.PrivateKey()
     }
 
-    /// The private key as Apple delivers it: PKCS#8 in PEM, the contents of an `AuthKey_….p8` file.
+    /// The private key in Apple's format: PKCS#8 in PEM, the contents of an `AuthKey_….p8` file.
     public var privateKeyPEM: String { privateKey.pemRepresentation }
 
-    /// What the simulator must be told to accept tokens of this credential.
+    /// The key to configure the simulator with, so that it accepts tokens of this credential.
     public var signingKey: SimulatorSigningKey {
         SimulatorSigningKey(teamID: teamID, keyID: keyID, publicKey: privateKey.publicKey)
     }
 
-    /// How the signature of a token is written.
+    /// The encoding of a token's signature.
     public enum SignatureForm: Sendable {
         /// RFC 7518: 64 bytes, r and s.
         case raw
-        /// ASN.1, as `openssl` and Apple's own shell recipe write it.
+        /// ASN.1 DER, as produced by `openssl` and Apple's own shell recipe.
         case der
     }
 
-    /// A provider token, for a client that is not ours: the value of `authorization` without `bearer `.
+    /// Creates a provider token: the value of `authorization` without `bearer `.
     ///
     /// - Parameter issuedAt: UNIX seconds.
     public func providerToken(issuedAt: Int64, signature form: SignatureForm = .raw) throws -> String {

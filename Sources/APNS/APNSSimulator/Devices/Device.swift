@@ -1,26 +1,26 @@
 import APNSWire
 
-/// One device, known by one token: what APNs keeps for it while it is offline, and what its lock screen shows.
+/// A simulated device: the contents of its lock screen, and the pushes that APNs stores while it is offline.
 ///
-/// Pure: pushes, switches and the time come in, and what became of a push goes out. A token names one app on one
-/// device, but a client may push several topics to it; they are told apart as several apps of one device.
+/// A pure state machine: time is a parameter. One token identifies one device. At Apple a token belongs to one app;
+/// here a client may push several topics to it, which are treated as several apps on one device.
 package struct Device: Sendable {
-    /// Lines kept of the silent log.
+    /// The largest number of entries in the silent log.
     package static let logMax = 30
-    /// Apps whose badge is kept.
+    /// The largest number of apps with a badge.
     package static let appsMax = 16
     package static let channelsMax = 32
 
     package let token: [UInt8]
-    /// Counts devices from 1.
+    /// The device's number, from 1.
     package let number: Int
     package var name: String
     package private(set) var isOnline = true
-    /// Channels it is subscribed to.
+    /// IDs of subscribed channels.
     package var channels: Set<String> = []
-    /// Badge by bundle ID; apps without one are left out.
+    /// Badges above zero by bundle ID.
     package private(set) var badges: [String: Int] = [:]
-    /// Bundle ID of the last push.
+    /// The bundle ID of the last accepted push.
     package private(set) var bundleID = ""
     /// Oldest first.
     package private(set) var notifications: [ShownNotification] = []
@@ -29,9 +29,9 @@ package struct Device: Sendable {
     package private(set) var log: [LogEntry] = []
     package private(set) var stored = StoredPushes()
     package internal(set) var counters = DeviceCounters()
-    /// The table's version at its last change.
+    /// The table's version at the device's last change.
     package var version: UInt64 = 0
-    /// Of the last refusal; empty when the last push was taken.
+    /// The reason of the last refusal; empty if the last push was accepted.
     package private(set) var lastReason = ""
 
     private let settings: DeviceSettings
@@ -44,16 +44,16 @@ package struct Device: Sendable {
         name = "Phone \(number)"
     }
 
-    /// When something goes by itself, in UNIX milliseconds.
+    /// When the next stored push or Live Activity expires, in UNIX milliseconds; nil for never.
     package var nextDue: Int64? { [stored.nextDue, activities.nextDue].compactMap { $0 }.min() }
 
     // MARK: Pushes
 
-    /// APNs has taken a push for the device.
+    /// Delivers or stores a push that APNs has accepted.
     ///
     /// - Parameter now: UNIX milliseconds.
     @discardableResult
-    package mutating func taken(_ push: DevicePush, now: Int64) -> DeviceFate {
+    package mutating func receive(_ push: DevicePush, now: Int64) -> DevicePushResult {
         counters.received += 1
         bundleID = push.bundleID
         lastReason = ""
@@ -63,25 +63,25 @@ package struct Device: Sendable {
         case .stored:
             counters.stored += 1
             return .stored
-        case .storedInstead:
+        case .storedReplacingOlder:
             counters.stored += 1
             counters.overwritten += 1
-            return .storedInstead
+            return .storedReplacingOlder
         case .discarded:
             counters.expired += 1
             return .discarded
         }
     }
 
-    /// APNs has refused a push for the device.
-    package mutating func refused(reason: String) {
+    /// Records that APNs has refused a push to the device.
+    package mutating func recordRefusal(reason: String) {
         counters.refused += 1
         lastReason = reason
     }
 
-    // MARK: Switches
+    // MARK: Changes
 
-    /// Goes on or off the network. What waited is delivered.
+    /// Changes the network state. Going online delivers the stored pushes.
     package mutating func setOnline(_ isOnline: Bool, now: Int64) {
         self.isOnline = isOnline
         guard isOnline else { return }
@@ -89,17 +89,17 @@ package struct Device: Sendable {
         for push in stored.takeAll() { deliver(push, now: now) }
     }
 
-    /// The app was removed: all that it showed goes, and so does what waits for it.
-    package mutating func uninstalled() {
+    /// Uninstalls all apps: removes notifications, activities, badges and stored pushes.
+    package mutating func uninstall() {
         notifications.removeAll()
         activities.removeAll()
         badges.removeAll()
         stored.removeAll()
     }
 
-    /// Time has passed.
+    /// Removes expired pushes and ended activities.
     ///
-    /// - Returns: whether anything has changed.
+    /// - Returns: Whether anything has changed.
     package mutating func advance(to now: Int64) -> Bool {
         let expired = expireStored(now: now)
         return activities.dismiss(now: now) + expired > 0
@@ -108,10 +108,10 @@ package struct Device: Sendable {
     // MARK: Delivery
 
     @discardableResult
-    private mutating func deliver(_ push: DevicePush, now: Int64) -> DeviceFate {
+    private mutating func deliver(_ push: DevicePush, now: Int64) -> DevicePushResult {
         counters.delivered += 1
-        let fate = present(push, now: now)
-        switch fate {
+        let result = present(push, now: now)
+        switch result {
         case .shown: counters.shown += 1
         case .replaced:
             counters.shown += 1
@@ -119,30 +119,31 @@ package struct Device: Sendable {
         case .silent: counters.silent += 1
         case .ignored: counters.ignored += 1
         case .activityStarted, .activityUpdated, .activityEnded: counters.activityPushes += 1
-        case .stored, .storedInstead, .discarded: preconditionFailure("a push was delivered and stored")
+        case .stored, .storedReplacingOlder, .discarded:
+            preconditionFailure("a delivered push cannot be stored or discarded")
         }
-        switch fate {
+        switch result {
         case .silent, .ignored:
             if log.count == Self.logMax { log.removeFirst() }
-            log.append(LogEntry(number: nextItem(), version: version, push: push, at: now, fate: fate))
+            log.append(LogEntry(number: nextItem(), version: version, push: push, at: now, result: result))
         default: break
         }
-        return fate
+        return result
     }
 
-    private mutating func present(_ push: DevicePush, now: Int64) -> DeviceFate {
+    private mutating func present(_ push: DevicePush, now: Int64) -> DevicePushResult {
         guard let contents = PushPayload(push.payload) else { return .ignored(.notJSON) }
         if push.type == .liveactivity {
             return activities.apply(contents, of: push, number: nextItem(), version: version, now: now)
         }
-        // Only an alert may disturb the user; the other types wake an app, a widget or an extension.
+        // Only an alert may be shown to the user. The other types wake an app, a widget or an extension.
         guard push.type == .alert || push.type == nil else { return .silent }
         if let badge = contents.badge { setBadge(badge) }
         guard contents.hasAlert else { return .silent }
         return show(push, contents, now: now)
     }
 
-    private mutating func show(_ push: DevicePush, _ contents: PushPayload, now: Int64) -> DeviceFate {
+    private mutating func show(_ push: DevicePush, _ contents: PushPayload, now: Int64) -> DevicePushResult {
         let replaced = notifications.firstIndex {
             !push.collapseID.isEmpty && $0.push.collapseID == push.collapseID && $0.push.bundleID == push.bundleID
         }
@@ -183,18 +184,18 @@ package struct Device: Sendable {
     }
 }
 
-/// How many devices are remembered, and how APNs stores for them.
+/// Settings of the simulated devices.
 public struct DeviceSettings: Sendable, Equatable {
-    /// Past it the device that was used least recently is forgotten; 0 remembers none.
+    /// The number of devices. A new one replaces the least recently used one; 0 disables devices.
     public var countMax = 1000
-    /// Notifications on one lock screen; past it the oldest goes. With its payload each takes up to about 6 KB.
+    /// Notifications per lock screen; a new one replaces the oldest. Each uses up to about 6 KB with its payload.
     public var notificationsMax = 30
-    /// Whether several pushes wait for a device that is offline, told apart by collapse id, or one for each app.
+    /// Whether an offline device gets the newest push per app and collapse ID, instead of only the newest push per app.
     public var keepsSeveral = false
 
     public init() {}
 
-    /// Every problem at once.
+    /// Every problem of the settings; empty if they are valid.
     func problems() -> [String] {
         var problems: [String] = []
         if !(0...100_000).contains(countMax) { problems.append("devices must be 0 to 100000") }

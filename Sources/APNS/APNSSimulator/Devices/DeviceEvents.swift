@@ -3,30 +3,30 @@ import JSONText
 import NIOCore
 import ServiceLifecycle
 
-/// A live stream of changes for one listener (Server-Sent Events, WHATWG HTML, section 9.2).
+/// A stream of changes for one listener (Server-Sent Events, WHATWG HTML, section 9.2).
 ///
-/// - `resync`: forget all devices; what follows tells them anew. It comes first, unless the listener names a place
-///   from which it can catch up, and again when it was too slow to be told who went.
-/// - `devices`: `{"devices": [summary …], "gone": [id …]}`.
-/// - `screen`: what has changed on the watched device's screen.
+/// - `resync`: the listener must drop all devices; the full state follows. Sent first, unless the listener provides an
+///   event ID from which it can catch up, and again if it was too slow to receive all removals.
+/// - `devices`: `{"devices": [summary …], "gone": [id …]}`; `gone` lists removed devices.
+/// - `screen`: the changes on the screen of the selected device.
 /// - `counters`: the simulator's counters.
 ///
-/// Every event has an id; a browser that reconnects sends the last one, and gets what it missed. Nothing is queued for
-/// a listener: it is told the newest state, however slowly it reads.
+/// A browser that reconnects sends the last event ID and receives the changes since then. Nothing is queued for a
+/// listener: each event contains the newest state, however slowly the listener reads.
 struct DeviceEvents: Sendable {
-    /// Several changes within it are one event.
+    /// Changes within one period are combined into one event.
     static let period: Duration = .milliseconds(50)
-    /// Counters are told every so many periods, if they changed.
+    /// The number of periods between two `counters` events. They are sent only after a change.
     private static let countersEvery = 8
-    /// After so many periods without an event a comment shows whether the listener is still there.
+    /// The number of periods without an event before a comment, which detects a closed connection.
     private static let commentEvery = 60
-    /// Devices in one event: about 100 KB.
+    /// The largest number of devices in one event: about 100 KB.
     private static let devicesMax = 200
 
     let state: SimulatorState
-    /// Number of the device whose screen is wanted.
-    let watched: Int?
-    /// Where the listener stands.
+    /// The number of the device whose screen is sent.
+    let screenDevice: Int?
+    /// The position of a listener that reconnects; nil for a new one.
     let seen: DeviceTable.Cursor?
 
     func response() -> Response {
@@ -34,8 +34,8 @@ struct DeviceEvents: Sendable {
             status: .ok,
             headers: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                state.devices.listenerCame()
-                defer { state.devices.listenerWent() }
+                state.devices.listenerConnected()
+                defer { state.devices.listenerDisconnected() }
                 try await stream(to: &writer)
             }
         )
@@ -50,7 +50,7 @@ struct DeviceEvents: Sendable {
         try await writer.write(ByteBuffer(string: "retry: 1000\n\n"))
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             var bytes: [UInt8] = []
-            if state.devices.cursor() != cursor { cursor = tell(since: cursor, &screen, to: &bytes) }
+            if state.devices.cursor() != cursor { cursor = appendChanges(since: cursor, &screen, to: &bytes) }
             if period.isMultiple(of: Self.countersEvery), state.counters != counters {
                 counters = state.counters
                 append("counters", cursor, to: &bytes) { $0 += state.counters.json().dropLast() }
@@ -67,8 +67,11 @@ struct DeviceEvents: Sendable {
         try await writer.finish(nil)
     }
 
-    /// - Parameter screen: the version at which the watched screen was told last.
-    private func tell(
+    /// Appends the events for all changes since `cursor`.
+    ///
+    /// - Parameter screen: The version of the last `screen` event.
+    /// - Returns: The listener's new position.
+    private func appendChanges(
         since cursor: DeviceTable.Cursor?, _ screen: inout UInt64, to bytes: inout [UInt8]
     ) -> DeviceTable.Cursor {
         let changes = state.devices.changes(since: cursor, limit: Self.devicesMax)
@@ -77,14 +80,14 @@ struct DeviceEvents: Sendable {
             append("resync", nil, to: &bytes) { JSONWriter.append("{}", to: &$0) }
         }
         append("devices", changes.cursor, to: &bytes) { bytes in
-            JSONMembers.object(to: &bytes) { members in
+            JSONObjectWriter.object(to: &bytes) { members in
                 members.array("devices", changes.devices) { device, bytes in
                     device.appendSummary(to: &bytes, tokenState: .init(state.tokenState(of: device.token)))
                 }
-                members.array("gone", changes.gone) { JSONWriter.appendString(Device.idPrefix + "\($0)", to: &$1) }
+                members.array("gone", changes.removed) { JSONWriter.appendString(Device.idPrefix + "\($0)", to: &$1) }
             }
         }
-        if let device = changes.devices.first(where: { $0.number == watched }) {
+        if let device = changes.devices.first(where: { $0.number == screenDevice }) {
             append("screen", changes.cursor, to: &bytes) { device.appendScreen(to: &$0, since: screen) }
             screen = device.version
         }
@@ -103,7 +106,7 @@ struct DeviceEvents: Sendable {
 }
 
 extension DeviceTable.Cursor {
-    /// An event's id.
+    /// The ID of an event.
     var text: String { "\(epoch)-\(version)" }
 
     init?(text: some StringProtocol) {

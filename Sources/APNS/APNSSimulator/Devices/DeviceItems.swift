@@ -1,12 +1,12 @@
 package import APNSWire
 
-/// One push on its way to a device.
+/// A push to one device.
 package struct DevicePush: Equatable, Sendable {
-    /// How a broadcast came here.
+    /// The channel of a broadcast.
     package struct Channel: Equatable, Sendable {
-        /// Base64, as Apple writes it.
+        /// Base64, as at Apple.
         package var id: String
-        /// Storage policy 1: the newest message waits for devices that are offline, at most 8 hours (Apple, "Sending
+        /// Storage policy 1: the newest message is stored for offline devices, for at most 8 hours (Apple, "Sending
         /// channel management requests to APNs").
         package var keepsNewest: Bool
 
@@ -20,7 +20,7 @@ package struct DevicePush: Equatable, Sendable {
     package var topic: String
     package var type: PushType?
     package var priority: Priority?
-    /// `apns-expiration`: UNIX seconds; 0 is one attempt, nil the server's own policy.
+    /// `apns-expiration` in UNIX seconds; 0 for a single attempt, nil for the default of 30 days.
     package var expiration: Int64?
     package var collapseID = ""
     package var payload: [UInt8]
@@ -50,7 +50,7 @@ package struct DevicePush: Equatable, Sendable {
 
 /// A notification on the lock screen.
 package struct ShownNotification: Sendable {
-    /// Stays when a collapse id replaces the contents.
+    /// Unchanged if a push with the same collapse ID replaces the contents.
     package let number: Int
     /// The table's version at its last change.
     package var version: UInt64
@@ -58,66 +58,67 @@ package struct ShownNotification: Sendable {
     package var contents: PushPayload
     /// UNIX milliseconds.
     package var shownAt: Int64
-    /// Pushes that this one has replaced.
+    /// The number of earlier pushes that this notification has replaced.
     package var replacements = 0
 }
 
-/// A line of the silent log.
+/// An entry of the silent log.
 package struct LogEntry: Sendable {
     package let number: Int
     package var version: UInt64
     package var push: DevicePush
     /// UNIX milliseconds.
     package var at: Int64
-    package var fate: DeviceFate
+    package var result: DevicePushResult
 }
 
-/// What became of a push at its device.
-package enum DeviceFate: Equatable, Sendable {
+/// The effect of a push on its device.
+package enum DevicePushResult: Equatable, Sendable {
     case shown
-    /// A notification with the same collapse id gave way.
+    /// It replaced a notification with the same collapse ID.
     case replaced
-    /// Handed to the app without a word to the user; a new badge number comes this way, too.
+    /// Delivered to the app without a notification. Includes pushes that only set the badge.
     case silent
     case activityStarted
     case activityUpdated
     case activityEnded
-    case ignored(Why)
-    /// The device is offline; the push waits.
+    case ignored(IgnoreReason)
+    /// The device is offline; the push is stored.
     case stored
-    /// It waits in the place of an older one.
-    case storedInstead
-    /// The device is offline and the push may not wait: `apns-expiration` is 0 or past.
+    /// The device is offline; the push replaced an older stored one.
+    case storedReplacingOlder
+    /// The device is offline and the push cannot be stored, because `apns-expiration` is 0 or past, or because the
+    /// channel stores no messages.
     case discarded
 
-    package enum Why: String, Sendable {
+    package enum IgnoreReason: String, Sendable {
         case notJSON = "not a JSON object"
         case noTimestamp = "a Live Activity push without a timestamp"
         case unknownEvent = "event is not start, update or end"
         case noContentState = "no content-state"
-        case olderTimestamp = "older than what is shown"
+        case olderTimestamp = "older than the shown update"
         case afterEnd = "the activity has ended"
         case noActivity = "no activity to end"
     }
 }
 
-/// What a device has seen since it was first pushed to.
+/// Counts of one device since its creation.
 package struct DeviceCounters: Equatable, Sendable {
-    /// Pushes that APNs took for it.
+    /// Pushes that APNs accepted.
     package var received = 0
-    /// Pushes that it got, stored ones included.
+    /// Pushes that reached the device, including stored ones.
     package var delivered = 0
     package var shown = 0
     package var silent = 0
-    /// Notifications that gave way to one with the same collapse id.
+    /// Notifications replaced by one with the same collapse ID.
     package var replaced = 0
     package var activityPushes = 0
     package var ignored = 0
-    /// Pushes that had to wait.
+    /// Pushes stored while the device was offline.
     package var stored = 0
-    /// Stored pushes that gave way to a newer one.
+    /// Stored pushes replaced by a newer one.
     package var overwritten = 0
-    /// Pushes that could not wait, or not that long.
+    /// Pushes that could not be stored, or expired before delivery.
     package var expired = 0
     /// Pushes that APNs refused.
     package var refused = 0

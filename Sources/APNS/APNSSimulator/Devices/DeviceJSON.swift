@@ -2,7 +2,7 @@ import APNSWire
 import JSONText
 
 extension Device {
-    /// What the control API calls it: `phone-17`.
+    /// The ID in the control API, such as `phone-17`.
     var id: String { Self.idPrefix + "\(number)" }
 
     static let idPrefix = "phone-"
@@ -11,22 +11,22 @@ extension Device {
         id.hasPrefix(idPrefix) ? Int(id.dropFirst(idPrefix.count)) : nil
     }
 
-    /// One object without the contents of the screen. The token is cut short unless asked for.
+    /// One object without the contents of the screen. The token is shortened unless `showsToken` is set.
     func appendSummary(to bytes: inout [UInt8], tokenState: DeviceUpdate.TokenState, showsToken: Bool = false) {
-        JSONMembers.object(to: &bytes) { writeSummary(to: &$0, tokenState, showsToken) }
+        JSONObjectWriter.object(to: &bytes) { writeSummary(to: &$0, tokenState, showsToken) }
     }
 
-    /// The same with all that is on the screen, in the log and waiting.
+    /// The summary with the contents of the screen and the silent log.
     func appendDetail(to bytes: inout [UInt8], tokenState: DeviceUpdate.TokenState, showsToken: Bool) {
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             writeSummary(to: &members, tokenState, showsToken)
             writeScreen(to: &members, since: 0)
         }
     }
 
-    /// What has changed on the screen since a version, and the numbers of all that is there.
+    /// The changes on the screen since `version`, and the numbers of all current items.
     func appendScreen(to bytes: inout [UInt8], since version: UInt64) {
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             members.string("id", id)
             members.array("order", notifications) { JSONWriter.appendInteger($0.number, to: &$1) }
             members.array("cards", activities.shown) { JSONWriter.appendInteger($0.number, to: &$1) }
@@ -35,14 +35,14 @@ extension Device {
         }
     }
 
-    private func writeScreen(to members: inout JSONMembers, since version: UInt64) {
+    private func writeScreen(to members: inout JSONObjectWriter, since version: UInt64) {
         members.array("notifications", notifications.lazy.filter { $0.version > version }) { $0.append(to: &$1) }
         members.array("activities", activities.shown.lazy.filter { $0.version > version }) { $0.append(to: &$1) }
         members.array("log", log.lazy.filter { $0.version > version }) { $0.append(to: &$1) }
     }
 
     private func writeSummary(
-        to members: inout JSONMembers, _ tokenState: DeviceUpdate.TokenState, _ showsToken: Bool
+        to members: inout JSONObjectWriter, _ tokenState: DeviceUpdate.TokenState, _ showsToken: Bool
     ) {
         members.string("id", id)
         members.string("name", name)
@@ -64,7 +64,7 @@ extension Device {
 }
 
 extension DeviceCounters {
-    fileprivate func write(to members: inout JSONMembers) {
+    fileprivate func write(to members: inout JSONObjectWriter) {
         let all = [
             ("received", received), ("delivered", delivered), ("shown", shown), ("silent", silent),
             ("replaced", replaced), ("activity_pushes", activityPushes), ("ignored", ignored), ("stored", stored),
@@ -75,7 +75,7 @@ extension DeviceCounters {
 }
 
 extension DevicePush {
-    fileprivate func write(to members: inout JSONMembers) {
+    fileprivate func write(to members: inout JSONObjectWriter) {
         members.string("apns_id", id.description)
         members.string("app", bundleID)
         members.string("push_type", type?.description)
@@ -89,7 +89,7 @@ extension DevicePush {
 
 extension ShownNotification {
     fileprivate func append(to bytes: inout [UInt8]) {
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             members.integer("number", number)
             members.integer("version", version)
             members.integer("at", shownAt)
@@ -109,7 +109,7 @@ extension ShownNotification {
 
 extension LiveActivity {
     fileprivate func append(to bytes: inout [UInt8]) {
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             members.integer("number", number)
             members.integer("version", version)
             members.string("app", bundleID)
@@ -132,7 +132,7 @@ extension LiveActivity {
 
 extension PayloadField {
     fileprivate func append(to bytes: inout [UInt8]) {
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             members.string("name", name)
             members.string("value", value)
             members.string("kind", kind.rawValue)
@@ -142,10 +142,10 @@ extension PayloadField {
 
 extension LogEntry {
     fileprivate func append(to bytes: inout [UInt8]) {
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             members.integer("number", number)
             members.integer("at", at)
-            if case .ignored(let why) = fate { members.string("ignored", why.rawValue) }
+            if case .ignored(let reason) = result { members.string("ignored", reason.rawValue) }
             push.write(to: &members)
         }
     }

@@ -3,20 +3,20 @@ import Hummingbird
 import JSONText
 import NIOCore
 
-/// The devices and the page over HTTP, and who may ask at all.
+/// Routes for devices, their events and the phone page. Also installs the access control of the API.
 struct DeviceRoutes: Sendable {
     private static let bodyBytesMax = 64 * 1024
-    /// A token that nobody has pushed to yet is only believed in full length.
+    /// The shortest token that may create a device; a shorter one is a prefix of an existing token.
     private static let newTokenDigitsMin = 64
 
     let state: SimulatorState
 
-    /// Add before any other route: the guard covers what is added after it.
+    /// Call this before adding any other route: the middleware applies only to routes added after it.
     func add(to router: Router<BasicRequestContext>) {
-        router.add(middleware: ControlGuard(host: state.configuration.host))
+        router.add(middleware: ControlAccessMiddleware(host: state.configuration.host))
         router.get("/devices") { request, _ in try list(request) }
         router.get("/devices/:device") { request, context in
-            try answer(try device(context), showsToken: try Self.showsTokens(request))
+            try detail(try device(context), showsToken: try Self.showsTokens(request))
         }
         router.put("/devices/:device") { request, context in try await put(request, context) }
         router.get("/events") { request, _ in try events(request) }
@@ -26,7 +26,7 @@ struct DeviceRoutes: Sendable {
     private func list(_ request: Request) throws -> Response {
         let showsToken = try Self.showsTokens(request)
         var bytes: [UInt8] = []
-        JSONMembers.object(to: &bytes) { members in
+        JSONObjectWriter.object(to: &bytes) { members in
             members.array("devices", state.devices.all()) { device, bytes in
                 device.appendSummary(to: &bytes, tokenState: tokenState(of: device), showsToken: showsToken)
             }
@@ -41,39 +41,39 @@ struct DeviceRoutes: Sendable {
         do {
             body = Array(try await request.collectBody(upTo: Self.bodyBytesMax).readableBytesView)
         } catch is NIOTooManyBytesError {
-            throw Problem(.contentTooLarge, "the body is larger than \(Self.bodyBytesMax) bytes")
+            throw ControlProblem(.contentTooLarge, "the body is larger than \(Self.bodyBytesMax) bytes")
         }
         let update: DeviceUpdate
         do throws(DeviceUpdateError) {
             update = try DeviceUpdate(json: body)
         } catch {
-            throw Problem(.badRequest, error.description)
+            throw ControlProblem(.badRequest, error.description)
         }
         if let wanted = update.tokenState {
             guard state.setTokenState(wanted.simulated(now: state.configuration.clock()), of: token) else {
-                throw Problem(.tooManyRequests, "\(SimulatorState.tokenStatesMax) tokens have a state already")
+                throw ControlProblem(.tooManyRequests, "\(SimulatorState.tokenStatesMax) tokens already have a state")
             }
         }
         guard let device = state.devices.update(token, update) else {
-            throw Problem(.conflict, "this simulator remembers no devices")
+            throw ControlProblem(.conflict, "devices are disabled in this simulator")
         }
-        return try answer(device, showsToken: try Self.showsTokens(request))
+        return try detail(device, showsToken: try Self.showsTokens(request))
     }
 
     private func events(_ request: Request) throws -> Response {
         guard !state.devices.isFull else {
-            throw Problem(.tooManyRequests, "\(Devices.listenersMax) listeners are there already")
+            throw ControlProblem(.tooManyRequests, "\(Devices.listenersMax) listeners are already connected")
         }
-        var watched: Int?
-        if let name = request.uri.queryParameters["device"] { watched = try device(named: String(name)).number }
+        var screenDevice: Int?
+        if let name = request.uri.queryParameters["device"] { screenDevice = try device(named: String(name)).number }
         let seen = request.headers.first { $0.name.canonicalName == "last-event-id" }?.value
         let cursor = (seen ?? request.uri.queryParameters["after"].map(String.init)).flatMap {
             DeviceTable.Cursor(text: $0)
         }
-        return DeviceEvents(state: state, watched: watched, seen: cursor).response()
+        return DeviceEvents(state: state, screenDevice: screenDevice, seen: cursor).response()
     }
 
-    // MARK: In
+    // MARK: Request parsing
 
     private func device(_ context: BasicRequestContext) throws -> Device {
         try device(named: context.parameters.get("device") ?? "")
@@ -81,12 +81,12 @@ struct DeviceRoutes: Sendable {
 
     private func device(named name: String) throws -> Device {
         let devices = state.devices.named(name)
-        guard let device = devices.first else { throw Problem(.notFound, "no such device") }
-        guard devices.count == 1 else { throw Problem(.conflict, "\(devices.count) devices have such a token") }
+        guard let device = devices.first else { throw ControlProblem(.notFound, "no such device") }
+        guard devices.count == 1 else { throw ControlProblem(.conflict, "\(devices.count) devices match this prefix") }
         return device
     }
 
-    /// A whole token, of which no device need be known.
+    /// A full token, for which a device need not exist; nil if the name is a device ID or a prefix.
     private func newToken(_ context: BasicRequestContext) throws -> [UInt8]? {
         let name = context.parameters.get("device") ?? ""
         return name.count >= Self.newTokenDigitsMin ? DeviceToken(hex: name)?.bytes : nil
@@ -94,15 +94,17 @@ struct DeviceRoutes: Sendable {
 
     private static func showsTokens(_ request: Request) throws -> Bool {
         let tokens = request.uri.queryParameters["tokens"].map(String.init) ?? "short"
-        guard ["short", "full"].contains(tokens) else { throw Problem(.badRequest, "tokens must be short or full") }
+        guard ["short", "full"].contains(tokens) else {
+            throw ControlProblem(.badRequest, "tokens must be short or full")
+        }
         return tokens == "full"
     }
 
-    // MARK: Out
+    // MARK: Responses
 
     private func tokenState(of device: Device) -> DeviceUpdate.TokenState { .init(state.tokenState(of: device.token)) }
 
-    private func answer(_ device: Device, showsToken: Bool) throws -> Response {
+    private func detail(_ device: Device, showsToken: Bool) throws -> Response {
         var bytes: [UInt8] = []
         device.appendDetail(to: &bytes, tokenState: tokenState(of: device), showsToken: showsToken)
         return Self.json(bytes)

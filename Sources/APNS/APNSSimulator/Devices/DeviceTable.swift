@@ -1,11 +1,11 @@
-/// All devices, the most recently used ones, with a version that grows by every change.
+/// The most recently used devices, with a version that increases with each change.
 ///
-/// Pure. A listener that knows the version it has seen gets what has changed since, however much happened meanwhile:
-/// nothing is queued for it. What it cannot be told any more makes it start anew.
+/// A pure state machine. A listener polls for the changes since the version it has; nothing is queued for it. If the
+/// removals since that version are no longer available, the listener must start over.
 package struct DeviceTable: Sendable {
-    /// A place in the history of one table.
+    /// A position in the history of a table.
     package struct Cursor: Equatable, Sendable {
-        /// Changes with every reset, and from one process to the next.
+        /// Different after each reset and in each process.
         package var epoch: UInt64
         package var version: UInt64
 
@@ -15,15 +15,15 @@ package struct DeviceTable: Sendable {
         }
     }
 
-    /// What a listener has missed.
+    /// The changes since a cursor.
     package struct Changes: Sendable {
-        /// It must forget all that it knows.
+        /// The listener must drop all devices.
         package var isResync = false
-        /// In the order of their last change.
+        /// Changed devices, in the order of their last change.
         package var devices: [Device] = []
-        /// Numbers of devices that are gone.
-        package var gone: [Int] = []
-        /// Where it stands when it has taken these.
+        /// The numbers of removed devices.
+        package var removed: [Int] = []
+        /// The listener's position after these changes.
         package var cursor: Cursor
     }
 
@@ -32,13 +32,13 @@ package struct DeviceTable: Sendable {
     private var slots: [Device] = []
     private var slotByToken: [[UInt8]: Int] = [:]
     private var slotByNumber: [Int: Int] = [:]
-    private var recency = Recency()
+    private var recency = RecencyList()
     private var devicesEver = 0
-    /// Devices that were dropped, and when.
-    private var gone: [(version: UInt64, number: Int)] = []
-    /// No listener that stands before this version can be told who went.
-    private var goneSince: UInt64 = 0
-    /// Nothing goes by itself before this, in UNIX milliseconds.
+    /// Removed devices with the version of their removal.
+    private var removed: [(version: UInt64, number: Int)] = []
+    /// Removals before this version are no longer available.
+    private var removalsAvailableSince: UInt64 = 0
+    /// The earliest time at which a device changes by expiry, in UNIX milliseconds.
     private var nextDue = Int64.max
 
     package init(settings: DeviceSettings, epoch: UInt64) {
@@ -46,11 +46,11 @@ package struct DeviceTable: Sendable {
         cursor = Cursor(epoch: epoch, version: 0)
     }
 
-    // MARK: Changing
+    // MARK: Changes
 
-    /// Changes the device of `token`, which is made if there is none.
+    /// Changes the device of `token`, and creates it if it does not exist.
     ///
-    /// - Returns: nil when no devices are remembered.
+    /// - Returns: nil if devices are disabled.
     @discardableResult
     package mutating func update<Value>(_ token: [UInt8], _ change: (inout Device) -> Value) -> Value? {
         guard settings.countMax > 0 else { return nil }
@@ -71,27 +71,27 @@ package struct DeviceTable: Sendable {
         return update(slot, change)
     }
 
-    /// Changes the device of `token`, if there is one.
+    /// Changes the device of `token` if it exists.
     @discardableResult
     package mutating func updateKnown<Value>(_ token: [UInt8], _ change: (inout Device) -> Value) -> Value? {
         slotByToken[token].map { update($0, change) }
     }
 
-    /// A broadcast was taken: it is for every device that is subscribed to its channel or shows a Live Activity of it.
+    /// Delivers a broadcast to every device that is subscribed to its channel or shows a Live Activity of it.
     ///
-    /// - Parameter push: has a channel.
-    /// - Returns: how many devices that was.
+    /// - Parameter push: A push with a channel.
+    /// - Returns: The number of devices.
     package mutating func broadcast(_ push: DevicePush, now: Int64) -> Int {
         guard let channelID = push.channel?.id else { preconditionFailure("a broadcast without a channel") }
         let matching = slots.indices.filter { slot in
             slots[slot].channels.contains(channelID)
                 || slots[slot].activities.shown.contains { $0.channelID == channelID }
         }
-        for slot in matching { update(slot) { _ = $0.taken(push, now: now) } }
+        for slot in matching { update(slot) { _ = $0.receive(push, now: now) } }
         return matching.count
     }
 
-    /// Time has passed: what was stored expires, ended activities go.
+    /// Removes expired pushes and ended activities from all devices.
     package mutating func advance(to now: Int64) {
         guard now >= nextDue else { return }
         nextDue = .max
@@ -105,7 +105,7 @@ package struct DeviceTable: Sendable {
     @discardableResult
     private mutating func update<Value>(_ slot: Int, _ change: (inout Device) -> Value) -> Value {
         cursor.version += 1
-        // Items that are made by this change take the device's version.
+        // Items created by this change get the device's version.
         slots[slot].version = cursor.version
         let value = change(&slots[slot])
         nextDue = min(nextDue, slots[slot].nextDue ?? .max)
@@ -117,30 +117,33 @@ package struct DeviceTable: Sendable {
         slotByToken[device.token] = nil
         slotByNumber[device.number] = nil
         cursor.version += 1
-        gone.append((cursor.version, device.number))
-        // Twice the number of devices is kept for a while, so that dropping costs a constant time.
-        guard gone.count >= 2 * settings.countMax + 16 else { return }
-        let count = gone.count / 2
-        goneSince = gone[count - 1].version
-        gone.removeFirst(count)
+        removed.append((cursor.version, device.number))
+        // Keeps up to twice the number of devices, so that a removal takes amortized constant time.
+        guard removed.count >= 2 * settings.countMax + 16 else { return }
+        let count = removed.count / 2
+        removalsAvailableSince = removed[count - 1].version
+        removed.removeFirst(count)
     }
 
-    // MARK: Looking
+    // MARK: Queries
 
     package func device(number: Int) -> Device? { slotByNumber[number].map { slots[$0] } }
 
-    /// All devices whose token satisfies `condition`, the most recently used first.
+    /// The devices that satisfy `condition`, the most recently used first.
     package func devices(where condition: (Device) -> Bool = { _ in true }) -> [Device] {
         recency.order.map { slots[$0] }.filter(condition)
     }
 
+    /// The changes since a listener's position.
+    ///
     /// - Parameters:
-    ///   - seen: nil for a listener that knows nothing.
-    ///   - limit: devices at most; ask again for the rest.
+    ///   - seen: The position; nil for a new listener.
+    ///   - limit: The largest number of devices. Call again with the returned cursor for the rest.
     package func changes(since seen: Cursor?, limit: Int) -> Changes {
         var changes = Changes(cursor: cursor)
         var since: UInt64 = 0
-        if let seen, seen.epoch == cursor.epoch, seen.version >= goneSince, seen.version <= cursor.version {
+        if let seen, seen.epoch == cursor.epoch, seen.version >= removalsAvailableSince, seen.version <= cursor.version
+        {
             since = seen.version
         } else {
             changes.isResync = true
@@ -157,7 +160,8 @@ package struct DeviceTable: Sendable {
         }
         changes.devices = changed.map { slots[$0] }
         if !changes.isResync {
-            changes.gone = gone.filter { $0.version > since && $0.version <= changes.cursor.version }.map(\.number)
+            changes.removed = removed.filter { $0.version > since && $0.version <= changes.cursor.version }.map(
+                \.number)
         }
         return changes
     }

@@ -1,8 +1,8 @@
 import JSONText
 
-/// What `PUT /devices/{id}` asks for; what is nil stays as it is.
+/// The body of `PUT /devices/{id}`. Members that are nil stay unchanged.
 struct DeviceUpdate: Equatable {
-    /// What APNs is to know of the token, in words.
+    /// The names of token states in the devices API.
     enum TokenState: String, CaseIterable {
         case valid, unregistered, expired
         case wrongEnvironment = "wrong-environment"
@@ -31,7 +31,7 @@ struct DeviceUpdate: Equatable {
     }
 
     static let nameBytesMax = 64
-    /// Of one channel id. Apple leaves the length open.
+    /// The largest channel ID. Apple documents no limit.
     static let channelBytesMax = 256
 
     var name: String?
@@ -39,7 +39,7 @@ struct DeviceUpdate: Equatable {
     var tokenState: TokenState?
     var channels: Set<String>?
 
-    /// Reads the members of an object; unknown ones are mistakes.
+    /// Parses a JSON object. Unknown members are errors.
     init(json: [UInt8]) throws(DeviceUpdateError) {
         do {
             self = try json.withUnsafeBytes { bytes in
@@ -49,14 +49,14 @@ struct DeviceUpdate: Equatable {
         } catch let error as DeviceUpdateError {
             throw error
         } catch {
-            throw DeviceUpdateError(description: "not the JSON that is wanted: \(error)")
+            throw DeviceUpdateError(description: "invalid JSON: \(error)")
         }
     }
 
     fileprivate init() {}
 }
 
-/// Why an update was refused: one sentence that names the member.
+/// The error for an invalid update. The description names the member.
 struct DeviceUpdateError: Error, Equatable, CustomStringConvertible {
     let description: String
 }
@@ -90,39 +90,39 @@ private struct DeviceUpdateReader {
         return update
     }
 
-    private mutating func tokenState(_ place: String) throws -> DeviceUpdate.TokenState {
-        guard let state = DeviceUpdate.TokenState(rawValue: try text(place, 0...64)) else {
+    private mutating func tokenState(_ path: String) throws -> DeviceUpdate.TokenState {
+        guard let state = DeviceUpdate.TokenState(rawValue: try text(path, 0...64)) else {
             let labels = DeviceUpdate.TokenState.allCases.map(\.rawValue).joined(separator: ", ")
-            throw DeviceUpdateError(description: "\(place) must be one of \(labels)")
+            throw DeviceUpdateError(description: "\(path) must be one of \(labels)")
         }
         return state
     }
 
-    private mutating func channels(_ place: String) throws -> Set<String> {
-        try expect(.array, place, "an array")
+    private mutating func channels(_ path: String) throws -> Set<String> {
+        try expect(.array, path, "an array")
         try reader.enterArray()
         var (channels, count) = (Set<String>(), 0)
         while try reader.nextElement(isFirst: count == 0) {
             guard count < Device.channelsMax else {
-                throw DeviceUpdateError(description: "\(place) has more than \(Device.channelsMax) elements")
+                throw DeviceUpdateError(description: "\(path) has more than \(Device.channelsMax) elements")
             }
-            channels.insert(try text("\(place)[\(count)]", 1...DeviceUpdate.channelBytesMax))
+            channels.insert(try text("\(path)[\(count)]", 1...DeviceUpdate.channelBytesMax))
             count += 1
         }
         return channels
     }
 
-    private mutating func text(_ place: String, _ bytes: ClosedRange<Int>) throws -> String {
-        try expect(.string, place, "a string")
+    private mutating func text(_ path: String, _ bytes: ClosedRange<Int>) throws -> String {
+        try expect(.string, path, "a string")
         let text = reader.text(try reader.readString())
         guard bytes.contains(text.utf8.count) else {
             throw DeviceUpdateError(
-                description: "\(place) must have \(bytes.lowerBound) to \(bytes.upperBound) bytes")
+                description: "\(path) must have \(bytes.lowerBound) to \(bytes.upperBound) bytes")
         }
         return text
     }
 
-    private mutating func expect(_ kind: JSONReader.Kind, _ place: String, _ what: String) throws {
-        guard try reader.peekKind() == kind else { throw DeviceUpdateError(description: "\(place) must be \(what)") }
+    private mutating func expect(_ kind: JSONReader.Kind, _ path: String, _ what: String) throws {
+        guard try reader.peekKind() == kind else { throw DeviceUpdateError(description: "\(path) must be \(what)") }
     }
 }

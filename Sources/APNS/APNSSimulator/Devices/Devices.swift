@@ -1,7 +1,7 @@
 import APNSWire
 import Synchronization
 
-/// The devices that pushes go to: the table under a lock. Connections come here once for all that arrived together.
+/// The table of devices, protected by a lock. Connections call it once per read, not once per push.
 final class Devices: Sendable {
     let settings: DeviceSettings
     private let clock: @Sendable () -> Int64
@@ -16,28 +16,28 @@ final class Devices: Sendable {
 
     // MARK: Pushes
 
-    /// Requests have been answered: what was taken goes to its device, and a known device hears of refusals.
+    /// Delivers accepted pushes to their devices, and records refusals of existing devices.
     func received(_ pushes: [ReceivedPush]) {
         guard !pushes.isEmpty, settings.countMax > 0 else { return }
         let now = clock()
         table.withLock { table in
             for push in pushes where !push.token.isEmpty {
                 if push.isTaken {
-                    table.update(push.token) { _ = $0.taken(DevicePush(push), now: now) }
+                    table.update(push.token) { _ = $0.receive(DevicePush(push), now: now) }
                 } else if !push.reason.isEmpty {
-                    table.updateKnown(push.token) { $0.refused(reason: push.reason) }
+                    table.updateKnown(push.token) { $0.recordRefusal(reason: push.reason) }
                 }
             }
         }
     }
 
-    /// A broadcast was taken: it goes to every device that is subscribed to the channel or has a Live Activity on it.
+    /// Delivers an accepted broadcast to every device that is subscribed to the channel or shows a Live Activity of it.
     ///
     /// - Parameters:
-    ///   - channelID: base64, as in `apns-channel-id`.
-    ///   - keepsNewest: the channel's storage policy is 1.
+    ///   - channelID: Base64, as in `apns-channel-id`.
     ///   - expiration: UNIX seconds.
-    /// - Returns: how many devices it was for, offline ones included.
+    ///   - keepsNewest: Whether the channel's storage policy is 1.
+    /// - Returns: The number of devices, including offline ones.
     @discardableResult
     func broadcast(
         channelID: String, bundleID: String, id: APNSID, payload: [UInt8], priority: Priority?, expiration: Int64?,
@@ -51,33 +51,33 @@ final class Devices: Sendable {
         return table.withLock { $0.broadcast(push, now: now) }
     }
 
-    // MARK: Switches
+    // MARK: Changes
 
-    /// - Returns: the device as it is then; nil when no devices are remembered.
+    /// - Returns: The changed device; nil if devices are disabled.
     func update(_ token: [UInt8], _ update: DeviceUpdate) -> Device? {
         let now = clock()
         return table.withLock { table in
             table.update(token) { device in
                 if let name = update.name { device.name = name }
                 if let channels = update.channels { device.channels = channels }
-                if update.tokenState == .unregistered { device.uninstalled() }
+                if update.tokenState == .unregistered { device.uninstall() }
                 if let isOnline = update.isOnline { device.setOnline(isOnline, now: now) }
                 return device
             }
         }
     }
 
-    /// What is known of a token besides its pushes has changed: listeners look again.
-    func touched(_ token: [UInt8]) { table.withLock { $0.updateKnown(token) { _ in } } }
+    /// Notifies listeners that the state of a token has changed.
+    func tokenStateChanged(_ token: [UInt8]) { table.withLock { $0.updateKnown(token) { _ in } } }
 
-    /// Forgets all devices.
+    /// Deletes all devices.
     func reset() {
         table.withLock { $0 = DeviceTable(settings: settings, epoch: $0.cursor.epoch + 1) }
     }
 
-    // MARK: Looking
+    // MARK: Queries
 
-    /// The version now, after what goes by itself has gone.
+    /// The current position, after removing expired items.
     func cursor() -> DeviceTable.Cursor {
         let now = clock()
         return table.withLock { table in
@@ -95,7 +95,8 @@ final class Devices: Sendable {
         }
     }
 
-    /// - Returns: what `name` can mean: the device with that id, or those whose token starts like it.
+    /// - Parameter name: A device ID, or a prefix of a token of at least 4 digits.
+    /// - Returns: The device with this ID, or all devices whose token has this prefix.
     func named(_ name: String) -> [Device] {
         let now = clock()
         return table.withLock { table in
@@ -107,7 +108,7 @@ final class Devices: Sendable {
         }
     }
 
-    /// Digits of a token that a device can be called by.
+    /// The shortest prefix of a token that identifies devices.
     static let prefixDigitsMin = 4
 
     func changes(since seen: DeviceTable.Cursor?, limit: Int) -> DeviceTable.Changes {
@@ -116,13 +117,13 @@ final class Devices: Sendable {
 
     // MARK: Listeners
 
-    /// Streams of events at once; each costs a little time every now and then, and no memory to speak of.
+    /// The largest number of concurrent event streams.
     static let listenersMax = 128
 
     var isFull: Bool { listeners.load(ordering: .relaxed) >= Self.listenersMax }
 
-    func listenerCame() { listeners.add(1, ordering: .relaxed) }
-    func listenerWent() { listeners.subtract(1, ordering: .relaxed) }
+    func listenerConnected() { listeners.add(1, ordering: .relaxed) }
+    func listenerDisconnected() { listeners.subtract(1, ordering: .relaxed) }
 }
 
 extension DevicePush {

@@ -1,18 +1,18 @@
-/// A Live Activity's card.
+/// A Live Activity on the lock screen.
 package struct LiveActivity: Sendable {
     package let number: Int
     package var version: UInt64
     package var bundleID: String
-    /// Empty when it was not started on a channel.
+    /// Empty if it was not started on a channel.
     package var channelID = ""
     package var type = ""
     package var attributes: [PayloadField] = []
     package var state: [PayloadField] = []
-    /// Title, body and sound of the last alert.
+    /// The title of the last update's alert; empty without an alert.
     package var title = ""
     package var body = ""
     package var sound = ""
-    /// UNIX seconds, of the push that is shown.
+    /// The timestamp of the shown update, in UNIX seconds.
     package var timestamp: Int64
     /// UNIX seconds.
     package var staleDate: Int64?
@@ -21,19 +21,19 @@ package struct LiveActivity: Sendable {
     package var updates = 0
     /// UNIX milliseconds.
     package var endedAt: Int64?
-    /// UNIX milliseconds; set when it ends.
+    /// UNIX milliseconds; nil until the activity ends.
     package var dismissAt: Int64?
-    /// Gone from the screen, but remembered: what still comes for it is ignored.
+    /// Removed from the screen, but kept so that later pushes for it are ignored.
     package var isDismissed = false
 }
 
-/// The Live Activities of one device, by the rules of ActivityKit: the newest timestamp wins, and what comes after the
-/// end is ignored.
+/// The Live Activities of one device, by the rules of ActivityKit: the newest timestamp wins, and pushes after the end
+/// are ignored.
 ///
-/// Which card a push means is told by its token on a phone; here a token is a device, so a push concerns the newest
-/// activity of its app, or of its channel. An update without a card makes one: the app has started it by itself.
+/// On a real phone each activity has its own token. Here a token is a device, so a push applies to the newest activity
+/// of its app or channel. An update without an activity creates one, as if the app had started it.
 package struct LiveActivities: Sendable {
-    /// Cards of one device; past it the oldest goes.
+    /// The largest number of activities of one device. A new one replaces the oldest.
     package static let countMax = 5
     /// Apple: up to 4 hours after the end, unless the dismissal date is sooner.
     static let shownAfterEnd: Int64 = 4 * 3_600_000
@@ -41,17 +41,19 @@ package struct LiveActivities: Sendable {
     private(set) var all: [LiveActivity] = []
 
     package var shown: [LiveActivity] { all.filter { !$0.isDismissed } }
-    /// When the next card goes, in UNIX milliseconds.
+    /// When the next activity is dismissed, in UNIX milliseconds; nil for never.
     var nextDue: Int64? { shown.compactMap(\.dismissAt).min() }
 
     package init() {}
 
+    /// Starts, updates or ends an activity.
+    ///
     /// - Parameters:
-    ///   - number: for a card that is new.
+    ///   - number: The number of a new activity.
     ///   - now: UNIX milliseconds.
     mutating func apply(
         _ contents: PushPayload, of push: DevicePush, number: Int, version: UInt64, now: Int64
-    ) -> DeviceFate {
+    ) -> DevicePushResult {
         let content = contents.activity
         guard let timestamp = content.timestamp else { return .ignored(.noTimestamp) }
         let channelID = push.channel?.id ?? ""
@@ -85,9 +87,9 @@ package struct LiveActivities: Sendable {
         }
     }
 
-    /// Takes cards off the screen whose time has come.
+    /// Dismisses activities that are due.
     ///
-    /// - Returns: how many.
+    /// - Returns: The number of dismissed activities.
     mutating func dismiss(now: Int64) -> Int {
         var count = 0
         for index in all.indices where !all[index].isDismissed {

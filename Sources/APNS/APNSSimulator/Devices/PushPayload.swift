@@ -1,6 +1,6 @@
 import JSONText
 
-/// What a device reads in a push's body. Members of a wrong kind are left out, as iOS does; nothing is refused.
+/// The parsed payload of a push. Members of a wrong type are ignored, as on iOS.
 ///
 /// Source: Apple, "Generating a remote notification", tables 1 to 3; ActivityKit, "Starting and updating Live
 /// Activities with ActivityKit push notifications".
@@ -20,7 +20,7 @@ package struct PushPayload: Equatable, Sendable {
         package var event = ""
         /// UNIX seconds.
         package var timestamp: Int64?
-        /// nil when it is missing or no object.
+        /// nil if it is missing or not an object.
         package var state: [PayloadField]?
         /// UNIX seconds.
         package var staleDate: Int64?
@@ -44,7 +44,7 @@ package struct PushPayload: Equatable, Sendable {
     package var interruptionLevel = "active"
     package var activity = Activity()
 
-    /// - Returns: nil when `json` is no JSON object.
+    /// - Returns: nil if `json` is not a JSON object.
     package init?(_ json: [UInt8]) {
         let payload = json.withUnsafeBytes { bytes -> PushPayload? in
             var reader = PayloadReader(bytes)
@@ -58,13 +58,13 @@ package struct PushPayload: Equatable, Sendable {
     init() {}
 }
 
-/// One member of a content state, flattened: `team.name`, `scores[0]`.
+/// A flattened member of a content state, named by its path: `team.name`, `scores[0]`.
 package struct PayloadField: Equatable, Sendable {
     package enum Kind: String, Sendable {
         case text, number, boolean, null
     }
 
-    /// Fields kept of one object.
+    /// The largest number of fields of one object.
     package static let countMax = 24
     package static let depthMax = 4
 
@@ -73,7 +73,7 @@ package struct PayloadField: Equatable, Sendable {
     package var kind: Kind
 }
 
-/// One walk through a body.
+/// Parses a payload in one pass.
 private struct PayloadReader {
     private static let levels: Set<String> = ["passive", "active", "time-sensitive", "critical"]
 
@@ -140,7 +140,7 @@ private struct PayloadReader {
         try members { name, reader in
             switch name {
             case "title", "body", "subtitle", "title-loc-key", "subtitle-loc-key", "loc-key":
-                // In a Live Activity's alert, title and body may be objects of a key and its arguments.
+                // In the alert of a Live Activity, title and body may be objects with a key and its arguments.
                 texts[name] = try reader.localized()
             case "title-loc-args", "subtitle-loc-args", "loc-args": arguments[name] = try reader.strings()
             case "sound": payload.sound = try reader.sound()
@@ -157,7 +157,7 @@ private struct PayloadReader {
         payload.hasAlert = !(payload.title.isEmpty && payload.subtitle.isEmpty && payload.body.isEmpty)
     }
 
-    /// A text, or an object of `loc-key` and `loc-args`.
+    /// Parses a string, or an object with `loc-key` and `loc-args`.
     private mutating func localized() throws -> String? {
         guard try reader.peekKind() == .object else { return try string() }
         var (key, arguments) = ("", [String]())
@@ -171,7 +171,7 @@ private struct PayloadReader {
         return Self.localized(key, arguments)
     }
 
-    /// The app's string tables are not here, so the key itself is shown, with what would be filled in.
+    /// Shows the key and its arguments, because the app's string tables are not available.
     private static func localized(_ key: String, _ arguments: [String]) -> String {
         arguments.isEmpty ? key : "\(key) (\(arguments.joined(separator: ", ")))"
     }
@@ -265,7 +265,7 @@ private struct PayloadReader {
         return texts
     }
 
-    /// Whole numbers only, but `1.0` is one.
+    /// Parses a whole number; `1.0` is one.
     private mutating func integer() throws -> Int64? {
         guard try reader.peekKind() == .number else {
             try skip()

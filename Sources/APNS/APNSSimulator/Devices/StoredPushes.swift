@@ -1,23 +1,23 @@
-/// What APNs keeps for a device that is offline.
+/// The pushes that APNs stores for an offline device.
 ///
-/// One push per topic, the newest; normally so, says Apple, and not guaranteed (Apple, "Sending notification requests
-/// to APNs" and "Viewing the status of push notifications"). Apple's list of updates of June 2024 says that several
-/// may be kept, told apart by collapse id: `keepsSeveral`. Broadcasts have a place per channel.
+/// By default this is the newest push per topic, which Apple documents as usual, but not guaranteed (Apple, "Sending
+/// notification requests to APNs" and "Viewing the status of push notifications"). Apple's list of updates of June 2024
+/// states that several may be stored, distinguished by collapse ID: `keepsSeveral`. Broadcasts are stored per channel.
 package struct StoredPushes: Sendable {
-    package enum Outcome: Equatable {
-        case stored, storedInstead
-        /// It may not wait.
+    package enum StoreResult: Equatable {
+        case stored, storedReplacingOlder
+        /// The push has expired, or its channel stores no messages.
         case discarded
     }
 
-    private struct Place: Hashable {
+    private struct Key: Hashable {
         var topic: String
         var collapseID = ""
         var channelID = ""
     }
 
     private struct Entry {
-        var place: Place
+        var key: Key
         var push: DevicePush
         /// UNIX milliseconds.
         var until: Int64
@@ -27,7 +27,7 @@ package struct StoredPushes: Sendable {
     static let storedAtMost: Int64 = 30 * 86_400_000
     /// Apple: broadcasts at most 8 hours.
     static let broadcastStoredAtMost: Int64 = 8 * 3_600_000
-    /// Places of one device; past it the oldest push gives way.
+    /// The largest number of stored pushes of one device. A new one replaces the oldest.
     package static let countMax = 16
 
     private var entries: [Entry] = []
@@ -40,32 +40,32 @@ package struct StoredPushes: Sendable {
     package init() {}
 
     /// - Parameter now: UNIX milliseconds.
-    package mutating func store(_ push: DevicePush, keepsSeveral: Bool, now: Int64) -> Outcome {
+    package mutating func store(_ push: DevicePush, keepsSeveral: Bool, now: Int64) -> StoreResult {
         if let channel = push.channel, !channel.keepsNewest { return .discarded }
         let most = now + (push.channel == nil ? Self.storedAtMost : Self.broadcastStoredAtMost)
         let wanted = push.expiration.map { min($0, Int64.max / 1000) * 1000 } ?? most
         guard wanted > now else { return .discarded }
-        var place = Place(topic: push.topic)
-        if keepsSeveral { place.collapseID = push.collapseID }
-        if let channel = push.channel { place.channelID = channel.id }
+        var key = Key(topic: push.topic)
+        if keepsSeveral { key.collapseID = push.collapseID }
+        if let channel = push.channel { key.channelID = channel.id }
         let before = entries.count
-        entries.removeAll { $0.place == place }
+        entries.removeAll { $0.key == key }
         if entries.count == Self.countMax { entries.removeFirst() }
-        let isInstead = entries.count < before
-        entries.append(Entry(place: place, push: push, until: min(wanted, most)))
-        return isInstead ? .storedInstead : .stored
+        let replacesOlder = entries.count < before
+        entries.append(Entry(key: key, push: push, until: min(wanted, most)))
+        return replacesOlder ? .storedReplacingOlder : .stored
     }
 
-    /// Drops what has waited too long.
+    /// Removes expired pushes.
     ///
-    /// - Returns: how many.
+    /// - Returns: The number of removed pushes.
     package mutating func expire(now: Int64) -> Int {
         let before = entries.count
         entries.removeAll { $0.until <= now }
         return before - entries.count
     }
 
-    /// What has not expired, oldest first; nothing is left. Call `expire` before.
+    /// Removes and returns all pushes, oldest first. Call `expire` before.
     package mutating func takeAll() -> [DevicePush] {
         defer { entries.removeAll() }
         return entries.map(\.push)

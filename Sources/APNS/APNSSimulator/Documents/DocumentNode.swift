@@ -1,9 +1,9 @@
 import JSONText
 import Yams
 
-/// Why a document was refused: every problem at once, each with its place.
+/// The error for an invalid control document. It lists every problem with its line, or its path in JSON.
 public struct ControlDocumentError: Error, Equatable, CustomStringConvertible {
-    /// One sentence each, in the order of the document; never empty.
+    /// One text per problem; never empty.
     public var problems: [String]
 
     public var description: String { problems.joined(separator: "; ") }
@@ -13,31 +13,31 @@ public struct ControlDocumentError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// A document read into a tree, from JSON or from YAML.
+/// The tree of a parsed JSON or YAML document.
 struct DocumentNode {
     enum Value {
         case object([(name: String, node: DocumentNode)])
         case array([DocumentNode])
         case string(String)
-        /// As it was written.
+        /// The text of the number.
         case number(String)
         case boolean(Bool)
         case null
     }
 
     var value: Value
-    /// From 1; nil in JSON, where the place is told by names alone.
+    /// The line, from 1; nil in JSON.
     var line: Int?
 
-    /// Deeper nesting than this is a mistake or an attack.
+    /// Bounds nesting and recursion.
     private static let depthMax = 16
-    /// And so are more values than this.
+    /// Bounds the number of values.
     private static let countMax = 20_000
-    /// Aliases of YAML, which the library follows before anything can be counted: a key made of 40 nested ones has 2^40
-    /// parts to be compared. So few cannot grow so far.
+    /// Bounds YAML aliases before parsing. Yams expands aliases before values can be counted, and a key made of 40
+    /// nested aliases has 2^40 parts to compare.
     private static let aliasesMax = 8
 
-    /// Text that begins with a brace is read as JSON, everything else as YAML.
+    /// Parses text that begins with a brace as JSON, and any other text as YAML.
     static func parse(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
         let first = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
         return first == UInt8(ascii: "{") ? try json(bytes) : try yaml(bytes)
@@ -56,7 +56,7 @@ struct DocumentNode {
         } catch let error as ControlDocumentError {
             throw error
         } catch {
-            throw ControlDocumentError(["not the JSON that is wanted: \(error)"])
+            throw ControlDocumentError(["invalid JSON: \(error)"])
         }
     }
 
@@ -69,7 +69,7 @@ struct DocumentNode {
             try reader.enterObject()
             while let key = try reader.nextKey(isFirst: members.isEmpty) {
                 let name = reader.text(key)
-                guard names.insert(name).inserted else { throw ControlDocumentError(["\"\(name)\" is there twice"]) }
+                guard names.insert(name).inserted else { throw ControlDocumentError(["duplicate member \"\(name)\""]) }
                 members.append((name, try json(&reader, depth: depth + 1)))
             }
             return DocumentNode(value: .object(members))
@@ -96,7 +96,7 @@ struct DocumentNode {
 
     private static func yaml(_ bytes: [UInt8]) throws(ControlDocumentError) -> DocumentNode {
         guard aliases(in: bytes) <= aliasesMax else {
-            throw ControlDocumentError(["more than \(aliasesMax) aliases; quote a text that begins with *"])
+            throw ControlDocumentError(["more than \(aliasesMax) aliases; quote values that begin with *"])
         }
         do {
             guard let root = try Yams.compose(yaml: String(decoding: bytes, as: UTF8.self)) else {
@@ -107,11 +107,11 @@ struct DocumentNode {
         } catch let error as ControlDocumentError {
             throw error
         } catch {
-            throw ControlDocumentError(["not YAML: \(error)"])
+            throw ControlDocumentError(["invalid YAML: \(error)"])
         }
     }
 
-    /// Whatever may be an alias: an asterisk before a word, unless it is within a word or first in a quoted text.
+    /// Counts possible aliases: an asterisk before a word, unless it is inside a word or first in a quoted text.
     private static func aliases(in bytes: [UInt8]) -> Int {
         var count = 0
         var previous = UInt8(ascii: " ")
@@ -141,7 +141,7 @@ struct DocumentNode {
     {
         let line = node.mark?.line
         guard depth < depthMax else { throw ControlDocumentError(["nested deeper than \(depthMax) levels"]) }
-        // Aliases can make a small file a huge tree.
+        // Aliases can expand a small file to a huge tree.
         count += 1
         guard count <= countMax else { throw ControlDocumentError(["more than \(countMax) values"]) }
         switch node {
@@ -149,7 +149,7 @@ struct DocumentNode {
             var members: [(name: String, node: DocumentNode)] = []
             for (key, value) in mapping {
                 guard let name = key.scalar?.string else {
-                    throw ControlDocumentError(["line \(line ?? 0): a member's name must be a plain word"])
+                    throw ControlDocumentError(["line \(line ?? 0): a member name must be a scalar"])
                 }
                 members.append((name, try yaml(value, depth: depth + 1, &count)))
             }
@@ -159,11 +159,11 @@ struct DocumentNode {
             for element in sequence { elements.append(try yaml(element, depth: depth + 1, &count)) }
             return DocumentNode(value: .array(elements), line: line)
         case .scalar(let scalar): return DocumentNode(value: value(of: scalar), line: line)
-        case .alias: throw ControlDocumentError(["line \(line ?? 0): an alias of nothing"])
+        case .alias: throw ControlDocumentError(["line \(line ?? 0): an alias without an anchor"])
         }
     }
 
-    /// YAML 1.2's core schema, as far as it is of use here: `yes` and `no` are words.
+    /// Resolves a scalar by a subset of YAML 1.2's core schema, in which `yes` and `no` are strings.
     private static func value(of scalar: Node.Scalar) -> Value {
         guard scalar.style == .plain || scalar.style == .any else { return .string(scalar.string) }
         switch scalar.string {

@@ -1,27 +1,28 @@
-/// A strict walk through a document: what is wrong is noted with its place, and the walk goes on, so that all problems
-/// are told at once.
+/// Reads a document strictly. It records each problem with its line and continues, so that all problems are reported
+/// together.
 struct DocumentReader {
-    /// Collects what is wrong; one per document.
+    /// Collects the problems of one document.
     final class Problems {
         var list: [String] = []
     }
 
     let node: DocumentNode
-    /// Names from the root, as in `phases[1].faults[0].status`.
-    let place: String
+    /// The path from the root, such as `phases[1].faults[0].status`.
+    let path: String
     let problems: Problems
 
-    /// Reads all of `bytes` with `read`, which may return anything when it has noted a problem.
+    /// Parses `bytes` and reads the document with `read`. Its result is dropped if it has reported a problem.
     static func read<Value>(
         _ bytes: [UInt8], _ read: (DocumentReader) -> Value
     ) throws(ControlDocumentError) -> Value {
         let problems = Problems()
-        let value = read(DocumentReader(node: try DocumentNode.parse(bytes), place: "", problems: problems))
+        let value = read(DocumentReader(node: try DocumentNode.parse(bytes), path: "", problems: problems))
         guard problems.list.isEmpty else { throw ControlDocumentError(problems.list) }
         return value
     }
 
-    var name: String { place.isEmpty ? "the document" : place }
+    /// The path, or "the document" for the root.
+    var name: String { path.isEmpty ? "the document" : path }
 
     func report(_ problem: String) {
         problems.list.append((node.line.map { "line \($0): " } ?? "") + problem)
@@ -37,7 +38,7 @@ struct DocumentReader {
     func string() -> String? {
         switch node.value {
         case .string(let text): text
-        // A word of YAML that happens to look like a number, say a device token.
+        // An unquoted YAML string that resembles a number, such as a device token.
         case .number(let text) where node.line != nil: text
         default: mustBe("a string")
         }
@@ -64,9 +65,9 @@ struct DocumentReader {
         return value
     }
 
-    /// `250ms`, `1.5s`, `2m`, `1h`; from nothing to a day.
+    /// `250ms`, `1.5s`, `2m`, `1h`; from zero to one day.
     func duration() -> Duration? {
-        let what = "a time like 250ms, 5s, 2m or 1h, and a day at most"
+        let what = "a duration such as 250ms, 5s, 2m or 1h, and at most a day"
         guard case .string(let text) = node.value, let match = text.wholeMatch(of: /([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/),
             let number = Double(match.1)
         else { return mustBe(what) }
@@ -77,12 +78,12 @@ struct DocumentReader {
             case "m": number * 60
             default: number * 3600
             }
-        // Before it is made one: a number that no duration can hold would end the process.
+        // Checked before the conversion, which traps on numbers that no duration can hold.
         guard seconds <= 86_400 else { return mustBe(what) }
         return .microseconds((seconds * 1_000_000).rounded())
     }
 
-    /// One of `choices`, by name.
+    /// The value of the choice that the string names.
     func choice<Value>(_ choices: [(String, Value)]) -> Value? {
         if case .string(let text) = node.value, let choice = choices.first(where: { $0.0 == text }) {
             return choice.1
@@ -91,12 +92,12 @@ struct DocumentReader {
         return mustBe(names.dropLast().joined(separator: ", ") + " or " + (names.last ?? ""))
     }
 
-    /// A number, or one of RFC 9113's names.
+    /// A number, or a name from RFC 9113.
     func errorCode() -> UInt32? {
         if case .number = node.value { return integer(0...Int64(UInt32.max)).map { UInt32($0) } }
         guard let name = string() else { return nil }
         guard let code = Self.errorCodes.firstIndex(of: name) else {
-            report("\(place) is no HTTP/2 error code; a number or a name like REFUSED_STREAM is")
+            report("\(path) is not an HTTP/2 error code; use a number or a name such as REFUSED_STREAM")
             return nil
         }
         return UInt32(code)
@@ -106,11 +107,11 @@ struct DocumentReader {
         guard case .array(let nodes) = node.value else { return mustBe("an array") ?? [] }
         if nodes.count > countMax { report("\(name) has more than \(countMax) elements") }
         return nodes.prefix(countMax).enumerated().map { index, node in
-            DocumentReader(node: node, place: "\(place)[\(index)]", problems: problems)
+            DocumentReader(node: node, path: "\(path)[\(index)]", problems: problems)
         }
     }
 
-    /// - Returns: nil when it is no object, which is noted.
+    /// The members of the object. Returns nil and reports a problem for any other value.
     func members() -> MemberReader? {
         guard case .object(let members) = node.value else { return mustBe("an object") }
         return MemberReader(self, members)
@@ -120,7 +121,7 @@ struct DocumentReader {
         if case .object = node.value { true } else { false }
     }
 
-    /// RFC 9113, section 7, by number.
+    /// Source: RFC 9113, section 7. The index is the code.
     private static let errorCodes = [
         "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED",
         "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
@@ -128,31 +129,31 @@ struct DocumentReader {
     ]
 }
 
-/// The members of one object; those nobody asked for are problems.
+/// The members of one object. Members that are never read are problems.
 final class MemberReader {
     let reader: DocumentReader
     private let members: [(name: String, node: DocumentNode)]
-    private var asked: Set<String> = []
+    private var readNames: Set<String> = []
 
     init(_ reader: DocumentReader, _ members: [(name: String, node: DocumentNode)]) {
         self.reader = reader
         self.members = members
     }
 
-    /// The member's value, or nil when there is none.
+    /// The member's value; nil if it is missing.
     func callAsFunction(_ name: String) -> DocumentReader? {
-        asked.insert(name)
+        readNames.insert(name)
         guard let member = members.first(where: { $0.name == name }) else { return nil }
-        let place = reader.place.isEmpty ? name : "\(reader.place).\(name)"
-        return DocumentReader(node: member.node, place: place, problems: reader.problems)
+        let path = reader.path.isEmpty ? name : "\(reader.path).\(name)"
+        return DocumentReader(node: member.node, path: path, problems: reader.problems)
     }
 
     func has(_ name: String) -> Bool { members.contains { $0.name == name } }
 
-    /// Notes every member that nobody asked for.
+    /// Reports every member that was not read.
     func finish() {
-        for (name, node) in members where !asked.contains(name) {
-            DocumentReader(node: node, place: reader.place, problems: reader.problems)
+        for (name, node) in members where !readNames.contains(name) {
+            DocumentReader(node: node, path: reader.path, problems: reader.problems)
                 .report("\(reader.name) has an unknown member \"\(name)\"")
         }
     }

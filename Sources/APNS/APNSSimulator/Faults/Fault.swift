@@ -1,58 +1,61 @@
 import APNSWire
 import HTTP2Session
 
-/// Something that happens to a push, or to the connection it comes on, in place of a plain 200.
+/// An injected fault: what happens to a push or its connection instead of a plain 200.
+///
+/// Names of kinds are those of the actions in documents, listed in `docs/simulator/README.md`.
 public struct Fault: Sendable, Equatable {
-    /// What happens.
+    /// The effect of a fault.
     public enum Kind: Sendable, Equatable {
-        /// Nothing but the delay.
+        /// A 200, after the delay.
         case accept
-        case answer(FaultAnswer)
-        /// The answer, and after it GOAWAY: this push's stream is the last one. So Apple's servers shut down.
-        case answerAndGoAway(FaultAnswer, code: FaultErrorCode, debugData: [UInt8])
-        /// Never answered; the stream stays open.
+        /// A custom response.
+        case answer(FaultResponse)
+        /// A custom response, then GOAWAY with this push's stream as the last one, as when Apple's servers shut down.
+        case answerAndGoAway(FaultResponse, code: FaultErrorCode, debugData: [UInt8])
+        /// No response; the stream stays open.
         case stall
-        /// RST_STREAM before any answer.
+        /// RST_STREAM without a response.
         case reset(FaultErrorCode)
-        /// The header block of a 200 without its end, then RST_STREAM.
+        /// The header block of a 200 without END_STREAM, then RST_STREAM.
         case resetAfterHeaders(FaultErrorCode)
-        /// The TCP connection ends without a word.
+        /// The TCP connection is closed without a GOAWAY or TLS `close_notify`.
         case close
         /// The TCP connection is reset (`SO_LINGER` 0).
         case tcpReset
-        /// GOAWAY; streams up to its last one are answered, then the connection ends. nil: the last one is this
-        /// push's stream when it is taken, else the one before.
+        /// GOAWAY; streams up to `lastStream` get responses, then the connection ends. nil means this push's stream if
+        /// `isTaken` is set, and otherwise the one before it.
         case goAway(lastStream: Int32?, code: FaultErrorCode, debugData: [UInt8])
-        /// The same frame twice (seen in 2016).
+        /// The same GOAWAY frame twice (observed in 2016).
         case goAwayTwice(lastStream: Int32?, code: FaultErrorCode, debugData: [UInt8])
-        /// GOAWAY with the highest stream id there is, pushes go on, and `interval` later the true one (RFC 9113,
-        /// section 6.8). This push is answered with 200.
+        /// GOAWAY with the highest possible stream ID, and `interval` later one with the real ID (RFC 9113, section
+        /// 6.8). Pushes in between are accepted. This push gets a 200.
         case goAwayInTwoSteps(interval: Duration, code: FaultErrorCode, debugData: [UInt8])
-        /// GOAWAY first, the 200 for this push `answerDelay` later.
+        /// GOAWAY, and the 200 for this push `answerDelay` later.
         case goAwayBeforeAnswer(answerDelay: Duration, code: FaultErrorCode, debugData: [UInt8])
-        /// New SETTINGS in mid-connection; the push is answered with 200.
+        /// New SETTINGS on the open connection. The push gets a 200.
         case settings(FaultSettings)
-        /// The connection stays open, and no more comes of it.
+        /// The connection stays open but stops working.
         case blackHole(BlackHole)
-        /// PINGs are not answered any more; the push is answered with 200.
+        /// Later PINGs are not acknowledged. The push gets a 200.
         case ignorePings
-        /// This push and all later ones of the connection get this answer.
-        case wedge(FaultAnswer)
+        /// This push and all later ones on the connection get this response.
+        case wedge(FaultResponse)
     }
 
-    /// Which way a dead connection is dead.
+    /// The behaviour of a dead connection.
     public enum BlackHole: String, Sendable, CaseIterable {
-        /// Nothing is read, so that the client's own buffers fill.
+        /// The server stops reading, so the client's buffers fill up.
         case readsNothing = "reads-nothing"
-        /// Everything is read and nothing is said, PING included.
+        /// The server reads everything and sends nothing, not even PING acknowledgements.
         case answersNothing = "answers-nothing"
     }
 
     public var kind: Kind
-    /// Before any of it happens.
+    /// The delay before the fault takes effect.
     public var delay: Duration = .zero
-    /// Whether APNs has taken the push all the same: an answer that is lost, not a push. Always true for kinds that end
-    /// in a 200.
+    /// Whether the push counts as accepted for delivery although the client gets an error or no response. Always true
+    /// for kinds that end in a 200.
     public var isTaken = false
 
     public init(_ kind: Kind, delay: Duration = .zero, isTaken: Bool = false) {
@@ -63,7 +66,7 @@ public struct Fault: Sendable, Equatable {
 }
 
 extension Fault.Kind {
-    /// What counters and documents call it.
+    /// The name of the action in counters and documents.
     public var name: String {
         switch self {
         case .accept: "accept"
@@ -87,9 +90,9 @@ extension Fault.Kind {
         }
     }
 
-    /// What a rule may do at `moment`: there must be something to answer, to reset or to take.
-    func isPossible(at moment: FaultMoment) -> Bool {
-        switch (moment, self) {
+    /// Whether a rule with this trigger may have this effect. For example, a connection has no push to respond to.
+    func isPossible(at trigger: FaultTrigger) -> Bool {
+        switch (trigger, self) {
         case (.push, _): true
         case (.headers, .accept), (.headers, .goAwayInTwoSteps), (.headers, .goAwayBeforeAnswer),
             (.headers, .settings), (.headers, .ignorePings), (.headers, .wedge):
@@ -103,20 +106,20 @@ extension Fault.Kind {
     }
 }
 
-/// An answer of one's own making.
-public struct FaultAnswer: Sendable, Equatable {
+/// A custom response.
+public struct FaultResponse: Sendable, Equatable {
     public var status: UInt16
-    /// Any text; empty for no JSON body.
+    /// Any text; empty for a response without a JSON body.
     public var reason: String
     /// Seconds.
     public var retryAfter: UInt32?
-    /// UNIX milliseconds, put beside the reason.
+    /// UNIX milliseconds, sent next to the reason.
     public var timestamp: Int64?
-    /// Sent in place of the JSON.
+    /// Sent instead of the JSON body.
     public var body: [UInt8]?
-    /// The body is repeated until it has this many bytes. It is made while it is sent and is never whole in memory.
+    /// The body is repeated to this length in bytes. It is generated while it is sent and is never held in memory.
     public var bodyBytes: Int?
-    /// Of the body; nil for `application/json`.
+    /// The type of the body; nil for `application/json`.
     public var contentType: String?
 
     public init(
@@ -132,24 +135,25 @@ public struct FaultAnswer: Sendable, Equatable {
         self.contentType = contentType
     }
 
-    var answer: SimulatedResponse {
-        var answer = SimulatedResponse(status: status, reason: reason, timestamp: timestamp, retryAfter: retryAfter)
-        if let body { answer.body = body.isEmpty ? nil : HTTP2Body(body) }
+    var simulatedResponse: SimulatedResponse {
+        var response = SimulatedResponse(status: status, reason: reason, timestamp: timestamp, retryAfter: retryAfter)
+        if let body { response.body = body.isEmpty ? nil : HTTP2Body(body) }
         if let bodyBytes {
             let pattern = body.flatMap { $0.isEmpty ? nil : $0 } ?? Array(repeating: UInt8(ascii: "x"), count: 4096)
-            answer.body = HTTP2Body(repeating: pattern, count: bodyBytes)
+            response.body = HTTP2Body(repeating: pattern, count: bodyBytes)
         }
-        answer.contentType = contentType
-        return answer
+        response.contentType = contentType
+        return response
     }
 }
 
-/// What a `settings` fault announces; nil leaves a setting as it is.
+/// The SETTINGS that a `settings` fault announces; nil leaves a value unchanged.
 public struct FaultSettings: Sendable, Equatable {
+    /// SETTINGS_MAX_CONCURRENT_STREAMS.
     public var streamsMax: UInt32?
-    /// Of streams, in bytes.
+    /// SETTINGS_INITIAL_WINDOW_SIZE, in bytes.
     public var initialWindowBytes: UInt32?
-    /// Of HPACK, in bytes.
+    /// SETTINGS_HEADER_TABLE_SIZE, in bytes.
     public var headerTableBytes: UInt32?
 
     public init(streamsMax: UInt32? = nil, initialWindowBytes: UInt32? = nil, headerTableBytes: UInt32? = nil) {

@@ -1,6 +1,6 @@
 import HTTP2Session
 
-/// The HTTP/2 error code that a fault puts into RST_STREAM or GOAWAY.
+/// The HTTP/2 error code in the RST_STREAM or GOAWAY frame of a fault.
 ///
 /// Source: RFC 9113, section 7.
 public struct FaultErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConvertible {

@@ -2,7 +2,9 @@ import APNSWire
 import HTTP2Session
 
 extension FaultPlan {
-    /// Reads `{"rules": [...]}`, in JSON or YAML. `docs/simulator/README.md` lists the members of a rule.
+    /// Parses `{"rules": [...]}`, in JSON or YAML. `docs/simulator/README.md` lists the members of a rule.
+    ///
+    /// - Throws: `ControlDocumentError` with every problem and its line.
     public init(document bytes: [UInt8]) throws(ControlDocumentError) {
         self.init(
             try DocumentReader.read(bytes) { reader in
@@ -17,13 +19,13 @@ extension FaultPlan {
 
     static func rules(_ reader: DocumentReader) -> [FaultRule] {
         reader.elements(countMax: rulesMax).compactMap { element in
-            element.members().flatMap { FaultRuleDocument($0).rule() }
+            element.members().flatMap { FaultRuleReader($0).rule() }
         }
     }
 }
 
-/// One rule while it is read.
-struct FaultRuleDocument {
+/// Parses one rule.
+struct FaultRuleReader {
     private let members: MemberReader
 
     init(_ members: MemberReader) {
@@ -36,28 +38,28 @@ struct FaultRuleDocument {
         let delay = members("delay")?.duration() ?? .zero
         let isTaken = members("taken")?.boolean() ?? false
         let seed = members("seed")?.integer(0...Int64.max) ?? 1
-        let action = FaultActionDocument(members)
+        let action = FaultActionReader(members)
         let kind = action.kind()
         var rule = FaultRule(Fault(kind ?? .stall, delay: delay, isTaken: isTaken), seed: UInt64(seed))
-        readWho(&rule)
-        readWhen(&rule)
+        readMatchers(&rule)
+        readSchedule(&rule)
         members.finish()
         guard let kind else { return nil }
-        if !kind.isPossible(at: rule.moment) {
-            reader.report("\(reader.name): the action \(kind.name) is not possible on: \(rule.moment.rawValue)")
+        if !kind.isPossible(at: rule.trigger) {
+            reader.report("\(reader.name): the action \(kind.name) is not possible with on: \(rule.trigger.rawValue)")
         }
-        if rule.moment != .push, rule.request != nil {
-            reader.report("\(reader.name): \"request\" needs on: push; \"request_on_connection\" does not")
+        if rule.trigger != .push, rule.request != nil {
+            reader.report("\(reader.name): \"request\" needs on: push; use \"request_on_connection\" instead")
         }
         return rule
     }
 
-    private func readWho(_ rule: inout FaultRule) {
+    private func readMatchers(_ rule: inout FaultRule) {
         if let token = members("token"), let text = token.string() {
             if let prefix = DeviceToken(hex: text) {
                 rule.tokenPrefix = prefix.bytes
             } else {
-                token.report("\(token.name) must be an even number of hexadecimal digits, 200 at most")
+                token.report("\(token.name) must be an even number of hexadecimal digits, at most 200")
             }
         }
         rule.tokenPattern = members("token_pattern")?.tokenPattern()
@@ -67,9 +69,9 @@ struct FaultRuleDocument {
         rule.request = members("request")?.numbers()
     }
 
-    private func readWhen(_ rule: inout FaultRule) {
-        let moments = FaultMoment.allCases.map { ($0.rawValue, $0) }
-        if let moment: FaultMoment = members("on")?.choice(moments) { rule.moment = moment }
+    private func readSchedule(_ rule: inout FaultRule) {
+        let triggers = FaultTrigger.allCases.map { ($0.rawValue, $0) }
+        if let trigger: FaultTrigger = members("on")?.choice(triggers) { rule.trigger = trigger }
         rule.after = members("after")?.duration() ?? .zero
         rule.duration = members("for")?.duration()
         rule.nth = members("nth")?.count()
@@ -83,13 +85,13 @@ extension DocumentReader {
     func tokenPattern() -> TokenPattern? {
         guard let text = string() else { return nil }
         guard let pattern = TokenPattern(text) else {
-            report("\(name) must be hexadecimal digits with ? and *, 200 characters at most")
+            report("\(name) must be hexadecimal digits with ? and *, at most 200 characters")
             return nil
         }
         return pattern
     }
 
-    /// A number, or one of `{every: n}`, `{first: n}` and `{from: n}`.
+    /// Parses a number, or one of `{every: n}`, `{first: n}` and `{from: n}`.
     func numbers() -> NumberMatch? {
         guard isObject else { return count().map { .exactly($0) } }
         guard let members = members() else { return nil }

@@ -1,7 +1,8 @@
-/// What goes wrong, when and for whom: rules in order, the first that applies wins.
+/// A list of fault rules. The first rule that applies to a push or connection wins.
 ///
-/// A plain value: it decides, the connection acts.
+/// A value without I/O: the plan selects faults, connections carry them out.
 public struct FaultPlan: Sendable, Equatable {
+    /// The largest number of rules in a document.
     public static let rulesMax = 100
 
     public private(set) var rules: [FaultRule]
@@ -13,47 +14,47 @@ public struct FaultPlan: Sendable, Equatable {
 
     public var isEmpty: Bool { rules.isEmpty }
 
-    /// At which moments there is a rule to ask.
-    var moments: FaultMoments {
-        rules.reduce(into: FaultMoments()) { $0.insert(FaultMoments($1.moment)) }
+    /// The triggers of the plan's rules.
+    var triggers: FaultTriggers {
+        rules.reduce(into: FaultTriggers()) { $0.insert(FaultTriggers($1.trigger)) }
     }
 
-    /// Decides about one push or connection and counts it.
-    package mutating func fault(for candidate: FaultCandidate) -> Fault? {
+    /// Counts a push or connection and returns the fault that applies to it, if any.
+    package mutating func evaluate(_ candidate: FaultCandidate) -> Fault? {
         var candidate = candidate
-        if candidate.moment == .push {
+        if candidate.trigger == .push {
             pushes += 1
             candidate.request = pushes
         }
-        for index in rules.indices where rules[index].applies(to: candidate) { return rules[index].fault }
+        for index in rules.indices where rules[index].apply(to: candidate) { return rules[index].fault }
         return nil
     }
 }
 
-/// When a rule is asked.
-public enum FaultMoment: String, Sendable, CaseIterable {
-    /// A push has arrived completely and would be accepted.
+/// The event that a rule applies to.
+public enum FaultTrigger: String, Sendable, CaseIterable {
+    /// A complete push that would be accepted.
     case push
-    /// A push's header block has arrived, its body perhaps not. Nothing about it has been judged.
+    /// The header block of a push, before its body and before any check.
     case headers
-    /// A client has connected; nothing has been said yet, TLS included.
+    /// A new TCP connection, before TLS.
     case connection
 }
 
-/// A set of moments in one byte.
-struct FaultMoments: OptionSet, Sendable {
+/// A set of triggers in one byte.
+struct FaultTriggers: OptionSet, Sendable {
     let rawValue: UInt8
 
-    static let push = FaultMoments(rawValue: 1)
-    static let headers = FaultMoments(rawValue: 2)
-    static let connection = FaultMoments(rawValue: 4)
+    static let push = FaultTriggers(rawValue: 1)
+    static let headers = FaultTriggers(rawValue: 2)
+    static let connection = FaultTriggers(rawValue: 4)
 
     init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 
-    init(_ moment: FaultMoment) {
-        switch moment {
+    init(_ trigger: FaultTrigger) {
+        switch trigger {
         case .push: self = .push
         case .headers: self = .headers
         case .connection: self = .connection
@@ -61,37 +62,37 @@ struct FaultMoments: OptionSet, Sendable {
     }
 }
 
-/// What a rule can look at.
+/// The push or connection that rules are matched against.
 package struct FaultCandidate {
-    var moment = FaultMoment.push
+    var trigger = FaultTrigger.push
     var token: [UInt8] = []
     var topic = ""
-    /// Counts connections from 1, since the start.
+    /// The connection's number, from 1 since the start.
     var connection: UInt64 = 0
-    /// Counts the pushes of the connection from 1.
+    /// The push's number on its connection, from 1.
     var requestOnConnection = 0
-    /// Counts the pushes that the plan was asked about; the plan itself does.
+    /// The push's number since the plan was set, from 1. Set by the plan.
     fileprivate(set) var request = 0
-    /// Since the plan was set.
+    /// The time since the plan was set.
     var elapsed: Duration = .zero
 
     package init(
-        token: [UInt8] = [], topic: String = "", moment: FaultMoment = .push, connection: UInt64 = 1,
+        token: [UInt8] = [], topic: String = "", trigger: FaultTrigger = .push, connection: UInt64 = 1,
         requestOnConnection: Int = 1, elapsed: Duration = .zero
     ) {
         self.token = token
         self.topic = topic
-        self.moment = moment
+        self.trigger = trigger
         self.connection = connection
         self.requestOnConnection = requestOnConnection
         self.elapsed = elapsed
     }
 }
 
-/// Some of the numbers from 1.
+/// Matches some of the numbers from 1.
 public enum NumberMatch: Sendable, Equatable {
     case exactly(Int)
-    /// This one and its multiples; above zero.
+    /// The multiples of a number above zero.
     case every(Int)
     case first(Int)
     case from(Int)
@@ -106,33 +107,34 @@ public enum NumberMatch: Sendable, Equatable {
     }
 }
 
-/// A condition and what then happens. All that is set must hold.
+/// A fault and its conditions. All conditions that are set must match.
 public struct FaultRule: Sendable, Equatable {
-    public var moment = FaultMoment.push
-    /// First bytes of the device token; empty for any.
+    public var trigger = FaultTrigger.push
+    /// The first bytes of the device token; empty for any.
     public var tokenPrefix: [UInt8] = []
+    /// nil for any device token.
     public var tokenPattern: TokenPattern?
-    /// The whole topic; nil for any.
+    /// The full topic; nil for any.
     public var topic: String?
-    /// The connection's number, from 1 since the simulator's start.
+    /// The connection's number, from 1 since the simulator's start; nil for any.
     public var connection: NumberMatch?
-    /// The push's number on its connection, from 1, refused ones included.
+    /// The push's number on its connection, from 1, including refused ones; nil for any.
     public var requestOnConnection: NumberMatch?
-    /// The push's number over all connections, from 1 since the plan was set; for the moment `push` only.
+    /// The push's number over all connections, from 1 since the plan was set; for the trigger `push` only. nil for any.
     public var request: NumberMatch?
-    /// The rule sleeps for so long after the plan was set.
+    /// The time from setting the plan to the start of the rule.
     public var after: Duration = .zero
-    /// And is over so long after that; nil: never.
+    /// How long the rule lasts after its start; nil: indefinitely.
     public var duration: Duration?
-    /// And begins again after so long.
+    /// The period after which `after` and `duration` start over; nil: never.
     public var repeatsEvery: Duration?
-    /// Of those that match so far: this one only, counted from 1.
+    /// Selects one event among those that match all other conditions, counted from 1.
     public var nth: Int?
-    /// Of those that match so far: every n-th.
+    /// Selects every n-th event among those that match all other conditions.
     public var every: Int?
-    /// Of those that match so far: this share, 0...1, drawn from `seed`.
+    /// Selects a random share, 0...1, of the events that match all other conditions. Depends on the seed only.
     public var probability: Double?
-    /// How often the rule applies before it is spent; nil for ever.
+    /// The largest number of times that the rule applies; nil: no limit.
     public var times: Int?
     public var fault: Fault
 
@@ -145,12 +147,13 @@ public struct FaultRule: Sendable, Equatable {
         random = SplitMix64(seed: seed)
     }
 
-    mutating func applies(to candidate: FaultCandidate) -> Bool {
+    /// Counts a matching event, and returns whether the fault applies to it.
+    mutating func apply(to candidate: FaultCandidate) -> Bool {
         guard matches(candidate) else { return false }
         matched += 1
         if let nth, matched != nth { return false }
         if let every, !matched.isMultiple(of: every) { return false }
-        // Drawn even when the rule is spent, so that the sequence depends on the pushes alone.
+        // Drawn even if `times` is used up, so that the random sequence depends on the pushes only.
         if let probability, random.nextUnit() >= probability { return false }
         if let times, applied >= times { return false }
         applied += 1
@@ -158,9 +161,9 @@ public struct FaultRule: Sendable, Equatable {
     }
 
     private func matches(_ candidate: FaultCandidate) -> Bool {
-        guard candidate.moment == moment, isAwake(candidate.elapsed) else { return false }
+        guard candidate.trigger == trigger, isActive(candidate.elapsed) else { return false }
         if let connection, !connection.matches(Int(candidate.connection)) { return false }
-        if moment == .connection { return true }
+        if trigger == .connection { return true }
         guard candidate.token.starts(with: tokenPrefix), topic == nil || topic == candidate.topic else { return false }
         if let tokenPattern, !tokenPattern.matches(candidate.token) { return false }
         if let requestOnConnection, !requestOnConnection.matches(candidate.requestOnConnection) { return false }
@@ -168,7 +171,7 @@ public struct FaultRule: Sendable, Equatable {
         return true
     }
 
-    private func isAwake(_ elapsed: Duration) -> Bool {
+    private func isActive(_ elapsed: Duration) -> Bool {
         var elapsed = elapsed
         if let repeatsEvery, repeatsEvery > .zero {
             let rounds = Int64(elapsed / repeatsEvery)

@@ -1,4 +1,4 @@
-/// A small generator with a seed (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// A seeded random number generator (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 struct SplitMix64: Sendable, Equatable {
     private var state: UInt64
 
@@ -14,6 +14,6 @@ struct SplitMix64: Sendable, Equatable {
         return z ^ (z >> 31)
     }
 
-    /// 0 to 1, without 1.
+    /// A number from 0 up to, but not including, 1.
     mutating func nextUnit() -> Double { Double(next() >> 11) * 0x1p-53 }
 }

@@ -1,17 +1,17 @@
 import APNSWire
 
-/// Which device tokens are meant: hexadecimal digits, with `?` for any one digit and `*` for any number of them.
+/// Matches device tokens by their hexadecimal digits: `?` matches one digit, `*` any number of digits.
 ///
-/// `ab*` are the tokens that begin with ab, `*0` a sixteenth of all tokens.
+/// `ab*` matches tokens that begin with ab, `*0` a sixteenth of all tokens.
 public struct TokenPattern: Sendable, Equatable, CustomStringConvertible {
     private static let anyDigit: UInt8 = 16
     private static let anyDigits: UInt8 = 17
 
-    /// Digits by value, or one of the two above.
+    /// Digits by value, or `anyDigit` or `anyDigits`.
     private let elements: [UInt8]
     public let description: String
 
-    /// nil when `text` is empty, longer than 200 characters or holds anything else.
+    /// Parses a pattern of 1 to 200 characters; nil for any other text.
     public init?(_ text: String) {
         guard (1...200).contains(text.utf8.count) else { return nil }
         var elements: [UInt8] = []
@@ -28,11 +28,11 @@ public struct TokenPattern: Sendable, Equatable, CustomStringConvertible {
         description = text
     }
 
-    /// In time proportional to the token's length times the pattern's at worst.
+    /// Whether the token matches. The worst case takes time proportional to the product of both lengths.
     package func matches(_ token: [UInt8]) -> Bool {
         let count = token.count * 2
         var (digit, element) = (0, 0)
-        // Where to go on when the digits after the last `*` turn out wrong.
+        // Where to resume if the digits after the last `*` do not match.
         var (retryDigit, retryElement) = (0, -1)
         while digit < count {
             if element < elements.count, elements[element] == Self.anyDigits {

@@ -1,9 +1,9 @@
 import Hummingbird
 import NIOCore
 
-/// The phone page: three files that are part of the program.
+/// The phone page: three files that are compiled into the program.
 struct PageFile: Sendable {
-    /// Where it is served.
+    /// The path of the URL.
     let path: String
     let contentType: String
     let text: String
@@ -14,7 +14,7 @@ struct PageFile: Sendable {
         PageFile(path: "/page.js", contentType: "text/javascript; charset=utf-8", text: PageText.js),
     ]
 
-    /// Payloads are anybody's: whatever one holds, the page runs its own script, asks its own server, and goes nowhere.
+    /// Payloads are untrusted. This policy restricts the page to its own script, style and server.
     private static let policy = [
         "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
         "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",

@@ -1,12 +1,12 @@
 extension Scenario {
-    /// Reads a scenario file; `docs/simulator/README.md` describes it.
+    /// Parses a scenario file. `docs/simulator/README.md` describes the format.
     ///
     /// - Throws: `ControlDocumentError` with every problem and its line.
     public init(yaml: String) throws(ControlDocumentError) {
         try self.init(document: Array(yaml.utf8), now: SystemTime.unixMilliseconds())
     }
 
-    /// - Parameter now: UNIX milliseconds, for the tokens whose state has no time.
+    /// - Parameter now: The default timestamp of token states, in UNIX milliseconds.
     init(document bytes: [UInt8], now: Int64) throws(ControlDocumentError) {
         self = try DocumentReader.read(bytes) { reader in
             var scenario = Scenario("")
@@ -27,7 +27,7 @@ extension Scenario {
         }
     }
 
-    /// What a scenario and a phase have in common.
+    /// The members that scenarios and phases share.
     private struct Body {
         var settings: SettingsChange
         var faults: [FaultRule]

@@ -1,19 +1,20 @@
-/// What a simulator plays: switches, states of tokens and faults, all the time and in phases.
+/// A script for a simulator: settings, token states and faults that apply throughout or in phases.
 public struct Scenario: Sendable {
+    /// The largest number of phases in a document.
     public static let phasesMax = 50
 
-    /// A part of the scenario with a time of its own.
+    /// A part of the scenario with its own start and duration.
     public struct Phase: Sendable {
         public var name: String
-        /// When it begins, after the scenario's start.
+        /// The start, relative to the scenario's start.
         public var at: Duration
-        /// How long it lasts; nil: to the end.
+        /// nil: until the end of the scenario.
         public var duration: Duration?
-        /// What it changes in the settings; phases that overlap change them in order.
+        /// Changes the settings. Overlapping phases are applied in order.
         public var settings: @Sendable (inout SimulatorSettings) -> Void
-        /// Asked before the scenario's own.
+        /// Checked before the scenario's own rules.
         public var faults: [FaultRule]
-        /// Asked before the scenario's own.
+        /// Checked before the scenario's own rules.
         public var tokens: [TokenRule]
 
         public init(
@@ -28,7 +29,7 @@ public struct Scenario: Sendable {
             self.tokens = tokens
         }
 
-        /// - Parameter elapsed: since the scenario's start, or since its last repetition.
+        /// - Parameter elapsed: The time since the scenario's start or its last repetition.
         func isActive(_ elapsed: Duration) -> Bool {
             elapsed >= at && (duration.map { elapsed < at + $0 } ?? true)
         }
@@ -36,11 +37,12 @@ public struct Scenario: Sendable {
 
     public var name: String
     public var description: String
+    /// Changes the settings for the whole scenario.
     public var settings: @Sendable (inout SimulatorSettings) -> Void
     public var faults: [FaultRule]
     public var tokens: [TokenRule]
     public var phases: [Phase]
-    /// The phases begin again after so long; nil: they are played once.
+    /// The period after which the phases start over; nil: they are played once.
     public var repeatsEvery: Duration?
 
     public init(
@@ -57,7 +59,7 @@ public struct Scenario: Sendable {
         self.repeatsEvery = repeatsEvery
     }
 
-    // MARK: At a time
+    // MARK: State at a time
 
     func activePhases(_ elapsed: Duration) -> [Phase] { phases.filter { $0.isActive(round(elapsed).elapsed) } }
 
@@ -70,7 +72,7 @@ public struct Scenario: Sendable {
 
     func tokens(_ elapsed: Duration) -> [TokenRule] { activePhases(elapsed).flatMap(\.tokens) + tokens }
 
-    /// All rules, those of phases with the times of their phase.
+    /// All fault rules. Those of phases are limited to the time of their phase.
     var plan: FaultPlan {
         let ofPhases = phases.flatMap { phase in
             phase.faults.map { rule in
@@ -85,7 +87,7 @@ public struct Scenario: Sendable {
         return FaultPlan(ofPhases + faults)
     }
 
-    /// When something changes next; nil: never.
+    /// When the next phase starts or ends; nil: never.
     func nextChange(after elapsed: Duration) -> Duration? {
         let (start, inRound) = round(elapsed)
         let times = phases.flatMap { phase in [phase.at, phase.duration.map { phase.at + $0 }].compactMap { $0 } }
@@ -101,17 +103,17 @@ public struct Scenario: Sendable {
         return (start, elapsed - start)
     }
 
-    /// Every problem at once.
+    /// Every problem of the scenario; empty if it is valid.
     func problems() -> [String] {
         var problems: [String] = []
         let rules = plan.rules.count
         if rules > FaultPlan.rulesMax {
-            problems.append("\(rules) fault rules, and \(FaultPlan.rulesMax) are the limit")
+            problems.append("\(rules) fault rules exceed the limit of \(FaultPlan.rulesMax)")
         }
         if let repeatsEvery {
             if repeatsEvery <= .zero { problems.append("repeat must be above zero") }
             for phase in phases where phase.at + (phase.duration ?? .zero) > repeatsEvery {
-                problems.append("the phase \(phase.name) ends after the repetition begins")
+                problems.append("the phase \(phase.name) ends after the scenario repeats")
             }
         }
         return problems

@@ -1,10 +1,11 @@
 import NIOCore
 import Synchronization
 
-/// Plays a scenario: changes settings and states of tokens when their phases begin and end. Faults know their times
-/// themselves.
+/// Plays a scenario: changes settings and token rules when phases start and end.
+///
+/// Fault rules are set once, at the start, because they contain their own times.
 final class ScenarioRunner: Sendable {
-    /// What is being played.
+    /// The scenario that is playing, and its progress.
     struct Status: Sendable {
         var scenario: Scenario
         /// UNIX milliseconds.
@@ -17,14 +18,14 @@ final class ScenarioRunner: Sendable {
         var scenario: Scenario
         var since: Int64
         var start: NIODeadline
-        /// The settings before it.
+        /// The settings from before the scenario.
         var base: SimulatorSettings
         var timer: Scheduled<Void>?
     }
 
     private struct Record {
         var playing: Playing?
-        /// Counts what has been played; a timer of something older does nothing.
+        /// Counts scenarios. A timer of an earlier scenario does nothing.
         var generation = 0
     }
 
@@ -37,7 +38,7 @@ final class ScenarioRunner: Sendable {
         self.loop = loop
     }
 
-    /// Ends what is being played and begins `scenario`.
+    /// Ends the current scenario and starts `scenario`.
     func play(_ scenario: Scenario) {
         stop()
         let generation = record.withLock { record in
@@ -51,7 +52,7 @@ final class ScenarioRunner: Sendable {
         advance(generation)
     }
 
-    /// Ends what is being played; settings are again what they were before it, and its faults are gone.
+    /// Ends the current scenario: restores the settings from before it, and removes all faults and token rules.
     func stop() {
         let ended = record.withLock { record in
             defer { record.playing = nil }

@@ -1,46 +1,46 @@
 public import APNSWire
 
-/// One request as the simulator saw it.
+/// A request that the simulator received, with the response it sent.
 public struct ReceivedPush: Sendable, Equatable {
-    /// Counts all requests since the start or the last reset, from 1.
+    /// The request's number since the start or the last reset, from 1.
     public var sequence: UInt64
     public var id: APNSID
-    /// Empty when the path held none, and for a broadcast.
+    /// The device token. Empty if the path contained none, and for a broadcast.
     public var token: [UInt8]
     public var topic: String
     public var pushType: PushType?
     public var priority: Priority?
     public var expiration: Int64?
     public var collapseID: String
-    /// The body; empty where it was over every limit.
+    /// The body. Empty if it exceeded the largest payload limit.
     public var payload: [UInt8]
-    /// Counts connections from 1.
+    /// The connection's number, from 1.
     public var connection: UInt64
     public var stream: Int32
-    /// 0 when a fault left it without an answer.
+    /// The HTTP status of the response; 0 if a fault suppressed the response.
     public var status: UInt16
     public var reason: String
-    /// Whether APNs would go on to deliver it.
+    /// Whether the push counts as accepted for delivery, regardless of the response that the client received.
     public var isTaken: Bool
     /// UNIX milliseconds.
     public var receivedAt: Int64
-    /// Of a broadcast; else empty.
+    /// The channel of a broadcast; otherwise empty.
     public var channelID = ""
 }
 
-/// The last `capacity` elements of a sequence, by their number.
+/// A ring buffer: the last `capacity` elements of a sequence, addressed by their number.
 package struct Ring<Element> {
     let capacity: Int
     private var elements: [Element] = []
     private var oldest = 0
-    /// How many have ever been appended.
+    /// The number of elements ever appended.
     package private(set) var total: UInt64 = 0
 
     package init(capacity: Int) {
         self.capacity = capacity
     }
 
-    /// The number of the oldest element that is left; numbers count from 1.
+    /// The number of the oldest element in the buffer. Numbers start at 1.
     package var firstNumber: UInt64 { total - UInt64(elements.count) + 1 }
 
     package mutating func append(_ element: Element) {
@@ -54,7 +54,7 @@ package struct Ring<Element> {
         }
     }
 
-    /// Those numbered above `number`, oldest first, at most `limit`.
+    /// The elements numbered above `number`, oldest first, at most `limit` of them.
     package func elements(after number: UInt64, limit: Int) -> [Element] {
         let skipped = number < firstNumber ? 0 : number - firstNumber + 1
         guard skipped < UInt64(elements.count) else { return [] }

@@ -11,17 +11,18 @@ import Musl
 import Darwin
 #endif
 
-/// An APNs to test against: real TLS and HTTP/2 on loopback, faithful where APNs is documented, and open to script.
+/// An APNs server for tests, with real TLS and HTTP/2 on loopback.
 ///
-/// It knows nothing of the client under test: it speaks to it over the socket alone.
+/// It follows Apple's documentation, and faults, token states and scenarios can be scripted. Any APNs client can use
+/// it, because it communicates with the client only over sockets.
 public final class Simulator: Sendable {
-    /// Where it listens for pushes.
+    /// The port that accepts pushes and broadcasts.
     public let port: Int
-    /// Where channel management listens; nil without it.
+    /// The port of channel management; nil if it is disabled.
     public let channelPort: Int?
-    /// Where the control API listens; nil without one.
+    /// The port of the control API; nil if it is disabled.
     public let controlPort: Int?
-    /// What a client must trust, in PEM.
+    /// The certificate authority that a client must trust, in PEM.
     public let certificateAuthorityPEM: String
 
     private let state: SimulatorState
@@ -30,17 +31,17 @@ public final class Simulator: Sendable {
     private let control: ControlServer?
     private let runner: ScenarioRunner
 
-    /// Starts listening.
+    /// Starts a simulator and returns when it listens on all its ports.
     ///
-    /// - Parameter scenario: played from the start.
-    /// - Throws: `SimulatorError`; nothing is left running then.
+    /// - Parameter scenario: A scenario to play from the start.
+    /// - Throws: `SimulatorError`. Nothing keeps running after an error.
     public static func start(
         _ configuration: SimulatorConfiguration, scenario: Scenario? = nil
     ) async throws -> Simulator {
         let problems = configuration.problems()
         guard problems.isEmpty else { throw SimulatorError.badConfiguration(problems) }
         let certificate = try SimulatorCertificate(configuration.certificate)
-        let tls = try certificate.makeContext(asksForCertificate: configuration.clientAuthority != nil)
+        let tls = try certificate.makeContext(requestsClientCertificate: configuration.clientAuthority != nil)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.numberOfThreads)
         let state = SimulatorState(configuration, loop: group.next())
         let runner = ScenarioRunner(state, on: group.next())
@@ -89,14 +90,14 @@ public final class Simulator: Sendable {
                 .childChannelOption(.maxMessagesPerRead, value: 4)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        guard state.admitsConnection() else {
+                        guard state.tryAdmitConnection() else {
                             SimulatorConnection.resetOnClose(channel)
                             throw ConnectionRefused()
                         }
-                        let line = DelayLine(state.settings, seed: UInt64.random(in: .min ... .max))
+                        let delayLine = DelayLine(state.settings, seed: UInt64.random(in: .min ... .max))
                         try channel.pipeline.syncOperations.addHandlers(
-                            line, tlsHandler(tls, state.configuration),
-                            SimulatorConnection(state: state, port: api, line: line)
+                            delayLine, tlsHandler(tls, state.configuration),
+                            SimulatorConnection(state: state, port: api, delayLine: delayLine)
                         )
                     }
                 }
@@ -107,48 +108,49 @@ public final class Simulator: Sendable {
         }
     }
 
-    /// What to do, where it is known.
+    /// The cause of a failed bind, with a remedy for common errors.
     private static func reason(_ error: any Error) -> String {
         switch (error as? IOError)?.errnoCode {
         case EADDRINUSE: "the address is in use; choose another port"
-        case EADDRNOTAVAIL: "the address is not one of this machine's"
-        case EACCES: "the system does not allow this port"
+        case EADDRNOTAVAIL: "the address does not belong to this machine"
+        case EACCES: "permission denied; choose a port above 1023"
         default: "\(error)"
         }
     }
 
-    /// A client that may not connect now.
+    /// Thrown to reject a connection over a limit.
     private struct ConnectionRefused: Error {}
 
     private static func tlsHandler(
         _ tls: NIOSSLContext, _ configuration: SimulatorConfiguration
     ) -> NIOSSLServerHandler {
         guard configuration.clientAuthority != nil else { return NIOSSLServerHandler(context: tls) }
-        // Whose certificate it is is judged after the handshake, since APNs tells its faults by GOAWAY.
+        // The certificate is verified after the handshake, because APNs reports an invalid one with GOAWAY.
         return NIOSSLServerHandler(context: tls) { _, promise in promise.succeed(.certificateVerified) }
     }
 
-    // MARK: Looking
+    // MARK: Inspection
 
+    /// Counts since the start or the last reset.
     public var counters: SimulatorCounters { state.counters }
 
-    /// Requests numbered above `sequence`, oldest first; those that the log no longer holds are left out.
+    /// Received requests numbered above `sequence`, oldest first. Requests that have left the log are skipped.
     public func pushes(after sequence: UInt64 = 0, limit: Int = .max) -> [ReceivedPush] {
         state.pushes(after: sequence, limit: limit)
     }
 
-    /// Ids of the pushes taken, in order of arrival, repetitions included; the newest `idLogMax` of them.
+    /// The IDs of accepted pushes in order of arrival, including duplicates; the newest `idLogMax` of them.
     public func takenIDs() -> [APNSID] { state.takenIDs(after: 0, limit: .max) }
 
     // MARK: Scripting
 
-    /// Replaces the faults.
+    /// Replaces the fault plan. The new plan's counts start at zero.
     public func setFaults(_ plan: FaultPlan) { state.setFaults(plan) }
 
-    /// Says what APNs knows of a token; nil makes it an ordinary one again.
+    /// Sets the state of a device token; nil makes the token valid again.
     ///
-    /// - Parameter delay: APNs tells of an uninstall late, on purpose; until then the token is as it was.
-    /// - Returns: false when a million tokens have a state already.
+    /// - Parameter delay: The time until the state takes effect. APNs deliberately reports an uninstall late.
+    /// - Returns: false if a million other tokens already have a state. Always true with a delay.
     @discardableResult
     public func setTokenState(
         _ tokenState: SimulatedTokenState?, of token: DeviceToken, after delay: Duration = .zero
@@ -156,21 +158,22 @@ public final class Simulator: Sendable {
         state.setTokenState(tokenState, of: token.bytes, after: delay)
     }
 
-    /// Replaces the states of all tokens that have none of their own.
+    /// Replaces the rules that give a state to tokens without a state of their own.
     public func setTokenRules(_ rules: [TokenRule]) { state.setTokenRules(rules) }
 
+    /// The current settings.
     public var settings: SimulatorSettings { state.settings }
 
-    /// Turns switches, for open connections too.
+    /// Changes settings, also for open connections.
     ///
-    /// - Throws: `SimulatorError.badConfiguration`; nothing has changed then.
+    /// - Throws: `SimulatorError.badConfiguration` if the result is invalid. The settings are unchanged then.
     public func changeSettings(_ change: (inout SimulatorSettings) -> Void) throws(SimulatorError) {
         if let problems = state.changeSettings(change) { throw .badConfiguration(problems) }
     }
 
-    /// Plays a scenario from its beginning, in place of any other. Faults and token rules set before are gone.
+    /// Plays a scenario from its beginning. It replaces the current scenario, the fault plan and the token rules.
     ///
-    /// - Throws: `SimulatorError.badConfiguration`; nothing has changed then.
+    /// - Throws: `SimulatorError.badConfiguration` if the scenario is invalid. Nothing changes then.
     public func apply(_ scenario: Scenario) throws(SimulatorError) {
         var settings = state.settings
         scenario.settings(&settings)
@@ -179,25 +182,25 @@ public final class Simulator: Sendable {
         runner.play(scenario)
     }
 
-    /// Ends the scenario: settings are what they were before it, its faults are gone.
+    /// Ends the scenario: restores the settings from before it, and removes all faults and token rules.
     public func endScenario() { runner.stop() }
 
-    /// The name of the scenario that is being played and of its phases that are active.
+    /// The name of the current scenario and the names of its active phases; nil if none is playing.
     public var scenario: (name: String, phases: [String])? { runner.status.map { ($0.scenario.name, $0.phases) } }
 
-    /// The broadcast channels of an app.
+    /// The broadcast channels of an app, ordered by ID.
     public func channels(of bundleID: String) -> [SimulatedChannel] { state.channels.channels(of: bundleID) }
 
-    /// Forgets all that was recorded and scripted, and ends the scenario.
+    /// Ends the scenario, deletes all records and scripted states, and restores the configured settings.
     public func reset() {
         runner.stop()
         state.reset()
     }
 
-    // MARK: Ending
+    // MARK: Shutdown
 
-    /// Takes no new connections, tells clients by GOAWAY, waits up to `shutdownGrace` for what is unanswered, then
-    /// closes everything and releases the ports. Call it once.
+    /// Stops accepting connections, sends GOAWAY, waits up to `shutdownGrace` for pending responses, then closes all
+    /// connections and releases the ports. Call it once.
     public func shutdown() async throws {
         runner.stop()
         for listener in listeners { try? await listener.close() }

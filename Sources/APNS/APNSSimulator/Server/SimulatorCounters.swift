@@ -1,44 +1,46 @@
-/// What has happened since the start or the last reset.
+/// Counts since the start or the last reset.
 public struct SimulatorCounters: Sendable, Equatable {
     public var connectionsAccepted = 0
-    /// Now; a reset leaves it alone.
+    /// Connections open now. A reset does not change it.
     public var connectionsOpen = 0
-    /// Connections that ended before their TLS handshake did.
+    /// Connections that ended before their TLS handshake completed.
     public var tlsFailures = 0
-    /// Connections that were ended because the client broke HTTP/2.
+    /// Connections closed because the client violated HTTP/2.
     public var protocolErrors = 0
-    /// Requests that arrived completely.
+    /// Requests that were received completely.
     public var requests = 0
-    /// Pushes that APNs would go on to deliver; usually, but with faults not always, those answered with 200.
+    /// Pushes accepted for delivery. Without faults, these are the pushes that got a 200.
     public var taken = 0
-    /// Requests that a fault left without an answer.
+    /// Requests whose response was suppressed by a fault.
     public var unanswered = 0
-    /// Streams that the client gave up before they were answered.
+    /// Streams that the client cancelled before the response.
     public var cancelled = 0
-    /// Connections turned away by the connection limit or the rate guard; not among the accepted ones.
+    /// Connections rejected by the connection limit or the connection rate; not included in `connectionsAccepted`.
     public var connectionsRefused = 0
     public var goAwaysSent = 0
-    /// Streams reset because they were over the announced limit, or in flight when it fell.
+    /// Streams reset because they exceeded the announced limit, or were incomplete when the connection wedged.
     public var streamsRefused = 0
-    /// Streams that faults reset.
+    /// Streams reset by faults.
     public var streamsReset = 0
-    /// Changes of the stream limit in mid-connection.
+    /// Changes of the stream limit on open connections.
     public var streamLimitChanges = 0
     /// Requests to create, read, list and delete channels.
     public var channelRequests = 0
-    /// Broadcasts that were accepted.
+    /// Accepted broadcasts.
     public var broadcastsTaken = 0
-    /// By the name of the action.
+    /// Faults by the name of their action.
     public var faultsByKind: [String: Int] = [:]
+    /// Responses by HTTP status.
     public var answersByStatus: [Int: Int] = [:]
+    /// Error responses by reason. At most 200 reasons are distinguished; further ones count as `(other)`.
     public var answersByReason: [String: Int] = [:]
 
     public init() {}
 
-    /// Reasons told apart; faults can make up any.
+    /// Bounds `answersByReason`, because a fault can send any reason.
     static let reasonsMax = 200
 
-    mutating func count(_ answer: SimulatedResponse) { count(status: Int(answer.status), reason: answer.reason) }
+    mutating func count(_ response: SimulatedResponse) { count(status: Int(response.status), reason: response.reason) }
 
     mutating func count(status: Int, reason: String) {
         answersByStatus[status, default: 0] += 1

@@ -2,10 +2,12 @@ import APNSWire
 import NIOCore
 import Synchronization
 
-/// What all connections share. Connections come here once for all that arrived together, not once a push; only
-/// scripted tokens and faults, when there are any, are asked for each.
+/// The state that all connections share.
+///
+/// Connections record what they received once per read, not once per push. They look up token states and faults for
+/// each push, but only if any are scripted.
 final class SimulatorState: Sendable {
-    /// Tokens that can have a state at once.
+    /// The largest number of tokens with a state of their own.
     static let tokenStatesMax = 1_000_000
 
     private struct Records {
@@ -18,7 +20,7 @@ final class SimulatorState: Sendable {
     private struct Tokens {
         var states: [[UInt8]: SimulatedTokenState] = [:]
         var rules: [TokenRule] = []
-        /// What is to take effect later does so only if there was no reset in between.
+        /// Counts resets. A delayed token state is dropped if a reset happened in between.
         var resets = 0
     }
 
@@ -37,12 +39,12 @@ final class SimulatorState: Sendable {
     private let faults = Mutex(Faults())
     private let currentSettings: Mutex<SimulatorSettings>
     private let hasTokenStates = Atomic(false)
-    private let moments = Atomic<UInt8>(0)
+    private let triggers = Atomic<UInt8>(0)
     private let connections = Mutex<[ObjectIdentifier: any Channel]>([:])
-    private let connectionGuard = ConnectionRateLimiter()
-    let tokenRates = TokenRates()
+    private let connectionRateLimiter = ConnectionRateLimiter()
+    let tokenRateLimiter = TokenRateLimiter()
     let channels = ChannelStore()
-    /// For what happens later.
+    /// Runs delayed changes.
     private let loop: any EventLoop
 
     init(_ configuration: SimulatorConfiguration, loop: any EventLoop) {
@@ -63,10 +65,12 @@ final class SimulatorState: Sendable {
 
     var settings: SimulatorSettings { currentSettings.withLock { $0 } }
 
-    /// Sets them for all connections, those that are open included.
+    /// Replaces the settings, also for open connections.
     func setSettings(_ settings: SimulatorSettings) { _ = changeSettings { $0 = settings } }
 
-    /// - Returns: nil when it is done; else why it cannot be, all of it.
+    /// Changes the settings and notifies open connections.
+    ///
+    /// - Returns: nil on success; otherwise every problem of the new settings, which are then discarded.
     func changeSettings(_ change: (inout SimulatorSettings) -> Void) -> [String]? {
         let problems = currentSettings.withLock { settings in
             var new = settings
@@ -84,17 +88,17 @@ final class SimulatorState: Sendable {
 
     // MARK: Connections
 
-    /// Whether one more client may connect; counts it when it may not.
-    func admitsConnection() -> Bool {
+    /// Admits a new connection, or counts it as refused.
+    func tryAdmitConnection() -> Bool {
         let settings = settings
         guard settings.connectionRate != nil || settings.connectionsMax != nil else { return true }
         let open = connections.withLock { $0.count }
-        if connectionGuard.admits(settings, open: open) { return true }
+        if connectionRateLimiter.tryAcquire(settings, open: open) { return true }
         records.withLock { $0.counters.connectionsRefused += 1 }
         return false
     }
 
-    /// - Returns: the connection's number.
+    /// - Returns: The connection's number, from 1.
     func connectionOpened(_ channel: any Channel) -> UInt64 {
         connections.withLock { $0[ObjectIdentifier(channel)] = channel }
         return records.withLock { records in
@@ -112,7 +116,7 @@ final class SimulatorState: Sendable {
 
     var openConnections: [any Channel] { connections.withLock { Array($0.values) } }
 
-    /// Takes over what a connection has gathered.
+    /// Adds what a connection has received since its last call.
     func record(_ counters: SimulatorCounters, takenIDs: [APNSID], pushes: [ReceivedPush]) {
         records.withLock { records in
             records.counters.add(counters)
@@ -127,7 +131,7 @@ final class SimulatorState: Sendable {
 
     // MARK: Scripts
 
-    /// A token's own state, else that of the first rule whose pattern it has.
+    /// The token's own state, or the state of the first rule that matches it.
     func tokenState(of token: [UInt8]) -> SimulatedTokenState? {
         guard hasTokenStates.load(ordering: .relaxed), !token.isEmpty else { return nil }
         return tokens.withLock { tokens in
@@ -135,7 +139,7 @@ final class SimulatorState: Sendable {
         }
     }
 
-    /// - Returns: false when there are too many tokens with a state; one that comes later is dropped silently then.
+    /// - Returns: false if too many tokens have a state. A delayed state is dropped silently in that case.
     func setTokenState(_ state: SimulatedTokenState?, of token: [UInt8], after delay: Duration = .zero) -> Bool {
         guard delay == .zero else {
             let resets = tokens.withLock { $0.resets }
@@ -149,8 +153,8 @@ final class SimulatorState: Sendable {
             let isNew = state != nil && tokens.states[token] == nil
             if isNew, tokens.states.count >= Self.tokenStatesMax { return false }
             tokens.states[token] = state
-            noteTokens(tokens)
-            devices.touched(token)
+            updateHasTokenStates(tokens)
+            devices.tokenStateChanged(token)
             return true
         }
     }
@@ -158,33 +162,33 @@ final class SimulatorState: Sendable {
     func setTokenRules(_ rules: [TokenRule]) {
         tokens.withLock { tokens in
             tokens.rules = rules
-            noteTokens(tokens)
+            updateHasTokenStates(tokens)
         }
     }
 
-    private func noteTokens(_ tokens: Tokens) {
+    private func updateHasTokenStates(_ tokens: Tokens) {
         hasTokenStates.store(!tokens.states.isEmpty || !tokens.rules.isEmpty, ordering: .relaxed)
     }
 
-    /// When connections have a rule to ask.
-    var faultMoments: FaultMoments { FaultMoments(rawValue: moments.load(ordering: .relaxed)) }
+    /// The triggers for which the fault plan has rules.
+    var faultTriggers: FaultTriggers { FaultTriggers(rawValue: triggers.load(ordering: .relaxed)) }
 
-    func fault(for candidate: FaultCandidate) -> Fault? {
+    func evaluateFaults(_ candidate: FaultCandidate) -> Fault? {
         faults.withLock { faults in
             var candidate = candidate
             candidate.elapsed = .nanoseconds((NIODeadline.now() - faults.since).nanoseconds)
-            return faults.plan.fault(for: candidate)
+            return faults.plan.evaluate(candidate)
         }
     }
 
     func setFaults(_ plan: FaultPlan) {
         faults.withLock { faults in
             faults = Faults(plan: plan)
-            moments.store(plan.moments.rawValue, ordering: .relaxed)
+            triggers.store(plan.triggers.rawValue, ordering: .relaxed)
         }
     }
 
-    // MARK: Looking
+    // MARK: Inspection
 
     var counters: SimulatorCounters { records.withLock { $0.counters } }
 
@@ -196,22 +200,23 @@ final class SimulatorState: Sendable {
         records.withLock { $0.takenIDs.elements(after: number, limit: limit) }
     }
 
-    /// The number of the oldest id that is still there, and of the newest.
+    /// The numbers of the oldest and the newest ID in the log.
     var takenIDNumbers: (first: UInt64, last: UInt64) {
         records.withLock { ($0.takenIDs.firstNumber, $0.takenIDs.total) }
     }
 
-    /// Forgets all that was recorded and scripted, channels and changed settings too; connections stay as they are.
+    /// Deletes records, devices, channels and scripted states, and restores the configured settings. Connections stay
+    /// open.
     func reset() {
         setFaults(FaultPlan())
         devices.reset()
         setSettings(configuration.settings)
         tokens.withLock { tokens in
             tokens = Tokens(resets: tokens.resets + 1)
-            noteTokens(tokens)
+            updateHasTokenStates(tokens)
         }
-        connectionGuard.reset()
-        tokenRates.reset()
+        connectionRateLimiter.reset()
+        tokenRateLimiter.reset()
         channels.reset()
         records.withLock { records in
             let open = records.counters.connectionsOpen

@@ -1,17 +1,17 @@
 import APNSWire
 
-/// What APNs would know of a token. Tokens without a state are good.
+/// The state of a device token at APNs. A token without a state is valid.
 public enum SimulatedTokenState: Sendable, Equatable {
-    /// 410 Unregistered: the app was removed. UNIX milliseconds.
+    /// 410 Unregistered: the app was uninstalled. The time is in UNIX milliseconds.
     case unregistered(at: Int64)
-    /// 410 ExpiredToken. UNIX milliseconds.
+    /// 410 ExpiredToken. The time is in UNIX milliseconds.
     case expired(at: Int64)
-    /// 400 BadDeviceToken: not a token, or one of the other environment.
+    /// 400 BadDeviceToken: malformed, or issued for the other environment.
     case bad
-    /// 400 DeviceTokenNotForTopic.
+    /// 400 DeviceTokenNotForTopic: the token belongs to another app.
     case otherTopic
 
-    var answer: SimulatedResponse {
+    var simulatedResponse: SimulatedResponse {
         switch self {
         case .unregistered(let time): SimulatedResponse(status: 410, reason: "Unregistered", timestamp: time)
         case .expired(let time): SimulatedResponse(status: 410, reason: "ExpiredToken", timestamp: time)
@@ -30,8 +30,9 @@ public enum SimulatedTokenState: Sendable, Equatable {
     }
 }
 
-/// A state for all tokens of a pattern that have none of their own.
+/// Gives a state to all matching tokens that have no state of their own.
 public struct TokenRule: Sendable, Equatable {
+    /// The largest number of rules in a document.
     public static let rulesMax = 100
 
     public var pattern: TokenPattern
@@ -44,7 +45,7 @@ public struct TokenRule: Sendable, Equatable {
 
     /// Reads a list of `{pattern: "*0", state: unregistered, timestamp: 1700000000000}`.
     ///
-    /// - Parameter now: the timestamp where there is none, in UNIX milliseconds.
+    /// - Parameter now: The default timestamp, in UNIX milliseconds.
     static func rules(_ reader: DocumentReader, now: Int64) -> [TokenRule] {
         reader.elements(countMax: rulesMax).compactMap { element in
             guard let members = element.members() else { return nil }
@@ -59,7 +60,7 @@ public struct TokenRule: Sendable, Equatable {
 }
 
 extension SimulatedTokenState {
-    /// A token's state that takes effect some time later: APNs tells of an uninstall late, on purpose.
+    /// A token state, and the delay until it takes effect. APNs deliberately reports an uninstall late.
     struct Document {
         var state: SimulatedTokenState
         var delay: Duration
@@ -67,7 +68,7 @@ extension SimulatedTokenState {
 
     /// Reads `{"state": "unregistered" | "expired" | "bad" | "other-topic", "timestamp": ms, "after": "5s"}`.
     ///
-    /// - Parameter now: the timestamp where the document has none, in UNIX milliseconds.
+    /// - Parameter now: The default timestamp, in UNIX milliseconds.
     static func document(_ bytes: [UInt8], now: Int64) throws(ControlDocumentError) -> Document {
         try DocumentReader.read(bytes) { reader in
             guard let members = reader.members() else { return Document(state: .bad, delay: .zero) }

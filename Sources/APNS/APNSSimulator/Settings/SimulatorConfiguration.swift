@@ -1,34 +1,34 @@
-/// What a simulator serves and what it asks of its clients. Plain values; nothing here reads the environment.
+/// The configuration of a simulator. Nothing here reads environment variables or files.
 ///
-/// Every switch of `settings` can be read and written here directly: `configuration.latency = .milliseconds(50)`.
+/// The members of `settings` are also available directly: `configuration.latency = .milliseconds(50)`.
 @dynamicMemberLookup
 public struct SimulatorConfiguration: Sendable {
-    /// A set of defaults; each of them can be changed afterwards.
+    /// A set of defaults. Each of them can be changed afterwards.
     public enum Mode: Sendable {
-        /// What is known about APNs: one stream before the first valid token, small windows, every push recorded.
+        /// Behaves like APNs: one stream before the first valid token, default windows. Records every push.
         case faithful
-        /// For benchmarks: all streams at once, a wide connection window, only the ids of pushes kept.
+        /// For benchmarks: all streams immediately, a large connection window. Records only the IDs of pushes.
         case fast
     }
 
-    /// Which of Apple's two worlds this is. Sandbox answers carry `apns-unique-id`.
+    /// The APNs environment. Sandbox responses have an `apns-unique-id` header.
     public enum Environment: String, Sendable {
         case production, sandbox
     }
 
-    /// Whose provider tokens are good.
+    /// The provider tokens that are accepted.
     public enum Authentication: Sendable {
         /// Tokens signed with one of these keys.
         case signingKeys([SimulatorSigningKey])
-        /// Any token of the right form and age; its signature is not looked at.
+        /// Any well-formed token of a valid age. Signatures are not verified.
         case unverified
     }
 
     /// The server's TLS identity.
     public enum CertificateSource: Sendable {
-        /// A fresh authority and certificate for `localhost`, `127.0.0.1` and `::1`, in memory.
+        /// A new authority and certificate for `localhost`, `127.0.0.1` and `::1`, in memory.
         case generated
-        /// The same, by an authority that clients trust already.
+        /// A new certificate for the same names, issued by an authority that clients already trust.
         case issued(by: SimulatorAuthority)
         /// Paths of a PEM certificate chain (leaf first) and its PEM private key.
         case pemFiles(certificateChain: String, privateKey: String)
@@ -37,33 +37,34 @@ public struct SimulatorConfiguration: Sendable {
     public let mode: Mode
     /// The address to listen on, for all ports.
     public var host = "127.0.0.1"
-    /// 0 takes a free port; `Simulator.port` tells which.
+    /// The port for pushes; 0 for any free port, which `Simulator.port` then returns.
     public var port = 0
-    /// The HTTP/1.1 control API; 0 takes a free port, nil leaves it out.
+    /// The port of the HTTP/1.1 control API; 0 for any free port, nil to disable it.
     public var controlPort: Int? = 0
     public var authentication: Authentication
     public var environment: Environment = .production
-    /// Bundle IDs that may be pushed to, without the suffix of the push type; nil allows any.
+    /// Bundle IDs that accept pushes, without the suffix of the push type; nil for any.
     public var topics: Set<String>?
-    /// The switches it starts with; `Simulator.setSettings` turns them later.
+    /// The initial settings. `Simulator.changeSettings` changes them later.
     public var settings = SimulatorSettings()
-    /// Who issues client certificates that are good; nil: connections are not asked for one.
+    /// The authority of client certificates; nil: clients are not asked for a certificate.
     public var clientAuthority: SimulatorAuthority?
-    /// Channel management, HTTP/2 over TLS; 0 takes a free port, nil leaves it out.
+    /// The port of channel management, HTTP/2 over TLS; 0 for any free port, nil to disable it.
     public var channelPort: Int? = 0
-    /// What clients may send on a connection before the server must make room, in bytes.
+    /// The HTTP/2 flow-control window of a connection, in bytes.
     public var connectionWindowBytes: Int32
-    /// Pushes whose particulars are kept, the newest ones; 0 keeps none.
+    /// The number of pushes in the log, the newest ones; 0 disables the log and the devices.
     public var pushLogMax: Int
-    /// What the pushes reach; only pushes whose particulars are kept reach any.
+    /// The simulated devices. Only logged pushes reach them.
     public var devices = DeviceSettings()
-    /// Ids of taken pushes that are kept, the newest ones, 16 bytes each.
+    /// The number of IDs of accepted pushes that are kept, the newest ones, 16 bytes each.
     public var idLogMax = 2_000_000
     public var certificate: CertificateSource = .generated
+    /// Event-loop threads.
     public var numberOfThreads = 1
-    /// How long `Simulator.shutdown` waits for unanswered requests.
+    /// How long `Simulator.shutdown` waits for pending responses.
     public var shutdownGrace: Duration = .seconds(2)
-    /// UNIX time in milliseconds.
+    /// Returns the UNIX time in milliseconds.
     public var clock: @Sendable () -> Int64 = SystemTime.unixMilliseconds
 
     public init(_ mode: Mode = .faithful, authentication: Authentication) {
@@ -85,7 +86,7 @@ public struct SimulatorConfiguration: Sendable {
         set { settings[keyPath: path] = newValue }
     }
 
-    /// Every problem at once, so that an operator fixes the settings in one go.
+    /// Every problem of the configuration; empty if it is valid.
     public func problems() -> [String] {
         var problems: [String] = []
         if !(0...65_535).contains(port) { problems.append("port must be 0 to 65535") }
@@ -99,18 +100,19 @@ public struct SimulatorConfiguration: Sendable {
         problems += devices.problems()
         if case .signingKeys(let keys) = authentication {
             if keys.isEmpty { problems.append("no signing key: every push would be refused") }
-            if Set(keys.map(\.keyID)).count != keys.count { problems.append("two signing keys have the same key id") }
+            if Set(keys.map(\.keyID)).count != keys.count { problems.append("two signing keys have the same key ID") }
         }
         return problems
     }
 }
 
-/// Why a simulator did not start.
+/// An error at the start of a simulator, or in a change of its settings.
 public enum SimulatorError: Error, Equatable, CustomStringConvertible {
+    /// All problems of a configuration, settings or scenario.
     case badConfiguration([String])
-    /// The address is in use or not ours; the text is the system's.
+    /// The address is in use or not available.
     case cannotListen(host: String, port: Int, reason: String)
-    /// A certificate or key is missing, unreadable or not what it should be.
+    /// A certificate or key is missing, unreadable or invalid.
     case badCredential(String)
 
     public var description: String {

@@ -1,9 +1,9 @@
 import JSONText
 
-/// A change of settings that a document asks for.
+/// A change of settings that a document requests.
 typealias SettingsChange = @Sendable (inout SimulatorSettings) -> Void
 
-/// One switch: its name in documents, how it is read and how it is shown.
+/// A setting's name in documents, its parser and its writer.
 struct SettingsSwitch: Sendable {
     let name: String
     let read: @Sendable (DocumentReader) -> SettingsChange?
@@ -11,22 +11,20 @@ struct SettingsSwitch: Sendable {
 }
 
 extension SimulatorSettings {
-    /// Reads an object of switches; those it does not name stay as they are.
-    ///
-    /// - Parameter reader: `null` turns a switch off that can be off.
+    /// Parses an object of settings. Omitted settings stay unchanged; `null` disables an optional one.
     static func change(_ reader: DocumentReader) -> SettingsChange {
         guard let members = reader.members() else { return { _ in } }
         let changes = switches.compactMap { one in members(one.name).flatMap { one.read($0) } }
         members.finish()
         let change: SettingsChange = { settings in for change in changes { change(&settings) } }
-        // What each value may be is checked above; here, whether they go together.
+        // The ranges of single values are checked above; this checks their combination.
         var sample = SimulatorSettings()
         change(&sample)
         for problem in sample.problems() { reader.report("\(reader.name): \(problem)") }
         return change
     }
 
-    /// One object with every switch.
+    /// One object with every setting.
     func json() -> [UInt8] {
         var bytes: [UInt8] = []
         for (index, one) in Self.switches.enumerated() {
@@ -39,7 +37,7 @@ extension SimulatorSettings {
         return bytes
     }
 
-    /// Every switch, in the order of the documentation.
+    /// Every setting, in the order of the documentation.
     static let switches: [SettingsSwitch] = [
         number("streams_before_authentication", \.streamsBeforeAuthentication, 1...1_000_000),
         number("streams_max", \.streamsMax, 1...1_000_000),
@@ -67,7 +65,7 @@ extension SimulatorSettings {
         names("broadcast_topics", \.broadcastTopics),
     ]
 
-    // MARK: Kinds of switches
+    // MARK: Kinds of settings
 
     private typealias Path<Value> = any WritableKeyPath<SimulatorSettings, Value> & Sendable
 
@@ -85,7 +83,7 @@ extension SimulatorSettings {
         )
     }
 
-    /// The same for a switch that `null` turns off.
+    /// The same for a setting that `null` disables.
     private static func makeOptional<Value: Sendable>(
         _ name: String, _ path: Path<Value?>, _ read: @escaping @Sendable (DocumentReader) -> Value?,
         _ write: @escaping @Sendable (Value, inout [UInt8]) -> Void
@@ -182,6 +180,6 @@ extension SimulatorSettings {
 }
 
 extension Duration {
-    /// As documents write it, rounded down.
+    /// The form used in documents, rounded down.
     var milliseconds: String { "\(components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000)ms" }
 }

@@ -1,26 +1,26 @@
 import APNSWire
 
-/// How the simulated APNs behaves towards connections and requests: the switches that can be turned while it runs.
+/// The behaviour of the simulated APNs towards connections and requests. Settings can change while the simulator runs.
 ///
-/// Sources are named in `docs/simulator/README.md`, with what is documented and what is only observed.
+/// `docs/simulator/README.md` states for each setting whether Apple documents the behaviour or it was only observed.
 public struct SimulatorSettings: Sendable, Equatable {
-    /// What happens to a stream over the announced limit.
+    /// The response to a stream over the announced limit.
     public enum OverLimit: String, Sendable, CaseIterable {
         /// RST_STREAM REFUSED_STREAM.
         case refuse
-        /// GOAWAY 7 with plain text, once the client has acknowledged the limit (seen in 2016); RST before that.
+        /// GOAWAY 7 with plain text (observed in 2016). RST_STREAM if the client has not yet acknowledged the limit.
         case goAway = "goaway"
     }
 
-    /// In which order the mistakes of one request are looked for. Apple documents none.
+    /// The order of checks of a request, which decides the reported reason. Apple documents none.
     public enum ValidationOrder: String, Sendable, CaseIterable {
-        /// Who asks comes before what is asked, the token's fate and the body come last.
+        /// Authentication, then header fields, then the body and the token's state.
         case authenticationFirst = "authentication-first"
-        /// As Pushy's mock server: header fields, then the token and its fate, then authentication, then the body.
+        /// As in Pushy's mock server: header fields, the token and its state, authentication, the body.
         case tokenFirst = "token-first"
     }
 
-    /// So many in so long.
+    /// A number of events per period.
     public struct Rate: Sendable, Equatable {
         public var count: Int
         public var period: Duration
@@ -33,70 +33,71 @@ public struct SimulatorSettings: Sendable, Equatable {
 
     // MARK: Streams
 
-    /// Concurrent streams a connection may have before its first valid token. APNs: 1 (Apple, "Sending notification
-    /// requests to APNs"). A connection with a client certificate has `streamsMax` at once.
+    /// Concurrent streams on a connection before its first valid token. APNs: 1 (Apple, "Sending notification requests
+    /// to APNs"). A connection with a client certificate starts with `streamsMax`.
     public var streamsBeforeAuthentication: UInt32 = 1
-    /// Concurrent streams after it. APNs: typically 1,000 (observed, 2021 to 2026).
+    /// Concurrent streams after the first valid token. APNs: typically 1,000 (observed, 2021 to 2026).
     public var streamsMax: UInt32 = 1000
     public var overLimit = OverLimit.refuse
-    /// A refusal other than 410 lowers the limit to 1, and the next 200 restores it (observed, 2016 and 2020).
+    /// Whether a refusal other than 410 lowers the limit to 1 until the next 200 (observed, 2016 and 2020).
     public var dropsToOneStream = false
-    /// ExpiredProviderToken lowers the limit to 1, refuses the streams in flight with RST_STREAM 7, and every later
-    /// request of the connection gets 500 InternalServerError (observed).
+    /// Whether ExpiredProviderToken lowers the limit to 1, refuses the streams in flight with RST_STREAM 7, and makes
+    /// every later request on the connection get 500 InternalServerError (observed).
     public var wedgesOnExpiredToken = false
 
     // MARK: Connections
 
-    /// Errors a connection may earn before it is ended by GOAWAY; nil for any number. 410 costs nothing.
+    /// Errors on a connection before GOAWAY; nil for no limit. A 410 does not count.
     public var errorBudget: Int?
-    /// What one BadDeviceToken costs of the budget; other errors cost 1.
+    /// The weight of a BadDeviceToken in the error budget; other errors count 1.
     public var badTokenWeight = 5
-    /// New connections beyond this rate are reset, and so are all for `connectionPenalty` after that.
+    /// The rate of new connections. Connections beyond it are reset; nil for no limit.
     public var connectionRate: Rate?
+    /// How long all new connections are reset after the rate was exceeded.
     public var connectionPenalty: Duration = .seconds(10)
-    /// More connections than this are reset at once; nil for any number.
+    /// Concurrent connections; more are reset. nil for no limit.
     public var connectionsMax: Int?
-    /// A connection without a request for so long ends by GOAWAY IdleTimeout; nil: never.
+    /// The time without requests before GOAWAY IdleTimeout; nil: never.
     public var idleTimeout: Duration?
-    /// A connection this old ends by GOAWAY; nil: never.
+    /// The age at which a connection gets GOAWAY; nil: never.
     public var connectionAgeMax: Duration?
-    /// Connections whose client did not negotiate `h2` by ALPN are served all the same.
+    /// Whether clients that did not negotiate `h2` by ALPN are served.
     public var acceptsPriorKnowledge = true
 
-    // MARK: The line
+    // MARK: Latency
 
-    /// The round trip between client and server: everything arrives half of it later, either way and in order.
+    /// The round-trip time. Half of it delays all bytes in each direction, in order.
     public var latency: Duration = .zero
-    /// Up to this is added to each round trip, by chance.
+    /// The largest random delay added to each round trip.
     public var jitter: Duration = .zero
-    /// How long the server thinks before it answers a push.
+    /// The processing time of the server per push.
     public var answerDelay: Duration = .zero
 
     // MARK: Requests
 
     public var validationOrder = ValidationOrder.authenticationFirst
-    /// Pushes to one device token beyond this rate get 429 TooManyRequests.
+    /// The rate of pushes to one device token. Pushes beyond it get 429 TooManyRequests; nil for no limit.
     public var requestsPerToken: Rate?
-    /// A second provider token within 20 minutes gets 429 TooManyProviderTokenUpdates.
+    /// Whether a second provider token within 20 minutes gets 429 TooManyProviderTokenUpdates.
     public var limitsTokenUpdates = true
-    /// A key of the other environment is told by `BadEnvironmentKeyInToken`, seen in 2025, not by the documented
-    /// `BadEnvironmentKeyIdInToken`.
+    /// Whether a key of the other environment gets the reason `BadEnvironmentKeyInToken` (observed in 2025) instead of
+    /// the documented `BadEnvironmentKeyIdInToken`.
     public var usesShortEnvironmentReason = false
-    /// Answers with upper-case ids, as APNs has been seen to do (2021).
+    /// Whether `apns-id` is sent in upper case (observed in 2021).
     public var usesUpperCaseIDs = false
-    /// Whether answers carry `apns-unique-id`; nil: in the sandbox only, as APNs does.
+    /// Whether responses have an `apns-unique-id` header; nil: in the sandbox only, as at APNs.
     public var sendsUniqueIDs: Bool?
 
     // MARK: Channels
 
-    /// Channels an app may have. APNs: 10,000.
+    /// Broadcast channels per app. APNs: 10,000.
     public var channelsMax = 10_000
-    /// Bundle IDs for which broadcast is enabled; nil for all.
+    /// Bundle IDs that may broadcast; nil for all.
     public var broadcastTopics: Set<String>?
 
     public init() {}
 
-    /// Every problem at once.
+    /// Every problem of the settings; empty if they are valid.
     public func problems() -> [String] {
         var problems: [String] = []
         if !(1...1_000_000).contains(streamsMax) { problems.append("streams must be 1 to 1000000") }

@@ -27,7 +27,7 @@ struct SimulateCommand: AsyncParsableCommand {
 
     @Option(
         help: """
-            Scenario to run: \(Scenario.readyFiles.map(\.name).joined(separator: ", ")), or a file.
+            Scenario to run: \(Scenario.builtInFiles.map(\.name).joined(separator: ", ")), or a file.
             """
     )
     var scenario: String?
@@ -103,9 +103,9 @@ struct SimulateCommand: AsyncParsableCommand {
 
     /// - Parameter name: a built-in scenario, or a file.
     private static func scenario(_ name: String) throws -> Scenario {
-        if let ready = Scenario.ready(name) { return ready }
+        if let ready = Scenario.builtIn(name) { return ready }
         guard let yaml = try? String(contentsOfFile: name, encoding: .utf8) else {
-            let names = Scenario.readyFiles.map(\.name).joined(separator: ", ")
+            let names = Scenario.builtInFiles.map(\.name).joined(separator: ", ")
             throw CommandError(
                 "'\(name)' is neither a built-in scenario (\(names)) nor a readable file"
             )

@@ -41,7 +41,7 @@ enum PageText {
     <div><dt>connections</dt><dd id="strip-connections">0</dd></div>
     <div><dt>devices</dt><dd id="strip-devices">0</dd></div>
   </dl>
-  <button class="round" id="theme" type="button" aria-label="Switch between light and dark">
+  <button class="round" id="theme" type="button" aria-label="Switch between light and dark theme">
     <svg class="sun" aria-hidden="true"><use href="#i-sun"/></svg><svg class="moon" aria-hidden="true"><use href="#i-moon"/></svg>
   </button>
 </header>
@@ -90,7 +90,7 @@ enum PageText {
     </div>
 
     <div class="silent panel">
-      <h3>Silent pushes <small>background, badge, and what iOS ignores</small><span id="badges"></span></h3>
+      <h3>Silent pushes <small>background, badge-only, ignored</small><span id="badges"></span></h3>
       <ol id="log"></ol>
       <p class="more" id="log-empty">None so far</p>
     </div>
@@ -106,16 +106,16 @@ enum PageText {
       </svg>
       <dl class="figures" id="figures"></dl>
     </section>
-    <section class="panel answers" aria-labelledby="answers-title">
-      <h2 id="answers-title">Answers</h2>
-      <div class="split" id="split" role="img" aria-label="Answers by status"></div>
-      <ul class="bars-list" id="answers"></ul>
-      <p class="more" id="answers-empty">No answers yet</p>
+    <section class="panel responses" aria-labelledby="responses-title">
+      <h2 id="responses-title">Responses</h2>
+      <div class="split" id="split" role="img" aria-label="Responses by status"></div>
+      <ul class="bars-list" id="responses"></ul>
+      <p class="more" id="responses-empty">No responses yet</p>
     </section>
     <section class="panel faults" id="faults" aria-labelledby="faults-title" hidden>
       <h2 id="faults-title">Scenario</h2>
       <div class="scenarios" id="scenarios"></div>
-      <p class="more" id="scenario-note" role="status" aria-label="Scenario that is played"></p>
+      <p class="more" id="scenario-note" role="status" aria-label="Scenario status"></p>
     </section>
   </aside>
 </main>
@@ -126,13 +126,13 @@ enum PageText {
   <pre id="detail-payload" tabindex="0" aria-label="Payload"></pre>
 </dialog>
 <p class="unseen" id="announce" aria-live="polite"></p>
-<noscript><p class="noscript">This page needs JavaScript. What was received is at <a href="/pushes">/pushes</a>, too.</p></noscript>
+<noscript><p class="noscript">This page needs JavaScript. Received pushes are also listed at <a href="/pushes">/pushes</a>.</p></noscript>
 </body>
 </html>
 
 """###
     static let css = ###"""
-/* The phone page. No font, picture or style comes from elsewhere. */
+/* The phone page. It loads no external fonts, images or styles. */
 :root {
   color-scheme: light;
   --font: -apple-system, BlinkMacSystemFont, "SF Pro Text", Inter, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
@@ -353,8 +353,8 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 .card[data-state="stale"] .state { background: rgb(255 179 64 / .2); color: #ffc266; }
 .card[data-state="ended"] .state { background: rgb(255 255 255 / .16); color: #d3d8e4; }
 .card[data-state="stale"] .state::before, .card[data-state="ended"] .state::before { animation: none; }
-.card .about, .card .said { display: block; font-size: 12.5px; color: #c3cad9; margin-top: 5px; overflow-wrap: anywhere; }
-.card .said { color: #fff; font-weight: 600; }
+.card .about, .card .alert-text { display: block; font-size: 12.5px; color: #c3cad9; margin-top: 5px; overflow-wrap: anywhere; }
+.card .alert-text { color: #fff; font-weight: 600; }
 .fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(max(56px, 29%), 1fr)); gap: 8px 12px; margin-top: 9px; }
 .field { min-width: 0; display: block; }
 .field.wide { grid-column: 1 / -1; }
@@ -455,17 +455,17 @@ pre { font: 12.5px/1.5 var(--mono); white-space: pre-wrap; overflow-wrap: anywhe
 
 """###
     static let js = ###"""
-// The phone page: a model that a stream of events keeps up to date, and one drawing of it per animation frame.
-// Payloads are anybody's: what comes from one gets onto the page as text and in no other way.
+// The phone page: a model that a stream of events updates, drawn at most once per animation frame.
+// Payloads are untrusted: the page inserts their contents as text only.
 "use strict";
 
-const ROWS_MAX = 100; // device rows in the document; search finds the rest
-const RATE_POINTS = 120; // half seconds in the sparkline
+const ROWS_MAX = 100; // device rows shown; search finds the others
+const RATE_POINTS = 120; // half-second points of the sparkline
 const byId = (id) => document.getElementById(id);
 const numberText = new Intl.NumberFormat("en");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** An element with classes and children; strings become text nodes. */
+/** Creates an element with classes and children; strings become text nodes. */
 function make(tag, className, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -486,16 +486,16 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// ---------------------------------------------------------------------------------------------------- The model
+// ---------------------------------------------------------------------------------------------------- Model
 
 const model = {
-  devices: new Map(), // id → summary; the one that changed last stands last
+  devices: new Map(), // id → summary, ordered by last change, newest last
   selected: null,
   notes: new Map(), // of the selected device: number → notification, oldest first
   cards: new Map(),
   lines: new Map(),
-  open: new Set(), // threads that are unfolded
-  isFreshScreen: true, // what comes next was there before we looked
+  open: new Set(), // unfolded threads
+  isFreshScreen: true, // the next screen is the initial state, not a change
   counters: null,
   rates: [],
   peak: 0,
@@ -526,7 +526,7 @@ function clearScreen() {
   model.isFreshScreen = true;
 }
 
-/** Puts what has changed into `map` and leaves what `order` names, in that order. */
+/** Merges changed items into `map`, then keeps only the items in `order`, in that order. */
 function merge(map, changed, order) {
   for (const item of changed) map.set(item.number, item);
   const kept = order.map((number) => map.get(number)).filter(Boolean);
@@ -534,7 +534,7 @@ function merge(map, changed, order) {
   for (const item of kept) map.set(item.number, item);
 }
 
-// --------------------------------------------------------------------------------------------------- The stream
+// --------------------------------------------------------------------------------------------------- Event stream
 
 let stream = null;
 let lastEventID = "";
@@ -547,16 +547,16 @@ function connect() {
   if (lastEventID) query.set("after", lastEventID);
   if (model.selected) query.set("device", model.selected);
   stream = new EventSource(`events?${query}`);
-  const on = (name, take) =>
+  const on = (name, apply) =>
     stream.addEventListener(name, (event) => {
       if (event.lastEventId) lastEventID = event.lastEventId;
-      take(JSON.parse(event.data));
+      apply(JSON.parse(event.data));
     });
   stream.onopen = () => setLink("live", "Live");
   stream.onerror = () => {
     setLink("lost", "Reconnecting");
     if (stream.readyState !== EventSource.CLOSED) return;
-    // The device that was watched is gone, or the simulator has started anew: begin from nothing.
+    // The selected device was removed, or the simulator was restarted: start over.
     lastEventID = "";
     model.selected = null;
     clearScreen();
@@ -565,12 +565,12 @@ function connect() {
   on("resync", () => {
     model.devices.clear();
     clearScreen();
-    // The devices come in several events; when they are there, another one is shown if ours is gone.
-    setTimeout(leaveWhatIsGone, 1000);
+    // Devices follow in several events. Then another device is selected if this one was removed.
+    setTimeout(replaceRemovedSelection, 1000);
     touch("rows", "screen");
   });
-  on("devices", takeDevices);
-  on("screen", takeScreen);
+  on("devices", applyDevices);
+  on("screen", applyScreen);
   on("counters", (counters) => {
     model.counters = counters;
     touch("counters");
@@ -578,7 +578,7 @@ function connect() {
   if (model.selected) fetchScreen(model.selected);
 }
 
-function takeDevices({ devices, gone }) {
+function applyDevices({ devices, gone }) {
   for (const id of gone) model.devices.delete(id);
   for (const device of devices) {
     const known = model.devices.get(device.id);
@@ -588,11 +588,11 @@ function takeDevices({ devices, gone }) {
   }
   const newest = devices.at(-1);
   if (newest && (!model.selected || (byId("follow").checked && newest.isFlashing))) follow(newest.id);
-  if (gone.includes(model.selected)) leaveWhatIsGone();
+  if (gone.includes(model.selected)) replaceRemovedSelection();
   touch("rows", "head");
 }
 
-function leaveWhatIsGone() {
+function replaceRemovedSelection() {
   if (!model.selected || model.devices.has(model.selected)) return;
   model.selected = null;
   clearScreen();
@@ -601,7 +601,7 @@ function leaveWhatIsGone() {
   if (newest) select(newest);
 }
 
-/** Device pages are turned at most every 1.5 s, or nobody could read one. */
+/** Switches to another device at most every 1.5 s, so that the screen stays readable. */
 let followedAt = -Infinity;
 function follow(id) {
   if (id === model.selected || performance.now() - followedAt < 1500) return;
@@ -609,7 +609,7 @@ function follow(id) {
   select(id);
 }
 
-function takeScreen(screen) {
+function applyScreen(screen) {
   if (screen.id !== model.selected) return;
   const before = new Map([...model.notes].map(([number, note]) => [number, note.version]));
   merge(model.notes, screen.notifications, screen.order);
@@ -631,44 +631,44 @@ function setLink(state, text) {
   setText(byId("link-text"), text);
 }
 
-// The screen as it is comes by an ordinary request; the stream tells what changes on it from then on.
+// Fetches the full screen once; afterwards the event stream sends only its changes.
 async function fetchScreen(id) {
-  const answer = await ask("GET", `devices/${id}`);
-  if (!answer || id !== model.selected || !model.isFreshScreen) return;
-  takeScreen({
-    ...answer, order: answer.notifications.map((item) => item.number), cards: answer.activities.map((item) => item.number),
-    lines: answer.log.map((item) => item.number),
+  const response = await request("GET", `devices/${id}`);
+  if (!response || id !== model.selected || !model.isFreshScreen) return;
+  applyScreen({
+    ...response, order: response.notifications.map((item) => item.number), cards: response.activities.map((item) => item.number),
+    lines: response.log.map((item) => item.number),
   });
 }
 
-/** @returns the answer, or null when there is none of use. A body that is text goes as it is. */
-async function ask(method, path, body) {
+/** Sends a request and returns its JSON; null on failure. A string is sent as is, an object as JSON. */
+async function request(method, path, body) {
   try {
-    const answer = await fetch(path, { method, body: typeof body === "object" ? JSON.stringify(body) : body });
-    if (!answer.ok) return null;
-    const text = await answer.text();
+    const response = await fetch(path, { method, body: typeof body === "object" ? JSON.stringify(body) : body });
+    if (!response.ok) return null;
+    const text = await response.text();
     return text ? JSON.parse(text) : {};
   } catch {
     return null;
   }
 }
 
-// --------------------------------------------------------------------------------------------------- The screen
+// --------------------------------------------------------------------------------------------------- Screen
 
 let wokeAt = -Infinity;
 
-/** Lights the screen up for what may disturb, at most three times a second; a critical alert always. */
+/** Animates the screen for new alerts, at most three times a second, except for critical ones. */
 function wake(notes, cards) {
   const loud = notes.filter((note) => note.level !== "passive");
-  const spoken = loud.at(-1) ?? cards.find((card) => card.title || card.body);
+  const newest = loud.at(-1) ?? cards.find((card) => card.title || card.body);
   const isCritical = loud.some((note) => note.level === "critical");
-  if (!spoken || (performance.now() - wokeAt < 330 && !isCritical)) return;
+  if (!newest || (performance.now() - wokeAt < 330 && !isCritical)) return;
   wokeAt = performance.now();
   const phone = byId("phone");
   replay(phone, "woke");
-  if (spoken.sound || isCritical) replay(phone, "buzz");
+  if (newest.sound || isCritical) replay(phone, "buzz");
   if (isCritical) replay(phone, "alarm");
-  announce([appName(spoken.app), spoken.title, spoken.body].filter(Boolean).join(": "));
+  announce([appName(newest.app), newest.title, newest.body].filter(Boolean).join(": "));
 }
 
 function replay(element, className) {
@@ -683,7 +683,7 @@ function announce(text) {
   announceTimer = setTimeout(() => setText(byId("announce"), text), 400);
 }
 
-/** `com.example.pizza` is Pizza, `com.example.app` is Example. */
+/** A display name: Pizza for `com.example.pizza`, Example for `com.example.app`. */
 function appName(bundleID) {
   const parts = (bundleID || "").split(".").filter(Boolean);
   let name = parts.at(-1) ?? "App";
@@ -737,7 +737,7 @@ function noteElement(note, extra) {
   return item;
 }
 
-/** Notifications newest first; those of one thread together. */
+/** Groups notifications by thread, newest first. */
 function threads() {
   const groups = new Map();
   for (const note of [...model.notes.values()].reverse()) {
@@ -759,8 +759,8 @@ function drawScreen() {
       notes.push(noteFor(note, isStack && !isOpen ? { key, count: group.length } : null, isOpen && index > 0));
     }
   }
-  place(byId("notes"), notes);
-  place(byId("cards"), [...model.cards.values()].reverse().map(cardFor));
+  reconcile(byId("notes"), notes);
+  reconcile(byId("cards"), [...model.cards.values()].reverse().map(cardFor));
   const log = byId("log");
   log.replaceChildren(...[...model.lines.values()].reverse().map(lineElement));
   byId("log-empty").hidden = model.lines.size > 0;
@@ -768,14 +768,14 @@ function drawScreen() {
   hint.hidden = model.notes.size + model.cards.size > 0;
   byId("phone").classList.toggle("full", notes.length + 2 * model.cards.size > 3);
   setText(hint, device ? "No notifications" : "Waiting for a push");
-  tellStale();
+  updateCardStates();
 }
 
-/** The element for a notification: the one that is there if nothing has changed. */
+/** Returns the element of a notification. Reuses the existing one if nothing has changed. */
 function noteFor(note, stack, isInner) {
   const shape = `${note.version} ${stack ? stack.count : 0} ${isInner}`;
-  const there = byId("notes").querySelector(`[data-key="n${note.number}"]`);
-  if (there && there.dataset.shape === shape) return there;
+  const existing = byId("notes").querySelector(`[data-key="n${note.number}"]`);
+  if (existing && existing.dataset.shape === shape) return existing;
   const item = noteElement(note, stack ? `${stack.count - 1} more` : "");
   item.dataset.shape = shape;
   item.classList.toggle("inner", isInner);
@@ -806,8 +806,8 @@ function foldElement(key, group) {
   return item;
 }
 
-/** Makes `items` the children of `list`; those that were there already glide to their new places. */
-function place(list, items) {
+/** Makes `items` the children of `list`, and animates existing ones to their new positions. */
+function reconcile(list, items) {
   const glides = !still.matches && items.length < 40 && items.filter((item) => !item.isConnected).length < 6;
   const tops = new Map();
   if (glides) for (const item of list.children) tops.set(item.dataset.key, item.offsetTop);
@@ -828,13 +828,13 @@ function place(list, items) {
 
 // ---------------------------------------------------------------------------------------------- Live Activities
 
-/** `homeScore` is Home score, `team.name` is Team name. */
+/** A label: Home score for `homeScore`, Team name for `team.name`. */
 function fieldLabel(name) {
   const words = name.replace(/\[(\d+)\]/g, " $1").replace(/[._-]+/g, " ").replace(/([a-z0-9])([A-Z])/g, "$1 $2");
   return words.charAt(0).toUpperCase() + words.slice(1).toLowerCase();
 }
 
-/** A share from 0 to 1 for fields that are called like one, else null. */
+/** A fraction from 0 to 1 for fields named like one; null for other fields. */
 function share(field) {
   const value = Number(field.value);
   if (field.kind !== "number" || !/progress|percent|fraction|completion/i.test(field.name)) return null;
@@ -866,7 +866,7 @@ function fillField(element, field) {
   if (part !== null) element.querySelector(".meter i").style.transform = `scaleX(${part})`;
 }
 
-/** The element for a card: the one that is there as long as its fields are the same, so that numbers can move. */
+/** Returns the element of a card. Reuses the existing one while its fields are the same, so that values animate. */
 function cardFor(card) {
   const names = card.state.map((field) => `${field.name} ${field.kind} ${share(field) !== null} ${field.value.length > 22}`).join("\n");
   let item = byId("cards").querySelector(`[data-key="a${card.number}"]`);
@@ -875,7 +875,7 @@ function cardFor(card) {
     const button = make(
       "button", "",
       make("span", "head", appIcon(card.app), make("b", ""), make("span", "pushes"), make("span", "state")),
-      make("span", "said"), make("span", "about"), make("span", "fields", ...card.state.map(fieldElement)), make("span", "foot"),
+      make("span", "alert-text"), make("span", "about"), make("span", "fields", ...card.state.map(fieldElement)), make("span", "foot"),
     );
     button.type = "button";
     item = make("li", "card", button);
@@ -887,9 +887,9 @@ function cardFor(card) {
   item.card = card;
   const find = (selector) => item.querySelector(selector);
   setText(find(".head b"), appName(card.app) + (card.type ? ` · ${card.type.replace(/Attributes$/, "")}` : ""));
-  setText(find(".said"), [card.title, card.body].filter(Boolean).join(": "));
+  setText(find(".alert-text"), [card.title, card.body].filter(Boolean).join(": "));
   setText(find(".about"), card.attributes.map((field) => field.value).join(" · "));
-  for (const name of ["said", "about", "foot"]) find(`.${name}`).hidden = !find(`.${name}`).textContent;
+  for (const name of ["alert-text", "about", "foot"]) find(`.${name}`).hidden = !find(`.${name}`).textContent;
   for (const field of card.state) {
     const element = [...find(".fields").children].find((candidate) => candidate.dataset.field === field.name);
     if (element) fillField(element, field);
@@ -899,8 +899,8 @@ function cardFor(card) {
   return item;
 }
 
-/** Staleness and the end come with time, not with a push. */
-function tellStale() {
+/** Updates the state of each card, because cards also become stale without a push. */
+function updateCardStates() {
   for (const item of byId("cards").children) {
     const card = item.card;
     const isStale = card.stale_date !== undefined && card.stale_date * 1000 <= Date.now();
@@ -919,7 +919,7 @@ function lineElement(line) {
   return make("li", "", button);
 }
 
-// --------------------------------------------------------------------------------------------------- The details
+// --------------------------------------------------------------------------------------------------- Details
 
 function showDetail(item) {
   const facts = [
@@ -938,17 +938,17 @@ function showDetail(item) {
     try {
       payload = JSON.stringify(JSON.parse(payload), null, 2);
     } catch {
-      // Not JSON: shown as it came.
+      // Not JSON: shown unchanged.
     }
   }
   setText(byId("detail-payload"), payload);
   byId("detail").showModal();
 }
 
-// --------------------------------------------------------------------------------------------------- The device
+// --------------------------------------------------------------------------------------------------- Device
 
-const counterWords = { activity_pushes: "Live Activity" };
-const tokenWords = {
+const counterLabels = { activity_pushes: "Live Activity" };
+const tokenLabels = {
   unregistered: "app removed", expired: "token expired", "wrong-environment": "wrong environment", "wrong-topic": "wrong topic",
 };
 
@@ -967,12 +967,12 @@ function drawHead() {
   }
   byId("stage-facts").title = device.app ?? "";
   const counted = Object.entries(device.counters).filter(([name, count]) => count && name !== "delivered");
-  setText(byId("stage-facts"), [device.token, ...counted.map(([name, count]) => `${numberText.format(count)} ${counterWords[name] ?? name}`)].join(" · "));
+  setText(byId("stage-facts"), [device.token, ...counted.map(([name, count]) => `${numberText.format(count)} ${counterLabels[name] ?? name}`)].join(" · "));
   const badges = Object.entries(device.badges).map(([app, badge]) => `${appName(app)} ${badge}`);
   setText(byId("badges"), badges.length ? `Badges: ${badges.join(", ")}` : "");
   const isInstalled = device.token_state === "valid";
   let words = "";
-  if (!isInstalled) words = `${device.last_reason || tokenWords[device.token_state]}${device.counters.refused ? ` · ${numberText.format(device.counters.refused)} refused` : ""}`;
+  if (!isInstalled) words = `${device.last_reason || tokenLabels[device.token_state]}${device.counters.refused ? ` · ${numberText.format(device.counters.refused)} refused` : ""}`;
   else if (!device.online) words = device.waiting ? `Offline · ${device.waiting} waiting` : "Offline";
   setText(parked, words);
   parked.hidden = !words;
@@ -995,19 +995,19 @@ function select(id) {
 
 byId("toggle-online").addEventListener("click", () => {
   const device = model.devices.get(model.selected);
-  if (device) ask("PUT", `devices/${device.id}`, { online: !device.online });
+  if (device) request("PUT", `devices/${device.id}`, { online: !device.online });
 });
 byId("toggle-app").addEventListener("click", () => {
   const device = model.devices.get(model.selected);
-  if (device) ask("PUT", `devices/${device.id}`, { token_state: device.token_state === "valid" ? "unregistered" : "valid" });
+  if (device) request("PUT", `devices/${device.id}`, { token_state: device.token_state === "valid" ? "unregistered" : "valid" });
 });
 
-// --------------------------------------------------------------------------------------------- The list of devices
+// --------------------------------------------------------------------------------------------- Device list
 
 let rowsTimer = 0;
 let rowsDrawnAt = -Infinity;
 
-/** Rows move; twice a second is often enough. */
+/** Limits updates of the list to two per second, because rows change position. */
 function drawRowsSoon() {
   if (rowsTimer) return;
   rowsTimer = setTimeout(drawRows, Math.max(0, 500 - (performance.now() - rowsDrawnAt)));
@@ -1021,16 +1021,16 @@ function drawRows() {
     (device) => !words || `${device.name} ${device.token} ${device.app ?? ""}`.toLowerCase().includes(words),
   );
   const list = byId("rows");
-  const there = new Map([...list.children].map((item) => [item.dataset.key, item]));
-  place(list, matching.slice(0, ROWS_MAX).map((device) => rowFor(device, there.get(device.id))));
+  const existing = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  reconcile(list, matching.slice(0, ROWS_MAX).map((device) => rowFor(device, existing.get(device.id))));
   const more = byId("rows-more");
   more.hidden = matching.length > 0 && matching.length <= ROWS_MAX;
-  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : words ? "No device is called like that" : "Devices appear with their first push");
+  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : words ? "No device matches" : "Devices appear with their first push");
   setText(byId("strip-devices"), numberText.format(model.devices.size));
 }
 
-function rowFor(device, there) {
-  let item = there;
+function rowFor(device, existing) {
+  let item = existing;
   if (!item) {
     const button = make(
       "button", "row", make("span", "face", symbol("phone")), make("span", "name"), make("span", "count"),
@@ -1050,7 +1050,7 @@ function rowFor(device, there) {
   setText(count, numberText.format(device.counters.received));
   count.title = Object.entries(device.counters).filter(([, value]) => value).map(([name, value]) => `${name.replace("_", " ")} ${value}`).join(", ");
   setText(row.querySelector(".sub code"), device.token);
-  const state = device.token_state !== "valid" ? tokenWords[device.token_state] : device.online ? device.preview : `offline, ${device.waiting} waiting`;
+  const state = device.token_state !== "valid" ? tokenLabels[device.token_state] : device.online ? device.preview : `offline, ${device.waiting} waiting`;
   setText(row.querySelector(".sub span"), state ? ` ${state}` : "");
   if (device.isFlashing) {
     device.isFlashing = false;
@@ -1061,7 +1061,7 @@ function rowFor(device, there) {
 
 byId("search").addEventListener("input", () => touch("rows"));
 
-// ------------------------------------------------------------------------------------------------------ The traffic
+// ------------------------------------------------------------------------------------------------------ Traffic
 
 function tone(status) {
   if (status < 300) return "ok";
@@ -1073,7 +1073,7 @@ function drawCounters() {
   const counters = model.counters;
   const entries = Object.entries(counters.answers_by_status).map(([status, count]) => [Number(status), count]);
   const figures = [
-    ["requests", counters.requests], ["taken", counters.taken], ["unanswered", counters.unanswered],
+    ["requests", counters.requests], ["accepted", counters.taken], ["without response", counters.unanswered],
     ["open connections", counters.connections_open], ["connections", counters.connections_accepted], ["cancelled", counters.cancelled],
   ];
   const list = byId("figures");
@@ -1082,20 +1082,20 @@ function drawCounters() {
   setText(byId("strip-requests"), numberText.format(counters.requests));
   setText(byId("strip-connections"), numberText.format(counters.connections_open));
 
-  byId("answers-empty").hidden = entries.length > 0;
+  byId("responses-empty").hidden = entries.length > 0;
   byId("split").hidden = entries.length === 0;
   byId("split").replaceChildren(...entries.map(([status, count]) => {
     const part = make("i", `tone-${tone(status)}`);
     part.style.flexGrow = count;
     return part;
   }));
-  byId("split").setAttribute("aria-label", `Answers: ${entries.map(([status, count]) => `${count} with ${status}`).join(", ")}`);
+  byId("split").setAttribute("aria-label", `Responses: ${entries.map(([status, count]) => `${count} with ${status}`).join(", ")}`);
   const total = entries.reduce((sum, [, count]) => sum + count, 0);
   const rows = entries.map(([status, count]) =>
     make("li", `tone-${tone(status)}`, make("i"), make("span", "", `${status}  ·  ${percent(count, total)}`), make("b", "", numberText.format(count))));
   const reasons = Object.entries(counters.answers_by_reason).sort((a, b) => b[1] - a[1]).slice(0, 8);
   rows.push(...reasons.map(([reason, count]) => make("li", "reason", make("span", "", reason), make("span"), make("b", "", numberText.format(count)))));
-  byId("answers").replaceChildren(...rows);
+  byId("responses").replaceChildren(...rows);
 }
 
 function percent(count, total) {
@@ -1106,7 +1106,7 @@ function percent(count, total) {
 let sampled = { at: 0, requests: null };
 let rate = 0;
 
-/** Counters come when they change; the rate is measured by our own clock, so that it falls when nothing comes. */
+/** Measures the rate by the local clock, so that it falls when no counters arrive. */
 function sample() {
   const now = performance.now();
   const requests = model.counters ? model.counters.requests : 0;
@@ -1139,16 +1139,16 @@ function drawSpark() {
   byId("spark-area").setAttribute("d", `${line}L300 64L${points[0].split(" ")[0]} 64Z`);
 }
 
-// Counts are gone after it, so it asks twice.
+// A reset deletes all counts, so it needs a second click.
 byId("reset").addEventListener("click", (event) => {
   const button = event.currentTarget;
   if (button.dataset.armed) {
-    ask("POST", "reset");
+    request("POST", "reset");
     model.rates = [];
     disarm(button);
   } else {
     button.dataset.armed = "yes";
-    setText(button, "Really?");
+    setText(button, "Confirm");
     setTimeout(disarm, 3000, button);
   }
 });
@@ -1158,22 +1158,22 @@ function disarm(button) {
   setText(button, "Reset");
 }
 
-// ---------------------------------------------------------------------------------------------------- The scenarios
+// ---------------------------------------------------------------------------------------------------- Scenarios
 
-/** The ready scenarios; the panel stays away where there are none. */
+/** Shows a button for each built-in scenario; hides the panel if there are none. */
 async function loadScenarios() {
-  const list = await ask("GET", "scenarios");
+  const list = await request("GET", "scenarios");
   byId("faults").hidden = !Array.isArray(list) || list.length === 0;
   if (byId("faults").hidden) return;
-  const current = (await ask("GET", "scenario"))?.name ?? null;
+  const current = (await request("GET", "scenario"))?.name ?? null;
   byId("scenarios").replaceChildren(...list.map(({ name, description }) => {
     const button = make("button", "", name, description ? make("small", "", description) : null);
     button.type = "button";
     button.title = description ?? "";
     button.setAttribute("aria-pressed", String(name === current));
     button.addEventListener("click", async () => {
-      const isDone = name === current ? await ask("DELETE", "scenario") : await ask("PUT", "scenario", name);
-      setText(byId("scenario-note"), isDone ? "" : `The simulator did not take "${name}".`);
+      const isDone = name === current ? await request("DELETE", "scenario") : await request("PUT", "scenario", name);
+      setText(byId("scenario-note"), isDone ? "" : `The simulator rejected "${name}".`);
       loadScenarios();
     });
     return button;
@@ -1189,7 +1189,7 @@ function tick() {
   setText(byId("small-clock"), time);
   setText(byId("date"), now.toLocaleDateString("en", { weekday: "long", month: "long", day: "numeric" }));
   for (const element of document.querySelectorAll("time[data-at]")) setText(element, ago(Number(element.dataset.at)));
-  tellStale();
+  updateCardStates();
 }
 
 function setTheme(theme) {
@@ -1201,7 +1201,7 @@ let theme = null;
 try {
   theme = localStorage.getItem("theme");
 } catch {
-  // Storage is off: the system's choice holds.
+  // Storage is disabled: use the theme of the system.
 }
 setTheme(theme ?? (darkness.matches ? "dark" : "light"));
 darkness.addEventListener("change", () => theme ?? setTheme(darkness.matches ? "dark" : "light"));
@@ -1211,7 +1211,7 @@ byId("theme").addEventListener("click", () => {
   try {
     localStorage.setItem("theme", theme);
   } catch {
-    // It holds until the page is closed.
+    // Storage is disabled: the choice lasts until the page is closed.
   }
 });
 

@@ -1,11 +1,11 @@
 import APNSWire
 import JSONText
 
-/// A request about channels, read from what arrived; what it asks for, or why it is refused.
+/// A channel management request or broadcast: its operation and app, or the reason to refuse it.
 ///
 /// Source: section 8 of the protocol notes: Apple, "Sending channel management requests to APNs" and "Sending broadcast
 /// push notification requests to APNs"; the order of checks is that of APNSwift's test server (issue 254).
-struct ChannelRequest {
+struct ParsedChannelRequest {
     enum Operation: Equatable {
         case create
         case read
@@ -25,12 +25,12 @@ struct ChannelRequest {
     let operation: Operation
     let bundleID: String
 
-    /// Largest body of a broadcast (Apple).
+    /// The largest body of a broadcast (Apple).
     static let payloadBytesMax = 5120
-    /// A Live Activity's topic ends so, and the path must not (Apple).
+    /// The suffix of a Live Activity's topic. The path must name the bundle ID without it (Apple).
     private static let suffix = ".push-type.liveactivity"
 
-    /// - Parameter port: management and broadcasts live on ports of their own.
+    /// - Parameter port: The port that received the request; channel management and broadcasts have separate ones.
     init(path: String, method: String, port: SimulatorConnection.Port) throws(Refusal) {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         switch (port, parts.count) {
@@ -55,7 +55,7 @@ struct ChannelRequest {
         guard !bundleID.isEmpty else { throw Refusal(.badPath) }
     }
 
-    /// Who asks: the reason that the provider token's fault has on these APIs.
+    /// The reason that these APIs report for an invalid provider token; nil if the token is valid.
     static func authenticationReason(_ problems: ReasonSet) -> ChannelReason? {
         let reasons: [(APNSReason, ChannelReason)] = [
             (.missingProviderToken, .missingProviderToken), (.invalidProviderToken, .invalidProviderToken),
@@ -66,11 +66,12 @@ struct ChannelRequest {
         return reasons.first { problems.contains($0.0) }?.1
     }
 
-    /// Whether the app may be asked about at all.
+    /// Checks that the client may send requests for this app.
     ///
     /// - Parameters:
-    ///   - allowed: bundle IDs of this APNs; nil for any.
-    ///   - covered: those the token or certificate is for; nil for any.
+    ///   - allowed: The bundle IDs that the simulator serves; nil for any.
+    ///   - covered: The topics of the token's key or the certificate; nil for any.
+    ///   - enabled: The bundle IDs that may broadcast; nil for any.
     func checkTopic(allowed: Set<String>?, covered: Set<String>?, enabled: Set<String>?) throws(Refusal) {
         if bundleID.hasSuffix(Self.suffix) { throw Refusal(.topicDisallowed) }
         if let allowed, !allowed.contains(bundleID) { throw Refusal(.topicDisallowed) }
@@ -86,7 +87,9 @@ struct ChannelRequest {
         return text
     }
 
-    /// - Returns: the storage policy.
+    /// Parses the body of a creation request.
+    ///
+    /// - Returns: The storage policy, 0 or 1.
     static func creation(_ body: [UInt8]) throws(Refusal) -> Int {
         guard !body.isEmpty else { throw Refusal(.payloadEmpty) }
         guard let members = members(of: body) else { throw Refusal(.badRequestPayload) }
@@ -102,7 +105,7 @@ struct ChannelRequest {
         }
     }
 
-    /// The members of a JSON object, each with its value as it was written.
+    /// The members of a JSON object, each with the text of its value; nil if `body` is not a JSON object.
     private static func members(of body: [UInt8]) -> [String: String]? {
         body.withUnsafeBytes { bytes -> [String: String]? in
             var reader = JSONReader(bytes)
@@ -124,12 +127,12 @@ struct ChannelRequest {
         }
     }
 
-    /// What the header fields of a broadcast say, before the body is looked at.
+    /// Checks the header fields of a broadcast, then its channel and size.
     static func checkBroadcast(_ request: IncomingRequest, _ channel: SimulatedChannel?) throws(Refusal) {
         guard request.hasPushType else { throw Refusal(.missingPushType) }
         guard request.pushType == .liveactivity else { throw Refusal(.invalidPushType) }
         if request.problems.contains(.badExpirationDate) { throw Refusal(.badExpirationDate) }
-        // Nothing can be stored on a channel that stores nothing.
+        // A channel with storage policy 0 stores nothing, so the expiration must be 0.
         if let channel, channel.storagePolicy == 0, request.expiration ?? 0 != 0 { throw Refusal(.badExpirationDate) }
         if request.problems.contains(.badPriority) { throw Refusal(.badPriority) }
         if request.problems.contains(.badMessageId) { throw Refusal(.badMessageID) }

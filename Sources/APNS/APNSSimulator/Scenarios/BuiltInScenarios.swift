@@ -1,23 +1,23 @@
 extension Scenario {
-    /// The scenarios that come with the library, by name: their files, to be read and copied.
-    public static let readyFiles: [(name: String, yaml: String)] = [
+    /// The built-in scenarios: their names, and their files as a base for your own.
+    public static let builtInFiles: [(name: String, yaml: String)] = [
         ("calm", calm), ("flaky", flaky), ("maintenance", maintenance), ("bad-key", badKey),
         ("token-churn", tokenChurn), ("slow-far-away", slowFarAway), ("hostile", hostile),
     ]
 
-    /// nil when no scenario has this name.
-    public static func ready(_ name: String) -> Scenario? {
-        guard let file = readyFiles.first(where: { $0.name == name }) else { return nil }
+    /// The built-in scenario with this name; nil if there is none.
+    public static func builtIn(_ name: String) -> Scenario? {
+        guard let file = builtInFiles.first(where: { $0.name == name }) else { return nil }
         do {
             return try Scenario(yaml: file.yaml)
         } catch {
-            preconditionFailure("the ready scenario \(name): \(error)")
+            preconditionFailure("the built-in scenario \(name): \(error)")
         }
     }
 
     private static let calm = """
         name: calm
-        description: APNs on a good day. A short line, and nothing goes wrong.
+        description: Short round trip, no faults.
         settings:
           latency: 20ms
           jitter: 5ms
@@ -25,7 +25,7 @@ extension Scenario {
 
     private static let flaky = """
         name: flaky
-        description: A little of everything. Some answers fail, some never come, some connections end.
+        description: Some error responses, some missing responses, some closed connections.
         settings:
           latency: 40ms
           jitter: 20ms
@@ -42,7 +42,7 @@ extension Scenario {
 
     private static let maintenance = """
         name: maintenance
-        description: Servers are taken out one after the other, and for ten seconds of each minute none is left.
+        description: Servers drain one after another, and every minute all are unavailable for ten seconds.
         repeat: 60s
         phases:
           - name: draining
@@ -65,7 +65,7 @@ extension Scenario {
 
     private static let badKey = """
         name: bad-key
-        description: After ten seconds the signing key is revoked, and after forty it is good again.
+        description: The signing key is revoked after 10 s and valid again after 40 s.
         settings:
           wedges_on_expired_token: true
           drops_to_one_stream: true
@@ -79,7 +79,7 @@ extension Scenario {
 
     private static let tokenChurn = """
         name: token-churn
-        description: A list of tokens that nobody has looked after. One in eight is dead, in every way there is.
+        description: One token in eight is invalid, for every reason that APNs has.
         settings:
           latency: 20ms
           drops_to_one_stream: true
@@ -94,7 +94,7 @@ extension Scenario {
 
     private static let slowFarAway = """
         name: slow-far-away
-        description: The other side of the world. A long line that gets longer and shorter again.
+        description: 150 ms round trip, and 400 ms during congestion.
         settings:
           latency: 150ms
           jitter: 40ms
@@ -108,7 +108,7 @@ extension Scenario {
 
     private static let hostile = """
         name: hostile
-        description: Everything that a client must survive, most of it at once.
+        description: Every fault that a client must handle, most of them concurrently.
         settings:
           latency: 10ms
           jitter: 30ms

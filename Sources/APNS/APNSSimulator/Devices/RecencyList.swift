@@ -1,25 +1,25 @@
-/// The order in which slots were last used: a doubly linked list in two arrays, every step in constant time.
-struct Recency: Sendable, Sequence {
+/// A least-recently-used list of slots: a doubly linked list in two arrays. All operations take constant time.
+struct RecencyList: Sendable, Sequence {
     private static let none = -1
 
-    /// Towards the ones used longer ago, and back.
+    /// Links to the slots used less recently and more recently.
     private var next: [Int] = []
     private var previous: [Int] = []
-    private var head = Recency.none
-    private var tail = Recency.none
+    private var head = RecencyList.none
+    private var tail = RecencyList.none
 
-    /// The slot that was used longest ago.
+    /// The least recently used slot.
     ///
-    /// - Precondition: there is one.
+    /// - Precondition: The list is not empty.
     var last: Int {
-        precondition(tail != Self.none, "no slot was ever used")
+        precondition(tail != Self.none, "the list is empty")
         return tail
     }
 
-    /// All slots, the one used last first.
+    /// All slots, the most recently used first.
     var order: [Int] { Array(self) }
 
-    /// A slot is used; new ones come in the order of their numbers.
+    /// Moves a slot to the front. New slots must be added in the order of their numbers.
     mutating func use(_ slot: Int) {
         if slot == head { return }
         if slot == next.count {
@@ -47,7 +47,7 @@ struct Recency: Sendable, Sequence {
         fileprivate var slot: Int
 
         mutating func next() -> Int? {
-            guard slot != Recency.none else { return nil }
+            guard slot != RecencyList.none else { return nil }
             defer { slot = following[slot] }
             return slot
         }

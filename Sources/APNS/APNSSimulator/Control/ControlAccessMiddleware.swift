@@ -1,12 +1,12 @@
 import Hummingbird
 import NIOCore
 
-/// Keeps foreign web pages away from the control API, which has no other lock and shows what was pushed.
+/// Rejects requests from other web sites, because the control API has no authentication and shows payloads.
 ///
-/// A browser on this machine would carry a foreign page's request to the loopback address. Two signs give it away: the
-/// name it was asked for is not ours (DNS rebinding), or it changes something and comes from another origin. Programs
-/// that are no browsers send neither `Origin` nor `Sec-Fetch-Site`, and are let through.
-struct ControlGuard: RouterMiddleware {
+/// A browser on the same machine forwards requests of any web page to the loopback address. This middleware detects
+/// them in two ways: the `Host` is not a name of this server (DNS rebinding), or a request that changes state has a
+/// foreign origin. Clients other than browsers send neither `Origin` nor `Sec-Fetch-Site` and are accepted.
+struct ControlAccessMiddleware: RouterMiddleware {
     /// The address that the control API is bound to.
     let host: String
 
@@ -16,22 +16,22 @@ struct ControlGuard: RouterMiddleware {
     ) async throws -> Response {
         let authority = request.head.authority ?? ""
         guard authority.isEmpty || Self.isOurs(authority, boundTo: host) else {
-            throw Problem(.forbidden, "this API answers to loopback names only")
+            throw ControlProblem(.forbidden, "the Host header must be a loopback name or the address of this server")
         }
         if request.method != .get, request.method != .head, Self.isForeign(request, authority: authority) {
-            throw Problem(.forbidden, "another web page may not change anything here")
+            throw ControlProblem(.forbidden, "requests from other origins are read-only")
         }
         var response = try await next(request, context)
-        // Nobody may guess the type of what is shown, nor read it from another origin.
+        // Prevents content sniffing and reads from other origins.
         response.headers[.xContentTypeOptions] = "nosniff"
         response.headers[.crossOriginResourcePolicy] = "same-origin"
         return response
     }
 
-    /// Whether `authority` (`name`, `name:port`, `[::1]:port`) is a name that this server goes by.
+    /// Whether `authority` (`name`, `name:port`, `[::1]:port`) is a name of this server.
     ///
-    /// A server bound to every address cannot know its names, so there it is any address in numbers: a rebound name is
-    /// never one.
+    /// A server bound to all addresses cannot determine its names, so it accepts any numeric address, which a rebound
+    /// DNS name never is.
     static func isOurs(_ authority: String, boundTo host: String) -> Bool {
         let name = hostName(of: authority)
         if name == "localhost" || name.hasSuffix(".localhost") || name == host.lowercased() { return true }

@@ -3,15 +3,15 @@ import APNSWire
 import Foundation
 import Testing
 
-@Suite struct `Answers to curl` {
-    @Test func `a good push is answered with 200, its id and nothing else`() async throws {
+@Suite struct `Responses to curl` {
+    @Test func `a valid push gets a 200 with only its ID`() async throws {
         try await RunningSimulator.with { running in
-            let answer = try await running.push(headers: try running.goodHeaders())
-            #expect(answer.exitStatus == 0, "\(answer.errors)")
-            #expect(answer.status == 200)
-            #expect(answer.headers["apns-id"] == "0a1b2c3d-0000-4000-8000-000000000001")
-            #expect(answer.headers["apns-unique-id"] == nil)
-            #expect(answer.body.isEmpty)
+            let response = try await running.push(headers: try running.goodHeaders())
+            #expect(response.exitStatus == 0, "\(response.errors)")
+            #expect(response.status == 200)
+            #expect(response.headers["apns-id"] == "0a1b2c3d-0000-4000-8000-000000000001")
+            #expect(response.headers["apns-unique-id"] == nil)
+            #expect(response.body.isEmpty)
             #expect(running.simulator.counters.taken == 1)
             #expect(running.simulator.counters.answersByStatus == [200: 1])
             let push = try #require(running.simulator.pushes().first)
@@ -26,7 +26,7 @@ import Testing
         var reason: String
         var status: Int
         var path = "/3/device/\(RunningSimulator.deviceToken)"
-        /// nil removes the field.
+        /// Changed header fields; nil removes the field.
         var changes: [String: String?] = [:]
         var more: [String] = []
         var body = RunningSimulator.payload
@@ -79,22 +79,22 @@ import Testing
         Refusal(reason: "PayloadTooLarge", status: 413, body: String(repeating: "x", count: 1_000_000)),
     ]
 
-    @Test func `each mistake has its reason`() async throws {
+    @Test func `each invalid request gets its reason`() async throws {
         let settings = RunningSimulator.settings { $0.topics = ["com.example.app"] }
         try await RunningSimulator.with(settings) { running in
             let good = try running.goodHeaders()
             for refusal in Self.refusals {
                 var headers = good
                 for (name, value) in refusal.changes { headers[name] = value }
-                let answer = try await running.push(
+                let response = try await running.push(
                     refusal.path, headers: headers, moreHeaders: refusal.more, body: refusal.body,
                     options: refusal.options
                 )
-                #expect(answer.exitStatus == 0, "\(refusal.testDescription): \(answer.errors)")
-                #expect(answer.reason == refusal.reason, "\(refusal.testDescription)")
-                #expect(answer.status == refusal.status, "\(refusal.testDescription)")
-                #expect(answer.headers["content-type"] == "application/json")
-                #expect(answer.headers["apns-id"]?.count == 36, "\(refusal.testDescription)")
+                #expect(response.exitStatus == 0, "\(refusal.testDescription): \(response.errors)")
+                #expect(response.reason == refusal.reason, "\(refusal.testDescription)")
+                #expect(response.status == refusal.status, "\(refusal.testDescription)")
+                #expect(response.headers["content-type"] == "application/json")
+                #expect(response.headers["apns-id"]?.count == 36, "\(refusal.testDescription)")
             }
             #expect(running.simulator.counters.taken == 0)
             #expect(running.simulator.counters.requests == Self.refusals.count)
@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    @Test func `limits are the last good values`() async throws {
+    @Test func `values at their limits are accepted`() async throws {
         let settings = RunningSimulator.settings { $0.topics = ["com.example.app"] }
         try await RunningSimulator.with(settings) { running in
             let good = try running.goodHeaders()
@@ -119,34 +119,34 @@ import Testing
             #expect(try await running.push(longest, headers: good).status == 200)
             var bare = good
             for name in ["apns-id", "apns-priority", "apns-expiration", "apns-push-type"] { bare[name] = nil }
-            let answer = try await running.push(headers: bare)
-            #expect(answer.status == 200)
-            #expect(APNSID(answer.headers["apns-id"] ?? "") != nil)
+            let response = try await running.push(headers: bare)
+            #expect(response.status == 200)
+            #expect(APNSID(response.headers["apns-id"] ?? "") != nil)
         }
     }
 
-    @Test func `sandbox answers name a unique id, and ids may be in upper case`() async throws {
+    @Test func `sandbox responses have a unique ID, and IDs can be in upper case`() async throws {
         let settings = RunningSimulator.settings { configuration in
             configuration.environment = .sandbox
             configuration.usesUpperCaseIDs = true
         }
         try await RunningSimulator.with(settings) { running in
-            let answer = try await running.push(headers: try running.goodHeaders())
-            #expect(answer.headers["apns-id"] == "0A1B2C3D-0000-4000-8000-000000000001")
-            #expect(APNSID(answer.headers["apns-unique-id"] ?? "") != nil)
+            let response = try await running.push(headers: try running.goodHeaders())
+            #expect(response.headers["apns-id"] == "0A1B2C3D-0000-4000-8000-000000000001")
+            #expect(APNSID(response.headers["apns-unique-id"] ?? "") != nil)
         }
     }
 
-    @Test func `a client without ALPN is served too`() async throws {
+    @Test func `a client without ALPN is served`() async throws {
         try await RunningSimulator.with { running in
-            let answer = try await running.push(
+            let response = try await running.push(
                 headers: try running.goodHeaders(), options: ["--no-alpn", "--http2-prior-knowledge"]
             )
-            #expect(answer.status == 200)
+            #expect(response.status == 200)
         }
     }
 
-    @Test func `what is not HTTP/2 or not TLS is turned away and counted`() async throws {
+    @Test func `connections without HTTP/2 or TLS are closed and counted`() async throws {
         try await RunningSimulator.with { running in
             let old = try await running.push(headers: try running.goodHeaders(), options: ["--http1.1", "--no-alpn"])
             #expect(old.exitStatus != 0)

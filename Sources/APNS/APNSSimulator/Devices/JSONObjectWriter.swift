@@ -1,14 +1,14 @@
 import JSONText
 
-/// Writes the members of one JSON object; what is nil or empty is left out.
-struct JSONMembers {
+/// Writes the members of one JSON object. Omits values that are nil and strings that are empty.
+struct JSONObjectWriter {
     private(set) var bytes: [UInt8]
     private var isFirst = true
 
     /// Appends an object to `bytes`.
-    static func object(to bytes: inout [UInt8], _ write: (inout JSONMembers) -> Void) {
-        var members = JSONMembers(bytes: bytes)
-        // The array must have one owner, or every append copies it.
+    static func object(to bytes: inout [UInt8], _ write: (inout JSONObjectWriter) -> Void) {
+        var members = JSONObjectWriter(bytes: bytes)
+        // The array must have a single owner; otherwise the first append copies it.
         bytes = []
         JSONWriter.append("{", to: &members.bytes)
         write(&members)
@@ -37,9 +37,9 @@ struct JSONMembers {
         JSONWriter.append(value ? "true" : "false", to: &bytes)
     }
 
-    mutating func object(_ name: some StringProtocol, _ write: (inout JSONMembers) -> Void) {
+    mutating func object(_ name: some StringProtocol, _ write: (inout JSONObjectWriter) -> Void) {
         self.name(name)
-        JSONMembers.object(to: &bytes, write)
+        JSONObjectWriter.object(to: &bytes, write)
     }
 
     mutating func array<Element>(

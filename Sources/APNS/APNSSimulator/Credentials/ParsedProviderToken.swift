@@ -3,18 +3,18 @@ import Crypto
 import JSONText
 import Synchronization
 
-/// A provider token taken apart; nothing about it has been verified yet.
-struct ProviderToken: Sendable, Equatable {
+/// A parsed, unverified provider token.
+struct ParsedProviderToken: Sendable, Equatable {
     var algorithm: String
     var keyID: String
     var teamID: String
     /// UNIX seconds.
     var issuedAt: Int64
-    /// How many bytes of the text the signature is about.
+    /// The number of leading bytes of the text that are signed.
     var signedLength: Int
     var signature: [UInt8]
 
-    /// nil when `text` is not three parts of base64url with the members that APNs asks for.
+    /// Parses a JSON Web Token; nil if `text` is not three base64url parts with the members that APNs requires.
     init?(_ text: UnsafeRawBufferPointer) {
         let parts = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count == 3,
@@ -33,7 +33,7 @@ struct ProviderToken: Sendable, Equatable {
         signedLength = parts[0].count + 1 + parts[1].count
     }
 
-    /// The members of a flat JSON object that are strings or integers; others are skipped.
+    /// The strings and integers of a JSON object; other members are skipped.
     private struct Members {
         var strings: [String: String] = [:]
         var integers: [String: Int64] = [:]
@@ -62,10 +62,11 @@ struct ProviderToken: Sendable, Equatable {
     }
 }
 
-/// A token whose signature has been found good.
+/// A provider token that passed verification.
 struct VerifiedToken: Sendable {
-    /// The whole value of `authorization`.
+    /// The full value of `authorization`.
     var authorization: [UInt8]
+    /// nil if signatures are not verified.
     var key: SimulatorSigningKey?
     var teamID: String
     var keyID: String
@@ -73,11 +74,11 @@ struct VerifiedToken: Sendable {
     var issuedAt: Int64
 }
 
-/// Verifies provider tokens; remembers those it has seen, so that a thousand connections cost one verification.
+/// Verifies provider tokens. It caches verified tokens, so that many connections with one token cost one verification.
 package final class ProviderTokenVerifier: Sendable {
-    /// Tokens remembered. One per key and hour is usual.
+    /// The largest number of cached tokens. One per key and hour is usual.
     private static let cachedMax = 256
-    /// A longer `authorization` is no provider token.
+    /// A longer `authorization` is refused without parsing.
     private static let authorizationBytesMax = 2048
 
     private let keys: [String: SimulatorSigningKey]
@@ -97,7 +98,7 @@ package final class ProviderTokenVerifier: Sendable {
         }
     }
 
-    /// Checks form and signature, not the age: that changes with time.
+    /// Checks form and signature. The age is checked per request, because it changes.
     func verify(_ authorization: UnsafeRawBufferPointer) -> Result<VerifiedToken, ProviderTokenRefusal> {
         guard authorization.count <= Self.authorizationBytesMax else { return .failure(.invalid) }
         let bytes = Array(authorization)
@@ -107,7 +108,7 @@ package final class ProviderTokenVerifier: Sendable {
             return .failure(.missing)
         }
         let jwt = UnsafeRawBufferPointer(rebasing: authorization[scheme.count...])
-        guard let token = ProviderToken(jwt), token.algorithm == "ES256" else { return .failure(.invalid) }
+        guard let token = ParsedProviderToken(jwt), token.algorithm == "ES256" else { return .failure(.invalid) }
         let key = keys[token.keyID]
         if isSignatureVerified {
             guard let key, key.teamID == token.teamID else { return .failure(.invalid) }
@@ -126,7 +127,7 @@ package final class ProviderTokenVerifier: Sendable {
         return .success(verified)
     }
 
-    /// Apple documents the JOSE form, and its own recipes send DER: both are good.
+    /// Accepts raw and DER signatures: Apple documents the JOSE form, but its own recipes send DER.
     private static func isSigned(
         _ message: Slice<UnsafeRawBufferPointer>, _ signature: [UInt8], _ key: P256.Signing.PublicKey
     ) -> Bool {

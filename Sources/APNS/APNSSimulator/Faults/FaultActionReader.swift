@@ -1,6 +1,6 @@
-/// The part of a rule that says what happens.
-struct FaultActionDocument {
-    /// Largest body a document may hold, and may ask for.
+/// Parses the action of a rule and the members that belong to it.
+struct FaultActionReader {
+    /// The largest `body_bytes` that a document may request.
     private static let bodyBytesMax: Int64 = 1 << 30
 
     private let members: MemberReader
@@ -11,7 +11,7 @@ struct FaultActionDocument {
 
     private var reader: DocumentReader { members.reader }
 
-    /// nil when there is none, or one that cannot be; noted.
+    /// Parses the action. Returns nil and reports a problem if it is missing or invalid.
     func kind() -> Fault.Kind? {
         guard let action = members("action") else {
             reader.report("\(reader.name) has no \"action\"")
@@ -19,7 +19,7 @@ struct FaultActionDocument {
         }
         guard let name = action.choice(Self.names.map { ($0, $0) }) else { return nil }
         let kind = kind(name)
-        refuseOthers(than: Self.own[name] ?? [], for: name)
+        reportUnsupported(except: Self.supported[name] ?? [], for: name)
         return kind
     }
 
@@ -30,8 +30,8 @@ struct FaultActionDocument {
         case "close": .close
         case "tcp-reset": .tcpReset
         case "ignore-pings": .ignorePings
-        case "answer": answerKind()
-        case "wedge": .wedge(answer(statusDefault: 500, reasonDefault: "InternalServerError"))
+        case "answer": responseKind()
+        case "wedge": .wedge(response(statusDefault: 500, reasonDefault: "InternalServerError"))
         case "reset": resetKind()
         case "goaway": goAwayKind()
         case "settings": settingsKind()
@@ -41,15 +41,15 @@ struct FaultActionDocument {
         }
     }
 
-    private static let answerNames = [
+    private static let responseNames = [
         "status", "reason", "retry_after", "timestamp", "body", "body_bytes", "content_type",
     ]
     private static let frameNames = ["code", "debug"]
 
-    /// Every action and the members that belong to it alone.
-    private static let own: [String: [String]] = [
+    /// The members that each action supports.
+    private static let supported: [String: [String]] = [
         "accept": [], "stall": [], "close": [], "tcp-reset": [], "ignore-pings": [],
-        "answer": answerNames + frameNames + ["then_goaway"], "wedge": answerNames,
+        "answer": responseNames + frameNames + ["then_goaway"], "wedge": responseNames,
         "reset": ["code", "after_headers"],
         "goaway": frameNames + ["last_stream", "twice", "two_steps", "answer_after"],
         "settings": ["streams", "window", "header_table"], "black-hole": ["mode"],
@@ -59,20 +59,20 @@ struct FaultActionDocument {
         "ignore-pings", "wedge",
     ]
 
-    private func refuseOthers(than own: [String], for action: String) {
-        for name in Set(Self.own.values.joined()).sorted() where !own.contains(name) && members.has(name) {
-            members(name)?.report("\(reader.name): \"\(name)\" means nothing for the action \(action)")
+    private func reportUnsupported(except supported: [String], for action: String) {
+        for name in Set(Self.supported.values.joined()).sorted() where !supported.contains(name) && members.has(name) {
+            members(name)?.report("\(reader.name): the action \(action) does not support \"\(name)\"")
         }
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
-    private func answer(statusDefault: UInt16?, reasonDefault: String) -> FaultAnswer {
+    private func response(statusDefault: UInt16?, reasonDefault: String) -> FaultResponse {
         let status = members("status")?.integer(200...599).map { UInt16($0) }
         if status == nil, statusDefault == nil, !members.has("status") {
-            reader.report("\(reader.name) answers and has no \"status\"")
+            reader.report("\(reader.name) has no \"status\"")
         }
-        return FaultAnswer(
+        return FaultResponse(
             status: status ?? statusDefault ?? 500, reason: members("reason")?.string() ?? reasonDefault,
             retryAfter: members("retry_after")?.integer(0...86_400).map { UInt32($0) },
             timestamp: members("timestamp")?.integer(0...Int64.max),
@@ -82,16 +82,16 @@ struct FaultActionDocument {
         )
     }
 
-    private func answerKind() -> Fault.Kind {
-        let answer = answer(statusDefault: nil, reasonDefault: "")
+    private func responseKind() -> Fault.Kind {
+        let response = response(statusDefault: nil, reasonDefault: "")
         let (code, debugData) = frame()
         guard members("then_goaway")?.boolean() == true else {
             for name in Self.frameNames where members.has(name) {
                 reader.report("\(reader.name): \"\(name)\" needs then_goaway: true")
             }
-            return .answer(answer)
+            return .answer(response)
         }
-        return .answerAndGoAway(answer, code: code, debugData: debugData)
+        return .answerAndGoAway(response, code: code, debugData: debugData)
     }
 
     // MARK: Frames
@@ -110,15 +110,19 @@ struct FaultActionDocument {
         let (code, debugData) = frame()
         let last = members("last_stream")?.integer(0...Int64(Int32.max)).map { Int32($0) }
         if let last, last != 0, last.isMultiple(of: 2) {
-            reader.report("\(reader.name).last_stream must be odd, as a client's streams are, or 0")
+            reader.report("\(reader.name).last_stream must be 0 or the odd ID of a client stream")
         }
         let isTwice = members("twice")?.boolean() ?? false
         let twoSteps = members("two_steps")?.duration()
-        let answerAfter = members("answer_after")?.duration()
-        let forms = [last != nil || isTwice, twoSteps != nil, answerAfter != nil].filter { $0 }.count
-        if forms > 1 { reader.report("\(reader.name) mixes forms of GOAWAY that exclude each other") }
+        let responseAfter = members("answer_after")?.duration()
+        let forms = [last != nil || isTwice, twoSteps != nil, responseAfter != nil].filter { $0 }.count
+        if forms > 1 {
+            reader.report("\(reader.name): last_stream or twice, two_steps, and answer_after exclude each other")
+        }
         if let twoSteps { return .goAwayInTwoSteps(interval: twoSteps, code: code, debugData: debugData) }
-        if let answerAfter { return .goAwayBeforeAnswer(answerDelay: answerAfter, code: code, debugData: debugData) }
+        if let responseAfter {
+            return .goAwayBeforeAnswer(answerDelay: responseAfter, code: code, debugData: debugData)
+        }
         return isTwice
             ? .goAwayTwice(lastStream: last, code: code, debugData: debugData)
             : .goAway(lastStream: last, code: code, debugData: debugData)
