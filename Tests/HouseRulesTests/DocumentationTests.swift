@@ -3,7 +3,7 @@ import PushTesting
 import Testing
 
 @Suite struct `The documentation` {
-    @Test func `every link leads somewhere`() throws {
+    @Test func `every link has a target`() throws {
         let pages = try Repository.files(below: "", suffix: ".md")
         try #require(pages.contains("README.md"))
         var broken: [String] = []
@@ -16,14 +16,14 @@ import Testing
         #expect(broken == [])
     }
 
-    @Test func `a broken link is found`() {
+    @Test func `a broken link is reported`() {
         #expect(links(in: "see [a](b.md#c), `[x](y)` and ![p](q.png)\n```\n[no](link)\n```") == ["b.md#c", "q.png"])
         #expect(!leads("no-such-page.md", from: "README.md", in: ""))
         #expect(!leads("#no-such-heading", from: "README.md", in: ""))
         #expect(leads("docs/explanation/architecture.md#module-dependencies", from: "README.md", in: ""))
     }
 
-    @Test func `every decision is listed, and says what it must`() throws {
+    @Test func `every decision is listed and has every section`() throws {
         let pages = try Repository.files(below: "docs/decisions", suffix: ".md").filter { !$0.hasSuffix("README.md") }
         let list = try text(of: "docs/decisions/README.md")
         try #require(!pages.isEmpty)
@@ -44,7 +44,7 @@ import Testing
         try String(contentsOfFile: "\(Repository.root)/\(path)", encoding: .utf8)
     }
 
-    /// Targets of the links of a page; what stands in code is no link.
+    /// The targets of the links of a page, without code blocks.
     private func links(in markdown: String) -> [String] {
         var isCode = false
         var found: [String] = []
@@ -67,7 +67,7 @@ import Testing
         return ((try? anchors(of: path)) ?? []).contains(String(parts[1]))
     }
 
-    /// The names that headings get on a rendered page: lower case, punctuation dropped, spaces to dashes.
+    /// The anchors of headings on a rendered page: lower case, no punctuation, dashes instead of spaces.
     private func anchors(of page: String) throws -> Set<String> {
         Set(
             try text(of: page).split(separator: "\n").filter { $0.hasPrefix("#") }.map { line in

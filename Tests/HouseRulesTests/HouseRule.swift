@@ -1,15 +1,15 @@
 import Testing
 
-/// A rule about the text of our sources that the compiler does not know.
+/// A rule about the sources that the compiler does not check.
 struct HouseRule: Sendable, CustomTestStringConvertible {
     let name: String
-    /// Whether the rule looks at a file, by its path from the root.
+    /// Whether the rule applies to a file, by its path from the root.
     let covers: @Sendable (String) -> Bool
-    /// The places of a file that break it, as line numbers from 1.
+    /// The lines of a file that break the rule, numbered from 1.
     let breaches: @Sendable (SourceText) -> [Int]
-    /// Files that may, and why.
+    /// Files that may break the rule, each with the reason.
     var exceptions: [String: String] = [:]
-    /// Sources that the rule must find fault with, and ones that it must not.
+    /// Samples that break the rule, and samples that do not.
     let bad: [String]
     let good: [String]
 
@@ -20,7 +20,7 @@ struct HouseRule: Sendable, CustomTestStringConvertible {
             .flatMap { file in breaches(file).map { "\(file.path):\($0): \(name)" } }
     }
 
-    /// Exceptions that nothing needs any more.
+    /// Exceptions that no file needs.
     func idleExceptions(in files: [SourceText]) -> [String] {
         exceptions.keys.filter { path in
             !files.contains { $0.path == path && covers(path) && !breaches($0).isEmpty }
@@ -31,10 +31,10 @@ struct HouseRule: Sendable, CustomTestStringConvertible {
 extension HouseRule {
     static let all: [HouseRule] =
         [
-            noPrint, noStrayTask, unsafeIsExplained, noLeftovers, timeComesIn, noNamesOfPlaces,
-        ] + pureRooms
+            noPrint, noStrayTask, unsafeIsExplained, noLeftovers, timeComesIn, noMachinePaths, publicOnlyInProducts,
+        ] + pureModules
 
-    /// Standard output belongs to the commands; a library tells its caller, or logs.
+    /// Standard output belongs to the commands. A library returns a value, throws an error or logs.
     static let noPrint = HouseRule(
         name: "print belongs to Executables",
         covers: { $0.hasPrefix("Sources/") && !$0.hasPrefix("Sources/Executables/") },
@@ -43,7 +43,7 @@ extension HouseRule {
         good: ["// print(1)", #"let a = "print(1)""#, "fingerprint(1)"]
     )
 
-    /// An unstructured task outlives whoever started it, and its failure is seen by nobody.
+    /// An unstructured task outlives its creator, and no code sees its failure.
     static let noStrayTask = HouseRule(
         name: "no Task { } outside of the files that need one",
         covers: { $0.hasPrefix("Sources/") },
@@ -53,11 +53,11 @@ extension HouseRule {
         good: ["withTaskGroup { }", "group.addTask { }", "Task.sleep(for: x)", "// Task { }"]
     )
 
-    /// Whoever switches the compiler's checks off says what holds in their place.
+    /// Code that switches off the compiler's checks states the invariant that replaces them.
     static let unsafeIsExplained = HouseRule(
         name: "unsafe code without a SAFETY: comment in the lines before it",
         covers: {
-            // The session on the C library is explained once for its whole class, and generated code not at all.
+            // HTTP2Session explains its use of the C library once, and generated code needs no explanation.
             $0.hasPrefix("Sources/") && !$0.hasPrefix("Sources/APNS/HTTP2Session/") && !$0.contains("/Generated/")
         },
         breaches: { file in
@@ -75,7 +75,7 @@ extension HouseRule {
         ]
     )
 
-    /// What is left for later is an issue, not a comment.
+    /// Unfinished work is an issue, not a comment.
     static let noLeftovers = HouseRule(
         name: "no TODO, FIXME or XXX",
         covers: { $0.hasPrefix("Sources/") || $0.hasPrefix("Tests/") },
@@ -86,7 +86,7 @@ extension HouseRule {
         good: ["// done", #"let a = "TODO""#]
     )
 
-    /// Time comes in as an argument, so that a test can say what time it is. The few files that read a clock are known.
+    /// Functions receive the time as an argument, so that a test can set it. Only the listed files read a clock.
     static let timeComesIn = HouseRule(
         name: "clocks are read in the listed files only",
         covers: {
@@ -105,9 +105,9 @@ extension HouseRule {
         good: ["let a = Date(timeIntervalSince1970: 1)", "func f(now: WallTime)", "// Date()"]
     )
 
-    /// Programs run where their operator puts them.
-    static let noNamesOfPlaces = HouseRule(
-        name: "no path of somebody's machine",
+    /// Programs run wherever their operator installs them.
+    static let noMachinePaths = HouseRule(
+        name: "no path of a developer's machine",
         covers: { $0.hasPrefix("Sources/") },
         breaches: { file in
             file.comments.indices.filter { (file.comments[$0] + file.code[$0]).contains(#//home/|/Users/|/work//#) }
@@ -117,8 +117,25 @@ extension HouseRule {
         good: ["// see docs/explanation/architecture.md"]
     )
 
-    /// The pure rooms decide; they neither wait nor talk. What they may import is written here in full.
-    static let pureRooms: [HouseRule] = [
+    /// Other packages link the three library products, so only those have a public interface.
+    static let publicOnlyInProducts = HouseRule(
+        name: "public and open belong to the library products",
+        covers: { path in
+            path.hasPrefix("Sources/") && !path.contains("/Generated/")
+                && !["APNSWire", "APNSKit", "APNSSimulator"].contains { path.hasPrefix("Sources/APNS/\($0)/") }
+        },
+        breaches: {
+            $0.lines(
+                matching:
+                    /\b(?:public|open) (?:\w+ )*(?:actor|case|class|enum|extension|func|import|init|let|protocol|struct|subscript|typealias|var)\b/
+            )
+        },
+        bad: ["public struct A {}", "    public static let a = 1", "open class A {}", "public import NIOCore"],
+        good: ["package struct A {}", "// public struct A", "let publicName = 1"]
+    )
+
+    /// The pure modules decide: time and input come in, actions go out. Each may import only what is listed here.
+    static let pureModules: [HouseRule] = [
         ("Sources/APNS/JSONText/", []),
         ("Sources/APNS/HTTP2Session/", ["CNGHTTP2"]),
         // Foundation for `JSONEncoder`, which makes JSON of the senders' own types.

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct `House rules` {
     @Test(arguments: HouseRule.all)
-    func `the sources keep to it`(_ rule: HouseRule) throws {
+    func `the sources follow the rule`(_ rule: HouseRule) throws {
         let files = try SourceText.files(below: "Sources") + SourceText.files(below: "Tests")
         try #require(files.count > 20)
         #expect(rule.findings(in: files).joined(separator: "\n") == "")
@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test(arguments: HouseRule.all)
-    func `it finds what it is there to find`(_ rule: HouseRule) {
+    func `the rule finds its bad samples and no good one`(_ rule: HouseRule) {
         for text in rule.bad {
             #expect(rule.breaches(SourceText(path: "x.swift", text: text)) != [], "\(text)")
         }
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func `an exception that nothing needs is found`() {
+    @Test func `an unneeded exception is reported`() {
         var rule = HouseRule.noPrint
         rule.exceptions = ["Sources/A.swift": "it must"]
         let idle = SourceText(path: "Sources/A.swift", text: "let a = 1")
@@ -31,7 +31,7 @@ import Testing
         #expect(rule.findings(in: [used]) == [])
     }
 
-    @Test func `strings and comments are told from code`() {
+    @Test func `strings and comments are separated from code`() {
         let text = #"""
             let a = "x // \(b("y"))" // why "not"
             let c = """

@@ -21,7 +21,7 @@ import Testing
         let page = try String(contentsOfFile: "\(Repository.root)/docs/reference/logs.md", encoding: .utf8)
         let documented = Set(lines(inPage: page))
         #expect(logged.subtracting(documented).map(\.description).sorted() == [], "not on the page")
-        // Messages that are made elsewhere, such as those of the audit, are texts of the sources all the same.
+        // Messages composed elsewhere, such as those of the audit, must also be texts of the sources.
         let unknown = documented.subtracting(logged).filter { line in
             !sources.contains { $0.contains("\"\(line.message)\"") }
         }

@@ -2,7 +2,7 @@ import Foundation
 import PushTesting
 import Testing
 
-/// Swift in the documentation is compiled: each block stands, word for word, between `// snippet: NAME` and `// snippet end` in
+/// Every Swift block of the documentation is compiled: it equals the lines between `// snippet: NAME` and `// snippet end` in
 /// a file that is built with the tests.
 @Suite struct `Swift in the documentation` {
     private static let pages = ["README.md", "docs/simulator/README.md"]
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func `is read as it is written`() {
+    @Test func `is read without its indentation`() {
         let source = "a\n    // snippet: one\n    b\n\n        c\n    // snippet end\nd\n"
         #expect(snippets(in: source) == ["b\n\n    c"])
         #expect(blocks(in: "x\n```swift\nb\n\n    c\n```\n```console\nd\n```\n") == ["b\n\n    c"])

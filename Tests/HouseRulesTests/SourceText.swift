@@ -1,14 +1,16 @@
 import Foundation
 import PushTesting
 
-/// A Swift file, taken apart into code and comments, so that a rule does not trip over a word in a string or a remark.
+/// A Swift file, separated into code, comments and strings, so that a rule can read one of them.
 struct SourceText {
-    /// From the repository's root.
+    /// The path from the root of the repository.
     let path: String
-    /// The code a line; strings and comments are blanked out, what stands inside `\( )` is kept.
+    /// The code, by line: strings and comments are blank, interpolations are kept.
     let code: [String]
-    /// The comments a line, without the code.
+    /// The comments, by line.
     let comments: [String]
+    /// The string literals, by line, without their interpolations.
+    let strings: [String]
 
     init(path: String, text: String) {
         self.path = path
@@ -16,6 +18,7 @@ struct SourceText {
         splitter.run()
         code = splitter.code.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         comments = splitter.comments.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        strings = splitter.strings.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
     }
 
     /// Every Swift file below a folder of the repository, sorted.
@@ -25,7 +28,7 @@ struct SourceText {
         }
     }
 
-    /// The modules that the file imports, whatever stands before the word.
+    /// The modules that the file imports, with any access level or attribute.
     var imports: Set<String> {
         Set(
             code.compactMap { line in
@@ -37,7 +40,7 @@ struct SourceText {
 }
 
 extension Repository {
-    /// Paths from the root, of files only; what is built or hidden is left out.
+    /// Paths of files, from the root. Hidden folders and build products are not included.
     static func files(below folder: String, suffix: String) throws -> [String] {
         let start = folder.isEmpty ? root : "\(root)/\(folder)"
         guard let walk = FileManager.default.enumerator(atPath: start) else { return [] }
@@ -54,7 +57,7 @@ extension Repository {
     }
 }
 
-/// Tells code from comments and strings, a character at a time.
+/// Separates code, comments and strings, one character at a time.
 private struct Splitter {
     private enum Mode {
         case code(parentheses: Int)
@@ -68,6 +71,7 @@ private struct Splitter {
     private var modes: [Mode] = [.code(parentheses: 0)]
     private(set) var code = ""
     private(set) var comments = ""
+    private(set) var strings = ""
 
     init(_ text: String) {
         self.text = Array(text)
@@ -158,6 +162,7 @@ private struct Splitter {
             if character == "\n" {
                 code.append(character)
                 comments.append(character)
+                strings.append(character)
             } else if asComment {
                 comments.append(character)
             } else {
@@ -171,8 +176,10 @@ private struct Splitter {
             if text[index] == "\n" {
                 code.append("\n")
                 comments.append("\n")
+                strings.append("\n")
             } else {
                 code.append(" ")
+                strings.append(text[index])
             }
             index += 1
         }

@@ -96,7 +96,7 @@ struct PackageDescription {
     var modules: [Module]
 
     static func current() async throws -> PackageDescription {
-        // A scratch folder of its own: the running `swift test` holds the lock of the usual one.
+        // A separate scratch folder, because the running `swift test` holds the lock of the default one.
         let scratch = try TemporaryFolder()
         let result = try await run(
             "swift", ["package", "--scratch-path", scratch.path, "dump-package"], folder: Repository.root

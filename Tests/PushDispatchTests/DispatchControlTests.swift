@@ -124,7 +124,8 @@ import Testing
     @Test func `pushes are not sent after their expiration`() {
         let harness = DispatchHarness()
         harness.append(claimed(5, expiration: 1_002).batch)
-        harness.answer = { _ in APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable, retryAfterSeconds: 1)
+        harness.answer = { _ in
+            APNSAnswer(disposition: .answered, status: 503, reason: .serviceUnavailable, retryAfterSeconds: 1)
         }
         harness.run(.milliseconds(500))
         #expect(harness.sent() == 5 && harness.attemptsMax == 1)

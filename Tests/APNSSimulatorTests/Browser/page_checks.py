@@ -65,8 +65,8 @@ def a_push_appears_with_its_fields(page):
 
 
 def interruption_levels_are_shown(page):
-    push(ANN, alert("Door", interruption_level="time-sensitive"))
-    expect(note(page, "Door").locator(".level")).to_have_text("Time sensitive")
+    push(ANN, alert("Parcel", interruption_level="time-sensitive"))
+    expect(note(page, "Parcel").locator(".level")).to_have_text("Time sensitive")
     push(ANN, alert("Fire", sound={"critical": 1, "name": "siren", "volume": 1}))
     expect(note(page, "Fire").locator(".level")).to_have_text("Critical")
     expect(page.locator("#phone")).to_have_class("phone woke buzz alarm")

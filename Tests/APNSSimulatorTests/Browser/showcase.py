@@ -42,8 +42,8 @@ def play(page):
         push(ADA, {"aps": {"alert": {"title": "Anna", "body": text}, "badge": number, **chat}}, topic="com.example.messages")
     push(ADA, {"aps": {"content-available": 1}, "sync": "inbox"}, topic="com.example.messages", push_type="background",
          apns_priority="5")
-    push(ADA, {"aps": {"alert": {"title": "Front door", "body": "Someone is at the door."}, "sound": "chime.caf",
-                       "interruption-level": "time-sensitive"}}, topic="com.example.home", apns_collapse_id="door")
+    push(ADA, {"aps": {"alert": {"title": "Front gate", "body": "Someone rang the bell."}, "sound": "chime.caf",
+                       "interruption-level": "time-sensitive"}}, topic="com.example.home", apns_collapse_id="bell")
     now = int(time.time())
     activity(ADA, "update", {"status": "Baking", "etaMinutes": 21, "stopsLeft": 4, "progress": 0.3}, timestamp=now,
              app="com.example.pizza")

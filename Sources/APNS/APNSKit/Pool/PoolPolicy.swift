@@ -120,7 +120,7 @@ package struct PoolPolicy {
         _ load: Load, _ from: Int, _ rate: Double, _ start: NIODeadline, _ answered: UInt64?
     ) {
         guard load.isSaturated, load.ready >= target else {
-            // The load has dropped or a connection was lost: the increase cannot be judged and is kept.
+            // The load has dropped or a connection was lost: the increase cannot be evaluated and is kept.
             hold = Self.firstHold
             phase = .steady
             return

@@ -182,7 +182,9 @@ package struct DispatchStateMachine: Sendable {
     package mutating func handoffDelivered(
         _ batch: ClaimedBatch, to reservation: HandoffReservation, now: Moment, _ actions: inout DispatchActions
     ) {
-        buffer.handoffDelivered(batch, leaseUntil: reservation.since + configuration.lease, jitter: generator.nextUnit())
+        buffer.handoffDelivered(
+            batch, leaseUntil: reservation.since + configuration.lease, jitter: generator.nextUnit()
+        )
         sendNext(of: index(of: reservation.app), now: now, &actions)
     }
 
