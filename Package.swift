@@ -10,7 +10,8 @@ let settings: [SwiftSetting] =
     exampleSettings + [
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("InternalImportsByDefault"),
-        .enableUpcomingFeature("MemberImportVisibility"),
+        // In debug builds only: with the static standard library of a release, C types seem to belong to CoreFoundation.
+        .enableUpcomingFeature("MemberImportVisibility", .when(configuration: .debug)),
     ]
 
 let nio: [Target.Dependency] = [
