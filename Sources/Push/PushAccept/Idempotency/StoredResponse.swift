@@ -3,21 +3,20 @@ import Foundation
 import Hummingbird
 import NIOCore
 import PushModel
+import PushStore
+import SwiftProtobuf
 
 /// An answer that can be given again, byte for byte, and its short form in the store.
 ///
-/// Accepted neighbours of one batch take about 30 bytes together; a refused item is kept as it was written.
+/// Accepted neighbours of one batch take about 40 bytes together; a refused item is kept as it was written.
 struct StoredResponse: Sendable {
     /// How it was written.
-    enum Form: UInt8, Sendable {
-        case single = 0
-        case array = 1
-        case lines = 2
+    enum Form: Sendable {
+        case single, array, lines
     }
 
     /// Bytes in the store, at most; an answer beyond it is not given in the first place.
     static let bytesMax = 4 * 1024 * 1024
-    private static let version: UInt8 = 1
 
     var form: Form
     var pieces: [BulkResults.Piece]
@@ -45,108 +44,118 @@ struct StoredResponse: Sendable {
         )
     }
 
-    // MARK: The stored form
+    // MARK: The stored form: `godwit.v1.IdempotentResponse`
 
-    // version, form, then for each piece:
-    //   0, count, batch (16 bytes), place, milliseconds, reason of delay + 1 or 0, seconds of its estimate + 1 or 0
-    //   1, length, JSON of one refused item
-    // Integers are varints: seven bits a byte, lowest first.
-
+    /// - Precondition: no run has failed, because a failed write stores no response.
     func encoded() -> Data {
-        var bytes: [UInt8] = [Self.version, form.rawValue]
-        for piece in pieces {
-            switch piece {
-            case .accepted(_, let count, let batch, let place, let at, let delay):
-                bytes.append(0)
-                Varint.append(UInt64(count), to: &bytes)
-                withUnsafeBytes(of: (batch.value.high.bigEndian, batch.value.low.bigEndian)) { bytes += $0 }
-                Varint.append(UInt64(place), to: &bytes)
-                Varint.append(UInt64(clamping: at.milliseconds), to: &bytes)
-                Varint.append(delay.map { UInt64($0.reason.rawValue) + 1 } ?? 0, to: &bytes)
-                Varint.append(delay?.estimate.map { UInt64($0.secondsRoundedUp) + 1 } ?? 0, to: &bytes)
-            case .failed: preconditionFailure("what is not stored is not remembered")
-            case .refused, .verbatim:
-                var json: [UInt8] = []
-                ResponseJSON.append(piece, separator: UInt8(ascii: ","), to: &json)
-                json.removeLast()
-                bytes.append(1)
-                Varint.append(UInt64(json.count), to: &bytes)
-                bytes += json
+        var stored = StoredIdempotentResponse()
+        stored.format =
+            switch form {
+            case .single: .single
+            case .array: .array
+            case .lines: .lines
             }
+        stored.runs = pieces.map(StoredResultRun.init)
+        do {
+            return try stored.serializedBytes()
+        } catch {
+            // Only messages with required fields (proto2), or of 2 GiB and more, cannot be written.
+            preconditionFailure("a response of \(pieces.count) runs cannot be written: \(error)")
         }
-        return Data(bytes)
     }
 
-    /// nil for what this version did not write.
+    /// - Returns: nil for bytes that this version cannot read: damaged, or written by a newer one.
     init?(_ data: Data) {
-        var bytes = [UInt8](data)[...]
-        guard bytes.popFirst() == Self.version, let form = bytes.popFirst().flatMap(Form.init) else { return nil }
-        self.form = form
+        guard let stored = try? StoredIdempotentResponse(serializedBytes: data) else { return nil }
+        switch stored.format {
+        case .single: form = .single
+        case .array: form = .array
+        case .lines: form = .lines
+        case .unspecified, .UNRECOGNIZED: return nil
+        }
         pieces = []
+        pieces.reserveCapacity(stored.runs.count)
         var index = 0
-        while let tag = bytes.popFirst() {
-            if tag == 1 {
-                guard let length = Varint.take(from: &bytes), length <= UInt64(bytes.count) else { return nil }
-                pieces.append(.verbatim(json: Array(bytes.prefix(Int(length)))))
-                bytes = bytes.dropFirst(Int(length))
+        for run in stored.runs {
+            switch run.kind {
+            case .accepted(let accepted):
+                guard let piece = accepted.piece(first: index) else { return nil }
+                pieces.append(piece)
+                index += Int(accepted.count)
+            case .refusedJson(let json):
+                pieces.append(.verbatim(json: Array(json)))
                 index += 1
-                continue
+            case nil: return nil
             }
-            guard tag == 0, let piece = Self.accepted(from: &bytes, first: index) else { return nil }
-            pieces.append(piece.piece)
-            index += piece.count
         }
         guard !pieces.isEmpty else { return nil }
     }
+}
 
-    private static func accepted(
-        from bytes: inout ArraySlice<UInt8>, first: Int
-    ) -> (piece: BulkResults.Piece, count: Int)? {
-        guard let count = Varint.take(from: &bytes), (1...UInt64(NotificationBatch.countMax)).contains(count),
-            bytes.count >= 16
-        else { return nil }
-        func integer(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
-        let id = APNSID(high: integer(bytes.prefix(8)), low: integer(bytes.dropFirst(8).prefix(8)))
-        bytes = bytes.dropFirst(16)
-        guard let batch = BatchID(id), let place = Varint.take(from: &bytes),
-            place < UInt64(NotificationBatch.countMax),
-            let at = Varint.take(from: &bytes), let milliseconds = Int64(exactly: at),
-            let reason = Varint.take(from: &bytes), reason <= UInt64(UInt8.max),
-            let estimate = Varint.take(from: &bytes),
-            estimate <= UInt64(Int32.max)
-        else { return nil }
-        let delay =
-            reason == 0
-            ? nil
-            : DeliveryDelay.Reason(rawValue: UInt8(reason - 1)).map {
-                DeliveryDelay(reason: $0, estimate: estimate == 0 ? nil : .seconds(Int64(estimate) - 1))
-            }
-        let piece = BulkResults.Piece.accepted(
-            first: first, count: Int(count), batch: batch, place: Int(place),
-            at: WallTime(milliseconds: milliseconds), delay
-        )
-        return (piece, Int(count))
+extension StoredResultRun {
+    fileprivate init(_ piece: BulkResults.Piece) {
+        self.init()
+        switch piece {
+        case .accepted(_, let count, let batch, let place, let at, let delay):
+            accepted.count = UInt32(count)
+            accepted.batchID = batch.bytes
+            accepted.firstPush = UInt32(place)
+            accepted.acceptedAtMs = at.milliseconds
+            if let delay { accepted.delay = StoredDelay(delay) }
+        case .failed: preconditionFailure("the response to a failed write is not stored")
+        case .refused, .verbatim:
+            var json: [UInt8] = []
+            ResponseJSON.append(piece, separator: UInt8(ascii: ","), to: &json)
+            json.removeLast()
+            refusedJson = Data(json)
+        }
     }
 }
 
-/// Integers of seven bits a byte.
-enum Varint {
-    static func append(_ value: UInt64, to bytes: inout [UInt8]) {
-        var rest = value
-        while rest > 0x7F {
-            bytes.append(UInt8(rest & 0x7F) | 0x80)
-            rest >>= 7
+extension StoredAcceptedRun {
+    /// - Parameter first: index of the first item in the request.
+    /// - Returns: nil if a value is not one that this version writes.
+    fileprivate func piece(first: Int) -> BulkResults.Piece? {
+        guard count >= 1, Int(firstPush) + Int(count) <= NotificationBatch.countMax, let batch = BatchID(bytes: batchID)
+        else { return nil }
+        var known: DeliveryDelay?
+        if hasDelay {
+            guard let delay = DeliveryDelay(delay) else { return nil }
+            known = delay
         }
-        bytes.append(UInt8(rest))
+        return .accepted(
+            first: first, count: Int(count), batch: batch, place: Int(firstPush),
+            at: WallTime(milliseconds: acceptedAtMs), known
+        )
     }
+}
 
-    static func take(from bytes: inout ArraySlice<UInt8>) -> UInt64? {
-        var value: UInt64 = 0
-        for shift in stride(from: 0, to: 63, by: 7) {
-            guard let byte = bytes.popFirst() else { return nil }
-            value |= UInt64(byte & 0x7F) << UInt64(shift)
-            if byte & 0x80 == 0 { return value }
+extension StoredDelay {
+    fileprivate init(_ delay: DeliveryDelay) {
+        self.init()
+        reason =
+            switch delay.reason {
+            case .apnsUnreachable: .apnsUnreachable
+            case .credentialRefused: .credentialRefused
+            case .paused: .paused
+            case .rateLimited: .rateLimited
+            case .backlog: .backlog
+            }
+        if let estimate = delay.estimate { estimateSeconds = UInt32(clamping: estimate.secondsRoundedUp) }
+    }
+}
+
+extension DeliveryDelay {
+    fileprivate init?(_ stored: StoredDelay) {
+        let reason: Reason
+        switch stored.reason {
+        case .apnsUnreachable: reason = .apnsUnreachable
+        case .credentialRefused: reason = .credentialRefused
+        case .paused: reason = .paused
+        case .rateLimited: reason = .rateLimited
+        case .backlog: reason = .backlog
+        case .unspecified, .UNRECOGNIZED: return nil
         }
-        return nil
+        self.init(reason: reason, estimate: stored.hasEstimateSeconds ? .seconds(Int64(stored.estimateSeconds)) : nil)
     }
 }
