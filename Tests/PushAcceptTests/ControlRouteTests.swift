@@ -236,7 +236,7 @@ import Testing
     }
 
     @Test func `a name in a path may be escaped`() async throws {
-        let apps = AppDirectory(apps: [AcceptApp(id: AppID("näh app"), bundleID: "com.example.app")])
+        let apps = AppDirectory(apps: [AppSettings(id: AppID("näh app"), bundleID: "com.example.app")])
         try await TestGateway.run(apps: apps) { gateway async throws in
             let answer = try await gateway.send("POST", "/api/v1/apps/n%C3%A4h%20app/pause")
             #expect(answer.status == 200)

@@ -119,7 +119,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
     @Test func `if all sending apps fail, the breaker of their endpoint opens for all of its apps`() {
         var configuration = DispatchConfiguration()
         for (app, endpoint) in [("a", "x"), ("b", "x"), ("quiet", "x"), ("far", "y")] {
-            configuration.apps[AppID(app)] = DispatchApp(endpoint: endpoint)
+            configuration.apps[AppID(app)] = AppSettings(id: AppID(app), endpoint: endpoint)
         }
         let harness = DispatchHarness(configuration, apps: ["a", "b", "quiet", "far"])
         harness.claim()
@@ -261,7 +261,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `quarantined batches that cannot be sent immediately return to the store`() throws {
         var configuration = DispatchConfiguration()
-        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 1)
+        configuration.apps[AppID("a")] = AppSettings(id: AppID("a"), pushesPerSecond: 1)
         let harness = DispatchHarness(configuration, apps: ["a", "b"])
         harness.add(10, of: 1)
         harness.claim()
@@ -322,7 +322,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `an app keeps to its rate and does not delay other apps`() {
         var configuration = DispatchConfiguration()
-        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 100)
+        configuration.apps[AppID("a")] = AppSettings(id: AppID("a"), pushesPerSecond: 100)
         let harness = DispatchHarness(configuration, apps: ["a", "b"])
         harness.add(400, of: 10, app: "a")
         harness.add(20, of: 500, app: "b")
@@ -337,7 +337,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `an urgent push does not wait for a bulk batch that exceeds the rate`() {
         var configuration = DispatchConfiguration()
-        configuration.apps[AppID("a")] = DispatchApp(pushesPerSecond: 10)
+        configuration.apps[AppID("a")] = AppSettings(id: AppID("a"), pushesPerSecond: 10)
         let harness = DispatchHarness(configuration, apps: ["a"])
         harness.add(1, of: 1_000, app: "a", lane: .bulk)
         harness.run(.seconds(3))

@@ -19,7 +19,7 @@ package struct DispatchConfiguration: Sendable {
     /// A refused credential is probed with one push after a random time from half of this to all of it.
     package var credentialProbeEvery: Duration = .seconds(30)
     /// Apps that are missing here share one endpoint and have no rate.
-    package var apps: [AppID: DispatchApp] = [:]
+    package var apps: [AppID: AppSettings] = [:]
 
     package init() {}
 

@@ -17,10 +17,10 @@ struct TestGateway: Sendable {
     let stop: @Sendable () async -> Void
 
     static let now = WallTime(milliseconds: 1_763_899_200_123)
-    static let oneApp = AppDirectory(apps: [AcceptApp(id: AppID("demo"), bundleID: "com.example.app")])
+    static let oneApp = AppDirectory(apps: [AppSettings(id: AppID("demo"), bundleID: "com.example.app")])
     static let twoApps = AppDirectory(apps: [
-        AcceptApp(id: AppID("demo"), bundleID: "com.example.app"),
-        AcceptApp(id: AppID("other"), bundleID: "com.example.other"),
+        AppSettings(id: AppID("demo"), bundleID: "com.example.app"),
+        AppSettings(id: AppID("other"), bundleID: "com.example.other"),
     ])
 
     static func run(

@@ -1,21 +1,9 @@
 import APNSWire
 package import PushModel
 
-/// An app that pushes may be for.
-package struct AcceptApp: Sendable, Equatable {
-    package var id: AppID
-    /// What topics are made from; a push may name a topic of its own.
-    package var bundleID: String
-
-    package init(id: AppID, bundleID: String) {
-        self.id = id
-        self.bundleID = bundleID
-    }
-}
-
 /// The apps of the configuration, and the headers that their pushes share, made once.
 package struct AppDirectory: Sendable {
-    package let apps: [AcceptApp]
+    package let apps: [AppSettings]
     private let indexes: [String: Int]
     private let names: [[UInt8]]
     /// For each app: each push type with each priority.
@@ -24,7 +12,7 @@ package struct AppDirectory: Sendable {
     private static let priorities: [Priority?] = [nil, .immediate, .conserving, .low]
 
     /// - Precondition: the ids differ.
-    package init(apps: [AcceptApp]) {
+    package init(apps: [AppSettings]) {
         self.apps = apps
         indexes = Dictionary(uniqueKeysWithValues: apps.enumerated().map { ($1.id.name, $0) })
         names = apps.map { Array($0.id.name.utf8) }
@@ -47,7 +35,7 @@ package struct AppDirectory: Sendable {
         return indexes[String(decoding: name, as: UTF8.self)]
     }
 
-    func app(named name: String) -> AcceptApp? { indexes[name].map { apps[$0] } }
+    func app(named name: String) -> AppSettings? { indexes[name].map { apps[$0] } }
 
     /// The headers of a push that names neither topic nor collapse id: without allocation.
     func sharedHeaders(app: Int, pushType: PushType, priority: Priority?) -> NotificationHeaders {

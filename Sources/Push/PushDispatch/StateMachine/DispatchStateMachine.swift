@@ -86,7 +86,7 @@ package struct DispatchStateMachine: Sendable {
     }
 
     private mutating func addUpstream(of app: AppID) {
-        let settings = configuration.apps[app] ?? DispatchApp()
+        let settings = configuration.apps[app] ?? AppSettings(id: app)
         let endpointIndex = endpoints.firstIndex { $0.name == settings.endpoint } ?? endpoints.count
         if endpointIndex == endpoints.count {
             endpoints.append(

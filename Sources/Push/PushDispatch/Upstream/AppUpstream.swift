@@ -1,18 +1,5 @@
 import PushModel
 
-/// Dispatch settings of an app.
-package struct DispatchApp: Sendable, Equatable {
-    /// Names the APNs endpoint, such as `host:port`. Apps with one endpoint share a circuit breaker and a retry budget.
-    package var endpoint: String
-    /// Upper limit of pushes sent to APNs; nil for none.
-    package var pushesPerSecond: Int?
-
-    package init(endpoint: String = "", pushesPerSecond: Int? = nil) {
-        self.endpoint = endpoint
-        self.pushesPerSecond = pushesPerSecond
-    }
-}
-
 /// The state that decides whether an app's pushes may be sent.
 struct AppUpstream: Sendable {
     /// Whether the app has an APNs client.

@@ -21,16 +21,14 @@ extension GatewayConfiguration {
     var dispatch: DispatchConfiguration {
         var dispatch = delivery
         for app in apps {
-            let endpoint = app.apnsEndpoint
-            dispatch.apps[AppID(app.name)] = DispatchApp(
-                endpoint: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: app.rate
-            )
+            let settings = app.settings
+            dispatch.apps[settings.id] = settings
         }
         return dispatch
     }
 
     var directory: AppDirectory {
-        AppDirectory(apps: apps.map { AcceptApp(id: AppID($0.name), bundleID: $0.bundleID) })
+        AppDirectory(apps: apps.map(\.settings))
     }
 }
 
@@ -38,5 +36,12 @@ extension GatewayConfiguration.App {
     var apnsEndpoint: APNSClientConfiguration.Endpoint {
         if let endpoint { return .init(host: endpoint.host, port: endpoint.port) }
         return environment == .production ? .production : .sandbox
+    }
+
+    fileprivate var settings: AppSettings {
+        let endpoint = apnsEndpoint
+        return AppSettings(
+            id: AppID(name), bundleID: bundleID, endpoint: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: rate
+        )
     }
 }
