@@ -102,7 +102,7 @@ let package = Package(
         .target(
             name: "PushAccept",
             dependencies: [
-                "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
+                "PushConcurrency", "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -121,7 +121,7 @@ let package = Package(
         .target(
             name: "PushDispatch",
             dependencies: [
-                "PushOutcome", "PushStore", "PushModel", "APNSWire", "Telemetry",
+                "PushOutcome", "PushConcurrency", "PushStore", "PushModel", "APNSWire", "Telemetry",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -131,10 +131,18 @@ let package = Package(
         .target(
             name: "PushOutcome",
             dependencies: [
-                "PushStore", "PushModel", "APNSWire", "Telemetry",
+                "PushConcurrency", "PushStore", "PushModel", "APNSWire", "Telemetry",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/Push/PushOutcome",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "PushConcurrency",
+            dependencies: [
+                .product(name: "DequeModule", package: "swift-collections")
+            ],
+            path: "Sources/Push/PushConcurrency",
             swiftSettings: settings
         ),
         .target(
@@ -186,7 +194,7 @@ let package = Package(
         // MARK: Testing
         .target(
             name: "PushStoreConformance",
-            dependencies: ["PushOutcome", "PushStore", "PushModel", "APNSWire"],
+            dependencies: ["PushConcurrency", "PushStore", "PushModel", "APNSWire"],
             path: "Sources/Testing/PushStoreConformance",
             swiftSettings: settings
         ),
@@ -296,6 +304,7 @@ let package = Package(
             exclude: ["Browser"],
             swiftSettings: settings
         ),
+        .testTarget(name: "PushConcurrencyTests", dependencies: ["PushConcurrency"], swiftSettings: settings),
         .testTarget(name: "PushModelTests", dependencies: ["PushModel", "APNSWire"], swiftSettings: settings),
         .testTarget(
             name: "PushStoreTests",
@@ -336,7 +345,8 @@ let package = Package(
         .testTarget(
             name: "PushDispatchTests",
             dependencies: [
-                "PushDispatch", "PushOutcome", "PushStoreConformance", "PushStore", "PushModel", "APNSWire",
+                "PushDispatch", "PushOutcome", "PushConcurrency", "PushStoreConformance", "PushStore", "PushModel",
+                "APNSWire",
                 "PushTesting",
                 "SQLiteBackend", "MemoryBackend",
             ],
@@ -344,7 +354,9 @@ let package = Package(
         ),
         .testTarget(
             name: "PushOutcomeTests",
-            dependencies: ["PushOutcome", "PushStoreConformance", "PushStore", "PushModel", "APNSWire"],
+            dependencies: [
+                "PushOutcome", "PushConcurrency", "PushStoreConformance", "PushStore", "PushModel", "APNSWire",
+            ],
             swiftSettings: settings
         ),
         .testTarget(

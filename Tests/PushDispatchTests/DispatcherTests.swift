@@ -1,5 +1,6 @@
 import APNSWire
 import Logging
+import PushConcurrency
 import PushDispatch
 import PushModel
 import PushOutcome

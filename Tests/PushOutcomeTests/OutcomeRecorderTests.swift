@@ -1,4 +1,5 @@
 import Logging
+import PushConcurrency
 import PushModel
 import PushOutcome
 import PushStore

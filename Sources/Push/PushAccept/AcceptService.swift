@@ -2,6 +2,7 @@ import Hummingbird
 import HummingbirdCore
 package import Logging
 import NIOCore
+import PushConcurrency
 import PushModel
 package import PushStore
 import ServiceLifecycle
@@ -128,37 +129,20 @@ package final class AcceptService: Service {
     }
 }
 
-/// A port that is known later. The first value counts.
+/// A port that is known later. The first value is kept.
 private final class BoundPort: Sendable {
-    private enum State {
-        case unknown([CheckedContinuation<Int?, Never>])
-        case known(Int?)
-    }
-
-    private let state = Mutex(State.unknown([]))
+    private let port = Mutex<Int??>(nil)
+    private let isKnown = AsyncLatch()
 
     func set(_ port: Int?) {
-        let waiting = state.withLock { state -> [CheckedContinuation<Int?, Never>] in
-            guard case .unknown(let waiting) = state else { return [] }
-            state = .known(port)
-            return waiting
-        }
-        for continuation in waiting { continuation.resume(returning: port) }
+        self.port.withLock { if $0 == nil { $0 = .some(port) } }
+        isKnown.open()
     }
 
     var value: Int? {
         get async {
-            await withCheckedContinuation { continuation in
-                let known: Int?? = state.withLock { state in
-                    switch state {
-                    case .known(let port): return .some(port)
-                    case .unknown(let waiting):
-                        state = .unknown(waiting + [continuation])
-                        return nil
-                    }
-                }
-                if let known { continuation.resume(returning: known) }
-            }
+            await isKnown.wait()
+            return port.withLock { $0 ?? nil }
         }
     }
 }

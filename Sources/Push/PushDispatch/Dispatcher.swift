@@ -1,5 +1,6 @@
 package import APNSWire
 package import Logging
+import PushConcurrency
 package import PushModel
 package import PushOutcome
 package import PushStore

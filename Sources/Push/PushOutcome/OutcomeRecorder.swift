@@ -1,4 +1,5 @@
 package import Logging
+import PushConcurrency
 import PushModel
 package import PushStore
 import Synchronization

@@ -1,5 +1,5 @@
+package import PushConcurrency
 import PushModel
-package import PushOutcome
 package import PushStore
 package import Synchronization
 

@@ -1,6 +1,6 @@
 import APNSWire
-import DequeModule
 package import Logging
+import PushConcurrency
 package import PushModel
 package import PushStore
 import Synchronization
@@ -9,19 +9,14 @@ import Synchronization
 ///
 /// What is on its way into the store is bounded in bytes over all requests; who comes past the bound waits for room.
 package final class BatchCommitter: Sendable {
-    private struct Budget {
-        var bytesFree: Int
-        var waiting: Deque<(bytes: Int, continuation: CheckedContinuation<Void, Never>)> = []
-    }
-
     private let queue: any DurableQueue
     private let storing: (any IdempotentQueue)?
     private let handoff: any DirectHandoff
     private let delay: @Sendable (AppID) -> DeliveryDelay?
     private let devices: DeviceLimiter?
     private let leaseDuration: Duration
-    private let bytesMax: Int
-    private let budget: Mutex<Budget>
+    /// Bytes of pushes on their way into the store.
+    private let appendBytes: AsyncSemaphore
     private let metrics: AcceptMetrics
     private let wallClock: @Sendable () -> WallTime
     private let logger: Logger
@@ -46,11 +41,10 @@ package final class BatchCommitter: Sendable {
         self.delay = delay
         self.devices = devices
         self.leaseDuration = leaseDuration
-        self.bytesMax = bytesMax
         self.metrics = metrics
         self.wallClock = wallClock
         self.logger = logger
-        budget = Mutex(Budget(bytesFree: bytesMax))
+        appendBytes = AsyncSemaphore(capacity: bytesMax)
     }
 
     package var now: WallTime { wallClock() }
@@ -70,9 +64,9 @@ package final class BatchCommitter: Sendable {
     package func commit(
         _ batches: [Batch], storing answers: [IdempotencyKey: IdempotencyRecord] = [:]
     ) async -> QueueError? {
-        let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, bytesMax)
-        await acquireCapacity(bytes)
-        defer { releaseCapacity(bytes) }
+        let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, appendBytes.capacity)
+        await appendBytes.acquire(bytes)
+        defer { appendBytes.release(bytes) }
 
         let now = wallClock()
         let rooms = batches.map { batch in
@@ -117,35 +111,6 @@ package final class BatchCommitter: Sendable {
             }
             return error
         }
-    }
-
-    private func acquireCapacity(_ bytes: Int) async {
-        await withCheckedContinuation { continuation in
-            let isFree = budget.withLock { budget in
-                // In the order of arrival, so that a large request is not overtaken for ever.
-                guard budget.waiting.isEmpty, budget.bytesFree >= bytes else {
-                    budget.waiting.append((bytes, continuation))
-                    return false
-                }
-                budget.bytesFree -= bytes
-                return true
-            }
-            if isFree { continuation.resume() }
-        }
-    }
-
-    private func releaseCapacity(_ bytes: Int) {
-        let resumed = budget.withLock { budget in
-            budget.bytesFree += bytes
-            var resumed: [CheckedContinuation<Void, Never>] = []
-            while let first = budget.waiting.first, first.bytes <= budget.bytesFree {
-                budget.bytesFree -= first.bytes
-                budget.waiting.removeFirst()
-                resumed.append(first.continuation)
-            }
-            return resumed
-        }
-        for continuation in resumed { continuation.resume() }
     }
 }
 

@@ -1,4 +1,5 @@
 import APNSWire
+import PushConcurrency
 package import PushModel
 package import PushStore
 import Synchronization
@@ -22,40 +23,26 @@ package final class SinglePushCollector: Sendable {
         case failed(QueueError)
     }
 
-    /// The batch of many waiting requests.
+    /// The result of one batch, for all requests that wait for it.
     fileprivate final class Group: Sendable {
-        private enum State {
-            case waiting([CheckedContinuation<Commit, Never>])
-            case done(Commit)
-        }
+        private let commit = Mutex<Commit?>(nil)
+        private let isDone = AsyncLatch()
 
-        private let state = Mutex(State.waiting([]))
-
-        /// Waits until the batch is committed, or has failed.
+        /// Waits until the batch is committed or has failed.
         func wait() async -> Commit {
-            await withCheckedContinuation { continuation in
-                let done: Commit? = state.withLock { state in
-                    switch state {
-                    case .waiting(var waiting):
-                        // Without this the array would be copied, being referenced from `state` as well.
-                        state = .waiting([])
-                        waiting.append(continuation)
-                        state = .waiting(waiting)
-                        return nil
-                    case .done(let commit): return commit
-                    }
-                }
-                if let done { continuation.resume(returning: done) }
+            await isDone.wait()
+            return commit.withLock { commit in
+                guard let commit else { preconditionFailure("the latch is opened after the commit") }
+                return commit
             }
         }
 
-        func finish(_ commit: Commit) {
-            let waiting = state.withLock { state in
-                defer { state = .done(commit) }
-                if case .waiting(let waiting) = state { return waiting }
-                preconditionFailure("a batch is finished once")
+        func finish(_ result: Commit) {
+            commit.withLock { commit in
+                precondition(commit == nil, "a batch is committed once")
+                commit = result
             }
-            for continuation in waiting { continuation.resume(returning: commit) }
+            isDone.open()
         }
     }
 
@@ -73,10 +60,11 @@ package final class SinglePushCollector: Sendable {
         var openStart = 0
         var pushes = 0
         var isStopped = false
-        var flusher: CheckedContinuation<Void, Never>?
     }
 
     private let state = Mutex(State())
+    /// Set by the first push after `run()` has collected all, and by `stop()`.
+    private let workAvailable = AsyncSignal()
     /// `State.pushes`, for those who only ask.
     private let waiting = Atomic<Int>(0)
     private let committer: BatchCommitter
@@ -99,7 +87,7 @@ package final class SinglePushCollector: Sendable {
     var isFull: Bool { waitingCount >= pushesMax }
 
     private enum Admission {
-        case admitted(Group, PushID, flusher: CheckedContinuation<Void, Never>?)
+        case admitted(Group, PushID, isFirst: Bool)
         case refused(Result)
     }
 
@@ -119,8 +107,8 @@ package final class SinglePushCollector: Sendable {
         let admission = state.withLock { state in admit(push, from: bytes, by: parser, request, &state) }
         switch admission {
         case .refused(let result): return Ticket(group: nil, id: nil, refusal: result)
-        case .admitted(let group, let id, let flusher):
-            flusher?.resume()
+        case .admitted(let group, let id, let isFirst):
+            if isFirst { workAvailable.set() }
             return Ticket(group: group, id: id, refusal: nil)
         }
     }
@@ -157,9 +145,7 @@ package final class SinglePushCollector: Sendable {
             state.entries.swapAt(index, state.openStart)
             state.openStart += 1
         }
-        let flusher = state.flusher
-        state.flusher = nil
-        return .admitted(entry.group, entry.id, flusher: flusher)
+        return .admitted(entry.group, entry.id, isFirst: state.pushes == 1)
     }
 
     /// Commits what comes in, until `stop()`; then what is left, and returns.
@@ -179,7 +165,7 @@ package final class SinglePushCollector: Sendable {
             } else if isStopped {
                 return
             } else {
-                await waitForPushes()
+                await workAvailable.waitIgnoringCancellation()
             }
         }
     }
@@ -203,24 +189,9 @@ package final class SinglePushCollector: Sendable {
         }
     }
 
-    private func waitForPushes() async {
-        await withCheckedContinuation { continuation in
-            let isNeeded = state.withLock { state in
-                guard state.entries.isEmpty, !state.isStopped else { return false }
-                state.flusher = continuation
-                return true
-            }
-            if !isNeeded { continuation.resume() }
-        }
-    }
-
     /// Takes no more pushes; `run()` ends once those that were taken are committed.
     package func stop() {
-        let flusher = state.withLock { state in
-            state.isStopped = true
-            defer { state.flusher = nil }
-            return state.flusher
-        }
-        flusher?.resume()
+        state.withLock { $0.isStopped = true }
+        workAvailable.set()
     }
 }

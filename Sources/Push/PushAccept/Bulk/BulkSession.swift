@@ -1,4 +1,5 @@
 import NIOCore
+import PushConcurrency
 import PushModel
 import PushStore
 import Synchronization
@@ -13,8 +14,6 @@ final class BulkSession: Sendable {
         var commitsInFlight = 0
         /// The body is over and everything of it is committed or has failed.
         var isReaderDone = false
-        var reader: CheckedContinuation<Void, Never>?
-        var writer: CheckedContinuation<Void, Never>?
 
         /// Nothing more will be known than is known now. A request that was stopped is not waited for: its client may
         /// never send another byte.
@@ -33,6 +32,10 @@ final class BulkSession: Sendable {
     static let pageItems = 1000
 
     private let state: Mutex<State>
+    /// Set when a commit is over: the reader may have room again.
+    private let commitFinished = AsyncSignal()
+    /// Set when `nextPage` may have something to return.
+    private let pageAvailable = AsyncSignal()
     private let committer: BatchCommitter
     private let commitsMax: Int
     private let metrics: AcceptMetrics
@@ -57,12 +60,8 @@ final class BulkSession: Sendable {
 
     /// Takes no more input, for this reason; what was taken is still committed.
     func stop(_ reason: Refusal) {
-        let writer = state.withLock { state in
-            state.machine.stopped(reason)
-            defer { state.writer = nil }
-            return state.writer
-        }
-        writer?.resume()
+        state.withLock { $0.machine.stopped(reason) }
+        pageAvailable.set()
     }
 
     var wantsInput: Bool { state.withLock { $0.machine.wantsInput } }
@@ -102,42 +101,28 @@ final class BulkSession: Sendable {
         _ submission: BulkStateMachine.Submission, error: QueueError?, delays: [DeliveryDelay?]
     ) -> BulkStateMachine.Submission? {
         let now = committer.now
-        let (next, reader, writer) = state.withLock { state in
+        let next = state.withLock { state in
             state.machine.committed(submission, error: error, delays: delays)
             let next = state.machine.nextSubmission(isIdle: state.commitsInFlight == 1, now: now)
             if next == nil { state.commitsInFlight -= 1 }
-            let waiters = (next, state.reader, state.writer)
-            state.reader = nil
-            state.writer = nil
-            return waiters
+            return next
         }
-        reader?.resume()
-        writer?.resume()
+        commitFinished.set()
+        pageAvailable.set()
         return next
     }
 
     /// Waits while a full batch waits for its turn: then reading on would only fill memory.
     func waitForCapacity() async {
-        while state.withLock({ $0.machine.fullCount > 0 }) {
-            await withCheckedContinuation { continuation in
-                let mustWait = state.withLock { state in
-                    guard state.machine.fullCount > 0, state.commitsInFlight > 0 else { return false }
-                    state.reader = continuation
-                    return true
-                }
-                if !mustWait { continuation.resume() }
-            }
+        while state.withLock({ $0.machine.fullCount > 0 && $0.commitsInFlight > 0 }) {
+            await commitFinished.waitIgnoringCancellation()
         }
     }
 
     /// All commits are over: the writer may finish.
     func done() {
-        let writer = state.withLock { state in
-            state.isReaderDone = true
-            defer { state.writer = nil }
-            return state.writer
-        }
-        writer?.resume()
+        state.withLock { $0.isReaderDone = true }
+        pageAvailable.set()
     }
 
     // MARK: Writer
@@ -146,14 +131,7 @@ final class BulkSession: Sendable {
     func nextPage() async -> Page {
         while true {
             if let page = takePage() { return page }
-            await withCheckedContinuation { continuation in
-                let mustWait = state.withLock { state in
-                    guard !state.isDone, !state.machine.results.isNextKnown else { return false }
-                    state.writer = continuation
-                    return true
-                }
-                if !mustWait { continuation.resume() }
-            }
+            await pageAvailable.waitIgnoringCancellation()
         }
     }
 

@@ -1,6 +1,7 @@
 import APNSWire
 import DequeModule
 import NIOCore
+import PushConcurrency
 import PushModel
 import Synchronization
 
@@ -21,12 +22,13 @@ final class QuerySession: Sendable {
         var lines = 0
         var waiting: Deque<Question> = []
         var hasEnded = false
-        var writer: CheckedContinuation<Void, Never>?
     }
 
     private static let waitingMax = 1_000_000
 
     private let state: Mutex<State>
+    /// Set after each change of `state`.
+    private let questionsAvailable = AsyncSignal()
 
     init(configuration: AcceptConfiguration) {
         state = Mutex(State(framer: ItemFramer(format: .lines, itemBytesMax: configuration.itemBytesMax)))
@@ -35,31 +37,27 @@ final class QuerySession: Sendable {
     /// Reads until the body is over, or until too many ids wait.
     func read(_ input: RequestInput) async {
         while let chunk = try? await input.next() {
-            let (isFull, writer) = state.withLock { state in
+            let isFull = state.withLock { state in
                 chunk.withUnsafeReadableBytes { state.feed($0) }
                 let isFull = state.waiting.count > Self.waitingMax
                 if isFull {
                     state.waiting.append(.end(.queueFull, "too many answers wait to be read; ask again from here on"))
                 }
-                return (isFull, state.takeWriter())
+                return isFull
             }
-            writer?.resume()
+            questionsAvailable.set()
             if isFull { break }
         }
-        let writer = state.withLock { state in
-            state.end()
-            return state.takeWriter()
-        }
-        writer?.resume()
+        state.withLock { $0.end() }
+        questionsAvailable.set()
     }
 
     /// Reads no more: this instance is stopping.
     func stop() {
-        let writer = state.withLock { state in
+        state.withLock { state in
             if !state.hasEnded { state.waiting.append(.end(.shuttingDown, "ask another instance from here on")) }
-            return state.takeWriter()
         }
-        writer?.resume()
+        questionsAvailable.set()
     }
 
     /// The next questions; nil once all have been taken.
@@ -72,14 +70,7 @@ final class QuerySession: Sendable {
             }
             if !questions.isEmpty { return questions }
             if hasEnded { return nil }
-            await withCheckedContinuation { continuation in
-                let mustWait = state.withLock { state in
-                    guard state.waiting.isEmpty, !state.hasEnded else { return false }
-                    state.writer = continuation
-                    return true
-                }
-                if !mustWait { continuation.resume() }
-            }
+            await questionsAvailable.waitIgnoringCancellation()
         }
     }
 }
@@ -97,11 +88,6 @@ extension QuerySession.State {
         var framer = self.framer
         if framer.end(isCutOff: false, { take($0) }) != .clean { waiting.append(.invalid(lines)) }
         self.framer = framer
-    }
-
-    fileprivate mutating func takeWriter() -> CheckedContinuation<Void, Never>? {
-        defer { writer = nil }
-        return writer
     }
 
     private mutating func take(_ item: ItemFramer.Item) {
