@@ -48,7 +48,7 @@ import Testing
                 ("\(Self.batch.push(2))", 409, "too late: the push is delivered"),
                 (
                     "\(Self.batch.push(3))", 404,
-                    "no push of this msg_id was accepted here, or its record has been removed"
+                    "no push with this msg_id was accepted here, or its record was deleted"
                 ),
             ]
             for (id, status, detail) in answers {
@@ -66,7 +66,7 @@ import Testing
         let queue = FaultyStore()
         _ = try queue.backend.appendClaimed(storedBatch(4, id: Self.batch))
         let memory = FakeInMemoryCancel(claimed: [Self.batch.push(1), Self.batch.push(3)])
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), inMemory: memory)
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), canceller: memory)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
             #expect(try await gateway.send("DELETE", "/api/v1/messages/\(Self.batch.push(1))").status == 200)
             #expect(try await gateway.send("DELETE", "/api/v1/messages/\(Self.batch.push(2))").status == 409)
@@ -130,7 +130,7 @@ import Testing
         _ = try queue.backend.append([NewBatch(batch: storedBatch(10))])
         _ = try queue.backend.appendClaimed(storedBatch(5))
         let memory = FakeInMemoryCancel(claimed: Set((0..<3).map { Self.batch.push($0) }))
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), inMemory: memory)
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), canceller: memory)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
             let answer = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
             #expect(answer.body == #"{"cancelled":13,"too_late":2}"# + "\n")
@@ -296,7 +296,7 @@ import Testing
             #expect(try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#).status == 503)
             let failure = try #require(log.lines.last)
             #expect(failure.level == .warning)
-            #expect(failure.metadata["act"] == "pushes cancelled" && failure.metadata["app"] == "demo")
+            #expect(failure.metadata["action"] == "pushes cancelled" && failure.metadata["app"] == "demo")
         }
     }
 

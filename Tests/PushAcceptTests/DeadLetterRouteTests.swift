@@ -145,7 +145,7 @@ import Testing
             for path in ["replay", "purge"] {
                 let answer = try await gateway.post("/api/v1/dead-letters/\(path)", #"{"all":true}"#)
                 #expect(answer.status == 503)
-                #expect(answer.json["detail"] as? String == "the store does not answer; nothing was changed")
+                #expect(answer.json["detail"] as? String == "the store does not respond; nothing was changed, send the request again later")
             }
         }
     }

@@ -107,7 +107,7 @@ import Testing
     private func runWithBacklog(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
         try await TestGateway.run(apps: TestGateway.twoApps) { gateway async throws in
             let news = gateway.admission.update(Self.queued(6_000_000))
-            #expect(news == [AdmissionController.News(app: AppID("demo"), refusal: .queue)])
+            #expect(news == [AdmissionController.Change(app: AppID("demo"), refusal: .queue)])
             try await body(gateway)
         }
     }

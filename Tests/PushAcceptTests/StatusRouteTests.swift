@@ -86,7 +86,7 @@ import Testing
                 type: "application/x-ndjson"
             )
             #expect(lines.lines.map { $0["state"] as? String } == ["rejected", "unknown", "invalid", "retrying"])
-            #expect(lines.lines[2]["detail"] as? String == "line 2, counted from 0, is not a msg_id")
+            #expect(lines.lines[2]["detail"] as? String == "the line with index 2 is not a msg_id")
             let plain = try await gateway.post("/api/v1/messages/query", ids[2], type: "text/plain")
             #expect(plain.lines.count == 1)
         }

@@ -11,12 +11,12 @@ import Testing
     private static let at = WallTime(milliseconds: 1_763_899_200_123)
 
     private static let response = StoredResponse(
-        form: .array,
-        pieces: [
-            .accepted(first: 0, count: 2, batch: batch, place: 7, at: at, nil),
+        format: .array,
+        runs: [
+            .accepted(firstItem: 0, count: 2, batch: batch, firstPush: 7, at: at, nil),
             .refused(index: 2, Refusal(.unknownApp, field: .known(.app), .text("not configured"))),
             .accepted(
-                first: 3, count: 1, batch: batch, place: 0, at: at,
+                firstItem: 3, count: 1, batch: batch, firstPush: 0, at: at,
                 DeliveryDelay(reason: .backlog, estimate: .zero)
             ),
         ]
@@ -37,7 +37,7 @@ import Testing
 
     @Test func `give the same body again`() throws {
         let read = try #require(StoredResponse(Self.bytes(Self.golden)))
-        #expect(read.form == .array)
+        #expect(read.format == .array)
         let body = Self.body(read)
         #expect(body == Self.body(Self.response))
         #expect(body.contains(#""msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0008""#))
@@ -58,7 +58,7 @@ import Testing
     private static func body(_ response: StoredResponse) -> String {
         var json: [UInt8] = []
         var writer = BulkResponseWriter(format: .json)
-        writer.append(BulkSession.Page(pieces: response.pieces, isLast: true, itemCount: 0, stop: nil), to: &json)
+        writer.append(BulkSession.Page(runs: response.runs, isLast: true, itemCount: 0, stop: nil), to: &json)
         return String(decoding: json, as: UTF8.self)
     }
 

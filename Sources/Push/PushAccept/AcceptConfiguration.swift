@@ -1,62 +1,63 @@
 package import PushModel
 
-/// How accept listens and what it takes. Plain values; nothing here reads the environment.
+/// The address, limits and timeouts of the HTTP server. Plain values; nothing here reads the environment.
 package struct AcceptConfiguration: Sendable {
-    /// Address to listen on.
+    /// Name or address to bind.
     package var host = "127.0.0.1"
-    /// Port to listen on; 0: any that is free.
+    /// TCP port to bind. 0: any free port.
     package var port = 8025
-    /// Connections open at any moment; further ones wait in the kernel's queue.
+    /// Limit of open connections. Further ones wait in the kernel's queue.
     package var connectionsMax = 2000
 
-    /// Largest header block of a request, in bytes.
+    /// Limit of a request's header block, in bytes.
     package var headerBytesMax = 16 * 1024
-    /// Most header fields of a request.
+    /// Limit of a request's header fields.
     package var headerFieldsMax = 100
-    /// From the opening of a connection to the end of its first request's header.
+    /// Time from the start of a connection to the end of its first request's header.
     package var headerTimeout: Duration = .seconds(10)
-    /// From a request's header to the end of its body, on all routes but the streaming ones.
+    /// Time from the end of a request's header to the end of its body, except on streaming routes.
     package var bodyTimeout: Duration = .seconds(15)
-    /// A connection on which nothing arrives for so long is closed, in the middle of a stream too.
+    /// A connection is closed if no byte arrives for this time, also within a stream.
     package var idleTimeout: Duration = .seconds(75)
-    /// How long a request's rest is still read after it was answered early, so that the client gets the answer.
+    /// How long the rest of a request is read and ignored after an early response, so that the client can read the
+    /// response.
     package var lingerTimeout: Duration = .seconds(2)
 
-    /// Largest body of a route that takes one push or one list of ids, and largest item of a batch, in bytes.
+    /// Limit of a body with one push or one list of ids, and of one item of a bulk request, in bytes.
     package var itemBytesMax = 64 * 1024
-    /// A batch of a bulk request is stored when it has so many pushes, 1...1,000.
+    /// A batch is closed when it has this number of pushes, 1...1,000.
     package var batchPushesMax = 500
-    /// … or so many bytes.
+    /// A batch of a bulk request is also closed when it has this number of bytes.
     package var batchBytesMax = 1024 * 1024
-    /// Writes to the store that one bulk request may have under way.
+    /// Limit of concurrent writes to the store for one bulk request.
     package var appendsPerRequestMax = 4
-    /// Results of one bulk request that may wait until its client reads them; past it the request stops being read.
+    /// Limit of results of one bulk request that wait for a slow client, in runs. Beyond it, the request is stopped.
     package var resultsWaitingMax = 100_000
-    /// Ids that one JSON query may hold.
+    /// Limit of ids in one JSON query.
     package var queryIDsMax = 1000
 
-    /// Largest body of a bulk request with an `Idempotency-Key`, which is held whole, in bytes.
+    /// Limit of the body of a bulk request with an `Idempotency-Key`, which is buffered, in bytes.
     package var idempotentBodyBytesMax = 8 * 1024 * 1024
-    /// What such bodies may take together, in bytes.
+    /// Limit of all such bodies together, in bytes.
     package var idempotentBodiesBytesMax = 64 * 1024 * 1024
 
-    /// Requests that each caller may make.
+    /// The rate limits of callers and devices.
     package var rateLimits = RateLimits()
-    /// When new pushes are refused because something is short.
+    /// The loads beyond which new pushes are refused.
     package var admission = AdmissionLimits()
 
-    /// Bytes of pushes that may be on their way into the store, over all requests.
+    /// Limit of pushes that are being written to the store, in bytes, for all requests together.
     package var appendBytesMax = 64 * 1024 * 1024
-    /// Pushes of single-push requests that may wait for a write; past it further ones are refused unread.
+    /// Limit of pushes of single-push requests that wait for a write. Further ones are refused before they are read.
     package var singlePushesMax = 20_000
-    /// How long a batch that is handed to dispatch at once stays claimed.
+    /// Lease of a batch that is handed directly to dispatch.
     package var leaseDuration: Duration = .seconds(30)
-    /// What `Retry-After` says with 429 and 503, in seconds.
+    /// `Retry-After` of a temporary refusal that has no time of its own, in seconds.
     package var retryAfterSeconds = 1
 
     package init() {}
 
-    /// Every problem at once, so that an operator fixes the file in one go.
+    /// All problems, so that an operator can correct them together. Empty: the configuration is valid.
     package func problems() -> [String] {
         var problems: [String] = []
         func check(_ isSound: Bool, _ text: String) { if !isSound { problems.append(text) } }
@@ -68,7 +69,7 @@ package struct AcceptConfiguration: Sendable {
         for (name, value) in [
             ("headerTimeout", headerTimeout), ("bodyTimeout", bodyTimeout), ("idleTimeout", idleTimeout),
             ("lingerTimeout", lingerTimeout), ("leaseDuration", leaseDuration),
-        ] { check(value > .zero, "\(name) must be longer than nothing") }
+        ] { check(value > .zero, "\(name) must be greater than zero") }
         check((16_384...1_048_576).contains(itemBytesMax), "itemBytesMax is not within 16384...1048576")
         check((1...1000).contains(batchPushesMax), "batchPushesMax is not within 1...1000")
         check((65_536...16_777_216).contains(batchBytesMax), "batchBytesMax is not within 65536...16777216")

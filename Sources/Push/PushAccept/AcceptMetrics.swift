@@ -1,9 +1,9 @@
 import PushModel
 package import Telemetry
 
-/// What accept counts.
+/// The metrics of acceptance.
 package struct AcceptMetrics: Sendable {
-    /// The routes as metrics know them.
+    /// The routes, as labels of metrics.
     package enum Route: String, Sendable, CaseIterable {
         case push, batch, status, query, cancel, apps, pause, codes, probe, metrics, index, other
         case deadLetters = "dead_letters"
@@ -26,37 +26,37 @@ package struct AcceptMetrics: Sendable {
 
     package init(registry: MetricsRegistry) {
         accepted = registry.counters(
-            "godwit_accept_pushes_total", help: "Pushes made durable and answered as accepted.",
+            "godwit_accept_pushes_total", help: "Pushes made durable and accepted.",
             labels: [MetricLabel("lane", Lane.allCases.map(\.label))]
         )
         refused = registry.counters(
             "godwit_accept_refused_total",
-            help: "Pushes refused, by error code; a request that is refused unread counts as one.",
+            help: "Refused pushes, by error code. A request that is refused unread counts as one.",
             labels: [MetricLabel("code", Self.codes.map { String($0.rawValue) })]
         )
         unknown = registry.counter(
-            "godwit_accept_unknown_total", help: "Pushes whose caller could not be told whether they are durable."
+            "godwit_accept_unknown_total", help: "Pushes for which the store did not confirm the write."
         )
         requests = registry.counters(
-            "godwit_accept_requests_total", help: "HTTP requests answered, by route and class of status.",
+            "godwit_accept_requests_total", help: "HTTP requests, by route and class of status.",
             labels: [
                 MetricLabel("route", Route.allCases.map(\.rawValue)), MetricLabel("status", Self.statusClasses),
             ]
         )
         shed = registry.counters(
             "godwit_accept_shed_total",
-            help: "Requests refused before they were read: by what is short, or because their caller sent too many.",
+            help: "Requests refused unread, by the exhausted resource, or by the rate limit of the caller.",
             labels: [MetricLabel("reason", Self.sheds)]
         )
         replayed = registry.counter(
-            "godwit_accept_replayed_total", help: "Requests whose Idempotency-Key was known, answered as before."
+            "godwit_accept_replayed_total", help: "Requests that received the stored response of their Idempotency-Key."
         )
         appendSeconds = registry.histogram(
-            "godwit_accept_append_seconds", help: "Time to make one group of batches durable.",
+            "godwit_accept_append_seconds", help: "Duration of one durable write of new batches.",
             bounds: Histogram.latencyBounds
         )
         appendFailures = registry.counter(
-            "godwit_accept_append_failures_total", help: "Groups of batches that could not be made durable."
+            "godwit_accept_append_failures_total", help: "Failed writes of new batches."
         )
         batchPushes = registry.histogram(
             "godwit_accept_batch_pushes", help: "Pushes in each batch made durable.",
@@ -82,11 +82,11 @@ package struct AcceptMetrics: Sendable {
 
     func rateLimited() { shed[Self.sheds.count - 1].increment() }
 
-    func answeredAgain() { replayed.increment() }
+    func responseReplayed() { replayed.increment() }
 
     func outcomeUnknown(pushes: Int) { unknown.increment(by: pushes) }
 
-    func answered(_ route: Route, status: Int) {
+    func responded(_ route: Route, status: Int) {
         let statusClass = status < 400 ? 0 : status < 500 ? 1 : 2
         requests[Self.routeIndexes[route]!, statusClass].increment()
     }

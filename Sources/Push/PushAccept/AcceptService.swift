@@ -9,10 +9,10 @@ import ServiceLifecycle
 import Synchronization
 package import Telemetry
 
-/// The HTTP side of the gateway: listens, takes pushes, tells what became of them.
+/// The HTTP server of the gateway: accepts pushes, and serves status queries and control requests.
 ///
-/// Run it in a `ServiceGroup`. On graceful shutdown it stops listening, ends streams after what they have sent so far, lets
-/// requests in progress finish, commits what was taken, and returns.
+/// Run it in a `ServiceGroup`. On graceful shutdown it stops listening, ends streams after the items already read, lets
+/// other requests finish, commits all accepted pushes, and returns.
 package final class AcceptService: Service {
     private let configuration: AcceptConfiguration
     private let collector: SinglePushCollector
@@ -22,9 +22,9 @@ package final class AcceptService: Service {
     private let stopFlag = StopFlag()
 
     /// - Parameters:
-    ///   - configuration: one without `problems()`.
-    ///   - admission: for the apps of `apps`; is told once a second how things stand.
-    ///   - readiness: why the gateway is not ready; nothing when it is. Must not block.
+    ///   - configuration: without `problems()`.
+    ///   - admission: for the apps of `apps`; the caller updates it once a second.
+    ///   - readiness: the reasons why the gateway is not ready; empty if it is. Must not block.
     package init(
         configuration: AcceptConfiguration, apps: AppDirectory, stores: AcceptStores, dispatch: AcceptDispatch,
         admission: AdmissionController, metrics registry: MetricsRegistry,
@@ -36,7 +36,7 @@ package final class AcceptService: Service {
         let metrics = AcceptMetrics(registry: registry)
         let devices = configuration.rateLimits.device.map { DeviceLimiter(limit: $0, clock: clock.monotonic) }
         let committer = BatchCommitter(
-            queue: stores.queue, storing: stores.idempotent, handoff: dispatch.handoff,
+            queue: stores.queue, idempotentQueue: stores.idempotent, handoff: dispatch.handoff,
             leaseDuration: configuration.leaseDuration,
             bytesMax: configuration.appendBytesMax, delay: dispatch.delay, devices: devices, metrics: metrics,
             wallClock: clock.wall, logger: logger
@@ -75,7 +75,7 @@ package final class AcceptService: Service {
                 store: stores.deadLetters, handoff: dispatch.handoff, apps: apps, configuration: configuration,
                 wallClock: clock.wall, audit: ControlAudit(logger: logger)
             ),
-            doors: RequestMiddleware(
+            middleware: RouteMiddleware(
                 limits: configuration.rateLimits, admission: admission, metrics: metrics, clock: clock.monotonic
             ),
             readiness: readiness, stopFlag: stopFlag, registry: registry
@@ -83,12 +83,14 @@ package final class AcceptService: Service {
         responder = AcceptResponder(router: routes.router(), metrics: metrics, logger: logger)
     }
 
-    /// The port that is listened on, once it is; nil when the service has ended without ever listening.
+    /// Waits until the server listens.
+    ///
+    /// - Returns: the port; nil if the service ended without listening.
     package func boundPort() async -> Int? { await port.value }
 
     /// Serves until graceful shutdown or cancellation.
     ///
-    /// - Throws: when the address cannot be listened on.
+    /// - Throws: if the address cannot be bound.
     package func run() async throws {
         defer { port.set(nil) }
         try await withGracefulShutdownHandler {
@@ -129,7 +131,7 @@ package final class AcceptService: Service {
     }
 }
 
-/// A port that is known later. The first value is kept.
+/// The port of the server, which is known once it listens. The first value is kept.
 private final class BoundPort: Sendable {
     private let port = Mutex<Int??>(nil)
     private let isKnown = AsyncLatch()

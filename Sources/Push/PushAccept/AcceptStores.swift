@@ -1,11 +1,11 @@
 import HTTPTypes
 package import PushStore
 
-/// Where accept writes and reads. One object may be all of it; what a store cannot do is answered with 501.
+/// The stores of acceptance. One object may implement all of them; a missing one results in 501.
 package struct AcceptStores: Sendable {
     package var queue: any DurableQueue
     package var outcomes: any OutcomeStore
-    /// `queue` again, if it remembers answers.
+    /// `queue`, if it can store responses.
     package var idempotent: (any IdempotentQueue)?
     package var control: (any QueueControl)?
     package var deadLetters: (any DeadLetterStore)?
@@ -23,8 +23,8 @@ package struct AcceptStores: Sendable {
 }
 
 extension Problem {
-    /// - Parameter what: completes "the store of this gateway cannot".
-    init(cannot what: String) {
-        self.init(.notImplemented, nil, "the store of this gateway cannot \(what)")
+    /// - Parameter operation: completes "the store of this gateway cannot".
+    init(unsupported operation: String) {
+        self.init(.notImplemented, nil, "the store of this gateway cannot \(operation)")
     }
 }

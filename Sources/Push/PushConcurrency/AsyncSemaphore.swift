@@ -3,8 +3,8 @@ import Synchronization
 
 /// A counting semaphore for tasks: bounds the work in progress, counted in any unit, such as bytes.
 ///
-/// First come, first served: a large request is not overtaken by later small ones, so it cannot starve. Waiting tasks are
-/// not bounded here; the caller bounds them.
+/// First come, first served: a large request is not overtaken by later small ones, so it cannot starve. Waiting tasks
+/// are not bounded here; the caller bounds them.
 package final class AsyncSemaphore: Sendable {
     private struct State {
         var available: Int

@@ -23,7 +23,8 @@ package final class AsyncSignal: Sendable {
         waiter?.resume()
     }
 
-    /// Returns after the next `set()`, immediately if there was one since the last wait, and when the task is cancelled.
+    /// Returns after the next `set()`, immediately if there was one since the last wait, and when the task is
+    /// cancelled.
     ///
     /// - Precondition: only one task waits at a time.
     package func wait() async {

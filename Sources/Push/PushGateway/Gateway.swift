@@ -84,7 +84,7 @@ package final class Gateway: Sendable {
                 queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
             ),
             dispatch: AcceptDispatch(
-                handoff: dispatcher, inMemory: dispatcher, delay: delay,
+                handoff: dispatcher, canceller: dispatcher, delay: delay,
                 pauseObserver: { [dispatcher] in dispatcher.setPaused($1, app: $0) }
             ),
             admission: admission, metrics: metrics,

@@ -2,13 +2,13 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// Whether new pushes are taken: told once a second how things stand, asked by every request, and for each piece of one.
+/// Decides whether new pushes are admitted. Updated once a second from load samples; read by every request and chunk.
 package final class AdmissionController: Sendable {
-    /// Something began or ceased to be short.
-    package struct News: Sendable, Equatable {
-        /// nil: everybody's.
+    /// A refusal began or ended.
+    package struct Change: Sendable, Equatable {
+        /// Nil: all apps.
         package var app: AppID?
-        /// nil: pushes are taken again.
+        /// Nil: pushes are admitted again.
         package var refusal: AdmissionRefusal?
 
         package init(app: AppID? = nil, refusal: AdmissionRefusal?) {
@@ -19,62 +19,64 @@ package final class AdmissionController: Sendable {
 
     private struct State {
         var policy: AdmissionPolicy
-        var verdict: AdmissionDecision
+        var decision: AdmissionDecision
     }
 
     private let state: Mutex<State>
     private let apps: [AppID]
-    /// The raw value of what keeps every push out; 0: nothing.
-    private let unread = Atomic<UInt8>(0)
-    /// Whether any app is refused for a reason of its own: mostly none is, and then nobody need take the lock.
+    /// The raw value of `refusal`; 0: nil.
+    private let refusalOfAll = Atomic<UInt8>(0)
+    /// Saves the lock while no app is refused for a reason of its own, as is usual.
     private let isAnyAppRefused = Atomic<Bool>(false)
 
     /// - Parameter apps: in the order of the `AppDirectory`.
     package init(limits: AdmissionLimits, apps: [AppID]) {
         self.apps = apps
-        let verdict = AdmissionDecision(apps: apps.map { _ in nil })
-        state = Mutex(State(policy: AdmissionPolicy(limits: limits, apps: apps), verdict: verdict))
+        let decision = AdmissionDecision(apps: apps.map { _ in nil })
+        state = Mutex(State(policy: AdmissionPolicy(limits: limits, apps: apps), decision: decision))
     }
 
-    /// Takes note of how things stand.
+    /// Decides anew from a load sample.
+    ///
+    /// - Returns: the differences from the previous decision.
     @discardableResult
-    package func update(_ sample: AdmissionSample) -> [News] {
+    package func update(_ sample: AdmissionSample) -> [Change] {
         state.withLock { state in
-            let before = state.verdict
-            let verdict = state.policy.update(sample)
-            state.verdict = verdict
-            unread.store(verdict.allApps?.rawValue ?? 0, ordering: .relaxed)
-            isAnyAppRefused.store(verdict.apps.contains { $0 != nil }, ordering: .relaxed)
-            let news = before.shared == verdict.shared ? [] : [News(refusal: verdict.shared)]
-            return apps.indices.reduce(into: news) { news, index in
-                guard before.apps[index] != verdict.apps[index] else { return }
-                news.append(News(app: apps[index], refusal: verdict.apps[index]))
+            let before = state.decision
+            let decision = state.policy.update(sample)
+            state.decision = decision
+            refusalOfAll.store(decision.allApps?.rawValue ?? 0, ordering: .relaxed)
+            isAnyAppRefused.store(decision.apps.contains { $0 != nil }, ordering: .relaxed)
+            let changes = before.shared == decision.shared ? [] : [Change(refusal: decision.shared)]
+            return apps.indices.reduce(into: changes) { changes, index in
+                guard before.apps[index] != decision.apps[index] else { return }
+                changes.append(Change(app: apps[index], refusal: decision.apps[index]))
             }
         }
     }
 
-    /// Why no new push is taken now, whichever app it is for; nil: some are.
+    /// Why no push of any app is admitted. Nil: pushes of some app are.
     package var refusal: AdmissionRefusal? {
-        AdmissionRefusal(rawValue: unread.load(ordering: .relaxed))
+        AdmissionRefusal(rawValue: refusalOfAll.load(ordering: .relaxed))
     }
 
-    /// The same for all apps, in their order; nil: none is refused.
+    /// The refusal of each app, in the order of the apps. Nil: no app is refused for a reason of its own.
     var refusals: [AdmissionRefusal?]? {
         guard isAnyAppRefused.load(ordering: .relaxed) else { return nil }
-        return state.withLock { $0.verdict.apps }
+        return state.withLock { $0.decision.apps }
     }
 
-    /// Why new pushes of one app are refused for a reason of its own; nil: they are not.
+    /// Why pushes of one app are refused for a reason of its own. Nil: they are not.
     ///
     /// - Parameter index: into `AppDirectory.apps`.
     package func refusal(ofAppAt index: Int) -> AdmissionRefusal? {
         guard isAnyAppRefused.load(ordering: .relaxed) else { return nil }
-        return state.withLock { $0.verdict.apps[index] }
+        return state.withLock { $0.decision.apps[index] }
     }
 }
 
 extension AdmissionSample {
-    /// - Parameter outlook: why pushes of an app wait, where that is known.
+    /// - Parameter delay: why the pushes of an app wait, if it is known.
     package init(
         depth: QueueDepth, now: WallTime, bytesFree: Int?, memoryBytes: Int?, delay: (AppID) -> DeliveryDelay?
     ) {

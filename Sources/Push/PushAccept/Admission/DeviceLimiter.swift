@@ -2,7 +2,7 @@ import APNSWire
 package import PushModel
 import Synchronization
 
-/// The limit of pushes that one device of one app is sent in a time. Only the hash of a token is kept.
+/// The rate limit of pushes to one device of one app. Keeps only a hash of each token.
 package final class DeviceLimiter: Sendable {
     /// 16 bytes each.
     package static let devicesMax = 1_000_000
@@ -18,11 +18,11 @@ package final class DeviceLimiter: Sendable {
         limiter = Mutex(RateLimiter(limit: limit, keysMax: devicesMax))
     }
 
-    /// Counts a push.
+    /// Counts a push, unless it exceeds the limit.
     ///
     /// - Parameter token: raw bytes.
-    /// - Returns: why it is not taken; nil when it is.
-    func refusal(app: AppID, token: UnsafeRawBufferPointer) -> Refusal? {
+    /// - Returns: the refusal; nil if the push is admitted.
+    func admit(app: AppID, token: UnsafeRawBufferPointer) -> Refusal? {
         let now = clock()
         let key = Self.key(app: app, token: token)
         guard case .refuse(let retryAfter) = limiter.withLock({ $0.acquire(key, now: now) }) else { return nil }
@@ -35,8 +35,8 @@ package final class DeviceLimiter: Sendable {
         )
     }
 
-    /// The pushes were counted and are not stored, so that sending them again must not count twice.
-    func giveBack(_ batch: Batch) {
+    /// Subtracts pushes that were counted but not stored, so that sending them again does not count them a second time.
+    func refund(_ batch: Batch) {
         let notifications = batch.notifications
         limiter.withLock { limiter in
             for index in 0..<notifications.count {

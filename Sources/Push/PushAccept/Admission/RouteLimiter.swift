@@ -2,9 +2,9 @@ import HTTPTypes
 import PushModel
 import Synchronization
 
-/// The limit of requests that each caller has on one group of routes.
+/// The rate limit of each caller on one group of routes.
 final class RouteLimiter: Sendable {
-    /// Callers that are told apart; past it those that ask the least are forgotten first.
+    /// Callers counted individually. Beyond it, the least active ones are dropped, and start again with a full burst.
     private static let callersMax = 16_384
 
     private let name: String
@@ -14,7 +14,7 @@ final class RouteLimiter: Sendable {
     private let clock: @Sendable () -> Duration
 
     /// - Parameters:
-    ///   - name: of the group, for the answer's fields: a plain word.
+    ///   - name: of the group, in the fields of the response: letters only.
     ///   - clock: monotonic.
     init(name: String, limit: RateLimit, clock: @escaping @Sendable () -> Duration) {
         self.name = name
@@ -26,8 +26,8 @@ final class RouteLimiter: Sendable {
 
     /// Counts a request of `caller`.
     ///
-    /// - Returns: the fields of its answer, whatever it will be.
-    /// - Throws: 429 when there were too many.
+    /// - Returns: the fields of the response.
+    /// - Throws: 429 if the caller exceeds the limit.
     func admit(_ caller: UInt64) throws(Problem) -> HTTPFields {
         let now = clock()
         switch limiter.withLock({ $0.acquire(caller, now: now) }) {
@@ -35,7 +35,7 @@ final class RouteLimiter: Sendable {
         case .refuse(let retryAfter):
             let seconds = max(1, retryAfter.secondsRoundedUp)
             var problem = Problem(
-                tooMany: "more than \(rateText) requests a second on this route; send it again in \(seconds) s",
+                tooMany: "more than \(rateText) requests per second on this route; send it again in \(seconds) s",
                 retryAfter: seconds
             )
             problem.headers.append(contentsOf: fields(remaining: 0, seconds: seconds))
@@ -47,7 +47,7 @@ final class RouteLimiter: Sendable {
         limit.perSecond == limit.perSecond.rounded() ? "\(Int(limit.perSecond))" : "\(limit.perSecond)"
     }
 
-    /// `t` never lies behind `Retry-After`, as the draft asks for.
+    /// `t` is at least `Retry-After`, as the draft requires.
     private func fields(remaining: Int, seconds: Int) -> HTTPFields {
         [.rateLimitPolicy: policyField, .rateLimit: "\"\(name)\";r=\(remaining);t=\(seconds)"]
     }

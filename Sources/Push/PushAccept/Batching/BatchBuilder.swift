@@ -2,12 +2,12 @@ import APNSWire
 import PushModel
 import PushStore
 
-/// What the pushes of one batch have in common.
+/// The properties that all pushes of a batch share.
 struct BatchKey: Hashable, Sendable {
     /// Index into `AppDirectory.apps`.
     var app: Int
     var lane: Lane
-    /// UNIX seconds; 0: at once.
+    /// UNIX seconds. 0: immediately.
     var notBefore: Int64
     var ambiguity: AmbiguityPolicy
 
@@ -19,7 +19,7 @@ struct BatchKey: Hashable, Sendable {
     }
 }
 
-/// A batch that still takes pushes.
+/// A batch to which pushes are added.
 struct BatchBuilder: Sendable {
     let key: BatchKey
     let id: BatchID
@@ -34,9 +34,9 @@ struct BatchBuilder: Sendable {
     var count: Int { notifications.count }
     var byteCount: Int { notifications.byteCount }
 
-    /// Appends the push that `parser` has just read from `bytes`.
+    /// Appends the push that `parser` has just parsed from `bytes`.
     ///
-    /// - Returns: its index.
+    /// - Returns: the index of the push in the batch.
     mutating func append(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser) -> Int {
         let headers = parser.headers(of: push)
         parser.withColumns(of: push, in: bytes) { token, payload in

@@ -5,38 +5,38 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// Makes batches durable and hands them to dispatch: the last step of accept, the same for all routes.
+/// Makes batches durable and hands them to dispatch: the last step of acceptance, the same for all routes.
 ///
-/// What is on its way into the store is bounded in bytes over all requests; who comes past the bound waits for room.
+/// The bytes that are being written are bounded, for all requests together. Beyond the bound, commits wait.
 package final class BatchCommitter: Sendable {
     private let queue: any DurableQueue
-    private let storing: (any IdempotentQueue)?
+    private let idempotentQueue: (any IdempotentQueue)?
     private let handoff: any DirectHandoff
     private let delay: @Sendable (AppID) -> DeliveryDelay?
     private let devices: DeviceLimiter?
     private let leaseDuration: Duration
-    /// Bytes of pushes on their way into the store.
+    /// Bytes of pushes that are being written.
     private let appendBytes: AsyncSemaphore
     private let metrics: AcceptMetrics
     private let wallClock: @Sendable () -> WallTime
     private let logger: Logger
-    /// The last write failed. A store that is down is worth one line, not one for each request.
+    /// Whether the last write failed. An outage of the store is logged once, not for each request.
     private let isFailing = Atomic<Bool>(false)
 
     /// - Parameters:
-    ///   - remembering: `queue` again, if it remembers answers.
-    ///   - leaseDuration: how long a batch that is handed to dispatch at once stays claimed.
-    ///   - bytesMax: what may be on its way into the store at any moment.
-    ///   - outlook: why pushes of an app that are stored now will wait; nil when they will not. Must not block.
-    ///   - devices: has counted the pushes that are to be committed.
+    ///   - idempotentQueue: `queue`, if it can store responses.
+    ///   - leaseDuration: lease of a batch that is handed directly to dispatch.
+    ///   - bytesMax: limit of the bytes that are being written.
+    ///   - delay: why pushes of an app that are accepted now will wait; nil if they will not. Must not block.
+    ///   - devices: the limiter that has counted the pushes to be committed.
     package init(
-        queue: any DurableQueue, storing: (any IdempotentQueue)?, handoff: any DirectHandoff,
+        queue: any DurableQueue, idempotentQueue: (any IdempotentQueue)?, handoff: any DirectHandoff,
         leaseDuration: Duration, bytesMax: Int, delay: @escaping @Sendable (AppID) -> DeliveryDelay?,
         devices: DeviceLimiter?,
         metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime, logger: Logger
     ) {
         self.queue = queue
-        self.storing = storing
+        self.idempotentQueue = idempotentQueue
         self.handoff = handoff
         self.delay = delay
         self.devices = devices
@@ -51,46 +51,46 @@ package final class BatchCommitter: Sendable {
 
     package func newBatchID() -> BatchID { .random(at: wallClock()) }
 
-    /// Why pushes of `app` that are stored now will wait; nil when they will not.
+    /// Why pushes of `app` that are accepted now will wait; nil if they will not.
     package func delay(of app: AppID) -> DeliveryDelay? { delay(app) }
 
-    /// A batch that was taken is not going to be stored.
-    package func forget(_ batch: Batch) { devices?.giveBack(batch) }
+    /// Subtracts a batch that will not be committed from the device limits.
+    package func discard(_ batch: Batch) { devices?.refund(batch) }
 
-    /// Makes `batches` durable, all or none, and passes them on.
+    /// Makes `batches` durable, all or none, and hands them to dispatch.
     ///
-    /// - Parameter answers: remembered by the same write.
-    /// - Returns: nil once they are durable. An error says what is known, see `QueueError`.
+    /// - Parameter responses: stored in the same write.
+    /// - Returns: nil once the batches are durable; otherwise an error, which states whether the outcome is known.
     package func commit(
-        _ batches: [Batch], storing answers: [IdempotencyKey: IdempotencyRecord] = [:]
+        _ batches: [Batch], storing responses: [IdempotencyKey: IdempotencyRecord] = [:]
     ) async -> QueueError? {
         let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, appendBytes.capacity)
         await appendBytes.acquire(bytes)
         defer { appendBytes.release(bytes) }
 
         let now = wallClock()
-        let rooms = batches.map { batch in
-            // A batch for later is not for dispatch yet.
+        let reservations = batches.map { batch in
+            // A batch with a future `notBefore` is claimed from the store when it is due.
             (batch.notBefore ?? now) <= now
                 ? handoff.reserve(pushes: batch.count, for: batch.app, lane: batch.lane) : nil
         }
         let started = ContinuousClock.now
         do {
-            let new = zip(batches, rooms).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
+            let new = zip(batches, reservations).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
             let leases: [Lease?]
-            if answers.isEmpty {
+            if responses.isEmpty {
                 leases = try await queue.append(new)
             } else {
-                guard let storing else { preconditionFailure("answers for a store that does not remember them") }
-                leases = try await storing.append(new, storing: answers)
+                guard let idempotentQueue else { preconditionFailure("the store cannot store responses") }
+                leases = try await idempotentQueue.append(new, storing: responses)
             }
             metrics.appended(batches, in: .now - started)
-            if isFailing.exchange(false, ordering: .relaxed) { logger.info("the store takes pushes again") }
+            if isFailing.exchange(false, ordering: .relaxed) { logger.info("store accepts pushes again") }
             for (index, batch) in batches.enumerated() {
-                if let lease = leases[index], let capacity = rooms[index] {
-                    handoff.deliver(ClaimedBatch(lease: lease, batch: batch), to: capacity)
+                if let lease = leases[index], let reservation = reservations[index] {
+                    handoff.deliver(ClaimedBatch(lease: lease, batch: batch), to: reservation)
                 } else {
-                    if let capacity = rooms[index] { handoff.cancel(capacity) }
+                    if let reservation = reservations[index] { handoff.cancel(reservation) }
                     handoff.notifyBacklog(of: batch.app, lane: batch.lane)
                 }
             }
@@ -98,15 +98,15 @@ package final class BatchCommitter: Sendable {
         } catch {
             metrics.appendFailed()
             if !isFailing.exchange(true, ordering: .relaxed) {
-                logger.error("the store does not take pushes", metadata: ["error": "\(error)"])
+                logger.error("store does not accept pushes", metadata: ["error": "\(error)"])
             }
             for (index, batch) in batches.enumerated() {
-                if let capacity = rooms[index] { handoff.cancel(capacity) }
-                // It may be in the store for all we know, and then nobody else tells dispatch.
+                if let reservation = reservations[index] { handoff.cancel(reservation) }
+                // The batch may be durable, and then only this notifies dispatch of it.
                 if error.isOutcomeUnknown {
                     handoff.notifyBacklog(of: batch.app, lane: batch.lane)
                 } else {
-                    forget(batch)
+                    discard(batch)
                 }
             }
             return error
@@ -115,7 +115,7 @@ package final class BatchCommitter: Sendable {
 }
 
 extension QueueError {
-    /// What a caller is told.
+    /// The code in the response.
     var code: ErrorCode {
         switch self {
         case .unavailable, .broken: .storeUnavailable
@@ -124,7 +124,7 @@ extension QueueError {
         }
     }
 
-    /// Whether the pushes may be in the store all the same.
+    /// Whether the pushes may be durable nevertheless.
     var isOutcomeUnknown: Bool {
         if case .unavailable(_, isOutcomeKnown: false) = self { return true }
         return false

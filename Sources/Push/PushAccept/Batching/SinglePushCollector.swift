@@ -4,16 +4,16 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// Gathers the pushes of single-push requests into batches: adaptive group commit.
+/// Collects the pushes of single-push requests into batches: adaptive group commit.
 ///
-/// A lone push is committed at once. Pushes that arrive while a commit is under way make up the next batches, so a flood
-/// costs one commit for many. `run()` must be running for anything to happen.
+/// A single push is committed immediately. Pushes that arrive during a commit form the next batches, so under load one
+/// commit serves many requests. Nothing is committed unless `run()` is running.
 package final class SinglePushCollector: Sendable {
-    /// What becomes of one push.
+    /// The result of one push.
     package enum Result: Sendable, Equatable {
         case accepted(PushID, at: WallTime, DeliveryDelay?)
         case failed(PushID, QueueError)
-        /// Too much is waiting already; nothing was kept.
+        /// Too many pushes wait already; the push was not added.
         case full
         case stopping
     }
@@ -49,30 +49,30 @@ package final class SinglePushCollector: Sendable {
     private struct Entry {
         var batch: BatchBuilder
         var group: Group
-        /// Pushes of the batch, by index, whose answers are to be remembered.
-        var keyed: [(place: Int, request: IdempotentRequest)] = []
+        /// Requests with an `Idempotency-Key`, with the index of their push in the batch.
+        var idempotent: [(push: Int, request: IdempotentRequest)] = []
     }
 
     private struct State {
-        /// Full batches first, then those that still take pushes.
+        /// Full batches first, then open ones.
         var entries: [Entry] = []
-        /// Index of the first entry that still takes pushes.
+        /// Index of the first open batch.
         var openStart = 0
         var pushes = 0
         var isStopped = false
     }
 
     private let state = Mutex(State())
-    /// Set by the first push after `run()` has collected all, and by `stop()`.
+    /// Set by the first push after `run()` has taken all entries, and by `stop()`.
     private let workAvailable = AsyncSignal()
-    /// `State.pushes`, for those who only ask.
+    /// A copy of `State.pushes` that is read without the lock.
     private let waiting = Atomic<Int>(0)
     private let committer: BatchCommitter
     private let apps: AppDirectory
     private let pushesMax: Int
     private let batchPushesMax: Int
 
-    /// - Parameter pushesMax: how many pushes may wait for a commit.
+    /// - Parameter pushesMax: limit of pushes that wait for a commit.
     package init(committer: BatchCommitter, apps: AppDirectory, pushesMax: Int, batchPushesMax: Int) {
         self.committer = committer
         self.apps = apps
@@ -80,40 +80,41 @@ package final class SinglePushCollector: Sendable {
         self.batchPushesMax = batchPushesMax
     }
 
-    /// Pushes that wait for the next write.
+    /// The number of pushes that wait for the next commit.
     package var waitingCount: Int { waiting.load(ordering: .relaxed) }
 
-    /// Another push would be refused, so that it need not even be read.
+    /// Whether the next push would be refused, so that its body need not be read.
     var isFull: Bool { waitingCount >= pushesMax }
 
-    private enum Admission {
-        case admitted(Group, PushID, isFirst: Bool)
+    private enum Insertion {
+        /// `isFirst`: no other push was waiting.
+        case inserted(Group, PushID, isFirst: Bool)
         case refused(Result)
     }
 
-    /// A push that has its place in a batch; `result` tells what became of it.
+    /// A push that was added to a batch, or refused. `result(of:)` waits for its result.
     package struct Ticket: Sendable {
         fileprivate let group: Group?
         fileprivate let id: PushID?
         fileprivate let refusal: Result?
     }
 
-    /// Takes the push that `parser` has just read from `bytes`. Never waits.
+    /// Adds the push that `parser` has just parsed from `bytes`. Never waits.
     ///
-    /// - Parameter request: its answer is remembered by the write that makes the push durable.
+    /// - Parameter request: its response is stored in the write that makes the push durable.
     func add(
         _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, request: IdempotentRequest? = nil
     ) -> Ticket {
-        let admission = state.withLock { state in admit(push, from: bytes, by: parser, request, &state) }
-        switch admission {
+        let insertion = state.withLock { state in insert(push, from: bytes, by: parser, request, into: &state) }
+        switch insertion {
         case .refused(let result): return Ticket(group: nil, id: nil, refusal: result)
-        case .admitted(let group, let id, let isFirst):
+        case .inserted(let group, let id, let isFirst):
             if isFirst { workAvailable.set() }
             return Ticket(group: group, id: id, refusal: nil)
         }
     }
 
-    /// What became of a push that was added: comes once its batch is durable or has failed.
+    /// Waits until the batch of the push is durable or has failed.
     package func result(of ticket: Ticket) async -> Result {
         guard let group = ticket.group, let id = ticket.id else { return ticket.refusal ?? .stopping }
         switch await group.wait() {
@@ -122,10 +123,10 @@ package final class SinglePushCollector: Sendable {
         }
     }
 
-    private func admit(
+    private func insert(
         _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, _ request: IdempotentRequest?,
-        _ state: inout State
-    ) -> Admission {
+        into state: inout State
+    ) -> Insertion {
         if state.isStopped { return .refused(.stopping) }
         guard state.pushes < pushesMax else { return .refused(.full) }
         let key = BatchKey(push)
@@ -136,19 +137,19 @@ package final class SinglePushCollector: Sendable {
             state.entries.append(Entry(batch: BatchBuilder(key: key, id: committer.newBatchID()), group: Group()))
             index = state.entries.count - 1
         }
-        let place = state.entries[index].batch.append(push, from: bytes, by: parser)
-        if let request { state.entries[index].keyed.append((place, request)) }
+        let pushIndex = state.entries[index].batch.append(push, from: bytes, by: parser)
+        if let request { state.entries[index].idempotent.append((pushIndex, request)) }
         state.pushes += 1
         waiting.store(state.pushes, ordering: .relaxed)
-        let entry = (group: state.entries[index].group, id: state.entries[index].batch.id.push(place))
+        let entry = (group: state.entries[index].group, id: state.entries[index].batch.id.push(pushIndex))
         if state.entries[index].batch.count >= batchPushesMax {
             state.entries.swapAt(index, state.openStart)
             state.openStart += 1
         }
-        return .admitted(entry.group, entry.id, isFirst: state.pushes == 1)
+        return .inserted(entry.group, entry.id, isFirst: state.pushes == 1)
     }
 
-    /// Commits what comes in, until `stop()`; then what is left, and returns.
+    /// Commits added pushes until `stop()`, then the remaining ones, and returns.
     package func run() async {
         while true {
             let (entries, isStopped) = state.withLock { state in
@@ -174,22 +175,22 @@ package final class SinglePushCollector: Sendable {
         let now = committer.now
         let batches = entries.map { $0.batch.closed(apps: apps, acceptedAt: now) }
         let delays = batches.map { committer.delay(of: $0.app) }
-        var answers: [IdempotencyKey: IdempotencyRecord] = [:]
+        var responses: [IdempotencyKey: IdempotencyRecord] = [:]
         for (entry, delay) in zip(entries, delays) {
-            for (place, request) in entry.keyed {
-                let piece = BulkResults.Piece.accepted(
-                    first: 0, count: 1, batch: entry.batch.id, place: place, at: now, delay
+            for (push, request) in entry.idempotent {
+                let run = BulkResults.Run.accepted(
+                    firstItem: 0, count: 1, batch: entry.batch.id, firstPush: push, at: now, delay
                 )
-                answers[request.key] = request.storing(StoredResponse(form: .single, pieces: [piece]), at: now)
+                responses[request.key] = request.record(of: StoredResponse(format: .single, runs: [run]), at: now)
             }
         }
-        let error = await committer.commit(batches, storing: answers)
+        let error = await committer.commit(batches, storing: responses)
         for (entry, delay) in zip(entries, delays) {
             entry.group.finish(error.map(Commit.failed) ?? .durable(acceptedAt: now, delay))
         }
     }
 
-    /// Takes no more pushes; `run()` ends once those that were taken are committed.
+    /// Refuses further pushes. `run()` returns once the added ones are committed.
     package func stop() {
         state.withLock { $0.isStopped = true }
         workAvailable.set()

@@ -3,9 +3,10 @@ import NIOCore
 import PushModel
 import Synchronization
 
-/// Reads whole bodies of bulk requests with an `Idempotency-Key`, which must be known before the first push is stored.
+/// Reads whole bodies of bulk requests with an `Idempotency-Key`: their hash must be known before the first push is
+/// stored.
 ///
-/// What all of them hold together is bounded, so that clients that send slowly cannot fill the memory.
+/// All bodies together are bounded, so that clients that send slowly cannot exhaust the memory.
 final class BufferedBodyReader: Sendable {
     private let bodyBytesMax: Int
     private let retryAfter: Int
@@ -18,12 +19,12 @@ final class BufferedBodyReader: Sendable {
         retryAfter = configuration.retryAfterSeconds
     }
 
-    /// Reads the body and lends it.
+    /// Reads the body, and counts it until `serve` returns.
     ///
-    /// - Throws: 413 for one that is too large, 503 while others take all the room, and what `serve` throws.
+    /// - Throws: 413 for a body that is too large, 503 while other bodies use up the limit, and the errors of `serve`.
     func withBody<Value>(of input: RequestInput, serve: (ByteBuffer) async throws -> Value) async throws -> Value {
-        var taken = 0
-        defer { bytes.subtract(taken, ordering: .relaxed) }
+        var acquired = 0
+        defer { bytes.subtract(acquired, ordering: .relaxed) }
         let tooLarge = Problem(
             .contentTooLarge, .itemTooLarge,
             "with an Idempotency-Key a body has at most \(bodyBytesMax) bytes; split it, or leave the key out to stream it"
@@ -32,10 +33,11 @@ final class BufferedBodyReader: Sendable {
         var whole = ByteBuffer()
         while let chunk = try await input.nextOrProblem() {
             guard input.receivedBytes <= bodyBytesMax else { throw tooLarge }
-            taken += chunk.readableBytes
+            acquired += chunk.readableBytes
             guard bytes.add(chunk.readableBytes, ordering: .relaxed).newValue <= bytesMax else {
                 throw Problem(
-                    busy: .overloaded, "too many requests with an Idempotency-Key are being read; nothing was accepted",
+                    busy: .overloaded,
+                    "too many requests with an Idempotency-Key are being read; nothing was accepted, send it again later",
                     retryAfter: retryAfter
                 )
             }

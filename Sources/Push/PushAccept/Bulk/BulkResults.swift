@@ -4,23 +4,24 @@ import PushStore
 
 /// The results of a bulk request in the order of its items, until they are written.
 ///
-/// Accepted neighbours of one batch are one run, so a million pushes that wait for a slow reader take a few dozen bytes
-/// for each batch, not for each push.
+/// Consecutive pushes of one batch are one run, so a million results that wait for a slow reader take a few dozen bytes
+/// per batch, not per push.
 struct BulkResults {
-    /// Some results that follow one another.
-    enum Piece: Equatable {
-        case accepted(first: Int, count: Int, batch: BatchID, place: Int, at: WallTime, DeliveryDelay?)
-        case failed(first: Int, count: Int, batch: BatchID, place: Int, QueueError)
+    /// The results of consecutive items.
+    enum Run: Equatable {
+        /// `count` pushes of `batch`, the first of which has index `firstPush` in it.
+        case accepted(firstItem: Int, count: Int, batch: BatchID, firstPush: Int, at: WallTime, DeliveryDelay?)
+        case failed(firstItem: Int, count: Int, batch: BatchID, firstPush: Int, QueueError)
         case refused(index: Int, Refusal)
-        /// A refused item as it was written before.
+        /// A refused item, as it was written in the first response.
         case verbatim(json: [UInt8])
     }
 
-    private struct Run {
-        /// The batch's slot, or `refusalSlot`.
+    private struct PendingRun {
+        /// The slot of the batch, or `refusalSlot`.
         var slot: Int
-        /// Index in the batch of the run's first push.
-        var place: Int
+        /// Index in the batch of the first push of the run.
+        var firstPush: Int
         var count: Int
     }
 
@@ -32,25 +33,18 @@ struct BulkResults {
 
     private static let refusalSlot = -1
 
-    private var runs: Deque<Run> = []
+    private var pending: Deque<PendingRun> = []
     private var refusals: Deque<Refusal> = []
-    /// Batches of which results are still to be taken, by slot.
+    /// Batches with results that are not removed yet, by slot.
     private var slots: [Int: Slot] = [:]
     private var nextSlot = 0
-    /// Index of the first item that was not taken yet.
-    private(set) var takenCount = 0
+    /// Index of the first item whose result is not removed yet.
+    private(set) var removedCount = 0
     /// Items recorded so far.
     private(set) var itemCount = 0
 
-    /// Records that wait to be taken.
-    var waitingCount: Int { runs.count }
-
-    /// Whether `take` would return something.
-    var isNextKnown: Bool {
-        guard let run = runs.first else { return false }
-        if case .pending = slots[run.slot] { return false }
-        return true
-    }
+    /// Runs that wait to be removed.
+    var waitingCount: Int { pending.count }
 
     mutating func openSlot(for batch: BatchID) -> Int {
         defer { nextSlot += 1 }
@@ -58,26 +52,28 @@ struct BulkResults {
         return nextSlot
     }
 
-    /// The next item is push number `place` of the batch in `slot`.
+    /// Records that the next item is the push with index `push` of the batch in `slot`.
     @inline(__always)
-    mutating func appendAccepted(slot: Int, place: Int) {
+    mutating func appendAccepted(slot: Int, push: Int) {
         itemCount += 1
-        if let last = runs.indices.last, runs[last].slot == slot, runs[last].place + runs[last].count == place {
-            runs[last].count += 1
+        if let last = pending.indices.last, pending[last].slot == slot,
+            pending[last].firstPush + pending[last].count == push
+        {
+            pending[last].count += 1
         } else {
-            runs.append(Run(slot: slot, place: place, count: 1))
+            pending.append(PendingRun(slot: slot, firstPush: push, count: 1))
         }
     }
 
     mutating func appendRefused(_ refusal: Refusal) {
         itemCount += 1
-        runs.append(Run(slot: Self.refusalSlot, place: 0, count: 1))
+        pending.append(PendingRun(slot: Self.refusalSlot, firstPush: 0, count: 1))
         refusals.append(refusal)
     }
 
-    /// The batch in `slot` holds `pushes` pushes and is durable, or has failed.
+    /// Records that the batch in `slot`, with `pushes` pushes, is durable or has failed.
     ///
-    /// - Parameter outlook: why its pushes wait, if they do.
+    /// - Parameter delay: why its pushes wait, if they do.
     mutating func resolve(
         slot: Int, pushes: Int, error: QueueError?, at now: WallTime, delay: DeliveryDelay? = nil
     ) {
@@ -86,33 +82,43 @@ struct BulkResults {
             error.map { .failed(batch, pushes: pushes, $0) } ?? .durable(batch, pushes: pushes, at: now, delay)
     }
 
-    /// Takes results whose turn it is and that are known, of about `itemsMax` items.
-    mutating func take(itemsMax: Int) -> [Piece] {
-        var pieces: [Piece] = []
-        let start = takenCount
-        while takenCount - start < itemsMax, let run = runs.first {
-            if run.slot == Self.refusalSlot {
-                pieces.append(.refused(index: takenCount, refusals.removeFirst()))
+    /// Removes the next results, up to the first that is not known yet.
+    ///
+    /// - Parameter itemsMax: no further run is removed after this number of items.
+    mutating func removeKnown(itemsMax: Int) -> [Run] {
+        var runs: [Run] = []
+        let start = removedCount
+        while removedCount - start < itemsMax, let next = pending.first {
+            if next.slot == Self.refusalSlot {
+                runs.append(.refused(index: removedCount, refusals.removeFirst()))
             } else {
-                switch slots[run.slot]! {
-                case .pending: return pieces
+                switch slots[next.slot]! {
+                case .pending: return runs
                 case .durable(let batch, let pushes, let at, let delay):
-                    pieces.append(
-                        .accepted(first: takenCount, count: run.count, batch: batch, place: run.place, at: at, delay)
+                    runs.append(
+                        .accepted(
+                            firstItem: removedCount, count: next.count, batch: batch, firstPush: next.firstPush,
+                            at: at, delay
+                        )
                     )
-                    release(run, left: pushes - run.count) { .durable(batch, pushes: $0, at: at, delay) }
+                    shrink(next, left: pushes - next.count) { .durable(batch, pushes: $0, at: at, delay) }
                 case .failed(let batch, let pushes, let error):
-                    pieces.append(.failed(first: takenCount, count: run.count, batch: batch, place: run.place, error))
-                    release(run, left: pushes - run.count) { .failed(batch, pushes: $0, error) }
+                    runs.append(
+                        .failed(
+                            firstItem: removedCount, count: next.count, batch: batch, firstPush: next.firstPush, error
+                        )
+                    )
+                    shrink(next, left: pushes - next.count) { .failed(batch, pushes: $0, error) }
                 }
             }
-            runs.removeFirst()
-            takenCount += run.count
+            pending.removeFirst()
+            removedCount += next.count
         }
-        return pieces
+        return runs
     }
 
-    private mutating func release(_ run: Run, left: Int, _ remaining: (Int) -> Slot) {
+    /// Frees the slot of a batch once all of its results are removed.
+    private mutating func shrink(_ run: PendingRun, left: Int, _ remaining: (Int) -> Slot) {
         slots[run.slot] = left > 0 ? remaining(left) : nil
     }
 }

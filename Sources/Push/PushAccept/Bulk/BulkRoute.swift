@@ -4,10 +4,10 @@ import NIOCore
 import PushModel
 import PushStore
 
-/// `POST /push/batch`: an array or a stream of pushes, answered item by item.
+/// `POST /push/batch`: an array or a stream of pushes, with one result per item.
 ///
-/// Until the first write to the store is answered the request can still be refused as a whole. From then on the answer
-/// is a stream: what is durable is acknowledged at once, while the rest is still being read.
+/// Until the first write to the store is finished, the request can still be refused as a whole. After that the response
+/// is a stream: durable pushes are acknowledged immediately, while the rest is still being read.
 struct BulkRoute: Sendable {
     let apps: AppDirectory
     let committer: BatchCommitter
@@ -34,17 +34,17 @@ struct BulkRoute: Sendable {
             machine: machine, committer: committer, commitsMax: configuration.appendsPerRequestMax, metrics: metrics
         )
         let input = RequestInput(request)
-        let isOver = await readUntilWork(input, session)
+        let isComplete = await readUntilFirstCommit(input, session)
         if stopFlag.isSet {
             throw Problem(stopping: configuration.retryAfterSeconds)
         }
-        if isOver, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
-        if isOver, let problem = session.nothingButOverload { throw problem }
+        if isComplete, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
+        if isComplete, let problem = session.overloadOfAllItems { throw problem }
         if let first = session.startCommit(), let error = await session.commit(first), !error.isOutcomeUnknown {
             throw Problem(error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
                 .refusing(session.itemCount)
         }
-        return isOver ? await wholeResponse(session, format) : streamedResponse(session, input, format)
+        return isComplete ? await wholeResponse(session, format) : streamedResponse(session, input, format)
     }
 
     // MARK: With an Idempotency-Key
@@ -53,39 +53,40 @@ struct BulkRoute: Sendable {
         to request: Request, key: String, _ machine: BulkStateMachine, _ format: BodyFormat
     ) async throws -> Response {
         guard let idempotency else { throw Problem.cannotStoreResponse }
-        let keyed = IdempotentBulkRequest(
+        let bulk = IdempotentBulkRequest(
             machine: machine, format: format, committer: committer, configuration: configuration, metrics: metrics
         )
         return try await bufferedBodies.withBody(of: RequestInput(request)) { body in
             if stopFlag.isSet { throw Problem(stopping: configuration.retryAfterSeconds) }
             let idempotentRequest = IdempotentRequest(key, route: .batch, request: request, body: body)
-            return try await idempotency.answer(idempotentRequest) {
-                try await keyed.serve(body, as: idempotentRequest)
+            return try await idempotency.respond(to: idempotentRequest) {
+                try await bulk.serve(body, as: idempotentRequest)
             }
         }
     }
 
-    // MARK: Until the first commit
+    // MARK: Before the first commit
 
-    /// Reads until there is something to commit, or too much to answer.
+    /// Reads until there is a batch to commit, or a page of refused items.
     ///
-    /// - Returns: whether the body is over.
-    private func readUntilWork(_ input: RequestInput, _ session: BulkSession) async -> Bool {
+    /// - Returns: whether the body is complete.
+    private func readUntilFirstCommit(_ input: RequestInput, _ session: BulkSession) async -> Bool {
         while true {
             guard await read(from: input, into: session) else { return true }
             guard session.wantsInput else {
                 session.end(isCutOff: false)
                 return true
             }
-            // The end of a body of known length costs no waiting, and lets a small request be answered in one piece.
+            // Reading the end of a body of known length does not wait, and a small request then gets one whole
+            // response.
             if session.hasWork, !input.isComplete { return false }
             if session.itemCount >= BulkSession.pageItems { return false }
         }
     }
 
-    /// Takes one piece of the body.
+    /// Reads one chunk of the body.
     ///
-    /// - Returns: false when it is over.
+    /// - Returns: false at the end of the body.
     private func read(from input: RequestInput, into session: BulkSession) async -> Bool {
         do {
             guard let chunk = try await input.next() else {
@@ -100,21 +101,21 @@ struct BulkRoute: Sendable {
         }
     }
 
-    /// A body without items is fine when it is an empty array.
+    /// - Throws: 400 for a body without items, unless it is an empty array.
     static func refuseEmptyBody(_ ending: ItemFramer.Ending, _ format: BodyFormat) throws(Problem) {
         if ending == .notAnArray {
             throw Problem(
                 .badRequest, .invalidJSON,
-                "the body is not a JSON array; for one push a line say Content-Type: application/x-ndjson"
+                "the body is not a JSON array; send one push per line with Content-Type: application/x-ndjson"
             )
         }
-        if format == .lines { throw Problem(.badRequest, .invalidJSON, "the body holds no push") }
+        if format == .lines { throw Problem(.badRequest, .invalidJSON, "the body has no push; send one push per line") }
     }
 
-    // MARK: The answer
+    // MARK: The response
 
     private func wholeResponse(_ session: BulkSession, _ format: BodyFormat) async -> Response {
-        session.done()
+        session.readerDone()
         var writer = BulkResponseWriter(format: format)
         var json: [UInt8] = []
         while true {
@@ -133,7 +134,8 @@ struct BulkRoute: Sendable {
             var writer = BulkResponseWriter(format: format)
             let registration = stopFlag.whenSet {
                 session.stop(
-                    Refusal(.shuttingDown, .text("no item from this one on was taken, send them to another instance"))
+                    Refusal(
+                        .shuttingDown, .text("no item from this one on was accepted, send them to another instance"))
                 )
             }
             defer { registration.cancel() }
@@ -148,7 +150,7 @@ struct BulkRoute: Sendable {
                         do {
                             try await output.write(ByteBuffer(bytes: json))
                         } catch {
-                            // What was read is committed all the same; only nobody hears of it.
+                            // The client is gone; pushes already read are still committed.
                             isClientGone = true
                         }
                     }
@@ -156,7 +158,7 @@ struct BulkRoute: Sendable {
                 }
                 metrics.outcomeUnknown(pushes: writer.unknown)
                 try await output.finish(nil)
-                // Of a request that was stopped the reader may wait for bytes that never come.
+                // The reader of a stopped request may wait for bytes that never arrive.
                 group.cancelAll()
             }
         }
@@ -174,7 +176,7 @@ struct BulkRoute: Sendable {
                 }
                 guard isOpen else { break }
                 await session.waitForCapacity()
-                // A stream may have begun long ago.
+                // Admission was checked when the request began; a stream may last longer than that decision.
                 if let refusal = admission.refusal {
                     session.stop(Refusal(.overloaded, .overloaded(refusal)))
                 }
@@ -184,10 +186,10 @@ struct BulkRoute: Sendable {
                 commits.addTask { _ = await session.commit(submission) }
             }
         }
-        session.done()
+        session.readerDone()
     }
 
-    /// W3C trace context, level 1: version 00 with its fixed length; anything else is left alone.
+    /// The field of W3C Trace Context, level 1: version 00 with its fixed length. Nil for any other value.
     private static func traceparent(of request: Request) -> String? {
         guard let value = request.headers[.traceparent], value.utf8.count == 55, value.hasPrefix("00-"),
             value.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
@@ -196,7 +198,7 @@ struct BulkRoute: Sendable {
     }
 }
 
-/// The JSON of a bulk answer: lines for lines, one object for an array.
+/// Writes the JSON of a bulk response: lines for a request of lines, one object for an array.
 struct BulkResponseWriter {
     let format: BodyFormat
     private var isFirst = true
@@ -212,14 +214,14 @@ struct BulkResponseWriter {
 
     mutating func append(_ page: BulkSession.Page, to json: inout [UInt8]) {
         if isFirst, format == .json { JSONWriter.append("{\"results\":[\n", to: &json) }
-        for piece in page.pieces {
+        for run in page.runs {
             if format == .json, !isFirst { JSONWriter.append(",\n", to: &json) }
             isFirst = false
-            count(piece)
+            count(run)
             switch format {
-            case .lines: ResponseJSON.append(piece, separator: UInt8(ascii: "\n"), to: &json)
+            case .lines: ResponseJSON.append(run, separator: UInt8(ascii: "\n"), to: &json)
             case .json:
-                ResponseJSON.append(piece, separator: UInt8(ascii: ","), to: &json)
+                ResponseJSON.append(run, separator: UInt8(ascii: ","), to: &json)
                 json.removeLast()
             }
         }
@@ -242,8 +244,8 @@ struct BulkResponseWriter {
         }
     }
 
-    private mutating func count(_ piece: BulkResults.Piece) {
-        switch piece {
+    private mutating func count(_ run: BulkResults.Run) {
+        switch run {
         case .accepted(_, let count, _, _, _, _): accepted += count
         case .failed(_, let count, _, _, let error):
             if error.isOutcomeUnknown { unknown += count } else { refused += count }

@@ -4,37 +4,73 @@ import PushModel
 import PushStore
 import Synchronization
 
-/// One bulk request at work: a reader, some commits and a writer that never wait for one another longer than they must.
-///
-/// The reader waits when full batches pile up, never for the writer: a client may send everything before it reads
-/// anything.
+// One bulk request in progress.
+//
+// `BulkStateMachine` decides which pushes form a batch, what is committed next, and which results are known. The
+// session keeps it behind one lock, and three kinds of tasks work on it concurrently:
+//
+//            receive, end               startCommit, commit                  nextPage
+//   body ──► reader ──► open and full ──► commits, at most ──► results, in ──► writer ──► response
+//               ▲       batches           `commitsMax`         item order        ▲
+//               │                             │                                  │
+//               └────── commitFinished ───────┴────────── pageAvailable ─────────┘
+//
+// - The reader feeds the body to the machine. It pauses only while a full batch cannot be committed because
+//   `commitsMax` commits are in flight. It never waits for the writer: a client may send the whole body before it reads
+//   anything.
+// - A commit makes one submission durable. When it finishes, it commits the next submission that is ready, so the
+//   reader is not needed to keep the store busy. Open batches are submitted when no commit is in flight: they are small
+//   if the store is faster than the client, and full if the client is faster.
+// - The writer gets pages of results in the order of the items, as soon as they are known. The result of an item waits
+//   for the commit of its batch, and every later result waits behind it.
+//
+// A request runs through these phases:
+//
+//   reading ── first commit finished ─► streaming ── body over ──► committing ── no commit left ──► done
+//      │                                    │                          ▲
+//      │ whole request refused              └───────── stop ───────────┘
+//      ▼
+//   problem document
+//
+// While reading, no byte of the response is sent, so the request can still be refused with a status. A body that is
+// complete by then gets one whole response. Once streaming, a failure is a result of its own, with the index of the
+// first item that was not accepted. Four events stop a stream: a failed commit, too many results that wait for a slow
+// client, shutdown, and a refusal by admission control. A stopped request reads nothing more, and commits all that it
+// has read.
+//
+// Memory is bounded: open batches by `BulkStateMachine.openMax`, full batches by the pause of the reader, waiting
+// results by `resultsWaitingMax`, where consecutive pushes of one batch count as one.
+//
+// One exception: a request is normally done when its reader is. A stopped request does not wait for the reader, because
+// the client may never send another byte; the last page follows the last commit, and the reader is cancelled.
 final class BulkSession: Sendable {
     private struct State: ~Copyable {
         var machine: BulkStateMachine
         var commitsInFlight = 0
-        /// The body is over and everything of it is committed or has failed.
+        /// The body is over, and all of it is committed or has failed.
         var isReaderDone = false
 
-        /// Nothing more will be known than is known now. A request that was stopped is not waited for: its client may
-        /// never send another byte.
+        /// No further result will become known.
         var isDone: Bool { isReaderDone || machine.stop != nil && commitsInFlight == 0 && !machine.hasWork }
     }
 
-    /// Some results to be written; `stop` comes with the last ones.
+    /// Results to be written.
     struct Page {
-        var pieces: [BulkResults.Piece]
+        var runs: [BulkResults.Run]
         var isLast: Bool
+        /// Items of the request so far.
         var itemCount: Int
+        /// On the last page: why the rest of the request was not read.
         var stop: Refusal?
     }
 
-    /// Results in one page, at least.
+    /// A page ends with the run that reaches this number of results.
     static let pageItems = 1000
 
     private let state: Mutex<State>
-    /// Set when a commit is over: the reader may have room again.
+    /// Set when a commit finishes: the reader may continue.
     private let commitFinished = AsyncSignal()
-    /// Set when `nextPage` may have something to return.
+    /// Set when `nextPage` may have results to return.
     private let pageAvailable = AsyncSignal()
     private let committer: BatchCommitter
     private let commitsMax: Int
@@ -49,7 +85,6 @@ final class BulkSession: Sendable {
 
     // MARK: Reader
 
-    /// Takes a piece of the body.
     func receive(_ chunk: ByteBuffer) {
         chunk.withUnsafeReadableBytes { bytes in
             state.withLock { $0.machine.received(bytes) }
@@ -58,7 +93,9 @@ final class BulkSession: Sendable {
 
     func end(isCutOff: Bool) { state.withLock { $0.machine.ended(isCutOff: isCutOff) } }
 
-    /// Takes no more input, for this reason; what was taken is still committed.
+    /// Stops reading. Pushes already read are still committed.
+    ///
+    /// - Parameter reason: the last result of the request.
     func stop(_ reason: Refusal) {
         state.withLock { $0.machine.stopped(reason) }
         pageAvailable.set()
@@ -67,10 +104,10 @@ final class BulkSession: Sendable {
     var wantsInput: Bool { state.withLock { $0.machine.wantsInput } }
     var hasWork: Bool { state.withLock { $0.machine.hasWork } }
     var ending: ItemFramer.Ending { state.withLock { $0.machine.ending } }
-    var nothingButOverload: Problem? { state.withLock { $0.machine.nothingButOverload } }
+    var overloadOfAllItems: Problem? { state.withLock { $0.machine.overloadOfAllItems } }
     var itemCount: Int { state.withLock { $0.machine.results.itemCount } }
 
-    /// Starts a commit, if there is one to start now. Whoever gets a submission must `commit` it.
+    /// Starts a commit, if one is ready and fewer than `commitsMax` are in flight. The caller must `commit` the result.
     func startCommit() -> BulkStateMachine.Submission? {
         let now = committer.now
         return state.withLock { state in
@@ -82,7 +119,7 @@ final class BulkSession: Sendable {
         }
     }
 
-    /// Commits `submission`, then whatever waits for its turn after it.
+    /// Commits `submission`, and then each submission that is ready when the previous one is finished.
     ///
     /// - Returns: the error of the last commit.
     @discardableResult
@@ -112,22 +149,22 @@ final class BulkSession: Sendable {
         return next
     }
 
-    /// Waits while a full batch waits for its turn: then reading on would only fill memory.
+    /// Waits while a full batch cannot be committed yet: reading on would only use more memory.
     func waitForCapacity() async {
         while state.withLock({ $0.machine.fullCount > 0 && $0.commitsInFlight > 0 }) {
             await commitFinished.waitIgnoringCancellation()
         }
     }
 
-    /// All commits are over: the writer may finish.
-    func done() {
+    /// Reports that the body is over and all commits are finished.
+    func readerDone() {
         state.withLock { $0.isReaderDone = true }
         pageAvailable.set()
     }
 
     // MARK: Writer
 
-    /// The next results, as soon as there are some. Not to be called again after the last page.
+    /// Waits for the next results. Not to be called again after the last page.
     func nextPage() async -> Page {
         while true {
             if let page = takePage() { return page }
@@ -137,11 +174,11 @@ final class BulkSession: Sendable {
 
     private func takePage() -> Page? {
         let (page, refused) = state.withLock { state -> (Page?, [ErrorCode: Int]) in
-            let pieces = state.machine.takeResults(itemsMax: Self.pageItems)
+            let runs = state.machine.removeKnownResults(itemsMax: Self.pageItems)
             let isLast = state.isDone && state.machine.results.waitingCount == 0
-            guard !pieces.isEmpty || isLast else { return (nil, [:]) }
+            guard !runs.isEmpty || isLast else { return (nil, [:]) }
             let page = Page(
-                pieces: pieces, isLast: isLast, itemCount: state.machine.results.itemCount,
+                runs: runs, isLast: isLast, itemCount: state.machine.results.itemCount,
                 stop: isLast ? state.machine.stop : nil
             )
             return (page, state.machine.takeRefusedCounts())

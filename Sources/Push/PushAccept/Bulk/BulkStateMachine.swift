@@ -3,18 +3,18 @@ import JSONText
 import PushModel
 import PushStore
 
-/// One bulk request: bytes come in, batches to commit and results go out.
+/// Turns the bytes of one bulk request into batches to commit and results to write.
 ///
-/// Pure: no clock, no task. Batches are closed when they are full, and all of them when nothing is being committed: then
-/// waiting longer would only delay the acknowledgement. `BulkSession` runs what is returned.
+/// Pure: no clock, no task. A batch is closed when it is full. All open batches are closed when no commit is in flight,
+/// because waiting longer would only delay the results. `BulkSession` executes the commits.
 struct BulkStateMachine {
-    /// Batches to be made durable by one write.
+    /// Batches to be made durable in one write.
     struct Submission {
         fileprivate(set) var slots: [Int] = []
         fileprivate(set) var batches: [Batch] = []
     }
 
-    /// Batches that may be open at a time; more kinds of pushes than this close those there are.
+    /// Limit of open batches. A push that needs one more closes all of them first.
     static let openMax = 64
 
     private let batchPushesMax: Int
@@ -23,7 +23,7 @@ struct BulkStateMachine {
     private let traceparent: String?
     private let requestID: String
     private let admission: AdmissionController
-    /// How it stood when the present piece of the body came; nil: no app is refused.
+    /// The refusals by app when the current chunk arrived. Nil: no app is refused.
     private var appRefusals: [AdmissionRefusal?]?
     private let devices: DeviceLimiter?
     private let newID: @Sendable () -> BatchID
@@ -35,14 +35,14 @@ struct BulkStateMachine {
     private var lastOpen = 0
     private var full: Deque<(slot: Int, batch: BatchBuilder)> = []
     private(set) var results = BulkResults()
-    /// Refused so far, by code.
+    /// Refused items since the last `takeRefusedCounts`, by code.
     private(set) var refusedCounts: [ErrorCode: Int] = [:]
-    /// The last refusal of an item whose app has too much that waits.
+    /// The last refusal of an item by admission control.
     private var overload: Refusal?
-    /// Why the rest of the request is not read.
+    /// Why the rest of the request is not read; nil while it is.
     private(set) var stop: Refusal?
     private(set) var hasEnded = false
-    /// How the body ended, once it has.
+    /// How the body ended. Valid once it has.
     private(set) var ending = ItemFramer.Ending.clean
 
     init(
@@ -63,61 +63,64 @@ struct BulkStateMachine {
         parser = PushParser(apps: apps, defaultLane: .bulk)
     }
 
-    /// Whether more of the body can still matter.
+    /// Whether more of the body can change the results.
     var wantsInput: Bool { stop == nil && !hasEnded && !framer.isFinished }
-    /// Full batches that wait for their turn: the reader waits when there are some.
+    /// Full batches that are not submitted yet. The reader pauses while there are any.
     var fullCount: Int { full.count }
+    /// Whether pushes wait to be submitted.
     var hasWork: Bool { !full.isEmpty || !open.isEmpty }
 
-    /// The request's refusal, if there is nothing in it but pushes of apps that have too much that waits.
-    var nothingButOverload: Problem? {
+    /// The refusal of the whole request, if admission control refused every item.
+    var overloadOfAllItems: Problem? {
         guard let overload, refusedCounts[.overloaded] == results.itemCount else { return nil }
         return Problem(overload).refusing(results.itemCount)
     }
 
-    /// The refusal of a request that is taken whole or not at all, if an app of it has too much that waits.
-    var anyOverload: Problem? { overload.map { Problem($0).refusing(results.itemCount) } }
+    /// The refusal of a request that is accepted as a whole or not at all, if admission control refused any item.
+    var overloadOfAnyItem: Problem? { overload.map { Problem($0).refusing(results.itemCount) } }
 
     // MARK: Input
 
     mutating func received(_ chunk: UnsafeRawBufferPointer) {
         guard wantsInput else { return }
         appRefusals = admission.refusals
-        // Taken out, so that the closure may change the rest of the machine.
+        // A copy, so that the closure can change the rest of the machine.
         var framer = self.framer
-        framer.feed(chunk) { item in take(item, isLast: false) }
+        framer.feed(chunk) { item in process(item, isLast: false) }
         self.framer = framer
         if results.waitingCount > resultsWaitingMax, stop == nil {
             stop = Refusal(
                 .queueFull,
-                .text("too many results wait to be read; no item from this one on was taken, send them again")
+                .text("too many results wait to be read; no item from this one on was accepted, send them again")
             )
         }
     }
 
-    /// The body is over; nothing comes after this.
+    /// Ends the input; further chunks are ignored.
+    ///
+    /// - Parameter isCutOff: the connection closed before the body was complete.
     mutating func ended(isCutOff: Bool) {
         guard !hasEnded else { return }
         hasEnded = true
         guard stop == nil else { return }
         var framer = self.framer
-        ending = framer.end(isCutOff: isCutOff) { item in take(item, isLast: true) }
+        ending = framer.end(isCutOff: isCutOff) { item in process(item, isLast: true) }
         self.framer = framer
         switch ending {
         case .clean, .notAnArray: break
         case .truncated:
             refuse(Refusal(.truncatedStream, .text("the request ended in the middle of this item")))
         case .trailing:
-            refuse(Refusal(.invalidJSON, .text("text after the end of the array")))
+            refuse(Refusal(.invalidJSON, .text("the body has text after the end of the array")))
         }
     }
 
-    /// Takes no more input, for this reason.
+    /// Accepts no further items. The first reason is kept.
     mutating func stopped(_ reason: Refusal) {
         if stop == nil { stop = reason }
     }
 
-    private mutating func take(_ item: ItemFramer.Item, isLast: Bool) {
+    private mutating func process(_ item: ItemFramer.Item, isLast: Bool) {
         guard case .bytes(let bytes) = item else {
             refuse(Refusal(.itemTooLarge, .text("an item has at most \(framer.itemBytesMax) bytes")))
             return
@@ -146,13 +149,13 @@ struct BulkStateMachine {
             refuse(.overloaded(refusal))
             return
         }
-        if let devices, let refusal = parser.refusal(of: push, by: devices) {
+        if let devices, let refusal = parser.admit(push, by: devices) {
             refuse(refusal)
             return
         }
         let index = openBatch(for: BatchKey(push))
-        let place = open[index].batch.append(push, from: bytes, by: parser)
-        results.appendAccepted(slot: open[index].slot, place: place)
+        let pushIndex = open[index].batch.append(push, from: bytes, by: parser)
+        results.appendAccepted(slot: open[index].slot, push: pushIndex)
         if open[index].batch.count >= batchPushesMax || open[index].batch.byteCount >= batchBytesMax {
             full.append(open.remove(at: index))
         }
@@ -178,9 +181,9 @@ struct BulkStateMachine {
 
     // MARK: Commits
 
-    /// What is to be committed next, if anything.
+    /// The batches to commit next: one full batch, or all batches if no commit of this request is in flight.
     ///
-    /// - Parameter isIdle: nothing of this request is being committed.
+    /// - Returns: nil if nothing is ready.
     mutating func nextSubmission(isIdle: Bool, now: WallTime) -> Submission? {
         if isIdle { closeAll() }
         guard !full.isEmpty else { return nil }
@@ -195,9 +198,9 @@ struct BulkStateMachine {
         return submission
     }
 
-    /// A submission is durable, or has failed; then the rest of the request is not read.
+    /// Records that a submission is durable or has failed. A failure stops the request.
     ///
-    /// - Parameter outlooks: parallel to the batches: why their pushes wait, if they do.
+    /// - Parameter delays: parallel to the batches: why their pushes wait, if they do.
     mutating func committed(_ submission: Submission, error: QueueError?, delays: [DeliveryDelay?]) {
         for (index, batch) in submission.batches.enumerated() {
             results.resolve(
@@ -209,12 +212,12 @@ struct BulkStateMachine {
             if !error.isOutcomeUnknown {
                 refusedCounts[error.code, default: 0] += submission.batches.reduce(0) { $0 + $1.count }
             }
-            stopped(Refusal(error.code, .text("reading stopped: no item from this one on was taken, send them again")))
+            stopped(
+                Refusal(error.code, .text("reading stopped: no item from this one on was accepted, send them again")))
         }
     }
 
-    /// Takes results whose turn it is and that are known.
-    mutating func takeResults(itemsMax: Int) -> [BulkResults.Piece] { results.take(itemsMax: itemsMax) }
+    mutating func removeKnownResults(itemsMax: Int) -> [BulkResults.Run] { results.removeKnown(itemsMax: itemsMax) }
 
     mutating func takeRefusedCounts() -> [ErrorCode: Int] {
         defer { refusedCounts = [:] }

@@ -2,12 +2,12 @@ import Logging
 import NIOCore
 import PushModel
 
-/// Tells the log who did what to pushes that wait: the kind of act and how many, never which pushes.
+/// Logs control requests: the action, its caller and the number of pushes, but never which pushes.
 ///
-/// "Who" is the peer's address and the request's id: callers are not told apart by keys, and a header that nobody checks
-/// proves nothing.
+/// A caller is the peer's address and the request id. There are no API keys, and a header that is not checked proves
+/// nothing.
 struct ControlAudit: Sendable {
-    enum Act: String, Sendable {
+    enum Action: String, Sendable {
         case pause = "app paused"
         case resume = "app resumed"
         case cancel = "pushes cancelled"
@@ -17,20 +17,20 @@ struct ControlAudit: Sendable {
 
     let logger: Logger
 
-    func done(_ act: Act, by caller: AcceptContext, _ metadata: Logger.Metadata) {
-        logger.notice("\(act.rawValue)", metadata: Self.who(caller).merging(metadata) { $1 })
+    func succeeded(_ action: Action, by caller: AcceptContext, _ metadata: Logger.Metadata) {
+        logger.notice("\(action.rawValue)", metadata: Self.metadata(of: caller).merging(metadata) { $1 })
     }
 
-    /// The store has not done it, or not all of it, or not said so.
-    func failed(_ act: Act, by caller: AcceptContext, _ metadata: Logger.Metadata, _ error: any Error) {
-        let what: Logger.Metadata = ["act": "\(act.rawValue)", "error": "\(error)"]
+    /// Logs a request that the store did not execute, executed in part, or did not confirm.
+    func failed(_ action: Action, by caller: AcceptContext, _ metadata: Logger.Metadata, _ error: any Error) {
+        let failure: Logger.Metadata = ["action": "\(action.rawValue)", "error": "\(error)"]
         logger.warning(
-            "a control request has failed, or is done in part",
-            metadata: Self.who(caller).merging(metadata) { $1 }.merging(what) { $1 }
+            "control request failed, or was executed in part",
+            metadata: Self.metadata(of: caller).merging(metadata) { $1 }.merging(failure) { $1 }
         )
     }
 
-    private static func who(_ caller: AcceptContext) -> Logger.Metadata {
+    private static func metadata(of caller: AcceptContext) -> Logger.Metadata {
         [
             "client.address": "\(caller.channel.remoteAddress?.ipAddress ?? "unknown")",
             "request.id": "\(caller.requestID)",

@@ -3,7 +3,7 @@ import JSONText
 import NIOCore
 import PushModel
 
-/// Reads which pushes a request is about: a JSON object with exactly one of a few fields.
+/// Parses the selection of a control request or query: a JSON object with exactly one field.
 struct ControlBody: Sendable {
     enum Field: String, Sendable {
         case ids
@@ -20,20 +20,20 @@ struct ControlBody: Sendable {
     }
 
     let apps: AppDirectory
-    /// The fields that this route takes.
+    /// The fields that the route accepts.
     let fields: [Field]
     let idsMax: Int
-    /// Added to the text when there are more ids.
+    /// What to do with more than `idsMax` ids, for the problem's detail.
     var idsAdvice = "send several requests"
-    /// Whether to look at apps that are not configured is left to the route.
-    var takesAnyApp = false
+    /// Whether an app that is not configured is accepted; the route then checks it.
+    var acceptsAnyApp = false
 
-    private typealias Scanned = Result<Selection, Problem>
+    private typealias ScanResult = Result<Selection, Problem>
 
-    /// - Throws: 400, or 404 for an app that is not configured unless `takesAnyApp`.
+    /// - Throws: 400 for an invalid body; 404 for an app that is not configured, unless `acceptsAnyApp`.
     func read(_ body: ByteBuffer) throws(Problem) -> Selection {
-        // A typed throw of two kinds of errors does not pass through the closure.
-        let result: Scanned = body.withUnsafeReadableBytes { bytes in
+        // The closure can throw one type of error only; problems are returned as values.
+        let result: ScanResult = body.withUnsafeReadableBytes { bytes in
             do throws(JSONError) {
                 return try scan(bytes)
             } catch {
@@ -47,20 +47,20 @@ struct ControlBody: Sendable {
         fields.count == 1 ? "{\"ids\":[…]}" : "an object with one of " + fields.map(\.rawValue).joined(separator: ", ")
     }
 
-    private func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> Scanned {
-        func wrong(_ code: ErrorCode, _ field: Field, _ text: String) -> Scanned {
+    private func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> ScanResult {
+        func wrong(_ code: ErrorCode, _ field: Field, _ text: String) -> ScanResult {
             .failure(Problem(code, field: field.rawValue, text))
         }
         var reader = JSONReader(bytes)
         guard try reader.peekKind() == .object else {
-            return .failure(Problem(.badRequest, .wrongType, "the body is not \(expected)"))
+            return .failure(Problem(.badRequest, .wrongType, "the body must be \(expected)"))
         }
         try reader.enterObject()
         guard let key = try reader.nextKey(isFirst: true) else {
-            return .failure(Problem(.badRequest, .missingField, "the body is not \(expected)"))
+            return .failure(Problem(.badRequest, .missingField, "the body must be \(expected)"))
         }
         guard let field = Field(rawValue: reader.text(key)), fields.contains(field) else {
-            return .failure(Problem(.badRequest, .unknownField, "there is no such field; the body is \(expected)"))
+            return .failure(Problem(.badRequest, .unknownField, "no such field; the body must be \(expected)"))
         }
         let selection: Selection
         switch field {
@@ -70,21 +70,23 @@ struct ControlBody: Sendable {
             case .failure(let problem): return .failure(problem)
             }
         case .request, .app:
-            guard try reader.peekKind() == .string else { return wrong(.wrongType, field, "a string") }
+            guard try reader.peekKind() == .string else { return wrong(.wrongType, field, "must be a string") }
             let text = reader.text(try reader.readString())
-            guard (1...128).contains(text.utf8.count) else { return wrong(.badField, field, "1 to 128 bytes") }
+            guard (1...128).contains(text.utf8.count) else {
+                return wrong(.badField, field, "must have 1 to 128 bytes")
+            }
             selection = field == .app ? .app(AppID(text)) : .request(text)
         case .all:
             guard try reader.peekKind() == .boolean, try reader.readBoolean() else {
-                return wrong(.wrongType, field, "true, or another field")
+                return wrong(.wrongType, field, "must be true; select fewer with another field")
             }
             selection = .all
         }
         guard try reader.nextKey(isFirst: false) == nil else {
-            return .failure(Problem(.badRequest, .unknownField, "\(field.rawValue) is the only field; give no other"))
+            return .failure(Problem(.badRequest, .unknownField, "\(field.rawValue) must be the only field"))
         }
         try reader.finish()
-        if case .app(let app) = selection, !takesAnyApp, apps.app(named: app.name) == nil {
+        if case .app(let app) = selection, !acceptsAnyApp, apps.app(named: app.name) == nil {
             return .failure(.unknownApp)
         }
         return .success(selection)
@@ -94,17 +96,19 @@ struct ControlBody: Sendable {
         func wrong(_ code: ErrorCode, _ text: String) -> Result<[PushID], Problem> {
             .failure(Problem(code, field: "ids", text))
         }
-        guard try reader.peekKind() == .array else { return wrong(.wrongType, "an array of strings") }
+        guard try reader.peekKind() == .array else { return wrong(.wrongType, "must be an array of strings") }
         var ids: [PushID] = []
         try reader.enterArray()
         var isFirst = true
         while try reader.nextElement(isFirst: isFirst) {
             isFirst = false
-            guard try reader.peekKind() == .string else { return wrong(.wrongType, "an array of strings") }
+            guard try reader.peekKind() == .string else { return wrong(.wrongType, "must be an array of strings") }
             guard let id = PushID(reader.text(try reader.readString())) else {
-                return wrong(.badField, "number \(ids.count), counted from 0, is not a msg_id")
+                return wrong(.badField, "the element with index \(ids.count) is not a msg_id")
             }
-            guard ids.count < idsMax else { return wrong(.badField, "at most \(idsMax); \(idsAdvice)") }
+            guard ids.count < idsMax else {
+                return wrong(.badField, "must have at most \(idsMax) elements; \(idsAdvice)")
+            }
             ids.append(id)
         }
         return .success(ids)
@@ -114,8 +118,7 @@ struct ControlBody: Sendable {
 extension Problem {
     static let unknownApp = Problem(.notFound, .unknownApp, "no app of this name is configured")
 
-    /// A component of the path that should be an id.
-    static let noID = Problem(
-        .badRequest, .badField, "a msg_id is a UUID such as 0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0007"
+    static let invalidPushID = Problem(
+        .badRequest, .badField, "not a msg_id; use a UUID such as 0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0007"
     )
 }

@@ -7,7 +7,7 @@ import NIOCore
 import PushModel
 import PushStore
 
-/// Cancels pushes that wait, and pauses and resumes apps.
+/// Cancels waiting pushes, lists apps, and pauses and resumes them.
 struct ControlRoutes: Sendable {
     let queue: any DurableQueue
     let control: (any QueueControl)?
@@ -36,7 +36,7 @@ struct ControlRoutes: Sendable {
 
     /// `DELETE /api/v1/messages/{msg_id}`
     func cancelOne(_ text: String?, _ context: AcceptContext) async throws -> Response {
-        guard let text, let id = PushID(text) else { throw Problem.noID }
+        guard let text, let id = PushID(text) else { throw Problem.invalidPushID }
         let result = try await cancel([id], context)[0]
         var problem: Problem
         switch result {
@@ -46,7 +46,7 @@ struct ControlRoutes: Sendable {
             json.append(UInt8(ascii: "\n"))
             return .json(json)
         case .unknown:
-            throw Problem(.notFound, nil, "no push of this msg_id was accepted here, or its record has been removed")
+            throw Problem(.notFound, nil, "no push with this msg_id was accepted here, or its record was deleted")
         case .tooLate: problem = Problem(.conflict, nil, "too late: the push is being sent")
         case .settled(let verdict): problem = Problem(.conflict, nil, "too late: the push is \(verdict.label)")
         }
@@ -57,7 +57,7 @@ struct ControlRoutes: Sendable {
     /// `POST /api/v1/messages/cancel`
     func cancelMany(_ request: Request, _ context: AcceptContext) async throws -> Response {
         let body = ControlBody(
-            apps: apps, fields: [.ids, .request, .app], idsMax: configuration.queryIDsMax, takesAnyApp: true
+            apps: apps, fields: [.ids, .request, .app], idsMax: configuration.queryIDsMax, acceptsAnyApp: true
         )
         var json: [UInt8] = []
         switch try await body.read(request, configuration) {
@@ -79,16 +79,17 @@ struct ControlRoutes: Sendable {
             JSONWriter.append("{", to: &json)
             Self.append(try await cancel(.request(id), context) { await $0.cancel(request: id) }, to: &json)
         case .app(let app):
-            try await demandKnown(app)
+            try await requireKnown(app)
             JSONWriter.append("{", to: &json)
             Self.append(try await cancel(.app(app), context) { await $0.cancel(app: app) }, to: &json)
-        case .all: preconditionFailure("a field that this route does not take")
+        case .all: preconditionFailure("this route does not accept the field")
         }
         return .json(json)
     }
 
-    /// What waits for an app that is not configured any more can be cancelled, too.
-    private func demandKnown(_ app: AppID) async throws(Problem) {
+    /// - Throws: 404 for an app that is neither configured nor has waiting pushes. Pushes of an app that is no longer
+    ///   configured can be cancelled.
+    private func requireKnown(_ app: AppID) async throws(Problem) {
         guard apps.app(named: app.name) == nil else { return }
         let depth: QueueDepth
         do {
@@ -99,65 +100,65 @@ struct ControlRoutes: Sendable {
         guard depth.rows.contains(where: { $0.app == app }) else { throw Problem.unknownApp }
     }
 
-    /// First in the store, then among what is claimed by this instance.
+    /// Cancels in the store first, then in the batches that this instance has claimed.
     private func cancel(_ ids: [PushID], _ context: AcceptContext) async throws(Problem) -> [CancelResult] {
-        let control = try existing()
+        let control = try requireControl()
         var results: [CancelResult]
         do {
             results = try await control.cancel(ids, at: wallClock())
         } catch {
-            audit.failed(.cancel, by: context, Self.which(ids), error)
+            audit.failed(.cancel, by: context, Self.metadata(of: ids), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         let late = ids.indices.filter { results[$0] == .tooLate }
-        if !late.isEmpty, let inMemory = dispatch.inMemory {
-            let taken = await inMemory.cancel(ids: late.map { ids[$0] })
-            for index in late where taken.contains(ids[index]) { results[index] = .cancelled }
+        if !late.isEmpty, let canceller = dispatch.canceller {
+            let cancelled = await canceller.cancel(ids: late.map { ids[$0] })
+            for index in late where cancelled.contains(ids[index]) { results[index] = .cancelled }
         }
-        tell(
+        logCancellation(
             CancelCount(cancelled: results.count { $0 == .cancelled }, tooLate: results.count { $0 == .tooLate }),
-            Self.which(ids), context
+            Self.metadata(of: ids), context
         )
         return results
     }
 
     private func cancel(
-        _ target: CancelTarget, _ context: AcceptContext, inMemory cancel: (any ClaimedBatchCanceller) async -> Int
+        _ target: CancelTarget, _ context: AcceptContext, claimed cancel: (any ClaimedBatchCanceller) async -> Int
     ) async throws(Problem) -> CancelCount {
-        let control = try existing()
+        let control = try requireControl()
         var count: CancelCount
         do {
             count = try await control.cancel(target, at: wallClock())
         } catch {
-            audit.failed(.cancel, by: context, Self.which(target), error)
+            audit.failed(.cancel, by: context, Self.metadata(of: target), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        if count.tooLate > 0, let inMemory = dispatch.inMemory {
-            let taken = await cancel(inMemory)
-            count.cancelled += taken
-            count.tooLate = max(0, count.tooLate - taken)
+        if count.tooLate > 0, let canceller = dispatch.canceller {
+            let cancelled = await cancel(canceller)
+            count.cancelled += cancelled
+            count.tooLate = max(0, count.tooLate - cancelled)
         }
-        tell(count, Self.which(target), context)
+        logCancellation(count, Self.metadata(of: target), context)
         return count
     }
 
-    private func tell(_ count: CancelCount, _ which: Logger.Metadata, _ context: AcceptContext) {
+    private func logCancellation(_ count: CancelCount, _ metadata: Logger.Metadata, _ context: AcceptContext) {
         let counts: Logger.Metadata = ["cancelled": "\(count.cancelled)", "too_late": "\(count.tooLate)"]
-        audit.done(.cancel, by: context, which.merging(counts) { $1 })
+        audit.succeeded(.cancel, by: context, metadata.merging(counts) { $1 })
     }
 
-    private static func which(_ ids: [PushID]) -> Logger.Metadata { ["by": "ids", "ids": "\(ids.count)"] }
+    private static func metadata(of ids: [PushID]) -> Logger.Metadata { ["by": "ids", "ids": "\(ids.count)"] }
 
-    /// Not the request's id: it is whatever somebody wrote into a body.
-    private static func which(_ target: CancelTarget) -> Logger.Metadata {
+    /// Without the id of the cancelled request: it is text from a body, which is not safe to log.
+    private static func metadata(of target: CancelTarget) -> Logger.Metadata {
         switch target {
         case .request: ["by": "request"]
         case .app(let app): ["by": "app", "app": "\(app)"]
         }
     }
 
-    private func existing() throws(Problem) -> any QueueControl {
-        guard let control else { throw Problem(cannot: "cancel pushes or pause apps") }
+    private func requireControl() throws(Problem) -> any QueueControl {
+        guard let control else { throw Problem(unsupported: "cancel pushes or pause apps") }
         return control
     }
 
@@ -200,9 +201,9 @@ struct ControlRoutes: Sendable {
         for row in depth.rows { queued[AppLane(app: row.app, lane: row.lane), default: 0] += row.pushes }
         var json: [UInt8] = []
         JSONWriter.append("{\"apps\":[", to: &json)
-        // Those that are not configured any more are listed as long as something waits for them.
-        let forgotten = Set(depth.rows.map(\.app)).filter { apps.app(named: $0.name) == nil }.sorted()
-        let listed = apps.apps.map { ($0.id, Optional($0.bundleID)) } + forgotten.map { ($0, nil) }
+        // Apps that are no longer configured are listed while pushes wait for them.
+        let unconfigured = Set(depth.rows.map(\.app)).filter { apps.app(named: $0.name) == nil }.sorted()
+        let listed = apps.apps.map { ($0.id, Optional($0.bundleID)) } + unconfigured.map { ($0, nil) }
         for (index, (app, bundleID)) in listed.enumerated() {
             if index > 0 { json.append(UInt8(ascii: ",")) }
             JSONWriter.append("\n{\"app\":", to: &json)
@@ -229,13 +230,14 @@ struct ControlRoutes: Sendable {
         return .json(json)
     }
 
-    /// `POST /api/v1/apps/{app}/pause`, and the same with `resume`. Doing it again changes nothing.
+    /// `POST /api/v1/apps/{app}/pause` and `…/resume`. Repeating the request changes nothing.
     func setPaused(_ isPaused: Bool, _ name: String?, _ context: AcceptContext) async throws -> Response {
         guard let name = name?.removingPercentEncoding else { throw Problem.unknownApp }
         let app = AppID(name)
-        let control = try existing()
+        let control = try requireControl()
         if apps.app(named: name) == nil {
-            // One that was paused when it left the configuration can be resumed, so that its pushes go when it is back.
+            // An app that was paused when it left the configuration can be resumed, so that its pushes are sent once it
+            // is configured again.
             let paused: [AppID: WallTime]
             do {
                 paused = try await control.pausedApps()
@@ -244,18 +246,18 @@ struct ControlRoutes: Sendable {
             }
             guard !isPaused, paused[app] != nil else { throw Problem.unknownApp }
         }
-        let act = isPaused ? ControlAudit.Act.pause : .resume
+        let action = isPaused ? ControlAudit.Action.pause : .resume
         do {
             try await control.setPaused(isPaused, app: app, at: wallClock())
         } catch {
-            audit.failed(act, by: context, ["app": "\(app)"], error)
+            audit.failed(action, by: context, ["app": "\(app)"], error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        audit.done(act, by: context, ["app": "\(app)"])
-        // Asked again, because another request may have said the opposite meanwhile.
-        let number = pauseUpdates.next()
+        audit.succeeded(action, by: context, ["app": "\(app)"])
+        // Read again, because a concurrent request may have changed it.
+        let version = pauseUpdates.nextVersion()
         let isPausedNow = (try? await control.pausedApps()).map { $0[app] != nil } ?? isPaused
-        pauseUpdates.tell(number, of: app) { dispatch.pauseObserver(app, isPausedNow) }
+        pauseUpdates.apply(version, of: app) { dispatch.pauseObserver(app, isPausedNow) }
         var json: [UInt8] = []
         JSONWriter.append(#"{"app":"#, to: &json)
         JSONWriter.appendString(app.name, to: &json)

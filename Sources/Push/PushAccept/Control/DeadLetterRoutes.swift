@@ -6,9 +6,9 @@ import NIOCore
 import PushModel
 import PushStore
 
-/// Pushes that were given up: lists and shows them, sends them again, forgets them.
+/// Lists, shows, replays and purges dead letters: pushes that were given up.
 struct DeadLetterRoutes: Sendable {
-    /// Letters on a page, when the request does not say.
+    /// Dead letters on a page if the request has no `limit`.
     static let pageDefault = 100
     static let pageMax = 1000
 
@@ -22,11 +22,11 @@ struct DeadLetterRoutes: Sendable {
     /// `GET /api/v1/dead-letters?app=&after=&limit=`
     func list(_ request: Request) async throws -> Response {
         let page = try Page(request)
-        if let app = page.app { try await demandKnown(app) }
-        let letters = try letters()
+        if let app = page.app { try await requireKnown(app) }
+        let store = try requireStore()
         let found: [DeadLetter]
         do {
-            found = try await letters.deadLetters(of: page.app, after: page.after, limit: page.limit)
+            found = try await store.deadLetters(of: page.app, after: page.after, limit: page.limit)
         } catch {
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
@@ -50,16 +50,16 @@ struct DeadLetterRoutes: Sendable {
 
     /// `GET /api/v1/dead-letters/{msg_id}`
     func show(_ text: String?) async throws -> Response {
-        guard let text, let id = PushID(text) else { throw Problem.noID }
-        let letters = try letters()
+        guard let text, let id = PushID(text) else { throw Problem.invalidPushID }
+        let store = try requireStore()
         let found: (letter: DeadLetter, push: DeadLetterContent?)?
         do {
-            found = try await letters.deadLetter(id)
+            found = try await store.deadLetter(id)
         } catch {
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         guard let found else {
-            throw Problem(.notFound, nil, "there is no dead letter of this msg_id; it may have been replayed or purged")
+            throw Problem(.notFound, nil, "no dead letter with this msg_id; it may have been replayed or purged")
         }
         var json: [UInt8] = [UInt8(ascii: "{")]
         Self.append(found.letter, to: &json)
@@ -74,26 +74,26 @@ struct DeadLetterRoutes: Sendable {
     }
 
     private static let unreadable = """
-        the stored bytes of this push are damaged, so it cannot be sent again; look at the disk, keep a backup of the store \
-        if you want to report it, and purge the dead letter when nobody needs it any more
+        the stored bytes of this push are damaged, so it cannot be sent again; check the disk, keep a backup of the store \
+        for a report, then purge the dead letter
         """
 
     /// `POST /api/v1/dead-letters/replay`
     func replay(_ request: Request, _ context: AcceptContext) async throws -> Response {
-        let letters = try letters()
+        let store = try requireStore()
         let selection = try await selection(request)
         let count: ReplayCount
         do {
-            count = try await letters.replay(selection, at: wallClock())
+            count = try await store.replay(selection, at: wallClock())
         } catch {
-            audit.failed(.replay, by: context, Self.which(selection), error)
+            audit.failed(.replay, by: context, Self.metadata(of: selection), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        // They are due at once, and nobody else tells dispatch.
+        // They are due immediately, and only this notifies dispatch of them.
         if count.replayed > 0 {
-            var waiting = apps.apps.map(\.id)
-            if case .app(let app?) = selection { waiting = [app] }
-            for app in waiting { for lane in Lane.allCases { handoff.notifyBacklog(of: app, lane: lane) } }
+            var notified = apps.apps.map(\.id)
+            if case .app(let app?) = selection { notified = [app] }
+            for app in notified { for lane in Lane.allCases { handoff.notifyBacklog(of: app, lane: lane) } }
         }
         var json: [UInt8] = []
         JSONWriter.append(#"{"replayed":"#, to: &json)
@@ -104,41 +104,41 @@ struct DeadLetterRoutes: Sendable {
         }
         JSONWriter.append("}\n", to: &json)
         let counts: Logger.Metadata = ["replayed": "\(count.replayed)", "unreadable": "\(count.unreadable)"]
-        audit.done(.replay, by: context, Self.which(selection).merging(counts) { $1 })
+        audit.succeeded(.replay, by: context, Self.metadata(of: selection).merging(counts) { $1 })
         return .json(json)
     }
 
     /// `POST /api/v1/dead-letters/purge`
     func purge(_ request: Request, _ context: AcceptContext) async throws -> Response {
-        let letters = try letters()
+        let store = try requireStore()
         let selection = try await selection(request)
         let count: Int
         do {
-            count = try await letters.purge(selection)
+            count = try await store.purge(selection)
         } catch {
-            audit.failed(.purge, by: context, Self.which(selection), error)
+            audit.failed(.purge, by: context, Self.metadata(of: selection), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         var json: [UInt8] = []
-        audit.done(.purge, by: context, Self.which(selection).merging(["purged": "\(count)"]) { $1 })
+        audit.succeeded(.purge, by: context, Self.metadata(of: selection).merging(["purged": "\(count)"]) { $1 })
         JSONWriter.append(#"{"purged":"#, to: &json)
         JSONWriter.appendInteger(count, to: &json)
         JSONWriter.append("}\n", to: &json)
         return .json(json)
     }
 
-    private func letters() throws(Problem) -> any DeadLetterStore {
-        guard let store else { throw Problem(cannot: "keep dead letters") }
+    private func requireStore() throws(Problem) -> any DeadLetterStore {
+        guard let store else { throw Problem(unsupported: "keep dead letters") }
         return store
     }
 
-    /// An app that is not configured any more may have left dead letters.
-    private func demandKnown(_ app: AppID) async throws(Problem) {
+    /// - Throws: 404 for an app that is neither configured nor has dead letters.
+    private func requireKnown(_ app: AppID) async throws(Problem) {
         guard apps.app(named: app.name) == nil else { return }
-        let letters = try letters()
+        let store = try requireStore()
         let found: [DeadLetter]
         do {
-            found = try await letters.deadLetters(of: app, after: nil, limit: 1)
+            found = try await store.deadLetters(of: app, after: nil, limit: 1)
         } catch {
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
@@ -147,18 +147,18 @@ struct DeadLetterRoutes: Sendable {
 
     private func selection(_ request: Request) async throws -> DeadLetterSelection {
         let body = ControlBody(
-            apps: apps, fields: [.ids, .app, .all], idsMax: configuration.queryIDsMax, takesAnyApp: true)
+            apps: apps, fields: [.ids, .app, .all], idsMax: configuration.queryIDsMax, acceptsAnyApp: true)
         switch try await body.read(request, configuration) {
         case .ids(let ids): return .ids(ids)
         case .app(let app):
-            try await demandKnown(app)
+            try await requireKnown(app)
             return .app(app)
         case .all: return .app(nil)
-        case .request: preconditionFailure("a field that this route does not take")
+        case .request: preconditionFailure("this route does not accept the field")
         }
     }
 
-    private static func which(_ selection: DeadLetterSelection) -> Logger.Metadata {
+    private static func metadata(of selection: DeadLetterSelection) -> Logger.Metadata {
         switch selection {
         case .ids(let ids): ["by": "ids", "ids": "\(ids.count)"]
         case .app(let app?): ["by": "app", "app": "\(app)"]
@@ -214,7 +214,7 @@ struct DeadLetterRoutes: Sendable {
 
     // MARK: Pages
 
-    /// Which page is asked for.
+    /// The query parameters of the list.
     private struct Page {
         var app: AppID?
         var after: PushID?
@@ -226,16 +226,16 @@ struct DeadLetterRoutes: Sendable {
                 case "app":
                     app = AppID(String(value))
                 case "after":
-                    guard let id = PushID(value) else { throw Problem(.badField, field: "after", "a msg_id") }
+                    guard let id = PushID(value) else { throw Problem(.badField, field: "after", "must be a msg_id") }
                     after = id
                 case "limit":
                     guard let limit = Int(value), (1...DeadLetterRoutes.pageMax).contains(limit) else {
-                        throw Problem(.badField, field: "limit", "1 to \(DeadLetterRoutes.pageMax)")
+                        throw Problem(.badField, field: "limit", "must be 1 to \(DeadLetterRoutes.pageMax)")
                     }
                     self.limit = limit
                 default:
                     let name = String(decoding: name.utf8.prefix(64), as: UTF8.self)
-                    throw Problem(.unknownField, field: name, "this route takes app, after and limit")
+                    throw Problem(.unknownField, field: name, "no such parameter; use app, after and limit")
                 }
             }
         }

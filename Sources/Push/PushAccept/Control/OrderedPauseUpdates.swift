@@ -1,29 +1,29 @@
 import PushModel
 import Synchronization
 
-/// Tells what is known of paused apps in the order in which it was asked for, so that the last word is the store's.
+/// Applies pause updates in the order of their reads, so that a slow read cannot overwrite a newer one.
 final class OrderedPauseUpdates: Sendable {
     private struct State {
-        var last = 0
-        /// By app; as many as are configured.
-        var told: [AppID: Int] = [:]
+        var lastVersion = 0
+        /// The newest version applied to each app, at most one per configured app.
+        var applied: [AppID: Int] = [:]
     }
 
     private let state = Mutex(State())
 
-    /// A number for a look at the store that is about to be taken.
-    func next() -> Int {
+    /// The version of the next read of the store. To be called before the read.
+    func nextVersion() -> Int {
         state.withLock { state in
-            state.last += 1
-            return state.last
+            state.lastVersion += 1
+            return state.lastVersion
         }
     }
 
-    /// Runs `body` unless something newer was told of `app`.
-    func tell(_ number: Int, of app: AppID, _ body: () -> Void) {
+    /// Runs `body`, unless a newer version was applied to `app`.
+    func apply(_ version: Int, of app: AppID, _ body: () -> Void) {
         state.withLock { state in
-            guard number > state.told[app] ?? 0 else { return }
-            state.told[app] = number
+            guard version > state.applied[app] ?? 0 else { return }
+            state.applied[app] = version
             body()
         }
     }

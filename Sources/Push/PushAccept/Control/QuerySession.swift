@@ -5,22 +5,23 @@ import PushConcurrency
 import PushModel
 import Synchronization
 
-/// One query by lines: the ids that were read and not answered yet.
+/// One query by lines: the ids that were read and not looked up yet.
 ///
-/// Like a bulk request it never lets reading wait for writing; ids are small, so a million of them may wait.
+/// As in a bulk request, reading does not wait for writing: a client may send the whole body before it reads anything.
+/// Ids are small, so a million of them may wait.
 final class QuerySession: Sendable {
-    enum Question: Sendable {
+    enum Entry: Sendable {
         case id(PushID)
-        /// The line of this number is not an id.
+        /// The line with this number is not an id.
         case invalid(Int)
-        /// Nothing after this is read, for this reason.
+        /// The rest of the body is not read, for this reason.
         case end(ErrorCode, String)
     }
 
     fileprivate struct State {
         var framer: ItemFramer
         var lines = 0
-        var waiting: Deque<Question> = []
+        var waiting: Deque<Entry> = []
         var hasEnded = false
     }
 
@@ -28,49 +29,55 @@ final class QuerySession: Sendable {
 
     private let state: Mutex<State>
     /// Set after each change of `state`.
-    private let questionsAvailable = AsyncSignal()
+    private let entriesAvailable = AsyncSignal()
 
     init(configuration: AcceptConfiguration) {
         state = Mutex(State(framer: ItemFramer(format: .lines, itemBytesMax: configuration.itemBytesMax)))
     }
 
-    /// Reads until the body is over, or until too many ids wait.
+    /// Reads until the end of the body, or until too many ids wait.
     func read(_ input: RequestInput) async {
         while let chunk = try? await input.next() {
             let isFull = state.withLock { state in
                 chunk.withUnsafeReadableBytes { state.feed($0) }
                 let isFull = state.waiting.count > Self.waitingMax
                 if isFull {
-                    state.waiting.append(.end(.queueFull, "too many answers wait to be read; ask again from here on"))
+                    state.waiting.append(
+                        .end(.queueFull, "too many results wait to be read; query again from this line on"))
                 }
                 return isFull
             }
-            questionsAvailable.set()
+            entriesAvailable.set()
             if isFull { break }
         }
         state.withLock { $0.end() }
-        questionsAvailable.set()
+        entriesAvailable.set()
     }
 
-    /// Reads no more: this instance is stopping.
+    /// Stops reading, because this instance is stopping.
     func stop() {
         state.withLock { state in
-            if !state.hasEnded { state.waiting.append(.end(.shuttingDown, "ask another instance from here on")) }
+            if !state.hasEnded {
+                state.waiting.append(
+                    .end(.shuttingDown, "this instance is stopping; query another instance from this line on"))
+            }
         }
-        questionsAvailable.set()
+        entriesAvailable.set()
     }
 
-    /// The next questions; nil once all have been taken.
-    func nextQuestions(max: Int) async -> [Question]? {
+    /// Waits for the next entries and removes them.
+    ///
+    /// - Returns: nil at the end of the body.
+    func nextEntries(max: Int) async -> [Entry]? {
         while true {
-            let (questions, hasEnded) = state.withLock { state in
-                let questions = Array(state.waiting.prefix(max))
-                state.waiting.removeFirst(questions.count)
-                return (questions, state.hasEnded)
+            let (entries, hasEnded) = state.withLock { state in
+                let entries = Array(state.waiting.prefix(max))
+                state.waiting.removeFirst(entries.count)
+                return (entries, state.hasEnded)
             }
-            if !questions.isEmpty { return questions }
+            if !entries.isEmpty { return entries }
             if hasEnded { return nil }
-            await questionsAvailable.waitIgnoringCancellation()
+            await entriesAvailable.waitIgnoringCancellation()
         }
     }
 }
@@ -78,7 +85,7 @@ final class QuerySession: Sendable {
 extension QuerySession.State {
     fileprivate mutating func feed(_ bytes: UnsafeRawBufferPointer) {
         var framer = self.framer
-        framer.feed(bytes) { take($0) }
+        framer.feed(bytes) { append($0) }
         self.framer = framer
     }
 
@@ -86,11 +93,11 @@ extension QuerySession.State {
         guard !hasEnded else { return }
         hasEnded = true
         var framer = self.framer
-        if framer.end(isCutOff: false, { take($0) }) != .clean { waiting.append(.invalid(lines)) }
+        if framer.end(isCutOff: false, { append($0) }) != .clean { waiting.append(.invalid(lines)) }
         self.framer = framer
     }
 
-    private mutating func take(_ item: ItemFramer.Item) {
+    private mutating func append(_ item: ItemFramer.Item) {
         defer { lines += 1 }
         if case .bytes(let bytes) = item, let id = Self.id(in: bytes) {
             waiting.append(.id(id))
@@ -99,7 +106,7 @@ extension QuerySession.State {
         }
     }
 
-    /// An id alone, in quotes, or with white space around it.
+    /// The id of a line: bare or in double quotes, with optional white space around it.
     private static func id(in bytes: UnsafeRawBufferPointer) -> PushID? {
         var range = bytes.indices
         func trim(_ isTrimmed: (UInt8) -> Bool) {

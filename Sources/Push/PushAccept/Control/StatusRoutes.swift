@@ -5,10 +5,10 @@ import NIOCore
 import PushModel
 import PushStore
 
-/// What became of pushes: one by its id, or many.
+/// Returns the states of pushes.
 struct StatusRoutes: Sendable {
     let outcomes: any OutcomeStore
-    /// Why pushes of an app wait; nil when they do not.
+    /// Why pushes of an app wait; nil if they do not.
     let delay: @Sendable (AppID) -> DeliveryDelay?
     let configuration: AcceptConfiguration
     let stopFlag: StopFlag
@@ -16,10 +16,10 @@ struct StatusRoutes: Sendable {
     static let linesType = "application/x-ndjson"
 
     /// `GET /api/v1/messages/{msg_id}`
-    func one(_ text: String?) async throws -> Response {
-        guard let text, let id = PushID(text) else { throw Problem.noID }
+    func show(_ text: String?) async throws -> Response {
+        guard let text, let id = PushID(text) else { throw Problem.invalidPushID }
         guard let status = try await find([id]).first ?? nil else {
-            throw Problem(.notFound, nil, "no push of this msg_id was accepted here, or its record has been removed")
+            throw Problem(.notFound, nil, "no push with this msg_id was accepted here, or its record was deleted")
         }
         var json: [UInt8] = []
         append(status, to: &json)
@@ -27,10 +27,10 @@ struct StatusRoutes: Sendable {
     }
 
     /// `POST /api/v1/messages/query`
-    func many(_ request: Request) async throws -> Response {
+    func query(_ request: Request) async throws -> Response {
         switch try BodyFormat(of: request, linesAllowed: true) {
-        case .json: return try await list(request)
-        case .lines: return lines(request)
+        case .json: return try await queryJSON(request)
+        case .lines: return queryLines(request)
         }
     }
 
@@ -39,20 +39,21 @@ struct StatusRoutes: Sendable {
             return try await outcomes.find(ids)
         } catch {
             throw Problem(
-                busy: .storeUnavailable, "the store does not answer", retryAfter: configuration.retryAfterSeconds
+                busy: .storeUnavailable, "the store does not respond; query again later",
+                retryAfter: configuration.retryAfterSeconds
             )
         }
     }
 
     // MARK: {"ids":[…]}
 
-    private func list(_ request: Request) async throws -> Response {
+    private func queryJSON(_ request: Request) async throws -> Response {
         let body = ControlBody(
             apps: AppDirectory(apps: []), fields: [.ids], idsMax: configuration.queryIDsMax,
-            idsAdvice: "send more of them as lines"
+            idsAdvice: "send one id per line as application/x-ndjson"
         )
         guard case .ids(let ids) = try await body.read(request, configuration) else {
-            preconditionFailure("a field that this route does not take")
+            preconditionFailure("this route does not accept the field")
         }
         var json: [UInt8] = []
         for (id, status) in zip(ids, try await find(ids)) { append(id, status, to: &json) }
@@ -74,7 +75,7 @@ struct StatusRoutes: Sendable {
 
     // MARK: Lines
 
-    private func lines(_ request: Request) -> Response {
+    private func queryLines(_ request: Request) -> Response {
         let input = RequestInput(request)
         let session = QuerySession(configuration: configuration)
         let body = ResponseBody { output in
@@ -82,47 +83,47 @@ struct StatusRoutes: Sendable {
             defer { registration.cancel() }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await session.read(input) }
-                while let questions = await session.nextQuestions(max: 500) {
+                while let entries = await session.nextEntries(max: 500) {
                     var json: [UInt8] = []
-                    let isAnswered = await answer(questions, to: &json)
+                    let isComplete = await appendResults(of: entries, to: &json)
                     try await output.write(ByteBuffer(bytes: json))
-                    guard isAnswered else { break }
+                    guard isComplete else { break }
                 }
                 try await output.finish(nil)
-                // The reader may still wait for bytes that nobody wants.
+                // The reader may still wait for bytes that are no longer needed.
                 group.cancelAll()
             }
         }
         return Response(status: .ok, headers: [.contentType: Self.linesType], body: body)
     }
 
-    /// - Returns: false when the store does not answer; then the last line says so.
-    private func answer(_ questions: [QuerySession.Question], to json: inout [UInt8]) async -> Bool {
-        let ids = questions.compactMap { question -> PushID? in
-            if case .id(let id) = question { id } else { nil }
+    /// - Returns: false if the query ends early; the last line then states why.
+    private func appendResults(of entries: [QuerySession.Entry], to json: inout [UInt8]) async -> Bool {
+        let ids = entries.compactMap { entry -> PushID? in
+            if case .id(let id) = entry { id } else { nil }
         }
         let found: [PushStatus?]
         do {
             found = try await outcomes.find(ids)
         } catch {
-            ResponseJSON.appendUnanswered(
+            ResponseJSON.appendQueryFailure(
                 state: "unavailable", code: .storeUnavailable,
-                detail: "the store does not answer; ask again from here on",
+                detail: "the store does not respond; query again from this line on",
                 to: &json
             )
             return false
         }
         var next = found.makeIterator()
-        for question in questions {
-            switch question {
+        for entry in entries {
+            switch entry {
             case .id(let id): append(id, next.next() ?? nil, to: &json)
             case .invalid(let line):
-                ResponseJSON.appendUnanswered(
-                    state: "invalid", code: .badField, detail: "line \(line), counted from 0, is not a msg_id",
+                ResponseJSON.appendQueryFailure(
+                    state: "invalid", code: .badField, detail: "the line with index \(line) is not a msg_id",
                     to: &json
                 )
             case .end(let code, let text):
-                ResponseJSON.appendUnanswered(state: "unavailable", code: code, detail: text, to: &json)
+                ResponseJSON.appendQueryFailure(state: "unavailable", code: code, detail: text, to: &json)
                 return false
             }
         }

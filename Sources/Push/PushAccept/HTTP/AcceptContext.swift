@@ -1,12 +1,12 @@
 package import Hummingbird
 import NIOCore
 
-/// What a route knows of its request beside the request itself.
+/// The context of a request: its connection and its id.
 package struct AcceptContext: RequestContext {
     package var coreContext: CoreRequestContextStorage
-    /// The connection; asked for the peer's address by the routes that need it.
+    /// The connection, for the peer's address.
     let channel: any Channel
-    /// What the answer's `X-Request-Id` says.
+    /// `X-Request-Id` of the response.
     var requestID = ""
 
     package init(source: ApplicationRequestContextSource) {

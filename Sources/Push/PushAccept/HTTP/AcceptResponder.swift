@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import PushModel
 
-/// Around the router: gives every answer an `X-Request-Id` and makes a problem document of whatever went wrong.
+/// Wraps the router: adds `X-Request-Id` to every response and turns errors into problem documents.
 package struct AcceptResponder: HTTPResponder {
     package typealias Context = AcceptContext
 
@@ -19,7 +19,7 @@ package struct AcceptResponder: HTTPResponder {
 
     package func respond(to request: Request, context: AcceptContext) async throws -> Response {
         var context = context
-        // Not `context.id`: that one traps when the log handler keeps no metadata.
+        // Not `context.id`, which traps if the log handler keeps no metadata.
         let requestID = Self.requestID(of: request) ?? RequestID().description
         context.requestID = requestID
         var response: Response
@@ -29,18 +29,20 @@ package struct AcceptResponder: HTTPResponder {
                 response = noRoute(request).response(requestID: requestID)
             }
         } catch let problem as Problem {
-            if let code = problem.code, RouteTable.takesPushes(request.method, path: context.endpointPath) {
+            if let code = problem.code, RouteTable.acceptsPushes(request.method, path: context.endpointPath) {
                 metrics.refused(code, pushes: problem.refusedPushes)
             }
             response = problem.response(requestID: requestID)
         } catch {
             logger.error(
                 "request failed", metadata: ["request.id": "\(requestID)", "error.type": "\(type(of: error))"])
-            response = Problem(.internalServerError, nil, "the request could not be served")
-                .response(requestID: requestID)
+            response = Problem(
+                .internalServerError, nil, "internal error; report it with the request_id if it persists"
+            )
+            .response(requestID: requestID)
         }
         response.headers[.requestID] = requestID
-        metrics.answered(
+        metrics.responded(
             RouteTable.metric(of: request.method, path: context.endpointPath), status: response.status.code)
         return response
     }
@@ -48,15 +50,15 @@ package struct AcceptResponder: HTTPResponder {
     private func noRoute(_ request: Request) -> Problem {
         let methods = RouteTable.methods(at: request.uri.path)
         guard !methods.isEmpty else {
-            return Problem(.notFound, nil, "there is no such route; GET / lists them")
+            return Problem(.notFound, nil, "no such route; GET / lists all routes")
         }
         let allowed = methods.map(\.rawValue).joined(separator: ", ")
-        var problem = Problem(.methodNotAllowed, nil, "this route takes \(allowed)")
+        var problem = Problem(.methodNotAllowed, nil, "this route accepts only \(allowed)")
         problem.headers[.allow] = allowed
         return problem
     }
 
-    /// The caller's own id, if it is one that may stand in a log: up to 128 letters, digits and `-._`.
+    /// The caller's id, if it is safe to log: 1 to 128 letters, digits and `-._`.
     private static func requestID(of request: Request) -> String? {
         guard let value = request.headers[.requestID], (1...128).contains(value.utf8.count),
             value.utf8.allSatisfy({

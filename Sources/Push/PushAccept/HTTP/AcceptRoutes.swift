@@ -4,14 +4,14 @@ import NIOCore
 import PushModel
 import Telemetry
 
-/// The routes of accept on a Hummingbird router.
+/// Maps each route to its handler and its middleware.
 struct AcceptRoutes: Sendable {
     let push: PushRoute
     let bulk: BulkRoute
     let status: StatusRoutes
     let control: ControlRoutes
     let deadLetters: DeadLetterRoutes
-    let doors: RequestMiddleware
+    let middleware: RouteMiddleware
     let readiness: @Sendable () -> [String]
     let stopFlag: StopFlag
     let registry: MetricsRegistry
@@ -19,27 +19,20 @@ struct AcceptRoutes: Sendable {
     func router() -> Router<AcceptContext> {
         let router = Router(context: AcceptContext.self, options: .autoGenerateHeadEndpoints)
         for route in RouteTable.all {
-            router.on(RouterPath(route.path), method: route.method, responder: responder(for: route))
+            let handler = middleware.wrap(handler(for: route), for: route.metric)
+            router.on(
+                RouterPath(route.path), method: route.method, responder: CallbackResponder { try await handler($0, $1) }
+            )
         }
         return router
     }
 
-    private typealias Serve = @Sendable (Request, AcceptContext) async throws -> Response
-
-    private func responder(for route: RouteTable.Route) -> CallbackResponder<AcceptContext> {
-        let serve = handler(for: route)
-        guard let door = doors.door(of: route.metric) else { return CallbackResponder { try await serve($0, $1) } }
-        return CallbackResponder { request, context in
-            try await door.pass(request, context) { try await serve(request, context) }
-        }
-    }
-
-    private func handler(for route: RouteTable.Route) -> Serve {
+    private func handler(for route: RouteTable.Route) -> RouteMiddleware.Handler {
         switch route.metric {
         case .push: { request, _ in try await push.respond(to: request) }
         case .batch: { try await bulk.respond(to: $0, $1) }
-        case .status: { _, context in try await status.one(context.parameters.get("msg_id")) }
-        case .query: { request, _ in try await status.many(request) }
+        case .status: { _, context in try await status.show(context.parameters.get("msg_id")) }
+        case .query: { request, _ in try await status.query(request) }
         case .cancel where route.method == .delete:
             { _, context in try await control.cancelOne(context.parameters.get("msg_id"), context) }
         case .cancel: { try await control.cancelMany($0, $1) }
@@ -57,7 +50,7 @@ struct AcceptRoutes: Sendable {
         }
     }
 
-    private func deadLetterHandler(for route: RouteTable.Route) -> Serve {
+    private func deadLetterHandler(for route: RouteTable.Route) -> RouteMiddleware.Handler {
         if route.path.hasSuffix("/replay") { return { try await deadLetters.replay($0, $1) } }
         if route.path.hasSuffix("/purge") { return { try await deadLetters.purge($0, $1) } }
         if route.path.hasSuffix("}") {

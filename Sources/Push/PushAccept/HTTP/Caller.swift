@@ -4,12 +4,12 @@ import Foundation
 import Hummingbird
 import NIOCore
 
-/// Who sends a request, as far as that can be told without API keys.
+/// Identifies the caller of a request. There are no API keys; the `Authorization` header is not checked.
 enum Caller {
-    /// For limits, which are kept in memory only: the `Authorization` header if there is one, else the peer's address.
+    /// The key for rate limits: a hash of the `Authorization` header, or of the peer's address if there is none.
     ///
-    /// Of an IPv6 address the first 64 bits count, because one host has all of the rest. Behind a proxy all callers
-    /// without an `Authorization` header share the proxy's address.
+    /// Valid in this process only. Of an IPv6 address the first 64 bits count, because one host can use all addresses
+    /// of a /64. Behind a proxy, all callers without an `Authorization` header share the proxy's address.
     static func limitKey(of request: Request, _ context: AcceptContext) -> UInt64 {
         var hasher = Hasher()
         if let authorization = request.headers[.authorization] {
@@ -19,7 +19,7 @@ enum Caller {
             case .v4(let address): hasher.combine(address.address.sin_addr.s_addr)
             case .v6(let address):
                 withUnsafeBytes(of: address.address.sin6_addr) { bytes in
-                    // An IPv4 address in the clothes of an IPv6 one has nothing but zeros there.
+                    // An IPv4-mapped address has an all-zero prefix.
                     let prefix = UnsafeRawBufferPointer(rebasing: bytes.prefix(8))
                     hasher.combine(bytes: prefix.allSatisfy { $0 == 0 } ? bytes : prefix)
                 }
@@ -29,11 +29,11 @@ enum Caller {
         return UInt64(bitPattern: Int64(hasher.finalize()))
     }
 
-    /// For what is remembered across restarts: the SHA-256 of the `Authorization` header; all callers without one are
-    /// the same.
+    /// The scope of `Idempotency-Key`: the SHA-256 of the `Authorization` header. All callers without one share a
+    /// scope.
     ///
-    /// Not the peer's address: a caller that repeats a request after its own restart may have another one, and its
-    /// pushes would be sent twice.
+    /// Stable across restarts. The peer's address does not count: a caller that repeats a request after its own restart
+    /// may have another one, and its pushes would be duplicated.
     static func scope(of request: Request) -> SHA256.Digest {
         SHA256.hash(data: Data((request.headers[.authorization] ?? "").utf8))
     }

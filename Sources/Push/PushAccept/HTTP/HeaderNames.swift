@@ -4,10 +4,11 @@ extension HTTPField.Name {
     static let requestID = HTTPField.Name("X-Request-Id")!
     /// W3C Trace Context, level 1.
     static let traceparent = HTTPField.Name("traceparent")!
-    // IETF draft-ietf-httpapi-idempotency-key-header, read 2026-11-23; the second is ours.
+    /// Source: IETF draft-ietf-httpapi-idempotency-key-header, read 2026-11-23.
     static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
+    /// Of this product; in no draft.
     static let idempotencyReplayed = HTTPField.Name("Idempotency-Replayed")!
-    // IETF draft-ietf-httpapi-ratelimit-headers, read 2026-11-23.
+    // Source: IETF draft-ietf-httpapi-ratelimit-headers, read 2026-11-23.
     static let rateLimit = HTTPField.Name("RateLimit")!
     static let rateLimitPolicy = HTTPField.Name("RateLimit-Policy")!
 }

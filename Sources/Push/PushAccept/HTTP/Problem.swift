@@ -5,17 +5,19 @@ import NIOCore
 import PushModel
 import PushStore
 
-/// A request that is refused as a whole: an RFC 9457 problem document.
+/// The refusal of a whole request: an RFC 9457 problem document.
 ///
-/// `type` is a reference relative to the request's URL, so it leads to the row of the code in the route of all codes.
+/// `type` is a relative reference to the entry of the code in `GET /api/v1/codes`. `detail` states the fault first, and
+/// then what to do.
 struct Problem: Error {
     var status: HTTPResponse.Status
     var code: ErrorCode?
     var detail: String
     var field: String?
-    /// When the push may be there all the same.
+    /// The push that may have been accepted nevertheless.
     var pushID: PushID?
-    /// What it counts for on a route that takes pushes: those that were read, or one; 0 when they may be there.
+    /// Refused pushes for the metrics, on a route that accepts pushes: those that were read, at least 1. 0: they may
+    /// have been accepted.
     var refusedPushes = 1
     var headers: HTTPFields = [:]
 
@@ -25,7 +27,7 @@ struct Problem: Error {
         self.detail = detail
     }
 
-    /// One push that is refused.
+    /// The refusal of a single push.
     init(_ refusal: Refusal) {
         let status: HTTPResponse.Status =
             switch refusal.code {
@@ -39,9 +41,9 @@ struct Problem: Error {
         if let retryAfter = refusal.retryAfterSeconds { headers[.retryAfter] = String(retryAfter) }
     }
 
-    /// The store has not taken the pushes, or not said so.
+    /// A write of pushes that failed, or was not confirmed.
     ///
-    /// - Parameter pushID: of the push, when there is only one.
+    /// - Parameter pushID: of a single push.
     init(_ error: QueueError, pushID: PushID?, retryAfter: Int) {
         self.init(busy: error.code, error.callerText, retryAfter: retryAfter)
         guard error.isOutcomeUnknown else { return }
@@ -49,29 +51,31 @@ struct Problem: Error {
         refusedPushes = 0
     }
 
-    /// The same for a request with an `Idempotency-Key`: sending it again tells what became of it.
-    init(keyed error: QueueError, pushID: PushID?, retryAfter: Int) {
+    /// The same for a request with an `Idempotency-Key`, which can be repeated safely.
+    init(idempotent error: QueueError, pushID: PushID?, retryAfter: Int) {
         self.init(error, pushID: pushID, retryAfter: retryAfter)
         if error.isOutcomeUnknown {
             detail =
-                "the store did not confirm the write; send the request again with the same Idempotency-Key to find out"
+                "the store did not confirm the write; send the request again with the same Idempotency-Key"
         }
     }
 
-    /// The store cannot do, or tell, what a control request asks for.
+    /// A control request that failed in the store.
     init(control error: QueueError, retryAfter: Int) {
         let text =
             switch error {
-            case .unavailable(_, isOutcomeKnown: true): "the store does not answer; nothing was changed"
+            case .unavailable(_, isOutcomeKnown: true):
+                "the store does not respond; nothing was changed, send the request again later"
             case .unavailable(_, isOutcomeKnown: false): "the store did not confirm the change; send the request again"
-            case .full: "the store has no room; nothing was changed"
-            case .broken: "the store of this instance is damaged; nothing was changed"
-            case .closed: "this instance is stopping; nothing was changed"
+            case .full: "the store is full; nothing was changed, send the request again later"
+            case .broken:
+                "the store of this instance is damaged; nothing was changed, send the request to another instance"
+            case .closed: "this instance is stopping; nothing was changed, send the request to another instance"
             }
         self.init(busy: error.code, text, retryAfter: retryAfter)
     }
 
-    /// The same for a request of `pushes`, if they are refused.
+    /// The same problem for a request with this number of pushes.
     func refusing(_ pushes: Int) -> Problem {
         var problem = self
         problem.refusedPushes = min(refusedPushes, 1) * pushes
@@ -79,28 +83,32 @@ struct Problem: Error {
     }
 
     init(stopping retryAfter: Int) {
-        self.init(busy: .shuttingDown, "this instance is stopping; nothing was accepted", retryAfter: retryAfter)
+        self.init(
+            busy: .shuttingDown,
+            "this instance is stopping; nothing was accepted, send the request to another instance",
+            retryAfter: retryAfter)
     }
 
     init(_ refusal: AdmissionRefusal) {
         self.init(
-            busy: .overloaded, "\(refusal.text); nothing was accepted", retryAfter: refusal.retryAfterSeconds
+            busy: .overloaded, "\(refusal.text); nothing was accepted, send it again in \(refusal.retryAfterSeconds) s",
+            retryAfter: refusal.retryAfterSeconds
         )
     }
 
-    /// This caller, not all of them.
+    /// A rate limit of the caller.
     init(tooMany detail: String, retryAfter: Int) {
         self.init(.tooManyRequests, .rateLimited, detail)
         headers[.retryAfter] = String(retryAfter)
     }
 
-    /// A field of the body, or a part of the URL, is not what it must be.
+    /// An invalid field of the body or part of the URL.
     init(_ code: ErrorCode, field: String, _ text: String) {
         self.init(.badRequest, code, "\(field): \(text)")
         self.field = field
     }
 
-    /// Not now, but later.
+    /// A temporary refusal.
     init(busy code: ErrorCode, _ detail: String, retryAfter: Int) {
         self.init(.serviceUnavailable, code, detail)
         headers[.retryAfter] = String(retryAfter)

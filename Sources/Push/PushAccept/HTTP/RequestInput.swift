@@ -2,13 +2,13 @@ import Hummingbird
 import NIOCore
 import PushModel
 
-/// The body of one request, read piece by piece, first by the handler and then by the task that writes the answer.
+/// The body of one request, read in chunks: first by the handler, then by a task of the response body.
 ///
 /// SAFETY: the iterator is used by one task at a time. The handler stops using it before it returns the response, and
-/// of the tasks that the response's body starts only one reads.
+/// only one of the tasks that the response body starts reads it.
 final class RequestInput: @unchecked Sendable {
     private var iterator: RequestBody.AsyncIterator
-    /// From the header; nil for a body of unknown length.
+    /// `Content-Length`; nil for a body of unknown length.
     let declaredBytes: Int?
     private(set) var receivedBytes = 0
 
@@ -17,26 +17,28 @@ final class RequestInput: @unchecked Sendable {
         declaredBytes = request.headers[.contentLength].flatMap { Int($0) }
     }
 
-    /// The next piece; nil at the end.
+    /// The next chunk; nil at the end.
     ///
-    /// - Throws: when the connection broke off.
+    /// - Throws: if the connection closed before the body was complete.
     func next() async throws -> ByteBuffer? {
         let chunk = try await iterator.next()
         receivedBytes += chunk?.readableBytes ?? 0
-        // A connection closed in the middle of a body of known length may look like an end.
+        // A connection that closes within a body of known length can look like the end of the body.
         if chunk == nil, let declaredBytes, receivedBytes < declaredBytes { throw CutOff() }
         return chunk
     }
 
     struct CutOff: Error {}
 
-    /// All of the declared body is here, so that the next piece is the end.
+    /// Whether the declared body is complete, so that the next read returns nil.
     var isComplete: Bool { declaredBytes == receivedBytes }
 
-    /// The whole body, of at most `bytesMax`.
+    /// Reads the whole body.
+    ///
+    /// - Throws: 413 if it has more than `bytesMax` bytes, 400 if it is incomplete.
     func collect(bytesMax: Int) async throws -> ByteBuffer {
         let tooLarge = Problem(
-            .contentTooLarge, .itemTooLarge, "the body is larger than \(bytesMax) bytes"
+            .contentTooLarge, .itemTooLarge, "the body has more than \(bytesMax) bytes"
         )
         if let declaredBytes, declaredBytes > bytesMax { throw tooLarge }
         var whole: ByteBuffer?
@@ -47,17 +49,21 @@ final class RequestInput: @unchecked Sendable {
         return whole ?? ByteBuffer()
     }
 
-    /// The next piece of a body that is of use only when it is whole.
+    /// The next chunk of a body that is useless unless it is complete.
+    ///
+    /// - Throws: 400 if the connection closed before the body was complete.
     func nextOrProblem() async throws(Problem) -> ByteBuffer? {
         do {
             return try await next()
         } catch {
-            throw Problem(.badRequest, .truncatedStream, "the connection broke off in the middle of the body")
+            throw Problem(
+                .badRequest, .truncatedStream,
+                "the connection closed before the body was complete; send the request again")
         }
     }
 }
 
-/// The formats of a body, by its media type.
+/// The format of a body, by its media type.
 enum BodyFormat {
     case json
     case lines
@@ -66,24 +72,25 @@ enum BodyFormat {
         "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain",
     ]
 
-    /// Without parameters, in lower case.
+    /// The media type without parameters, in lower case.
     private static func mediaType(_ field: String) -> String {
         field.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
     }
 
-    /// Whether a `Content-Type` says that there is one item a line.
+    /// Whether a `Content-Type` means one item per line.
     static func isLines(_ contentType: String?) -> Bool {
         contentType.map { linesTypes.contains(mediaType($0)) } ?? false
     }
 
-    /// - Throws: 415 for a type that the route does not take, and for a body that is compressed. No type at all passes
-    ///   for JSON.
+    /// A request without `Content-Type` is treated as JSON.
+    ///
+    /// - Throws: 415 for a type that the route does not accept, and for a compressed body.
     init(of request: Request, linesAllowed: Bool) throws(Problem) {
         if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
             var problem = Problem(
-                .unsupportedMediaType, nil, "bodies are taken uncompressed only; send it without Content-Encoding"
+                .unsupportedMediaType, nil, "the body must be uncompressed; send it without Content-Encoding"
             )
-            // RFC 9110, 15.5.16: which codings would have been taken.
+            // RFC 9110, 15.5.16: the codings that would be accepted.
             problem.headers[.acceptEncoding] = "identity"
             throw problem
         }
@@ -91,7 +98,7 @@ enum BodyFormat {
             self = .json
             return
         }
-        // What nearly every request says, without taking it apart.
+        // The usual value, without parsing.
         if value == "application/json" {
             self = .json
             return
@@ -105,8 +112,8 @@ enum BodyFormat {
                 self = .json
                 return
             }
-            let allowed = linesAllowed ? "application/json and application/x-ndjson" : "application/json"
-            throw Problem(.unsupportedMediaType, nil, "this route takes \(allowed)")
+            let allowed = linesAllowed ? "application/json or application/x-ndjson" : "application/json"
+            throw Problem(.unsupportedMediaType, nil, "this route accepts Content-Type \(allowed)")
         }
     }
 }

@@ -5,11 +5,11 @@ import NIOHTTPTypes
 import PushModel
 import Synchronization
 
-/// Watches over one HTTP/1 connection: time limits that Hummingbird does not have, and errors that it answers with an
-/// empty body.
+/// Enforces the timeouts of one HTTP/1 connection, and responds to input that is not HTTP.
 ///
-/// Hummingbird's idle timeout is renewed by every byte of a body, so a trickled one would hold a connection for ever; and
-/// what is not HTTP at all never reaches the routes. Lives on the event loop of its channel.
+/// Hummingbird's idle timeout restarts with every byte of a body, so a client that sends slowly could hold a connection
+/// indefinitely. Input that is not HTTP never reaches the routes; Hummingbird would respond with an empty body. Runs on
+/// the event loop of its channel.
 final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -19,14 +19,14 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
     private let headerTimeout: TimeAmount
     private let bodyTimeout: TimeAmount
     private let lingerTimeout: TimeAmount
-    /// Requests whose answer is not written completely.
+    /// Requests whose response is not completely written.
     private var requestsOpen = 0
     private var isBodyOpen = false
     private var isResponseStarted = false
-    /// Answered in place of the routes: nothing more goes in or out, only the client's rest is waited for.
+    /// The handler has sent a problem itself: further input and output is dropped until the client closes.
     private var isRefused = false
-    /// The connection is closed at this moment, unless it moves on. Checked by the timer, which is set only when it
-    /// has to be, because most requests are over before the next event.
+    /// When the connection is closed unless it makes progress. The timer that checks it is set after a batch of reads,
+    /// because most requests are complete by then and need none.
     private var deadline: NIODeadline?
     private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
 
@@ -64,7 +64,7 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
             let path = (head.path ?? "").prefix { $0 != "?" }
             deadline = RouteTable.isStreaming(path, head.headerFields) ? nil : .now() + bodyTimeout
             if head.headerFields[.expect]?.lowercased() == "100-continue" {
-                // RFC 9110, 10.1.1: a client may wait for this before it sends the body.
+                // RFC 9110, 10.1.1: the client may wait for 100 before it sends the body.
                 context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
             }
         case .body: break
@@ -90,7 +90,7 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if isRefused { return }
-        // In the middle of a request its handler answers.
+        // Within a request, its route responds.
         guard let error = error as? HTTPParserError, requestsOpen == 0 else {
             context.fireErrorCaught(error)
             return
@@ -100,12 +100,14 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
             context,
             Problem(
                 isTooLarge ? .requestHeaderFieldsTooLarge : .badRequest, isTooLarge ? nil : .protocolViolation,
-                isTooLarge ? "the request's header is too large" : "this is not an HTTP/1.1 request"
+                isTooLarge
+                    ? "the header of the request is too large; send fewer or shorter fields"
+                    : "this is not an HTTP/1.1 request; check the scheme and port of the URL"
             )
         )
     }
 
-    // MARK: ResponseJSON
+    // MARK: Responses
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         if isRefused {
@@ -118,7 +120,7 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
         case .end:
             requestsOpen -= 1
             if isBodyOpen, requestsOpen == 0 {
-                // Answered early: the client gets a moment to read the answer, not for ever to send the rest.
+                // An early response: bounds the time in which the client may send the rest of the body.
                 deadline = .now() + lingerTimeout
                 setTimer(context)
             }
@@ -126,10 +128,10 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
         context.write(data, promise: promise)
     }
 
-    /// ResponseJSON in place of the routes, and closes.
+    /// Sends `problem` instead of a route's response, and closes the connection.
     ///
-    /// Closing at once would make the kernel reset the connection when the client's bytes are still on their way, and the
-    /// client would never read the answer. So our side is closed first, and the rest when the client has done so too.
+    /// Only the output is closed immediately. If the input were closed while bytes of the client are in flight, the
+    /// kernel would reset the connection, and the client could not read the response.
     private func refuse(_ context: ChannelHandlerContext, _ problem: Problem) {
         let requestID = Self.newRequestID()
         let json = problem.json(requestID)
@@ -176,7 +178,8 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
         self.deadline = nil
         if requestsOpen == 1, isBodyOpen, !isResponseStarted, !isRefused {
             refuse(
-                context, Problem(.requestTimeout, .truncatedStream, "the body did not arrive in time")
+                context,
+                Problem(.requestTimeout, .truncatedStream, "the body did not arrive in time; send the request again")
             )
         } else {
             context.close(promise: nil)

@@ -1,68 +1,72 @@
 import Hummingbird
 
-/// Every route of accept: what the router is made of, what `405` lists in `Allow`, and what `GET /` prints.
+/// All routes: the source of the router, of `Allow` in 405 responses, and of `GET /`.
 struct RouteTable: Sendable {
-    /// Which bodies may take as long as they like, as long as something comes.
+    /// Which bodies have no time limit, apart from the idle timeout.
     enum Streaming: Sendable {
         case never, ofLines, always
     }
 
     struct Route: Sendable {
         var method: HTTPRequest.Method
-        /// With `{name}` for a component that varies.
+        /// A variable component is written as `{name}`.
         var path: String
-        var about: String
+        var summary: String
         var metric: AcceptMetrics.Route
         var streaming = Streaming.never
     }
 
     static let all: [Route] = [
-        Route(method: .post, path: "/push", about: "one push", metric: .push),
-        Route(method: .post, path: "/api/v1/push", about: "one push", metric: .push),
+        Route(method: .post, path: "/push", summary: "accept one push", metric: .push),
+        Route(method: .post, path: "/api/v1/push", summary: "accept one push", metric: .push),
         Route(
-            method: .post, path: "/push/batch", about: "many pushes: a JSON array or NDJSON", metric: .batch,
+            method: .post, path: "/push/batch", summary: "accept many pushes: a JSON array or NDJSON", metric: .batch,
             streaming: .always
         ),
         Route(
-            method: .post, path: "/api/v1/push/batch", about: "many pushes: a JSON array or NDJSON", metric: .batch,
+            method: .post, path: "/api/v1/push/batch", summary: "accept many pushes: a JSON array or NDJSON",
+            metric: .batch,
             streaming: .always
         ),
-        Route(method: .get, path: "/api/v1/messages/{msg_id}", about: "what became of a push", metric: .status),
-        Route(method: .delete, path: "/api/v1/messages/{msg_id}", about: "cancels a push", metric: .cancel),
+        Route(method: .get, path: "/api/v1/messages/{msg_id}", summary: "state of a push", metric: .status),
+        Route(method: .delete, path: "/api/v1/messages/{msg_id}", summary: "cancel a push", metric: .cancel),
         Route(
-            method: .post, path: "/api/v1/messages/query", about: "what became of many pushes", metric: .query,
+            method: .post, path: "/api/v1/messages/query", summary: "states of many pushes", metric: .query,
             streaming: .ofLines
         ),
         Route(
-            method: .post, path: "/api/v1/messages/cancel", about: "cancels by ids, by request or by app",
+            method: .post, path: "/api/v1/messages/cancel", summary: "cancel pushes by id, request or app",
             metric: .cancel
         ),
-        Route(method: .get, path: "/api/v1/apps", about: "the apps, and what waits for them", metric: .apps),
-        Route(method: .post, path: "/api/v1/apps/{app}/pause", about: "keeps an app's pushes waiting", metric: .pause),
-        Route(method: .post, path: "/api/v1/apps/{app}/resume", about: "lets them go on", metric: .pause),
+        Route(method: .get, path: "/api/v1/apps", summary: "apps and their waiting pushes", metric: .apps),
         Route(
-            method: .get, path: "/api/v1/dead-letters", about: "pushes that were given up", metric: .deadLetters
-        ),
-        Route(method: .get, path: "/api/v1/dead-letters/{msg_id}", about: "one of them", metric: .deadLetters),
+            method: .post, path: "/api/v1/apps/{app}/pause", summary: "pause an app: its pushes wait", metric: .pause),
+        Route(method: .post, path: "/api/v1/apps/{app}/resume", summary: "resume an app", metric: .pause),
         Route(
-            method: .post, path: "/api/v1/dead-letters/replay", about: "sends them again", metric: .deadLetters
+            method: .get, path: "/api/v1/dead-letters", summary: "list pushes that were given up", metric: .deadLetters
         ),
-        Route(method: .post, path: "/api/v1/dead-letters/purge", about: "forgets them", metric: .deadLetters),
-        Route(method: .get, path: "/api/v1/codes", about: "the error codes", metric: .codes),
-        Route(method: .get, path: "/healthz", about: "whether the process is alive", metric: .probe),
-        Route(method: .get, path: "/readyz", about: "whether it takes pushes", metric: .probe),
-        Route(method: .get, path: "/metrics", about: "Prometheus metrics", metric: .metrics),
-        Route(method: .get, path: "/", about: "this list", metric: .index),
+        Route(method: .get, path: "/api/v1/dead-letters/{msg_id}", summary: "one dead letter", metric: .deadLetters),
+        Route(
+            method: .post, path: "/api/v1/dead-letters/replay", summary: "send dead letters again", metric: .deadLetters
+        ),
+        Route(method: .post, path: "/api/v1/dead-letters/purge", summary: "delete dead letters", metric: .deadLetters),
+        Route(method: .get, path: "/api/v1/codes", summary: "error codes", metric: .codes),
+        Route(method: .get, path: "/healthz", summary: "liveness of the process", metric: .probe),
+        Route(method: .get, path: "/readyz", summary: "readiness of the instance", metric: .probe),
+        Route(method: .get, path: "/metrics", summary: "Prometheus metrics", metric: .metrics),
+        Route(method: .get, path: "/", summary: "this list", metric: .index),
     ]
 
-    /// The metric label of the route that Hummingbird found; `path` is as it was registered.
+    /// The metric label of a route.
+    ///
+    /// - Parameter path: as it was registered with the router.
     static func metric(of method: HTTPRequest.Method, path: String?) -> AcceptMetrics.Route {
         guard let path else { return .other }
         return metrics[Key(method: method == .head ? .get : method, path: path)] ?? .other
     }
 
-    /// Whether a request that is refused there is a push that is refused.
-    static func takesPushes(_ method: HTTPRequest.Method, path: String?) -> Bool {
+    /// Whether a refused request of the route counts as refused pushes.
+    static func acceptsPushes(_ method: HTTPRequest.Method, path: String?) -> Bool {
         switch metric(of: method, path: path) {
         case .push, .batch: true
         default: false
@@ -81,7 +85,7 @@ struct RouteTable: Sendable {
         uniqueKeysWithValues: all.filter { $0.streaming != .never }.map { ($0.path, $0.streaming) }
     )
 
-    /// Whether the body of a request may take as long as it likes. One with an `Idempotency-Key` is held whole.
+    /// Whether the body of a request has no time limit. A body with an `Idempotency-Key` is buffered and has one.
     static func isStreaming(_ path: Substring, _ fields: HTTPFields) -> Bool {
         switch streaming[String(path)] {
         case .always: fields[.idempotencyKey] == nil
@@ -90,8 +94,8 @@ struct RouteTable: Sendable {
         }
     }
 
-    /// The methods that some route takes at `path`, empty when there is no route. A route of exactly this path hides
-    /// those with components that vary, as in the router.
+    /// The methods of the routes that match `path`; empty if none does. As in the router, a literal path hides routes
+    /// with variable components.
     static func methods(at path: String) -> [HTTPRequest.Method] {
         let wanted = path.split(separator: "/")
         let matching = all.filter { route in
@@ -107,7 +111,7 @@ struct RouteTable: Sendable {
         let width = (starts.map(\.count).max() ?? 0) + 2
         var text = "Godwit: a gateway for Apple Push Notification service\n\n"
         for (route, start) in zip(all, starts) {
-            text += start + String(repeating: " ", count: width - start.count) + route.about + "\n"
+            text += start + String(repeating: " ", count: width - start.count) + route.summary + "\n"
         }
         return text
     }

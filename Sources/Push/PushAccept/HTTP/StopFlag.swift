@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Set once, when the service begins to stop; tells those who asked to be told.
+/// Set once, when the service begins to stop. Runs the registered actions.
 final class StopFlag: Sendable {
     private struct State {
         var isSet = false
@@ -9,7 +9,7 @@ final class StopFlag: Sendable {
         var actions: [Int: @Sendable () -> Void] = [:]
     }
 
-    /// Ends a wish to be told.
+    /// A cancellable registration.
     struct Registration: Sendable {
         fileprivate let flag: StopFlag
         fileprivate let key: Int
@@ -30,7 +30,7 @@ final class StopFlag: Sendable {
         for action in actions.values { action() }
     }
 
-    /// Runs `action` when the flag is set, at once when it is set already.
+    /// Runs `action` when the flag is set, or immediately if it is set already.
     func whenSet(_ action: @escaping @Sendable () -> Void) -> Registration {
         let (key, isSet) = state.withLock { state in
             let key = state.nextKey

@@ -6,7 +6,7 @@ import PushModel
 import PushStore
 import Synchronization
 
-/// A request that may be sent again: whose it is, and what it said.
+/// The identity of a request with an `Idempotency-Key`, and the hash of its content.
 struct IdempotentRequest: Sendable {
     let key: IdempotencyKey
     /// SHA-256 of the body.
@@ -27,25 +27,25 @@ struct IdempotentRequest: Sendable {
         }
     }
 
-    func storing(_ answer: StoredResponse, at now: WallTime) -> IdempotencyRecord {
-        IdempotencyRecord(fingerprint: fingerprint, body: answer.encoded(), at: now)
+    func record(of response: StoredResponse, at now: WallTime) -> IdempotencyRecord {
+        IdempotencyRecord(fingerprint: fingerprint, body: response.encoded(), at: now)
     }
 }
 
 extension Problem {
-    static let cannotStoreResponse = Problem(cannot: "remember answers; leave Idempotency-Key out")
+    static let cannotStoreResponse = Problem(unsupported: "store responses; leave Idempotency-Key out")
 }
 
-/// Sees to it that requests with an `Idempotency-Key` are carried out once and answered as often as they come.
+/// Executes each request with an `Idempotency-Key` once and replays its stored response.
 ///
-/// What is remembered was written with the pushes, so it is there exactly when they are: a client that never heard an
-/// answer, or heard that the outcome is unknown, sends the same again and is told.
+/// The response is stored in the same write as the pushes, so it exists exactly when they do. A client that got no
+/// response, or one with an unknown outcome, repeats the request and gets the stored response.
 final class Idempotency: Sendable {
     private let queue: any IdempotentQueue
     private let retryAfter: Int
     private let metrics: AcceptMetrics
     private let wallClock: @Sendable () -> WallTime
-    /// Keys whose requests are being served; as many as there are connections, at most.
+    /// Keys of requests in progress, at most one per connection.
     private let running = Mutex<Set<IdempotencyKey>>([])
 
     init(
@@ -58,15 +58,15 @@ final class Idempotency: Sendable {
         self.wallClock = wallClock
     }
 
-    /// ResponseJSON as before when the key is known, and by `serve` when it is new.
+    /// The stored response if the key is known, otherwise the response of `serve`, which stores it.
     ///
-    /// - Throws: 409 while another request with the key is served, 422 when the body is another one, 503 when the store
-    ///   cannot tell, and what `serve` throws; then nothing is remembered.
-    func answer(_ request: IdempotentRequest, serve: () async throws -> StoredResponse) async throws -> Response {
+    /// - Throws: 409 while another request with the key is in progress, 422 for a different body, 503 if the store does
+    ///   not respond, and the errors of `serve`, after which no response is stored.
+    func respond(to request: IdempotentRequest, serve: () async throws -> StoredResponse) async throws -> Response {
         guard running.withLock({ $0.insert(request.key).inserted }) else {
             var problem = Problem(
                 .conflict, .idempotencyRunning,
-                "a request with this Idempotency-Key is being served; send it again to get its answer"
+                "a request with this Idempotency-Key is in progress; send it again to get its response"
             )
             problem.headers[.retryAfter] = String(retryAfter)
             throw problem
@@ -76,19 +76,19 @@ final class Idempotency: Sendable {
         guard known.fingerprint == request.fingerprint else {
             throw Problem(
                 .unprocessableContent, .idempotencyMismatch,
-                "the body is not that of the first request with this Idempotency-Key; nothing was accepted"
+                "the body differs from the first request with this Idempotency-Key; nothing was accepted, use a new key"
             )
         }
-        guard let answer = StoredResponse(known.body) else {
+        guard let stored = StoredResponse(known.body) else {
             var problem = Problem(
                 .internalServerError, .serialisation,
-                "this request was accepted before, by a version whose record this one cannot read"
+                "this request was accepted before, but this version cannot read the stored response; do not send it again"
             )
             problem.refusedPushes = 0
             throw problem
         }
-        metrics.answeredAgain()
-        var response = answer.response()
+        metrics.responseReplayed()
+        var response = stored.response()
         response.headers[.idempotencyReplayed] = "true"
         return response
     }
@@ -98,7 +98,8 @@ final class Idempotency: Sendable {
             return try await queue.idempotencyRecord(for: key, now: wallClock())
         } catch {
             throw Problem(
-                busy: error.code, "the store cannot tell whether this request was served before; send it again",
+                busy: error.code,
+                "the store does not respond, so it is unknown whether this request was accepted before; send it again",
                 retryAfter: retryAfter
             )
         }

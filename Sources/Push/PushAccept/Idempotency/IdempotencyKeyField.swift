@@ -1,18 +1,19 @@
 import Hummingbird
 import PushModel
 
-/// Reads `Idempotency-Key`: a structured-field string (RFC 8941, 3.3.3), or the same bare, as many clients send it.
+/// Parses the `Idempotency-Key` header: a structured-field string (RFC 8941, 3.3.3), or the bare value that many
+/// clients send.
 enum IdempotencyKeyField {
     static let bytesMax = 255
 
-    /// - Returns: the key without quotes; nil when the request has none.
-    /// - Throws: 400 for anything but 1 to 255 printable ASCII characters.
+    /// - Returns: the key without quotes; nil if the request has no such header.
+    /// - Throws: 400 for a value that is not a key of 1 to 255 printable ASCII characters.
     static func value(of request: Request) throws(Problem) -> String? {
         guard let field = request.headers[.idempotencyKey] else { return nil }
         guard let value = parse(field), (1...bytesMax).contains(value.utf8.count) else {
             var problem = Problem(
                 .badRequest, .badField,
-                "Idempotency-Key: 1 to \(bytesMax) printable ASCII characters, in double quotes or without quotes, commas, semicolons and spaces"
+                "Idempotency-Key: must be 1 to \(bytesMax) printable ASCII characters, in double quotes if it has commas, semicolons or spaces"
             )
             problem.field = "Idempotency-Key"
             throw problem
@@ -20,7 +21,7 @@ enum IdempotencyKeyField {
         return value
     }
 
-    /// - Returns: nil when it is neither form. Two fields of one request are one with a comma, which neither form has.
+    /// - Returns: nil if the value has neither form. Two headers are joined by a comma, which neither form permits.
     static func parse(_ field: String) -> String? {
         guard field.utf8.first == UInt8(ascii: "\"") else {
             let isBare = field.utf8.allSatisfy { (0x21...0x7E).contains($0) && !#"",;\"#.utf8.contains($0) }

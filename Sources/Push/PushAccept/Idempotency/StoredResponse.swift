@@ -6,39 +6,39 @@ import PushModel
 import PushStore
 import SwiftProtobuf
 
-/// An answer that can be given again, byte for byte, and its short form in the store.
+/// A response that can be replayed byte for byte, and its compact form in the store.
 ///
-/// Accepted neighbours of one batch take about 40 bytes together; a refused item is kept as it was written.
+/// A run of accepted pushes is stored in about 40 bytes; a refused item is stored as it was written.
 struct StoredResponse: Sendable {
-    /// How it was written.
-    enum Form: Sendable {
+    /// The format of the body.
+    enum Format: Sendable {
         case single, array, lines
     }
 
-    /// Bytes in the store, at most; an answer beyond it is not given in the first place.
+    /// Limit of the encoded form. A request whose response would be larger is refused.
     static let bytesMax = 4 * 1024 * 1024
 
-    var form: Form
-    var pieces: [BulkResults.Piece]
+    var format: Format
+    var runs: [BulkResults.Run]
 
-    init(form: Form, pieces: [BulkResults.Piece]) {
-        self.form = form
-        self.pieces = pieces
+    init(format: Format, runs: [BulkResults.Run]) {
+        self.format = format
+        self.runs = runs
     }
 
     func response() -> Response {
         var json: [UInt8] = []
-        if form == .single {
-            if case .accepted(_, _, let batch, let place, let at, let delay) = pieces.first {
-                json = ResponseJSON.accepted(batch.push(place), at: at, delay)
+        if format == .single {
+            if case .accepted(_, _, let batch, let firstPush, let at, let delay) = runs.first {
+                json = ResponseJSON.accepted(batch.push(firstPush), at: at, delay)
             }
             return Response(
                 status: .ok, headers: [.contentType: "application/json"],
                 body: .init(byteBuffer: ByteBuffer(bytes: json))
             )
         }
-        var writer = BulkResponseWriter(format: form == .lines ? .lines : .json)
-        writer.append(BulkSession.Page(pieces: pieces, isLast: true, itemCount: 0, stop: nil), to: &json)
+        var writer = BulkResponseWriter(format: format == .lines ? .lines : .json)
+        writer.append(BulkSession.Page(runs: runs, isLast: true, itemCount: 0, stop: nil), to: &json)
         return Response(
             status: .ok, headers: [.contentType: writer.contentType], body: .init(byteBuffer: ByteBuffer(bytes: json))
         )
@@ -50,17 +50,17 @@ struct StoredResponse: Sendable {
     func encoded() -> Data {
         var stored = StoredIdempotentResponse()
         stored.format =
-            switch form {
+            switch format {
             case .single: .single
             case .array: .array
             case .lines: .lines
             }
-        stored.runs = pieces.map(StoredResultRun.init)
+        stored.runs = runs.map(StoredResultRun.init)
         do {
             return try stored.serializedBytes()
         } catch {
             // Only messages with required fields (proto2), or of 2 GiB and more, cannot be written.
-            preconditionFailure("a response of \(pieces.count) runs cannot be written: \(error)")
+            preconditionFailure("a response of \(runs.count) runs cannot be written: \(error)")
         }
     }
 
@@ -68,44 +68,44 @@ struct StoredResponse: Sendable {
     init?(_ data: Data) {
         guard let stored = try? StoredIdempotentResponse(serializedBytes: data) else { return nil }
         switch stored.format {
-        case .single: form = .single
-        case .array: form = .array
-        case .lines: form = .lines
+        case .single: format = .single
+        case .array: format = .array
+        case .lines: format = .lines
         case .unspecified, .UNRECOGNIZED: return nil
         }
-        pieces = []
-        pieces.reserveCapacity(stored.runs.count)
-        var index = 0
+        runs = []
+        runs.reserveCapacity(stored.runs.count)
+        var item = 0
         for run in stored.runs {
             switch run.kind {
             case .accepted(let accepted):
-                guard let piece = accepted.piece(first: index) else { return nil }
-                pieces.append(piece)
-                index += Int(accepted.count)
+                guard let run = accepted.run(firstItem: item) else { return nil }
+                runs.append(run)
+                item += Int(accepted.count)
             case .refusedJson(let json):
-                pieces.append(.verbatim(json: Array(json)))
-                index += 1
+                runs.append(.verbatim(json: Array(json)))
+                item += 1
             case nil: return nil
             }
         }
-        guard !pieces.isEmpty else { return nil }
+        guard !runs.isEmpty else { return nil }
     }
 }
 
 extension StoredResultRun {
-    fileprivate init(_ piece: BulkResults.Piece) {
+    fileprivate init(_ run: BulkResults.Run) {
         self.init()
-        switch piece {
-        case .accepted(_, let count, let batch, let place, let at, let delay):
+        switch run {
+        case .accepted(_, let count, let batch, let firstPush, let at, let delay):
             accepted.count = UInt32(count)
             accepted.batchID = batch.bytes
-            accepted.firstPush = UInt32(place)
+            accepted.firstPush = UInt32(firstPush)
             accepted.acceptedAtMs = at.milliseconds
             if let delay { accepted.delay = StoredDelay(delay) }
         case .failed: preconditionFailure("the response to a failed write is not stored")
         case .refused, .verbatim:
             var json: [UInt8] = []
-            ResponseJSON.append(piece, separator: UInt8(ascii: ","), to: &json)
+            ResponseJSON.append(run, separator: UInt8(ascii: ","), to: &json)
             json.removeLast()
             refusedJson = Data(json)
         }
@@ -113,9 +113,9 @@ extension StoredResultRun {
 }
 
 extension StoredAcceptedRun {
-    /// - Parameter first: index of the first item in the request.
+    /// - Parameter firstItem: index in the request of the first item.
     /// - Returns: nil if a value is not one that this version writes.
-    fileprivate func piece(first: Int) -> BulkResults.Piece? {
+    fileprivate func run(firstItem: Int) -> BulkResults.Run? {
         guard count >= 1, Int(firstPush) + Int(count) <= NotificationBatch.countMax, let batch = BatchID(bytes: batchID)
         else { return nil }
         var known: DeliveryDelay?
@@ -124,7 +124,7 @@ extension StoredAcceptedRun {
             known = delay
         }
         return .accepted(
-            first: first, count: Int(count), batch: batch, place: Int(firstPush),
+            firstItem: firstItem, count: Int(count), batch: batch, firstPush: Int(firstPush),
             at: WallTime(milliseconds: acceptedAtMs), known
         )
     }

@@ -1,17 +1,17 @@
 import APNSWire
 package import PushModel
 
-/// The apps of the configuration, and the headers that their pushes share, made once.
+/// The configured apps, and the request headers that their pushes share, built once.
 package struct AppDirectory: Sendable {
     package let apps: [AppSettings]
     private let indexes: [String: Int]
     private let names: [[UInt8]]
-    /// For each app: each push type with each priority.
+    /// For each app, each push type with each priority.
     private let headers: [NotificationHeaders]
 
     private static let priorities: [Priority?] = [nil, .immediate, .conserving, .low]
 
-    /// - Precondition: the ids differ.
+    /// - Precondition: the ids are distinct.
     package init(apps: [AppSettings]) {
         self.apps = apps
         indexes = Dictionary(uniqueKeysWithValues: apps.enumerated().map { ($1.id.name, $0) })
@@ -24,12 +24,12 @@ package struct AppDirectory: Sendable {
         }
     }
 
-    /// The app of pushes that name none: the only one there is.
+    /// The app of pushes that name none: the only configured one.
     package var defaultIndex: Int? { apps.count == 1 ? 0 : nil }
 
-    /// The app of this name.
+    /// The index of the app with this name.
     ///
-    /// - Parameter likely: looked at first; neighbours are for the same app as a rule.
+    /// - Parameter likely: an index to try first; consecutive pushes are usually for the same app.
     func index(of name: UnsafeRawBufferPointer, likely: Int) -> Int? {
         if likely < names.count, names[likely].withUnsafeBytes({ $0.elementsEqual(name) }) { return likely }
         return indexes[String(decoding: name, as: UTF8.self)]
@@ -37,7 +37,7 @@ package struct AppDirectory: Sendable {
 
     func app(named name: String) -> AppSettings? { indexes[name].map { apps[$0] } }
 
-    /// The headers of a push that names neither topic nor collapse id: without allocation.
+    /// The headers of a push without `topic` and `collapse_id`. Does not allocate.
     func sharedHeaders(app: Int, pushType: PushType, priority: Priority?) -> NotificationHeaders {
         let priorityIndex =
             switch priority {

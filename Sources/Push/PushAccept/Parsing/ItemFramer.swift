@@ -1,8 +1,8 @@
-/// Cuts a body that arrives in chunks into items, in memory bounded by the size of one item.
+/// Splits a body that arrives in chunks into items, in memory bounded by the size of one item.
 ///
-/// Pure: chunks come in, items go out by a closure. An item that lies within one chunk is handed out where it lies; only
-/// what straddles two chunks is copied. Two formats: lines, and the elements of one JSON array. The framer finds where an
-/// item ends and nothing more; whether it is sound is for the parser to say.
+/// Pure: input is chunks, output is items by a closure. An item within one chunk is not copied; only an item that spans
+/// chunks is. There are two formats: lines, and the elements of one JSON array. The framer only finds the end of each
+/// item; the parser validates it.
 package struct ItemFramer {
     package enum Format: Sendable {
         case lines
@@ -11,18 +11,18 @@ package struct ItemFramer {
 
     package enum Item {
         case bytes(UnsafeRawBufferPointer)
-        /// Longer than `itemBytesMax`; its bytes are gone.
+        /// Longer than `itemBytesMax`; its bytes were dropped.
         case tooLarge
     }
 
     /// How the body ended.
     package enum Ending: Sendable, Equatable {
         case clean
-        /// In the middle of an item.
+        /// Within an item.
         case truncated
-        /// The array ended, but something follows it.
+        /// After the end of the array, with further text.
         case trailing
-        /// The body does not start as its format demands; no item was handed out.
+        /// The body does not start with an array; there was no item.
         case notAnArray
     }
 
@@ -37,11 +37,11 @@ package struct ItemFramer {
     let format: Format
     let itemBytesMax: Int
     private var state: State
-    /// What is there of an item whose end has not come yet.
+    /// The bytes so far of an item whose end has not arrived.
     private var carry: [UInt8] = []
-    /// The item in progress is too large already: its bytes are dropped.
+    /// Whether the item in progress is too large already, so that its bytes are dropped.
     private var isSkipping = false
-    // Where the scan of the item in progress stands, array format only.
+    // The scan of the item in progress; array format only.
     private var depth = 0
     private var isInString = false
     private var isEscape = false
@@ -54,7 +54,7 @@ package struct ItemFramer {
         state = format == .lines ? .beforeItem : .beforeArray
     }
 
-    /// Whether more input can still matter.
+    /// Whether further input is ignored.
     package var isFinished: Bool { ending != .clean }
 
     package mutating func feed(_ chunk: UnsafeRawBufferPointer, _ emit: (Item) -> Void) {
@@ -64,11 +64,11 @@ package struct ItemFramer {
         }
     }
 
-    /// The body is over.
+    /// Ends the body.
     ///
     /// - Parameters:
-    ///   - isCutOff: it broke off; whatever item is in progress is then truncated, whole though it may look.
-    ///   - emit: gets the last line of a body that does not end in a line feed.
+    ///   - isCutOff: the connection closed early, so an item in progress is truncated even if it looks complete.
+    ///   - emit: receives the last line of a body that does not end in a line feed.
     package mutating func end(isCutOff: Bool, _ emit: (Item) -> Void) -> Ending {
         if ending != .clean { return ending }
         switch (format, state) {
@@ -133,7 +133,7 @@ package struct ItemFramer {
                     state = .afterArray
                     index += 1
                 } else {
-                    // A comma or bracket here is an item of no bytes, which the parser refuses.
+                    // A comma or bracket here is an empty item, which the parser refuses.
                     state = .inItem
                     depth = 0
                     isInString = false
@@ -149,7 +149,7 @@ package struct ItemFramer {
         }
     }
 
-    /// The index of the comma or bracket that ends the item in progress, or nil when it is not in `chunk`.
+    /// The index of the comma or bracket that ends the item in progress; nil if it is not in `chunk`.
     private mutating func scanItem(_ chunk: UnsafeRawBufferPointer, from start: Int) -> Int? {
         var index = start
         while index < chunk.count {
@@ -221,7 +221,7 @@ package struct ItemFramer {
     }
 
     private static func firstIndex(of byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
-        // Eight bytes at a time: the classic test for a zero byte in a word.
+        // Eight bytes at a time, with the usual test for a zero byte in a word.
         let pattern = 0x0101_0101_0101_0101 &* UInt64(byte)
         var index = start
         while index + 8 <= bytes.count {

@@ -2,23 +2,23 @@ package import APNSWire
 import JSONText
 package import PushModel
 
-/// A push as it was read: values, and where its payload stands.
+/// A parsed push: its values, and the location of its payload.
 package struct ParsedPush: Sendable, Equatable {
-    package enum PayloadPlace: Sendable, Equatable {
-        /// In the bytes that were parsed.
+    package enum PayloadLocation: Sendable, Equatable {
+        /// In the parsed bytes.
         case input(Range<Int>)
-        /// In the parser's scratch space.
+        /// In the scratch buffer of the parser.
         case scratch(Range<Int>)
     }
 
     /// Index into `AppDirectory.apps`.
     package var app = 0
-    package var payload = PayloadPlace.input(0..<0)
+    package var payload = PayloadLocation.input(0..<0)
     package var pushType = PushType.alert
     package var priority: Priority?
     /// UNIX seconds, or `NotificationBatch.noExpiration`.
     package var expiration = NotificationBatch.noExpiration
-    /// UNIX seconds; 0: at once.
+    /// UNIX seconds. 0: immediately.
     package var notBefore: Int64 = 0
     package var lane: Lane
     package var topic: String?
@@ -26,15 +26,15 @@ package struct ParsedPush: Sendable, Equatable {
     package var ambiguity = AmbiguityPolicy.resend
 }
 
-/// Reads one push from JSON bytes: one pass, and no allocation for a push without `topic` and `collapse_id`.
+/// Parses one push from JSON in one pass, without an allocation for a push without `topic` and `collapse_id`.
 ///
-/// The payload is checked and handed on verbatim, as a range of the input; only a payload inside a string is unescaped,
-/// into space that is used again for the next push.
+/// The payload is validated and passed on verbatim, as a range of the input. Only a payload within a string is
+/// unescaped, into a scratch buffer that the next push reuses.
 package struct PushParser {
     let apps: AppDirectory
-    /// The lane of pushes that do not name one and are not urgent by type.
+    /// The lane of pushes that name none and whose type is not urgent.
     let defaultLane: Lane
-    /// Raw token bytes of the last push.
+    /// The raw token of the last push.
     private var token = [UInt8](repeating: 0, count: APNSLimits.deviceTokenBytesMax)
     private var tokenCount = 0
     private var scratch: [UInt8] = []
@@ -50,7 +50,7 @@ package struct PushParser {
         case refused(Refusal)
     }
 
-    /// Reads the push that `bytes` holds, and nothing else but white space.
+    /// Parses `bytes`, which must contain one push, with optional white space around it.
     package mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Result {
         var push = ParsedPush(lane: defaultLane)
         do throws(JSONError) {
@@ -61,7 +61,7 @@ package struct PushParser {
         return .push(push)
     }
 
-    /// Lends the token and the payload of the push that `parse` has just returned.
+    /// Calls `body` with the token and the payload of the push that `parse` has just returned.
     package func withColumns<Value>(
         of push: ParsedPush, in bytes: UnsafeRawBufferPointer,
         _ body: (_ token: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) -> Value
@@ -76,10 +76,12 @@ package struct PushParser {
         }
     }
 
-    /// Why the push that `parse` has just returned is not for its device now; counts it when it is.
-    func refusal(of push: ParsedPush, by devices: DeviceLimiter) -> Refusal? {
+    /// Counts the push that `parse` has just returned, unless it exceeds the limit of its device.
+    ///
+    /// - Returns: the refusal; nil if the push is admitted.
+    func admit(_ push: ParsedPush, by devices: DeviceLimiter) -> Refusal? {
         token.withUnsafeBytes { token in
-            devices.refusal(app: apps.apps[push.app].id, token: UnsafeRawBufferPointer(rebasing: token[..<tokenCount]))
+            devices.admit(app: apps.apps[push.app].id, token: UnsafeRawBufferPointer(rebasing: token[..<tokenCount]))
         }
     }
 
@@ -92,10 +94,10 @@ package struct PushParser {
 
     // MARK: The object
 
-    private struct Seen {
+    private struct SeenFields {
         private var bits: UInt16 = 0
         mutating func insert(_ field: PushField) -> Bool {
-            // One bit for both names of a field: giving both is giving it twice.
+            // Both names of a field share a bit, so that a push with both is refused.
             let bit: UInt16 =
                 switch field {
                 case .deviceToken, .deviceID: 1
@@ -120,16 +122,17 @@ package struct PushParser {
         var hasLane: Bool { bits & 512 != 0 }
     }
 
-    /// - Returns: why the push is refused, or nil; a malformed text is thrown.
+    /// - Returns: why the push is refused; nil if it is valid.
+    /// - Throws: for malformed JSON.
     private mutating func scan(_ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush) throws(JSONError)
         -> Refusal?
     {
         var reader = JSONReader(bytes)
         guard try reader.peekKind() == .object else {
-            return Refusal(.wrongType, .text("a push is a JSON object"))
+            return Refusal(.wrongType, .text("a push must be a JSON object"))
         }
         try reader.enterObject()
-        var seen = Seen()
+        var seen = SeenFields()
         var isFirst = true
         while let key = try reader.nextKey(isFirst: isFirst) {
             isFirst = false
@@ -152,22 +155,23 @@ package struct PushParser {
         }
     }
 
-    /// What can only be judged once all fields are known.
-    private func complete(_ push: inout ParsedPush, seen: Seen) -> Refusal? {
+    /// Applies the defaults and checks that depend on several fields.
+    private func complete(_ push: inout ParsedPush, seen: SeenFields) -> Refusal? {
         guard seen.hasToken else {
             return Refusal(.missingField, field: .known(.deviceToken), .text("required"))
         }
         guard seen.hasPayload else { return Refusal(.missingField, field: .known(.payload), .text("required")) }
         if !seen.hasApp {
             guard let app = apps.defaultIndex else {
-                return Refusal(.missingField, field: .known(.app), .text("required, as several apps are configured"))
+                return Refusal(
+                    .missingField, field: .known(.app), .text("required, because several apps are configured"))
             }
             push.app = app
         }
         if !seen.hasLane, push.pushType == .voip || push.pushType == .pushtotalk { push.lane = .urgent }
         if push.pushType == .background, push.priority == nil { push.priority = .conserving }
         if push.expiration > 0, push.notBefore >= push.expiration {
-            return .badField(.expiration, "lies before not_before, so the push could never be sent")
+            return .badField(.expiration, "must be after not_before, otherwise the push could never be sent")
         }
         let count =
             switch push.payload {
@@ -193,17 +197,17 @@ package struct PushParser {
         case .payload, .message:
             return try readPayload(field, kind, from: &reader, into: &push)
         case .priority, .expiration, .notBefore, .timestamp:
-            guard kind == .number else { return .wrongType(field, "an integer") }
+            guard kind == .number else { return .wrongType(field, "must be an integer") }
             let value: Int64
             do throws(JSONError) {
                 value = try reader.readInteger()
             } catch {
-                if error.kind == .notAnInteger { return .wrongType(field, "an integer") }
+                if error.kind == .notAnInteger { return .wrongType(field, "must be an integer") }
                 throw error
             }
             return apply(value, to: field, of: &push)
         case .deviceToken, .deviceID, .app, .pushType, .topic, .collapseID, .lane, .onUnanswered:
-            guard kind == .string else { return .wrongType(field, "a string") }
+            guard kind == .string else { return .wrongType(field, "must be a string") }
             let string = try reader.readString()
             return apply(string, in: reader, to: field, of: &push)
         }
@@ -213,22 +217,22 @@ package struct PushParser {
         switch field {
         case .priority:
             guard let raw = UInt8(exactly: value), let priority = Priority(rawValue: raw) else {
-                return .badField(field, "10, 5 or 1")
+                return .badField(field, "must be 10, 5 or 1")
             }
             push.priority = priority
         case .expiration:
-            guard (0...Self.secondsMax).contains(value) else { return .badField(field, "UNIX seconds, or 0") }
+            guard (0...Self.secondsMax).contains(value) else { return .badField(field, "must be UNIX seconds, or 0") }
             push.expiration = value
         case .notBefore:
-            guard (0...Self.secondsMax).contains(value) else { return .badField(field, "UNIX seconds") }
+            guard (0...Self.secondsMax).contains(value) else { return .badField(field, "must be UNIX seconds") }
             push.notBefore = value
         default:
-            guard value >= 0 else { return .badField(field, "UNIX time, not negative") }
+            guard value >= 0 else { return .badField(field, "must be a UNIX time, not negative") }
         }
         return nil
     }
 
-    /// The end of the year 9999: milliseconds given for seconds lie beyond it from 1978 on.
+    /// The end of the year 9999, so that a time in milliseconds (from 1978 on) is refused.
     private static let secondsMax: Int64 = 253_402_300_799
 
     private mutating func apply(
@@ -251,7 +255,7 @@ package struct PushParser {
             guard decodeToken(text) else {
                 return Refusal(
                     .badDeviceToken, field: .known(field),
-                    .text("not 2 to \(APNSLimits.deviceTokenBytesMax * 2) hexadecimal digits, an even number of them")
+                    .text("must be 2 to \(APNSLimits.deviceTokenBytesMax * 2) hexadecimal digits, an even number")
                 )
             }
         case .app:
@@ -262,29 +266,31 @@ package struct PushParser {
             lastApp = app
         case .pushType:
             guard let type = PushType.allCases.first(where: { Self.isEqual(text, $0.label) }) else {
-                return .badField(field, "one of " + PushType.allCases.map(\.description).joined(separator: ", "))
+                return .badField(
+                    field, "must be one of " + PushType.allCases.map(\.description).joined(separator: ", "))
             }
             push.pushType = type
         case .topic:
             guard (1...255).contains(text.count), text.allSatisfy(Self.isTopicByte) else {
-                return .badField(field, "1 to 255 letters, digits, dots, hyphens and underscores")
+                return .badField(field, "must be 1 to 255 letters, digits, dots, hyphens and underscores")
             }
             push.topic = String(decoding: text, as: UTF8.self)
         case .collapseID:
-            // It becomes a header field, so what could end or bend one is refused (RFC 9110, 5.5).
+            // The value becomes a header field, so characters that could end or change the field are refused (RFC 9110,
+            // 5.5).
             guard (1...APNSLimits.collapseIDBytesMax).contains(text.count),
                 text.allSatisfy({ (0x20...0x7E).contains($0) }),
                 text.first != 0x20, text.last != 0x20
-            else { return .badField(field, "1 to 64 printable ASCII characters, no space at either end") }
+            else { return .badField(field, "must be 1 to 64 printable ASCII characters, no space at either end") }
             push.collapseID = String(decoding: text, as: UTF8.self)
         case .onUnanswered:
             guard let policy = AmbiguityPolicy(label: String(decoding: text, as: UTF8.self)) else {
-                return .badField(field, AmbiguityPolicy.allCases.map(\.label).joined(separator: " or "))
+                return .badField(field, "must be " + AmbiguityPolicy.allCases.map(\.label).joined(separator: " or "))
             }
             push.ambiguity = policy
         default:
             guard let lane = Lane(label: String(decoding: text, as: UTF8.self)) else {
-                return .badField(field, "urgent, normal or bulk")
+                return .badField(field, "must be urgent, normal or bulk")
             }
             push.lane = lane
         }
@@ -326,7 +332,7 @@ package struct PushParser {
                     return Refusal(.payloadInvalid, field: .known(field), .json(error))
                 }
             }
-            // The contents of a JSON string are already what another JSON string may contain.
+            // The contents of a JSON string are valid contents of another JSON string.
             scratch.removeAll(keepingCapacity: true)
             JSONWriter.append(#"{"aps":{"alert":""#, to: &scratch)
             scratch.append(contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[string.contents]))
@@ -334,12 +340,12 @@ package struct PushParser {
             push.payload = .scratch(0..<scratch.count)
             return nil
         case .array, .number, .boolean, .null:
-            return .wrongType(field, "an object, or a string that holds one")
+            return .wrongType(field, "must be an object, or a string that contains one")
         }
     }
 
     private static func objectRange(in bytes: [UInt8]) throws(JSONError) -> Range<Int> {
-        // A typed throw does not pass through the standard library's `withUnsafeBytes` of an array.
+        // `Array.withUnsafeBytes` of the standard library does not support typed throws.
         let result: Swift.Result<Range<Int>, JSONError> = bytes.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
             do throws(JSONError) {

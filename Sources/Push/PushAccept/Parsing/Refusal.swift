@@ -1,7 +1,7 @@
 package import JSONText
 package import PushModel
 
-/// A field that a push may have. Unknown ones are refused.
+/// The fields of a push. Pushes with other fields are refused.
 package enum PushField: String, Sendable, CaseIterable {
     case deviceToken = "device_token"
     case deviceID = "device_id"
@@ -19,26 +19,28 @@ package enum PushField: String, Sendable, CaseIterable {
     case timestamp
 }
 
-/// Why an item is not taken. Small, because many may wait until a slow client reads them; the texts are made when they
-/// are written. Nothing of a token or payload gets into it.
+/// Why an item is not accepted.
+///
+/// Small, because many can wait for a slow client; the text is built when it is written. Contains no part of a token or
+/// payload.
 package struct Refusal: Error, Sendable, Equatable {
     package enum Field: Sendable, Equatable {
         case none
         case known(PushField)
-        /// A name from the input, cut to 64 bytes.
+        /// A name from the input, at most 64 bytes of it.
         case unknown(String)
     }
 
     package enum Detail: Sendable, Equatable {
         case text(String)
         case json(JSONError)
-        /// `text`, followed by what was given and what is allowed.
+        /// The name of an item that is too large, its size and its limit in bytes.
         case size(String, given: Int, max: Int)
-        /// More than `pushes` to one device within `seconds`.
+        /// More than `pushes` pushes to one device within `seconds`.
         case tooOften(pushes: Int, seconds: Int, retryAfter: Int)
-        /// The rest of a stream.
+        /// Admission control stops a stream.
         case overloaded(AdmissionRefusal)
-        /// One push.
+        /// Admission control refuses one push.
         case appOverloaded(AdmissionRefusal)
     }
 
@@ -60,7 +62,7 @@ package struct Refusal: Error, Sendable, Equatable {
         Refusal(.wrongType, field: .known(field), .text(expected))
     }
 
-    /// The name of the field at fault, if there is one.
+    /// The name of the faulty field, if there is one.
     package var fieldName: String? {
         switch field {
         case .none: nil
@@ -69,7 +71,7 @@ package struct Refusal: Error, Sendable, Equatable {
         }
     }
 
-    /// When it is worth sending it again; nil: not as it is.
+    /// When to send the item again; nil if it must be changed first.
     var retryAfterSeconds: Int? {
         switch detail {
         case .tooOften(_, _, let retryAfter): retryAfter
@@ -80,9 +82,9 @@ package struct Refusal: Error, Sendable, Equatable {
 
     static func overloaded(_ refusal: AdmissionRefusal) -> Refusal { Refusal(.overloaded, .appOverloaded(refusal)) }
 
-    /// One sentence for a human.
+    /// The fault and what to do, for people.
     package var text: String {
-        let what =
+        let text =
             switch detail {
             case .text(let text): text
             case .json(let error): error.description
@@ -90,10 +92,10 @@ package struct Refusal: Error, Sendable, Equatable {
             case .tooOften(let pushes, let seconds, let retryAfter):
                 "one device gets at most \(pushes) pushes within \(seconds) s; send it again in \(retryAfter) s"
             case .overloaded(let refusal):
-                "\(refusal.text); no item from this one on was taken, send them again in \(refusal.retryAfterSeconds) s"
+                "\(refusal.text); no item from this one on was accepted, send them again in \(refusal.retryAfterSeconds) s"
             case .appOverloaded(let refusal):
                 "\(refusal.text); send it again in \(refusal.retryAfterSeconds) s"
             }
-        return fieldName.map { "\($0): \(what)" } ?? what
+        return fieldName.map { "\($0): \(text)" } ?? text
     }
 }

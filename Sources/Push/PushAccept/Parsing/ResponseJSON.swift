@@ -4,7 +4,7 @@ import PushModel
 import PushStore
 import Telemetry
 
-/// Writes the JSON of every answer that is not a problem document.
+/// Writes the JSON of all responses that are not problem documents.
 enum ResponseJSON {
     /// `{"msg_id":…,"status":"accepted","code":0,"timestamp":…}`
     static func accepted(_ id: PushID, at: WallTime, _ delay: DeliveryDelay?) -> [UInt8] {
@@ -24,7 +24,7 @@ enum ResponseJSON {
         json.append(UInt8(ascii: "}"))
     }
 
-    /// Why pushes wait, and for about how many seconds; nothing when they do not.
+    /// Appends `delayed` and `estimate`; nothing if the pushes do not wait.
     static func append(_ delay: DeliveryDelay?, to json: inout [UInt8]) {
         guard let delay else { return }
         JSONWriter.append(#","delayed":"#, to: &json)
@@ -36,27 +36,27 @@ enum ResponseJSON {
 
     // MARK: Items of a bulk request
 
-    /// Appends the results of `piece`, each followed by `separator`.
-    static func append(_ piece: BulkResults.Piece, separator: UInt8, to json: inout [UInt8]) {
-        switch piece {
-        case .accepted(let first, let count, let batch, let place, let at, let delay):
-            // Made once for the run: it differs in the index and in the last digits of the id only.
+    /// Appends the results of `run`, each followed by `separator`.
+    static func append(_ run: BulkResults.Run, separator: UInt8, to json: inout [UInt8]) {
+        switch run {
+        case .accepted(let firstItem, let count, let batch, let firstPush, let at, let delay):
+            // Built once for the run: its results differ only in `index` and `msg_id`.
             var tail: [UInt8] = []
             appendAcceptedTail(at: at, delay, to: &tail)
             tail.append(separator)
             json.reserveCapacity(json.count + count * (tail.count + 64))
             for offset in 0..<count {
                 JSONWriter.append(#"{"index":"#, to: &json)
-                JSONWriter.appendInteger(first + offset, to: &json)
+                JSONWriter.appendInteger(firstItem + offset, to: &json)
                 JSONWriter.append(#","msg_id":""#, to: &json)
-                batch.push(place + offset).value.append(to: &json)
+                batch.push(firstPush + offset).value.append(to: &json)
                 json.append(contentsOf: tail)
             }
-        case .failed(let first, let count, let batch, let place, let error):
+        case .failed(let firstItem, let count, let batch, let firstPush, let error):
             for offset in 0..<count {
-                let id = error.isOutcomeUnknown ? batch.push(place + offset) : nil
+                let id = error.isOutcomeUnknown ? batch.push(firstPush + offset) : nil
                 appendRefused(
-                    index: first + offset, code: error.code, field: nil, detail: error.callerText, unknownID: id,
+                    index: firstItem + offset, code: error.code, field: nil, detail: error.callerText, unknownID: id,
                     to: &json
                 )
                 json.append(separator)
@@ -73,7 +73,7 @@ enum ResponseJSON {
         }
     }
 
-    /// - Parameter unknownID: the push's id when it may have been accepted all the same.
+    /// - Parameter unknownID: the id of a push that may have been accepted nevertheless.
     static func appendRefused(
         index: Int, code: ErrorCode, field: String?, detail: String, unknownID: PushID?, to json: inout [UInt8]
     ) {
@@ -100,7 +100,7 @@ enum ResponseJSON {
 
     // MARK: Status
 
-    /// - Parameter outlook: why it waits.
+    /// - Parameter delay: why the push waits, if it does.
     static func append(_ status: PushStatus, _ delay: DeliveryDelay?, to json: inout [UInt8]) {
         JSONWriter.append(#"{"msg_id":""#, to: &json)
         status.id.value.append(to: &json)
@@ -140,8 +140,10 @@ enum ResponseJSON {
         JSONWriter.append("\",\"state\":\"unknown\"}\n", to: &json)
     }
 
-    /// A line of a query that could not be answered; `state` is `invalid` or `unavailable`.
-    static func appendUnanswered(state: String, code: ErrorCode, detail: String, to json: inout [UInt8]) {
+    /// Appends the result of a query line without a status.
+    ///
+    /// - Parameter state: `invalid` or `unavailable`.
+    static func appendQueryFailure(state: String, code: ErrorCode, detail: String, to json: inout [UInt8]) {
         JSONWriter.append(#"{"state":"#, to: &json)
         JSONWriter.appendString(state, to: &json)
         JSONWriter.append(#","code":"#, to: &json)
@@ -163,7 +165,7 @@ enum ResponseJSON {
 
     // MARK: Codes
 
-    /// The table of error codes, as `GET /api/v1/codes` gives it.
+    /// The response of `GET /api/v1/codes`.
     static func codes() -> [UInt8] {
         var json: [UInt8] = []
         JSONWriter.append(#"{"codes":["#, to: &json)
@@ -187,15 +189,16 @@ enum ResponseJSON {
 }
 
 extension QueueError {
-    /// What a caller is told. The store's own words stay in the log: they may name files and hosts.
+    /// The detail in a response. The store's own text is only logged, because it can contain names of files and hosts.
     var callerText: String {
         switch self {
-        case .unavailable(_, isOutcomeKnown: true): "the store does not answer; nothing was accepted"
+        case .unavailable(_, isOutcomeKnown: true):
+            "the store does not respond; nothing was accepted, send it again later"
         case .unavailable(_, isOutcomeKnown: false):
-            "the store did not confirm the write; the push may have been accepted, ask for its status before sending it again"
-        case .full: "the store has no room; nothing was accepted"
-        case .broken: "the store of this instance is damaged; nothing was accepted"
-        case .closed: "this instance is stopping; nothing was accepted"
+            "the store did not confirm the write; the push may have been accepted, query its status before sending it again"
+        case .full: "the store is full; nothing was accepted, send it again later"
+        case .broken: "the store of this instance is damaged; nothing was accepted, send it to another instance"
+        case .closed: "this instance is stopping; nothing was accepted, send it to another instance"
         }
     }
 }

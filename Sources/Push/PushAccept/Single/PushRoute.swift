@@ -3,7 +3,7 @@ import NIOCore
 import PushModel
 import PushStore
 
-/// `POST /push`: one push, answered once it is durable.
+/// `POST /push`: one push. Responds once it is durable.
 struct PushRoute: Sendable {
     let apps: AppDirectory
     let collector: SinglePushCollector
@@ -16,8 +16,8 @@ struct PushRoute: Sendable {
     func respond(to request: Request) async throws -> Response {
         _ = try BodyFormat(of: request, linesAllowed: false)
         let key = try IdempotencyKeyField.value(of: request)
-        // Before the body is read: under overload a refusal must cost next to nothing.
-        if collector.isFull { throw refused(.full) }
+        // Checked before the body is read, so that a refusal under overload is cheap.
+        if collector.isFull { throw Self.full(retryAfter: configuration.retryAfterSeconds) }
         let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
         guard let key else {
             let (id, at, delay) = try await accept(body, nil)
@@ -27,22 +27,22 @@ struct PushRoute: Sendable {
             )
         }
         guard let idempotency else { throw Problem.cannotStoreResponse }
-        let keyed = IdempotentRequest(key, route: .push, request: request, body: body)
-        return try await idempotency.answer(keyed) {
-            let (id, at, delay) = try await accept(body, keyed)
-            let piece = BulkResults.Piece.accepted(
-                first: 0, count: 1, batch: id.batch, place: id.index, at: at, delay
+        let idempotentRequest = IdempotentRequest(key, route: .push, request: request, body: body)
+        return try await idempotency.respond(to: idempotentRequest) {
+            let (id, at, delay) = try await accept(body, idempotentRequest)
+            let run = BulkResults.Run.accepted(
+                firstItem: 0, count: 1, batch: id.batch, firstPush: id.index, at: at, delay
             )
-            return StoredResponse(form: .single, pieces: [piece])
+            return StoredResponse(format: .single, runs: [run])
         }
     }
 
     private func accept(
-        _ body: ByteBuffer, _ keyed: IdempotentRequest?
+        _ body: ByteBuffer, _ request: IdempotentRequest?
     ) async throws(Problem) -> (PushID, at: WallTime, DeliveryDelay?) {
         let ticket: SinglePushCollector.Ticket
         do throws(Refusal) {
-            ticket = try add(body, keyed)
+            ticket = try add(body, request)
         } catch {
             throw Problem(error)
         }
@@ -51,39 +51,32 @@ struct PushRoute: Sendable {
         case .failed(let id, let error):
             if error.isOutcomeUnknown { metrics.outcomeUnknown(pushes: 1) }
             let retryAfter = configuration.retryAfterSeconds
-            throw keyed == nil
+            throw request == nil
                 ? Problem(error, pushID: id, retryAfter: retryAfter)
-                : Problem(keyed: error, pushID: id, retryAfter: retryAfter)
-        case .full: throw refused(.full)
-        case .stopping: throw refused(.stopping)
+                : Problem(idempotent: error, pushID: id, retryAfter: retryAfter)
+        case .full: throw Self.full(retryAfter: configuration.retryAfterSeconds)
+        case .stopping: throw Problem(stopping: configuration.retryAfterSeconds)
         }
     }
 
-    private enum Busy {
-        case full, stopping
+    private static func full(retryAfter: Int) -> Problem {
+        Problem(
+            busy: .queueFull, "too many pushes wait to be stored; nothing was accepted, send it again later",
+            retryAfter: retryAfter
+        )
     }
 
-    private func refused(_ busy: Busy) -> Problem {
-        switch busy {
-        case .full:
-            return Problem(
-                busy: .queueFull, "too many pushes wait to be stored; nothing was accepted",
-                retryAfter: configuration.retryAfterSeconds
-            )
-        case .stopping:
-            return Problem(stopping: configuration.retryAfterSeconds)
+    private func add(_ body: ByteBuffer, _ request: IdempotentRequest?) throws(Refusal) -> SinglePushCollector.Ticket {
+        guard body.readableBytes > 0 else {
+            throw Refusal(.invalidJSON, .text("the body is empty; send a JSON object"))
         }
-    }
-
-    private func add(_ body: ByteBuffer, _ keyed: IdempotentRequest?) throws(Refusal) -> SinglePushCollector.Ticket {
-        guard body.readableBytes > 0 else { throw Refusal(.invalidJSON, .text("the body is empty")) }
         var parser = PushParser(apps: apps, defaultLane: .normal)
         let result: Result<SinglePushCollector.Ticket, Refusal> = body.withUnsafeReadableBytes { bytes in
             switch parser.parse(bytes) {
             case .push(let push):
                 if let refusal = admission.refusal(ofAppAt: push.app) { return .failure(.overloaded(refusal)) }
-                if let devices, let refusal = parser.refusal(of: push, by: devices) { return .failure(refusal) }
-                return .success(collector.add(push, from: bytes, by: parser, request: keyed))
+                if let devices, let refusal = parser.admit(push, by: devices) { return .failure(refusal) }
+                return .success(collector.add(push, from: bytes, by: parser, request: request))
             case .refused(let refusal): return .failure(refusal)
             }
         }
