@@ -9,7 +9,7 @@ import Synchronization
 import Telemetry
 import Testing
 
-@Suite struct `Cancelling and pausing` {
+@Suite struct `Control routes` {
     private static let batch = BatchID.random(at: TestGateway.now)
 
     /// Keeps a push in the store, unclaimed.
@@ -30,20 +30,20 @@ import Testing
 
     // MARK: One
 
-    @Test func `a push that waits is cancelled, as often as one asks`() async throws {
+    @Test func `a waiting push is cancelled, also by repeated requests`() async throws {
         try await TestGateway.run { gateway async throws in
             let id = try await accepted(gateway)
             for _ in 0..<2 {
-                let answer = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
-                #expect(answer.status == 200)
-                #expect(answer.body == #"{"msg_id":"\#(id)","result":"cancelled"}"# + "\n")
+                let response = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
+                #expect(response.status == 200)
+                #expect(response.body == #"{"msg_id":"\#(id)","result":"cancelled"}"# + "\n")
             }
         }
     }
 
-    @Test func `what cannot be cancelled says why`() async throws {
+    @Test func `a push that cannot be cancelled gets the reason`() async throws {
         try await TestGateway.run(queue: Self.store(.delivered)) { gateway async throws in
-            let answers: [(String, Int, String)] = [
+            let responses: [(String, Int, String)] = [
                 ("\(Self.batch.push(1))", 409, "too late: the push is being sent"),
                 ("\(Self.batch.push(2))", 409, "too late: the push is delivered"),
                 (
@@ -51,22 +51,22 @@ import Testing
                     "no push with this msg_id was accepted here, or its record was deleted"
                 ),
             ]
-            for (id, status, detail) in answers {
-                let answer = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
-                #expect(answer.status == status)
-                #expect(answer.json["detail"] as? String == detail)
-                if status == 409 { #expect(answer.json["msg_id"] as? String == id) }
+            for (id, status, detail) in responses {
+                let response = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
+                #expect(response.status == status)
+                #expect(response.json["detail"] as? String == detail)
+                if status == 409 { #expect(response.json["msg_id"] as? String == id) }
             }
             #expect(try await gateway.send("DELETE", "/api/v1/messages/nonsense").status == 400)
             #expect(gateway.metrics.exposition().contains("{route=\"cancel\",status=\"4xx\"} 4"))
         }
     }
 
-    @Test func `what is claimed and not sent is taken back`() async throws {
+    @Test func `pushes that are claimed and not sent are cancelled`() async throws {
         let queue = FaultyStore()
         _ = try queue.backend.appendClaimed(storedBatch(4, id: Self.batch))
-        let memory = FakeInMemoryCancel(claimed: [Self.batch.push(1), Self.batch.push(3)])
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), canceller: memory)
+        let canceller = FakeCanceller(claimed: [Self.batch.push(1), Self.batch.push(3)])
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), canceller: canceller)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
             #expect(try await gateway.send("DELETE", "/api/v1/messages/\(Self.batch.push(1))").status == 200)
             #expect(try await gateway.send("DELETE", "/api/v1/messages/\(Self.batch.push(2))").status == 409)
@@ -80,26 +80,26 @@ import Testing
 
     // MARK: Many
 
-    @Test func `many are cancelled by their ids, each with its result`() async throws {
+    @Test func `many pushes are cancelled by id, each with its result`() async throws {
         try await TestGateway.run(queue: Self.store(.rejected)) { gateway async throws in
             let id = try await accepted(gateway)
             let ids = [id] + (1...3).map { Self.batch.push($0).description }
-            let answer = try await gateway.post(
+            let response = try await gateway.post(
                 "/api/v1/messages/cancel", #"{"ids":["\#(ids.joined(separator: "\",\""))"]}"#
             )
-            #expect(answer.status == 200)
-            let results = try #require(answer.json["results"] as? [[String: Any]])
+            #expect(response.status == 200)
+            let results = try #require(response.json["results"] as? [[String: Any]])
             #expect(results.map { $0["msg_id"] as? String } == ids)
             #expect(results.map { $0["result"] as? String } == ["cancelled", "too_late", "settled", "unknown"])
             #expect(results[2]["state"] as? String == "rejected")
-            #expect(answer.json["cancelled"] as? Int == 1)
-            #expect(answer.json["too_late"] as? Int == 1)
+            #expect(response.json["cancelled"] as? Int == 1)
+            #expect(response.json["too_late"] as? Int == 1)
             let none = try await gateway.post("/api/v1/messages/cancel", #"{"ids":[]}"#)
             #expect(none.json["cancelled"] as? Int == 0)
         }
     }
 
-    @Test func `a bulk request is cancelled by its id`() async throws {
+    @Test func `a bulk request is cancelled by its request id`() async throws {
         try await TestGateway.run { gateway async throws in
             _ = try await gateway.post(
                 "/push/batch", "[\(pushLine(1, Self.later)),\(pushLine(2, Self.later))]",
@@ -111,59 +111,59 @@ import Testing
             let own = try await gateway.post("/push/batch", "[\(pushLine(4, Self.later))]")
             let requestIDs = gateway.queue.batches.map(\.requestID)
             #expect(requestIDs == ["campaign-7", "campaign-8", own.headers["x-request-id"]])
-            let answer = try await gateway.post("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#)
-            #expect(answer.body == #"{"cancelled":2,"too_late":0}"# + "\n")
+            let response = try await gateway.post("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#)
+            #expect(response.body == #"{"cancelled":2,"too_late":0}"# + "\n")
             let app = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
             #expect(app.body == #"{"cancelled":2,"too_late":0}"# + "\n", "two were cancelled before")
         }
     }
 
-    @Test func `pushes of single requests belong to no bulk request`() async throws {
+    @Test func `single pushes have no request id`() async throws {
         try await TestGateway.run { gateway async throws in
             _ = try await gateway.post("/push", pushLine(1), headers: ["X-Request-Id: one"])
             #expect(gateway.queue.batches.map(\.requestID) == [nil])
         }
     }
 
-    @Test func `what was claimed is counted by what could be taken back`() async throws {
+    @Test func `claimed pushes that could be cancelled are counted`() async throws {
         let queue = FaultyStore()
         _ = try queue.backend.append([NewBatch(batch: storedBatch(10))])
         _ = try queue.backend.appendClaimed(storedBatch(5))
-        let memory = FakeInMemoryCancel(claimed: Set((0..<3).map { Self.batch.push($0) }))
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), canceller: memory)
+        let canceller = FakeCanceller(claimed: Set((0..<3).map { Self.batch.push($0) }))
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), canceller: canceller)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
-            let answer = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
-            #expect(answer.body == #"{"cancelled":13,"too_late":2}"# + "\n")
+            let response = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
+            #expect(response.body == #"{"cancelled":13,"too_late":2}"# + "\n")
         }
     }
 
     @Test(arguments: [
         ("", 400, 2020), ("[]", 400, 2021), ("{}", 400, 2022), (#"{"all":true}"#, 400, 2023),
         (#"{"ids":[],"app":"demo"}"#, 400, 2023), (#"{"ids":"x"}"#, 400, 2021), (#"{"ids":["x"]}"#, 400, 3018),
-        (#"{"app":1}"#, 400, 2021), (#"{"app":""}"#, 400, 3018), (#"{"app":"nobody"}"#, 404, 3017),
+        (#"{"app":1}"#, 400, 2021), (#"{"app":""}"#, 400, 3018), (#"{"app":"unknown"}"#, 404, 3017),
         (#"{"request_id":"#, 400, 2020), (#"{"app":"demo"} x"#, 400, 2020),
     ])
-    func `a wish that cannot be read is refused`(body: String, status: Int, code: Int) async throws {
+    func `an invalid selection is refused`(body: String, status: Int, code: Int) async throws {
         try await TestGateway.run { gateway async throws in
-            let answer = try await gateway.post("/api/v1/messages/cancel", body)
-            #expect(answer.status == status)
-            #expect(answer.json["code"] as? Int == code)
-            #expect(answer.headers["content-type"] == "application/problem+json")
+            let response = try await gateway.post("/api/v1/messages/cancel", body)
+            #expect(response.status == status)
+            #expect(response.json["code"] as? Int == code)
+            #expect(response.headers["content-type"] == "application/problem+json")
         }
     }
 
     @Test func `a list of ids has a limit`() async throws {
         try await TestGateway.run { gateway async throws in
             let ids = (0...1000).map { "\"\(Self.batch.push($0))\"" }.joined(separator: ",")
-            let answer = try await gateway.post("/api/v1/messages/cancel", "{\"ids\":[\(ids)]}")
-            #expect(answer.status == 400)
-            #expect(answer.json["field"] as? String == "ids")
+            let response = try await gateway.post("/api/v1/messages/cancel", "{\"ids\":[\(ids)]}")
+            #expect(response.status == 400)
+            #expect(response.json["field"] as? String == "ids")
         }
     }
 
     // MARK: Apps
 
-    @Test func `apps are listed with what waits for them`() async throws {
+    @Test func `apps are listed with their waiting pushes`() async throws {
         let dispatch = AcceptDispatch(handoff: FakeHandoff()) { app in
             app == AppID("demo") ? DeliveryDelay(reason: .backlog, estimate: .seconds(3)) : nil
         }
@@ -172,9 +172,9 @@ import Testing
             _ = try await gateway.post(
                 "/push/batch", "[\(pushLine(1, #","app":"demo""#)),\(pushLine(2, #","app":"demo""#))]")
             _ = try await gateway.post("/api/v1/apps/other/pause", "")
-            let answer = try await gateway.send("GET", "/api/v1/apps")
+            let response = try await gateway.send("GET", "/api/v1/apps")
             #expect(
-                answer.body == """
+                response.body == """
                     {"apps":[
                     {"app":"demo","bundle_id":"com.example.app","queued":{"urgent":1,"normal":0,"bulk":2},"delayed":"backlog","estimate":3},
                     {"app":"other","bundle_id":"com.example.other","queued":{"urgent":0,"normal":0,"bulk":0},"paused_since":"2025-11-23T12:00:00.123Z"}
@@ -185,9 +185,9 @@ import Testing
         }
     }
 
-    @Test func `pausing and resuming is told to dispatch, and may be repeated`() async throws {
-        let told = Told()
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { told.append("\($0) \($1)") })
+    @Test func `dispatch is notified of pause and resume, which may be repeated`() async throws {
+        let updates = UpdateLog()
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { updates.append("\($0) \($1)") })
         let clock = TestClock()
         try await TestGateway.run(dispatch: dispatch, clock: clock) { gateway async throws in
             let paused = try await gateway.send("POST", "/api/v1/apps/demo/pause")
@@ -197,31 +197,31 @@ import Testing
             _ = try await gateway.send("POST", "/api/v1/apps/demo/pause")
             let since = try await gateway.send("GET", "/api/v1/apps").body
             #expect(since.contains("\"paused_since\":\"2025-11-23T12:00:00.123Z\""), "since the first time")
-            #expect(try await gateway.post("/push", pushLine(1)).status == 200, "pushes are taken all the while")
+            #expect(try await gateway.post("/push", pushLine(1)).status == 200, "pushes are accepted while paused")
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").json["paused"] as? Bool == false)
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").status == 200)
             #expect(try await gateway.send("GET", "/api/v1/apps").body.contains("paused_since") == false)
-            // Paused when it left the configuration: it can be resumed, and no more.
+            // An app that is no longer configured can only be resumed.
             try await gateway.queue.setPaused(true, app: AppID("gone"), at: TestGateway.now)
             #expect(try await gateway.send("POST", "/api/v1/apps/gone/pause").status == 404)
             #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").json["paused"] as? Bool == false)
             #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").status == 404)
-            let unknown = try await gateway.send("POST", "/api/v1/apps/nobody/pause")
+            let unknown = try await gateway.send("POST", "/api/v1/apps/unknown/pause")
             #expect(unknown.status == 404)
             #expect(unknown.json["code"] as? Int == 3017)
-            #expect(told.all == ["demo true", "demo true", "demo false", "demo false", "gone false"])
+            #expect(updates.all == ["demo true", "demo true", "demo false", "demo false", "gone false"])
             gateway.queue.takeDown()
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/pause").status == 503)
             #expect(try await gateway.send("GET", "/api/v1/apps").status == 503)
             #expect(try await gateway.send("POST", "/api/v1/apps/gone/resume").status == 503)
-            #expect(told.all.count == 5, "what is not durable is not told")
+            #expect(updates.all.count == 5, "updates follow durable changes only")
         }
     }
 
-    /// The pause is written first and told last; in between it was lifted.
-    @Test func `dispatch hears what the store says in the end`() async throws {
-        let told = Told()
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { told.append("\($0) \($1)") })
+    /// The pause is written first and reported last; the app is resumed in between.
+    @Test func `dispatch gets the last state of the store`() async throws {
+        let updates = UpdateLog()
+        let dispatch = AcceptDispatch(handoff: FakeHandoff(), pauseObserver: { updates.append("\($0) \($1)") })
         let queue = FaultyStore()
         let slow = SlowPause(queue)
         let stores = AcceptStores(queue: queue, outcomes: queue, control: slow)
@@ -229,22 +229,22 @@ import Testing
             async let paused = gateway.send("POST", "/api/v1/apps/demo/pause")
             await slow.waitForPause()
             #expect(try await gateway.send("POST", "/api/v1/apps/demo/resume").status == 200)
-            slow.letGo()
+            slow.resume()
             #expect(try await paused.status == 200)
-            #expect(told.all.last == "demo false")
+            #expect(updates.all.last == "demo false")
         }
     }
 
-    @Test func `a name in a path may be escaped`() async throws {
+    @Test func `a name in a path may be percent-encoded`() async throws {
         let apps = AppDirectory(apps: [AppSettings(id: AppID("näh app"), bundleID: "com.example.app")])
         try await TestGateway.run(apps: apps) { gateway async throws in
-            let answer = try await gateway.send("POST", "/api/v1/apps/n%C3%A4h%20app/pause")
-            #expect(answer.status == 200)
-            #expect(answer.json["app"] as? String == "näh app")
+            let response = try await gateway.send("POST", "/api/v1/apps/n%C3%A4h%20app/pause")
+            #expect(response.status == 200)
+            #expect(response.json["app"] as? String == "näh app")
         }
     }
 
-    @Test func `a store that cannot do it says so`() async throws {
+    @Test func `a store without control gets 501`() async throws {
         let queue = FaultyStore()
         try await TestGateway.run(queue: queue, stores: AcceptStores(queue: queue, outcomes: queue)) {
             gateway async throws in
@@ -259,31 +259,31 @@ import Testing
 
     // MARK: The log
 
-    @Test func `the log tells who did what, and how many, but not to whom`() async throws {
+    @Test func `the log has the action, the caller and the count, but no push`() async throws {
         let log = LogRecorder()
         let queue = FaultyStore()
         try queue.backend.appendGivenUp(storedBatch(1, id: Self.batch))
         queue.makeUnreadable(Self.batch.push(0))
         try await TestGateway.run(queue: queue, log: log.logger) { gateway async throws in
             let id = try await accepted(gateway)
-            let secret = ["Authorization: Bearer s3cr3t", "X-Request-Id: act-1"]
-            let acts = [
+            let secret = ["Authorization: Bearer s3cr3t", "X-Request-Id: action-1"]
+            let actions = [
                 ("/api/v1/apps/demo/pause", ""), ("/api/v1/apps/demo/resume", ""),
                 ("/api/v1/messages/cancel", #"{"ids":["\#(id)"]}"#),
                 ("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#),
                 ("/api/v1/messages/cancel", #"{"app":"demo"}"#), ("/api/v1/dead-letters/replay", #"{"all":true}"#),
                 ("/api/v1/dead-letters/purge", #"{"app":"demo"}"#),
             ]
-            for (path, body) in acts { #expect(try await gateway.post(path, body, headers: secret).status == 200) }
+            for (path, body) in actions { #expect(try await gateway.post(path, body, headers: secret).status == 200) }
             _ = try await gateway.send("DELETE", "/api/v1/messages/\(id)")
             let lines = log.lines
             #expect(lines.allSatisfy { $0.level == .notice && $0.metadata["client.address"] == "127.0.0.1" })
-            #expect(lines.dropLast().allSatisfy { $0.metadata["request.id"] == "act-1" })
-            func told(_ keys: String...) -> [String] {
+            #expect(lines.dropLast().allSatisfy { $0.metadata["request.id"] == "action-1" })
+            func logged(_ keys: String...) -> [String] {
                 lines.map { line in ([line.message] + keys.map { line.metadata[$0] ?? "-" }).joined(separator: " ") }
             }
             #expect(
-                told("by", "app", "cancelled", "too_late", "replayed", "unreadable", "purged") == [
+                logged("by", "app", "cancelled", "too_late", "replayed", "unreadable", "purged") == [
                     "app paused - demo - - - - -", "app resumed - demo - - - - -",
                     "pushes cancelled ids - 1 0 - - -", "pushes cancelled request - 0 0 - - -",
                     "pushes cancelled app demo 0 0 - - -", "dead letters replayed all - - - 0 1 -",
@@ -300,7 +300,7 @@ import Testing
         }
     }
 
-    private final class Told: Sendable {
+    private final class UpdateLog: Sendable {
         private let state = Mutex<[String]>([])
         var all: [String] { state.withLock { $0 } }
         func append(_ text: String) { state.withLock { $0.append(text) } }

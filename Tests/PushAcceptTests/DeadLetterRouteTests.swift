@@ -24,7 +24,7 @@ import Testing
         try await TestGateway.run(apps: TestGateway.twoApps, queue: queue, body)
     }
 
-    @Test func `they are listed page by page`() async throws {
+    @Test func `are listed page by page`() async throws {
         try await run { gateway async throws in
             var ids: [String] = []
             var next = ""
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func `those of an app that is not configured any more can be listed and purged`() async throws {
+    @Test func `of an app that is no longer configured can be listed and purged`() async throws {
         let queue = FaultyStore()
         try queue.backend.appendGivenUp(Self.deadBatch(Self.batch, 1, app: "gone"))
         try await TestGateway.run(apps: TestGateway.twoApps, queue: queue) { gateway async throws in
@@ -57,11 +57,11 @@ import Testing
         }
     }
 
-    @Test func `one is shown without its token and payload`() async throws {
+    @Test func `are shown without token and payload`() async throws {
         try await run { gateway async throws in
-            let answer = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")
+            let response = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")
             #expect(
-                answer.body == """
+                response.body == """
                     {"msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0001","app":"demo","lane":"bulk","code":3016,\
                     "error":"given_up","reason":"ServiceUnavailable","apns_status":503,"attempts":50,\
                     "accepted_at":"2025-11-23T12:00:00.123Z","died_at":"2025-11-23T12:01:00.123Z",\
@@ -75,23 +75,23 @@ import Testing
         }
     }
 
-    @Test func `they are sent again, and dispatch hears of it`() async throws {
+    @Test func `are replayed, and dispatch is notified`() async throws {
         try await run { gateway async throws in
             let one = try await gateway.post(
                 "/api/v1/dead-letters/replay", #"{"ids":["\#(Self.batch.push(0))","\#(Self.batch.push(9))"]}"#
             )
             #expect(one.body == "{\"replayed\":1}\n")
-            #expect(gateway.handoff.log.waits == 6, "of which app it is is not known")
+            #expect(gateway.handoff.log.waits == 6, "ids do not name an app, so all are notified")
             let app = try await gateway.post("/api/v1/dead-letters/replay", #"{"app":"demo"}"#)
             #expect(app.json["replayed"] as? Int == 2)
             #expect(gateway.handoff.log.waits == 9)
             #expect(
                 try await gateway.post("/api/v1/dead-letters/replay", #"{"app":"demo"}"#).json["replayed"] as? Int == 0)
-            #expect(gateway.handoff.log.waits == 9, "nothing waits")
+            #expect(gateway.handoff.log.waits == 9, "nothing was replayed")
         }
     }
 
-    @Test func `one that cannot be read is shown, says so, and holds up no others`() async throws {
+    @Test func `that are unreadable are shown and do not block others`() async throws {
         try await run { gateway async throws in
             gateway.queue.makeUnreadable(Self.batch.push(1))
             let shown = try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))")
@@ -107,7 +107,7 @@ import Testing
         }
     }
 
-    @Test func `they are forgotten`() async throws {
+    @Test func `are purged`() async throws {
         try await run { gateway async throws in
             let some = try await gateway.post("/api/v1/dead-letters/purge", #"{"ids":["\#(Self.ids[4])"]}"#)
             #expect(some.body == "{\"purged\":1}\n")
@@ -120,32 +120,34 @@ import Testing
 
     @Test(arguments: [
         ("GET", "?limit=0", "", 400, 3018), ("GET", "?limit=1001", "", 400, 3018), ("GET", "?limit=x", "", 400, 3018),
-        ("GET", "?after=x", "", 400, 3018), ("GET", "?app=nobody", "", 404, 3017), ("GET", "?sort=x", "", 400, 2023),
+        ("GET", "?after=x", "", 400, 3018), ("GET", "?app=unknown", "", 404, 3017), ("GET", "?sort=x", "", 400, 2023),
         ("POST", "/replay", "{}", 400, 2022), ("POST", "/purge", #"{"request_id":"x"}"#, 400, 2023),
         ("POST", "/purge", #"{"all":false}"#, 400, 2021), ("POST", "/purge", #"{"all":1}"#, 400, 2021),
-        ("POST", "/replay", #"{"app":"nobody"}"#, 404, 3017),
+        ("POST", "/replay", #"{"app":"unknown"}"#, 404, 3017),
     ])
-    func `a bad question is refused`(
+    func `invalid requests are refused`(
         method: String, path: String, body: String, status: Int, code: Int
     ) async throws {
         try await run { gateway async throws in
-            let answer = try await gateway.send(
+            let response = try await gateway.send(
                 method, "/api/v1/dead-letters\(path)", body: body.isEmpty ? nil : body
             )
-            #expect(answer.status == status, "\(answer.body)")
-            #expect(answer.json["code"] as? Int == code)
+            #expect(response.status == status, "\(response.body)")
+            #expect(response.json["code"] as? Int == code)
         }
     }
 
-    @Test func `a store that is down is said`() async throws {
+    @Test func `requests fail with 503 while the store is down`() async throws {
         try await run { gateway async throws in
             gateway.queue.takeDown()
             #expect(try await gateway.send("GET", "/api/v1/dead-letters").status == 503)
             #expect(try await gateway.send("GET", "/api/v1/dead-letters/\(Self.batch.push(1))").status == 503)
             for path in ["replay", "purge"] {
-                let answer = try await gateway.post("/api/v1/dead-letters/\(path)", #"{"all":true}"#)
-                #expect(answer.status == 503)
-                #expect(answer.json["detail"] as? String == "the store does not respond; nothing was changed, send the request again later")
+                let response = try await gateway.post("/api/v1/dead-letters/\(path)", #"{"all":true}"#)
+                #expect(response.status == 503)
+                #expect(
+                    response.json["detail"] as? String
+                        == "the store does not respond; nothing was changed, send the request again later")
             }
         }
     }

@@ -9,7 +9,7 @@ import Testing
         .appendingPathComponent("docs/reference")
 
     /// `GODWIT_UPDATE_DOCS=1` writes the page instead of comparing it.
-    @Test func `the page of error codes is the table`() throws {
+    @Test func `the page of error codes matches the table`() throws {
         let file = Self.docs.appendingPathComponent("error-codes.md")
         if ProcessInfo.processInfo.environment["GODWIT_UPDATE_DOCS"] != nil {
             try Data(ErrorCodesPage.markdown.utf8).write(to: file)
@@ -27,14 +27,14 @@ import Testing
         var output: String
     }
 
-    /// A `bash` block and the block after it, which holds what it prints.
+    /// A `bash` block and the block after it, which is its output.
     private static func examples() throws -> [Example] {
         let page = try String(contentsOf: docs.appendingPathComponent("http-api.md"), encoding: .utf8)
         return page.matches(of: /```bash\n((?:[^`]|`[^`])*)```\n```\w+\n((?:[^`]|`[^`])*)```/)
             .map { Example(command: String($0.1), output: String($0.2)) }
     }
 
-    @Test func `every example of the API does what the page says`() async throws {
+    @Test func `every example of the API has the output on the page`() async throws {
         let examples = try Self.examples()
         #expect(examples.count >= 8)
         let apps = AppDirectory(apps: [AppSettings(id: AppID("com.example.app"), bundleID: "com.example.app")])
@@ -60,7 +60,7 @@ import Testing
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Without what differs from one run to the next: ids and times.
+    /// Without ids and times, which differ from run to run.
     private static func normal(_ text: String) -> String {
         text.replacing(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "ID")
             .replacing(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/, with: "TIME")

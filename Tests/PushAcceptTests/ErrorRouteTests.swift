@@ -3,22 +3,23 @@ import PushAccept
 import PushModel
 import Testing
 
-@Suite struct `Requests that are no pushes` {
+@Suite struct `Invalid requests` {
     private func expectProblem(
-        _ answer: WireResponse, _ status: Int, code: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
+        _ response: WireResponse, _ status: Int, code: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        #expect(answer.status == status, "\(answer.body)", sourceLocation: sourceLocation)
-        #expect(answer.headers["content-type"] == "application/problem+json", sourceLocation: sourceLocation)
-        #expect(answer.json["status"] as? Int == status, sourceLocation: sourceLocation)
-        #expect((answer.json["title"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
-        #expect((answer.json["detail"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
-        #expect((answer.json["type"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
-        #expect(answer.headers["x-request-id"]?.isEmpty == false, sourceLocation: sourceLocation)
-        #expect(answer.headers["x-request-id"] == answer.json["request_id"] as? String, sourceLocation: sourceLocation)
-        if let code { #expect(answer.json["code"] as? Int == code, sourceLocation: sourceLocation) }
+        #expect(response.status == status, "\(response.body)", sourceLocation: sourceLocation)
+        #expect(response.headers["content-type"] == "application/problem+json", sourceLocation: sourceLocation)
+        #expect(response.json["status"] as? Int == status, sourceLocation: sourceLocation)
+        #expect((response.json["title"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect((response.json["detail"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect((response.json["type"] as? String)?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect(response.headers["x-request-id"]?.isEmpty == false, sourceLocation: sourceLocation)
+        #expect(
+            response.headers["x-request-id"] == response.json["request_id"] as? String, sourceLocation: sourceLocation)
+        if let code { #expect(response.json["code"] as? Int == code, sourceLocation: sourceLocation) }
     }
 
-    @Test func `every wrong request gets a problem document`() async throws {
+    @Test func `every invalid request gets a problem document`() async throws {
         try await TestGateway.run { gateway in
             expectProblem(try await gateway.send("GET", "/nothing"), 404)
             expectProblem(try await gateway.send("GET", "/api/v1"), 404)
@@ -30,9 +31,9 @@ import Testing
                 ("DELETE", "/api/v1/messages/cancel", "POST"), ("POST", "/api/v1/dead-letters", "GET, HEAD"),
                 ("GET", "/api/v1/apps/demo/pause", "POST"),
             ] {
-                let answer = try await gateway.send(method, path)
-                expectProblem(answer, 405)
-                #expect(answer.headers["allow"] == allowed, "\(path)")
+                let response = try await gateway.send(method, path)
+                expectProblem(response, 405)
+                #expect(response.headers["allow"] == allowed, "\(path)")
             }
             expectProblem(try await gateway.send("POST", "/push", type: "text/html", body: "{}"), 415)
             expectProblem(try await gateway.send("POST", "/push", type: "application/x-ndjson", body: "{}"), 415)
@@ -60,15 +61,15 @@ import Testing
         }
     }
 
-    @Test func `a body that is too large is refused without being read`() async throws {
+    @Test func `a body that is too large is refused unread`() async throws {
         try await TestGateway.run(configuration: .with(\.lingerTimeout, .milliseconds(50))) { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
                 return try client.readResponse()
             }
-            expectProblem(answer, 413, code: 2024)
+            expectProblem(response, 413, code: 2024)
         }
     }
 
@@ -76,31 +77,31 @@ import Testing
         "nonsense\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "POST /push HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         "GET / HTTP/1.1\r\nno colon\r\n\r\n",
     ])
-    func `what is not HTTP gets a problem document`(text: String) async throws {
+    func `input that is not HTTP gets a problem document`(text: String) async throws {
         try await TestGateway.run { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(text)
                 return try client.readResponse()
             }
-            expectProblem(answer, 400, code: 2006)
+            expectProblem(response, 400, code: 2006)
         }
     }
 
     @Test func `a header that is too large is refused`() async throws {
         try await TestGateway.run(configuration: .with(\.headerBytesMax, 2000)) { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send("GET / HTTP/1.1\r\nX: \(String(repeating: "x", count: 4000))\r\n\r\n")
                 return try client.readResponse()
             }
-            expectProblem(answer, 431)
+            expectProblem(response, 431)
         }
     }
 
-    @Test func `a header that does not come ends the connection`() async throws {
+    @Test func `a header that does not arrive ends the connection`() async throws {
         try await TestGateway.run(configuration: .with(\.headerTimeout, .milliseconds(300))) { gateway in
             let port = gateway.port
             let rest = try await onThread {
@@ -112,16 +113,16 @@ import Testing
         }
     }
 
-    @Test func `a body that trickles is cut off in the end`() async throws {
+    @Test func `a body that arrives too slowly is refused with 408`() async throws {
         try await TestGateway.run(configuration: .with(\.bodyTimeout, .milliseconds(200))) { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
                 return try client.readResponse()
             }
-            expectProblem(answer, 408, code: 2025)
-            #expect(answer.headers["connection"] == "close")
+            expectProblem(response, 408, code: 2025)
+            #expect(response.headers["connection"] == "close")
         }
     }
 
@@ -129,27 +130,27 @@ import Testing
         ("/api/v1/messages/query", "Content-Type: application/json"),
         ("/push/batch", "Content-Type: application/json\r\nIdempotency-Key: k"),
     ])
-    func `a body that must be whole has its time limit on streaming routes too`(path: String, fields: String)
+    func `a buffered body has a time limit on streaming routes also`(path: String, fields: String)
         async throws
     {
         try await TestGateway.run(configuration: .with(\.bodyTimeout, .milliseconds(300))) { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send("POST \(path) HTTP/1.1\r\nHost: x\r\n\(fields)\r\nContent-Length: 100\r\n\r\n{")
                 return try client.readResponse()
             }
-            expectProblem(answer, 408, code: 2025)
+            expectProblem(response, 408, code: 2025)
         }
     }
 
-    @Test func `a compressed body is refused with a sentence`() async throws {
+    @Test func `a compressed body is refused with advice`() async throws {
         try await TestGateway.run { gateway in
             for path in ["/push", "/push/batch", "/api/v1/messages/query", "/api/v1/messages/cancel"] {
-                let answer = try await gateway.post(path, "x", headers: ["Content-Encoding: gzip"])
-                expectProblem(answer, 415)
-                #expect((answer.json["detail"] as? String)?.contains("without Content-Encoding") == true)
-                #expect(answer.headers["accept-encoding"] == "identity")
+                let response = try await gateway.post(path, "x", headers: ["Content-Encoding: gzip"])
+                expectProblem(response, 415)
+                #expect((response.json["detail"] as? String)?.contains("without Content-Encoding") == true)
+                #expect(response.headers["accept-encoding"] == "identity")
             }
             #expect(
                 try await gateway.post("/push", pushLine(1), headers: ["Content-Encoding: identity"]).status == 200
@@ -157,10 +158,10 @@ import Testing
         }
     }
 
-    @Test func `a stream may take longer than a body`() async throws {
+    @Test func `a stream has no time limit`() async throws {
         try await TestGateway.run(configuration: .with(\.bodyTimeout, .milliseconds(1))) { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
                     "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
@@ -173,11 +174,11 @@ import Testing
                 try client.send("0\r\n\r\n")
                 return try client.read(until: "0\r\n\r\n")
             }
-            #expect(answer.contains("0\r\n\r\n"))
+            #expect(response.contains("0\r\n\r\n"))
         }
     }
 
-    @Test func `a silent connection is closed`() async throws {
+    @Test func `an idle connection is closed`() async throws {
         try await TestGateway.run(configuration: .with(\.idleTimeout, .milliseconds(50))) { gateway in
             let port = gateway.port
             let rest = try await onThread { try WireClient(port: port).read() }
@@ -185,10 +186,10 @@ import Testing
         }
     }
 
-    @Test func `a client that asks before it sends is told to go on`() async throws {
+    @Test func `a request with Expect gets 100 Continue`() async throws {
         try await TestGateway.run { gateway in
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 let body = pushLine(1)
                 try client.send(
@@ -199,11 +200,11 @@ import Testing
                 try client.send(body)
                 return try client.readResponse()
             }
-            #expect(answer.status == 200)
+            #expect(response.status == 200)
         }
     }
 
-    @Test func `a connection serves one request after the other`() async throws {
+    @Test func `a connection serves several requests`() async throws {
         try await TestGateway.run { gateway in
             let port = gateway.port
             try await onThread {
@@ -221,7 +222,7 @@ import Testing
         }
     }
 
-    @Test func `the caller's request id is kept, unless it is odd`() async throws {
+    @Test func `the caller's request id is kept if it is safe to log`() async throws {
         try await TestGateway.run { gateway in
             let kept = try await gateway.send("GET", "/healthz", headers: ["X-Request-Id: abc-1.2_3"])
             #expect(kept.headers["x-request-id"] == "abc-1.2_3")
@@ -231,7 +232,7 @@ import Testing
         }
     }
 
-    @Test func `probes, index, codes and metrics answer`() async throws {
+    @Test func `probes, index, codes and metrics are served`() async throws {
         try await TestGateway.run { gateway in
             #expect(try await gateway.send("GET", "/healthz").body == "ok\n")
             #expect(try await gateway.send("GET", "/readyz").body == "ready\n")
@@ -249,16 +250,16 @@ import Testing
         }
     }
 
-    @Test func `a gateway that is not ready says why`() async throws {
+    @Test func `a gateway that is not ready gives the reasons`() async throws {
         try await TestGateway.run(reasons: ["the store is being opened", "APNs cannot be reached"]) { gateway in
-            let answer = try await gateway.send("GET", "/readyz")
-            expectProblem(answer, 503)
-            #expect(answer.json["detail"] as? String == "the store is being opened; APNs cannot be reached")
-            #expect(answer.headers["retry-after"] == "1")
+            let response = try await gateway.send("GET", "/readyz")
+            expectProblem(response, 503)
+            #expect(response.json["detail"] as? String == "the store is being opened; APNs cannot be reached")
+            #expect(response.headers["retry-after"] == "1")
         }
     }
 
-    @Test func `a configuration names all its problems`() {
+    @Test func `a configuration reports all problems`() {
         #expect(AcceptConfiguration().problems().isEmpty)
         var configuration = AcceptConfiguration()
         configuration.port = 70_000

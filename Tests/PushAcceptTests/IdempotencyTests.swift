@@ -11,7 +11,7 @@ import Testing
     private static let key = ["Idempotency-Key: \"order-4711\""]
 
     @Test(arguments: ["/push", "/push/batch"])
-    func `the same request again gets the same answer and stores nothing`(path: String) async throws {
+    func `a repeated request gets the stored response and stores nothing`(path: String) async throws {
         try await TestGateway.run { gateway async throws in
             let body = path == "/push" ? pushLine(1) : "[\(pushLine(1)),{},\(pushLine(2))]"
             let first = try await gateway.post(path, body, headers: Self.key)
@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test(arguments: ["/push", "/push/batch"])
-    func `while a request runs another with its key is told to wait`(path: String) async throws {
+    func `a request is refused while another one with its key is in progress`(path: String) async throws {
         try await TestGateway.run { gateway async throws in
             let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
             gateway.queue.blockAppends()
@@ -53,15 +53,15 @@ import Testing
             #expect(second.json["code"] as? Int == 3027)
             #expect(second.headers["retry-after"] == "1")
             gateway.queue.unblockAppends()
-            let answer = try await first
-            #expect(answer.status == 200)
+            let response = try await first
+            #expect(response.status == 200)
             let third = try await gateway.post(path, body, headers: Self.key)
-            #expect(third.body == answer.body)
+            #expect(third.body == response.body)
             #expect(gateway.queue.pushCount == 1)
         }
     }
 
-    @Test func `what is not valid is not remembered`() async throws {
+    @Test func `the response to an invalid request is not stored`() async throws {
         try await TestGateway.run { gateway async throws in
             for (path, bad, good) in [
                 ("/push", "{}", pushLine(1)), ("/push/batch", "{}", "[\(pushLine(2))]"),
@@ -91,9 +91,9 @@ import Testing
         }
     }
 
-    /// The worst moment: the write has happened, and nobody knows.
+    /// The store fails after the write.
     @Test(arguments: ["/push", "/push/batch"])
-    func `a client that was told nothing finds out with the same key`(path: String) async throws {
+    func `a repeated request gets the response of a write that was not confirmed`(path: String) async throws {
         try await TestGateway.run { gateway async throws in
             let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
             gateway.queue.fail(append: 1, .after(.unavailable("timeout", isOutcomeKnown: false)))
@@ -109,23 +109,23 @@ import Testing
         }
     }
 
-    @Test func `callers and routes have keys of their own`() async throws {
+    @Test func `each caller and each route has its own keys`() async throws {
         try await TestGateway.run { gateway async throws in
             let requests: [(String, String, [String])] = [
                 ("/push", pushLine(1), []), ("/push", pushLine(1), ["Authorization: Bearer a"]),
                 ("/push", pushLine(1), ["Authorization: Bearer b"]), ("/push/batch", "[\(pushLine(1))]", []),
             ]
             for (path, body, headers) in requests {
-                let answer = try await gateway.post(path, body, headers: Self.key + headers)
-                #expect(answer.status == 200)
-                #expect(answer.headers["idempotency-replayed"] == nil)
+                let response = try await gateway.post(path, body, headers: Self.key + headers)
+                #expect(response.status == 200)
+                #expect(response.headers["idempotency-replayed"] == nil)
             }
             #expect(gateway.queue.pushCount == 4)
             #expect(gateway.queue.idempotencyRecords.count == 4)
         }
     }
 
-    @Test func `after a day a key is new`() async throws {
+    @Test func `a key expires after 24 hours`() async throws {
         let clock = TestClock()
         try await TestGateway.run(clock: clock) { gateway async throws in
             let first = try await gateway.post("/push", pushLine(1), headers: Self.key)
@@ -138,7 +138,7 @@ import Testing
         }
     }
 
-    @Test func `pushes with keys share a write with those without`() async throws {
+    @Test func `pushes with and without keys share a write`() async throws {
         try await TestGateway.run { gateway async throws in
             gateway.queue.blockAppends()
             try await withThrowingTaskGroup(of: (Int, WireResponse).self) { group in
@@ -152,12 +152,12 @@ import Testing
                 }
                 await gateway.waitUntil("godwit_accept_waiting_pushes 20")
                 gateway.queue.unblockAppends()
-                var answers: [Int: WireResponse] = [:]
-                for try await (number, answer) in group { answers[number] = answer }
+                var responses: [Int: WireResponse] = [:]
+                for try await (number, response) in group { responses[number] = response }
                 for number in stride(from: 2, through: 20, by: 2) {
                     let key = ["Idempotency-Key: key-\(number)"]
                     let again = try await gateway.post("/push", pushLine(number), headers: key)
-                    #expect(again.body == answers[number]?.body)
+                    #expect(again.body == responses[number]?.body)
                     #expect(again.headers["idempotency-replayed"] == "true")
                 }
             }
@@ -167,7 +167,7 @@ import Testing
         }
     }
 
-    @Test func `a keyed stream is stored by one write and answered the same`() async throws {
+    @Test func `a stream with a key is stored in one write and gets the usual response`() async throws {
         try await TestGateway.run(apps: TestGateway.twoApps) { gateway async throws in
             let lines = (0..<2500).map { number in
                 switch number % 100 {
@@ -185,15 +185,15 @@ import Testing
             #expect(again.headers["content-type"] == "application/x-ndjson")
             #expect(again.headers["idempotency-replayed"] == "true")
             #expect(gateway.queue.pushCount == 2450 * 2)
-            // But for the ids it is what a request without a key is told.
+            // Equal to the response without a key, except for the ids.
             func normal(_ text: String) -> String { text.replacing(/[0-9a-f-]{36}/, with: "ID") }
             #expect(normal(first.body) == normal(plain.body))
             let stored = gateway.queue.idempotencyRecords.values
-            #expect(stored.map(\.body.count).reduce(0, +) < 120_000, "neighbours are kept together")
+            #expect(stored.map(\.body.count).reduce(0, +) < 120_000, "consecutive pushes are stored as runs")
         }
     }
 
-    @Test func `a keyed body has a limit, declared or not`() async throws {
+    @Test func `a body with a key has a limit, with and without Content-Length`() async throws {
         try await TestGateway.run(configuration: .with(\.idempotentBodyBytesMax, 65_536)) { gateway async throws in
             let large = "[" + (0..<600).map { pushLine($0) }.joined(separator: ",") + "]"
             let declared = try await gateway.post("/push/batch", large, headers: Self.key)
@@ -213,11 +213,11 @@ import Testing
             }
             #expect(chunked.status == 413)
             #expect(gateway.queue.pushCount == 0)
-            #expect(try await gateway.post("/push/batch", large).status == 200, "without a key it is a stream")
+            #expect(try await gateway.post("/push/batch", large).status == 200, "without a key it is streamed")
         }
     }
 
-    @Test func `what a key refuses is counted as refused`() async throws {
+    @Test func `requests refused for their key are counted`() async throws {
         try await TestGateway.run { gateway async throws in
             gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(1), headers: Self.key)
@@ -234,7 +234,7 @@ import Testing
         }
     }
 
-    @Test func `keyed bodies share a limit`() async throws {
+    @Test func `buffered bodies share a limit`() async throws {
         var configuration = AcceptConfiguration()
         configuration.idempotentBodyBytesMax = 65_536
         configuration.idempotentBodiesBytesMax = 65_536
@@ -252,26 +252,26 @@ import Testing
         }
     }
 
-    @Test func `too many refused items are too much to remember`() async throws {
+    @Test func `a response with too many refused items is not stored`() async throws {
         try await TestGateway.run(configuration: .with(\.resultsWaitingMax, 1000)) { gateway async throws in
             let body = "[" + Array(repeating: "1", count: 70_000).joined(separator: ",") + ",\(pushLine(1))]"
-            let answer = try await gateway.post("/push/batch", body, headers: Self.key)
-            #expect(answer.status == 413)
+            let response = try await gateway.post("/push/batch", body, headers: Self.key)
+            #expect(response.status == 413)
             #expect(gateway.queue.pushCount == 0)
         }
     }
 
-    @Test func `a store that cannot tell is no reason to send twice`() async throws {
+    @Test func `nothing is accepted if the store cannot look up the key`() async throws {
         try await TestGateway.run { gateway async throws in
             gateway.queue.takeDown()
-            let answer = try await gateway.post("/push", pushLine(1), headers: Self.key)
-            #expect(answer.status == 503)
-            #expect(answer.json["code"] as? Int == 3020)
+            let response = try await gateway.post("/push", pushLine(1), headers: Self.key)
+            #expect(response.status == 503)
+            #expect(response.json["code"] as? Int == 3020)
             #expect(gateway.queue.pushCount == 0)
         }
     }
 
-    @Test func `a store that remembers nothing says so`() async throws {
+    @Test func `a store that cannot store responses gets 501`() async throws {
         let queue = FaultyStore()
         try await TestGateway.run(queue: queue, stores: AcceptStores(queue: queue, outcomes: queue)) {
             gateway async throws in
@@ -286,26 +286,26 @@ import Testing
         "\"\"", "", "\"a", "a b", "a,b", "\"a\", \"b\"", "\"a\";p=1", "\"a\\b\"", "\"é\"",
         String(repeating: "k", count: 256),
     ])
-    func `a key that is none is refused by name`(field: String) async throws {
+    func `an invalid key is refused`(field: String) async throws {
         try await TestGateway.run { gateway async throws in
             for path in ["/push", "/push/batch"] {
-                let answer = try await gateway.post(path, pushLine(1), headers: ["Idempotency-Key: \(field)"])
-                #expect(answer.status == 400)
-                #expect(answer.json["field"] as? String == "Idempotency-Key")
-                #expect(answer.json["code"] as? Int == 3018)
+                let response = try await gateway.post(path, pushLine(1), headers: ["Idempotency-Key: \(field)"])
+                #expect(response.status == 400)
+                #expect(response.json["field"] as? String == "Idempotency-Key")
+                #expect(response.json["code"] as? Int == 3018)
             }
             #expect(gateway.queue.pushCount == 0)
         }
     }
 
-    @Test func `a key may have 255 characters, quoted or bare`() async throws {
+    @Test func `a key may have 255 characters, quoted or not`() async throws {
         try await TestGateway.run { gateway async throws in
             for (number, field) in [
                 String(repeating: "k", count: 255), "\"" + String(repeating: "\\\"", count: 255) + "\"",
                 "\"a b, c; d\"", "8e03978e-40d5-43dd-bc93-6894a57f9324",
             ].enumerated() {
-                let answer = try await gateway.post("/push", pushLine(number), headers: ["Idempotency-Key: \(field)"])
-                #expect(answer.status == 200, "\(answer.body)")
+                let response = try await gateway.post("/push", pushLine(number), headers: ["Idempotency-Key: \(field)"])
+                #expect(response.status == 200, "\(response.body)")
             }
         }
     }

@@ -14,13 +14,13 @@ import Yams
 
     private static let methods: Set = ["get", "post", "put", "patch", "delete"]
 
-    @Test func `has every route and no others`() async throws {
+    @Test func `has exactly the routes of the gateway`() async throws {
         let paths = try #require(try Self.document()["paths"] as? [String: [String: Any]])
         let described = Set(
             paths.flatMap { path, item in
                 item.keys.filter(Self.methods.contains).map { "\($0.uppercased()) \(path)" }
             })
-        // The list of `GET /` is the table from which the router is made.
+        // `GET /` lists the table from which the router is built.
         try await TestGateway.run { gateway in
             let index = try await gateway.send("GET", "/").body
             let served = Set(index.matches(of: /(?m)^([A-Z]+ \/\S*)/).map { String($0.1) })
@@ -30,7 +30,7 @@ import Yams
         }
     }
 
-    @Test func `has an id, responses and the path's parameters for each operation`() throws {
+    @Test func `has an id, responses and path parameters for each operation`() throws {
         let document = try Self.document()
         #expect((document["openapi"] as? String)?.hasPrefix("3.1") == true)
         let paths = try #require(document["paths"] as? [String: [String: Any]])
@@ -56,14 +56,14 @@ import Yams
         }
     }
 
-    @Test func `has no reference that leads nowhere`() throws {
+    @Test func `has only valid references`() throws {
         let document = try Self.document()
         let references = Self.references(in: document)
         try #require(references.count > 30)
         for reference in references { #expect(Self.resolve(reference, in: document) != nil, "\(reference)") }
     }
 
-    /// What `#/components/schemas/Push` stands for.
+    /// The value of a reference such as `#/components/schemas/Push`.
     private static func resolve(_ reference: String, in document: [String: Any]) -> [String: Any]? {
         guard reference.hasPrefix("#/") else { return nil }
         var value: Any? = document

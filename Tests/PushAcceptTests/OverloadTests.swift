@@ -16,37 +16,37 @@ import Testing
         (Self.queued(6_000_000), "too many pushes of this app wait in the queue", "5"),
         (AdmissionSample(bytesFree: 0), "the store's disk is nearly full", "30"),
     ])
-    func `what is short is said before anything is read`(
+    func `new pushes are refused before their body arrives`(
         sample: AdmissionSample, text: String, retryAfter: String
     ) async throws {
         try await TestGateway.run { gateway async throws in
             #expect(gateway.admission.update(sample).count == 1)
-            #expect(gateway.admission.update(sample).isEmpty, "it is no news any more")
+            #expect(gateway.admission.update(sample).isEmpty, "nothing has changed")
             for path in ["/push", "/push/batch"] {
                 let port = gateway.port
-                let answer = try await onThread {
+                let response = try await onThread {
                     let client = try WireClient(port: port)
-                    // The body never comes.
+                    // The body is never sent.
                     try client.send(
                         "POST \(path) HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                             + "Content-Length: 20\r\n\r\n"
                     )
                     return try client.read(until: "request_id")
                 }
-                #expect(answer.hasPrefix("HTTP/1.1 503 "))
-                #expect(answer.contains("\"code\":3028,\"error\":\"overloaded\""))
-                #expect(answer.contains("\(text); nothing was accepted"))
-                #expect(answer.lowercased().contains("\r\nretry-after: \(retryAfter)\r\n"))
+                #expect(response.hasPrefix("HTTP/1.1 503 "))
+                #expect(response.contains("\"code\":3028,\"error\":\"overloaded\""))
+                #expect(response.contains("\(text); nothing was accepted"))
+                #expect(response.lowercased().contains("\r\nretry-after: \(retryAfter)\r\n"))
             }
             #expect(try await gateway.send("GET", "/api/v1/apps").status == 200, "only new pushes are refused")
             #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 2\n"))
-            let news = gateway.admission.update(AdmissionSample(apps: [:], bytesFree: .max))
-            #expect(news.map(\.refusal) == [nil])
+            let changes = gateway.admission.update(AdmissionSample(apps: [:], bytesFree: .max))
+            #expect(changes.map(\.refusal) == [nil])
             #expect(try await gateway.post("/push", pushLine(1)).status == 200)
         }
     }
 
-    @Test func `a stream that began before is told where it stopped`() async throws {
+    @Test func `a stream that began before is stopped with a last result`() async throws {
         try await TestGateway.run { gateway async throws in
             let port = gateway.port
             let (admission, queue) = (gateway.admission, gateway.queue)
@@ -63,13 +63,13 @@ import Testing
                 return try client.read(until: "\"overloaded\"")
             }
             #expect(response.contains("send them again in 30 s"))
-            #expect(queue.pushCount == 2, "what was read is kept")
+            #expect(queue.pushCount == 2, "items already read are stored")
         }
     }
 
-    /// Offered several times what the store takes: what is admitted is stored, the rest is told at once, and afterwards
-    /// all is well without anybody's help.
-    @Test func `more than there is capacity for leaves what is admitted unharmed`() async throws {
+    /// Far more load than the store accepts: admitted pushes are stored, the others are refused immediately, and the
+    /// gateway recovers without intervention.
+    @Test func `overload does not affect admitted pushes`() async throws {
         try await TestGateway.run(configuration: .with(\.singlePushesMax, 50)) { gateway async throws in
             gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(0))
@@ -78,15 +78,15 @@ import Testing
             try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 1...50 { group.addTask { try await gateway.post("/push", pushLine(number)).status } }
                 await gateway.waitUntil("godwit_accept_waiting_pushes 50")
-                // Refused while their bodies are still to come, so they cost nothing.
+                // Refused before their bodies arrive, so that a refusal is cheap.
                 let port = gateway.port
                 for _ in 0..<200 {
-                    let answer = try await onThread {
+                    let response = try await onThread {
                         let client = try WireClient(port: port)
                         try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n")
                         return try client.read(until: "queue_full")
                     }
-                    #expect(answer.hasPrefix("HTTP/1.1 503 "))
+                    #expect(response.hasPrefix("HTTP/1.1 503 "))
                 }
                 gateway.queue.unblockAppends()
                 for try await status in group { statuses.append(status) }
@@ -103,16 +103,16 @@ import Testing
     private static let demo = #","app":"demo""#
     private static let other = #","app":"other""#
 
-    /// A gateway of two apps, of which one has too much that waits.
+    /// A gateway with two apps, one of which has a backlog.
     private func runWithBacklog(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
         try await TestGateway.run(apps: TestGateway.twoApps) { gateway async throws in
-            let news = gateway.admission.update(Self.queued(6_000_000))
-            #expect(news == [AdmissionController.Change(app: AppID("demo"), refusal: .queue)])
+            let changes = gateway.admission.update(Self.queued(6_000_000))
+            #expect(changes == [AdmissionController.Change(app: AppID("demo"), refusal: .queue)])
             try await body(gateway)
         }
     }
 
-    @Test func `refuses the pushes of that app`() async throws {
+    @Test func `a backlog refuses the pushes of its app`() async throws {
         try await runWithBacklog { gateway async throws in
             let refused = try await gateway.post("/push", pushLine(1, Self.demo))
             #expect(refused.status == 503)
@@ -123,26 +123,25 @@ import Testing
                     == "too many pushes of this app wait in the queue; send it again in 5 s"
             )
             #expect(try await gateway.post("/push", pushLine(1, Self.other)).status == 200)
-            #expect(try await gateway.send("GET", "/readyz").status == 200, "it concerns one app")
+            #expect(try await gateway.send("GET", "/readyz").status == 200, "one app does not affect readiness")
             #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 1\n"))
         }
     }
 
-    @Test func `refuses of many pushes those of that app`() async throws {
+    @Test func `a backlog refuses the items of its app in a bulk request`() async throws {
         try await runWithBacklog { gateway async throws in
             let lines = [Self.other, Self.demo, Self.other, Self.demo].map { pushLine(1, $0) }
             let body = lines.joined(separator: "\n")
-            let answer = try await gateway.post("/push/batch", body, type: "application/x-ndjson")
-            #expect(answer.status == 200)
-            #expect(answer.lines.map { $0["code"] as? Int } == [0, 3028, 0, 3028])
-            #expect((answer.lines[1]["detail"] as? String)?.hasSuffix("send it again in 5 s") == true)
+            let response = try await gateway.post("/push/batch", body, type: "application/x-ndjson")
+            #expect(response.status == 200)
+            #expect(response.lines.map { $0["code"] as? Int } == [0, 3028, 0, 3028])
+            #expect((response.lines[1]["detail"] as? String)?.hasSuffix("send it again in 5 s") == true)
             #expect(gateway.queue.pushCount == 2)
             #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 2\n"))
         }
     }
 
-    @Test func `takes a request with a key whole or not at all, so that the same request can come again`() async throws
-    {
+    @Test func `a request with a key is accepted as a whole or not at all, so that it can be repeated`() async throws {
         try await runWithBacklog { gateway async throws in
             let body = [Self.other, Self.demo, Self.other].map { pushLine(1, $0) }.joined(separator: "\n")
             let key = ["Idempotency-Key: mixed"]
@@ -151,21 +150,21 @@ import Testing
             #expect(gateway.queue.pushCount == 0)
             #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 3\n"))
             gateway.admission.update(Self.queued(0))
-            let taken = try await gateway.post("/push/batch", body, type: "application/x-ndjson", headers: key)
-            #expect(taken.lines.map { $0["code"] as? Int } == [0, 0, 0] && gateway.queue.pushCount == 3)
+            let accepted = try await gateway.post("/push/batch", body, type: "application/x-ndjson", headers: key)
+            #expect(accepted.lines.map { $0["code"] as? Int } == [0, 0, 0] && gateway.queue.pushCount == 3)
         }
     }
 
-    @Test func `refuses a request of nothing but such pushes as a whole, and does not remember it`() async throws {
+    @Test func `a request with only refused items is refused as a whole, and no response is stored`() async throws {
         try await runWithBacklog { gateway async throws in
             let lines = (0..<3).map { pushLine($0, Self.demo) }.joined(separator: "\n")
             for headers in [[], ["Idempotency-Key: later"]] {
-                let answer = try await gateway.post(
+                let response = try await gateway.post(
                     "/push/batch", lines, type: "application/x-ndjson", headers: headers
                 )
-                #expect(answer.status == 503)
-                #expect(answer.headers["retry-after"] == "5")
-                #expect(answer.json["code"] as? Int == 3028)
+                #expect(response.status == 503)
+                #expect(response.headers["retry-after"] == "5")
+                #expect(response.json["code"] as? Int == 3028)
             }
             #expect(gateway.metrics.exposition().contains("\ngodwit_accept_refused_total{code=\"3028\"} 6\n"))
             gateway.admission.update(Self.queued(0))
@@ -176,7 +175,7 @@ import Testing
         }
     }
 
-    @Test func `refuses unread when it is every app's`() async throws {
+    @Test func `requests are refused unread if every app has a backlog`() async throws {
         try await runWithBacklog { gateway async throws in
             gateway.admission.update(Self.queued(6_000_000, other: 6_000_000))
             #expect(try await gateway.post("/push", "nonsense").json["code"] as? Int == 3028)
@@ -186,7 +185,7 @@ import Testing
 
     // MARK: Degradation
 
-    @Test func `an answer says why its push will wait`() async throws {
+    @Test func `a response has the reason why its push will wait`() async throws {
         let dispatch = AcceptDispatch(
             handoff: FakeHandoff(),
             delay: { app in

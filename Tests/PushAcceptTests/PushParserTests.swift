@@ -103,9 +103,9 @@ import Testing
     ]
 
     @Test(arguments: bad)
-    func `bad input is refused with its code and field`(_ input: Bad) {
+    func `invalid input is refused with code and field`(_ input: Bad) {
         guard case .refused(let refusal) = Self.parse(input.json) else {
-            Issue.record("it was taken")
+            Issue.record("the input was accepted")
             return
         }
         #expect(refusal.code == input.code, "\(refusal.text)")
@@ -113,13 +113,13 @@ import Testing
         #expect(!refusal.text.contains(Self.token))
     }
 
-    @Test func `a payload that is too large is told its size and the limit`() {
+    @Test func `a payload that is too large is refused with its size and the limit`() {
         let json = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5000))"}}"#
         guard case .refused(let refusal) = Self.parse(json) else { return #expect(Bool(false)) }
         #expect(refusal.text == "payload: the payload of a push of type alert has 5008 bytes, at most 4096 are allowed")
     }
 
-    @Test func `a payload may be as large as APNs takes, and voip larger`() {
+    @Test func `a payload may be as large as APNs accepts, and larger for voip`() {
         let largest = #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 4088))"}}"#
         #expect(Self.columns(largest)?.payload.utf8.count == 4096)
         let voip =
@@ -127,7 +127,7 @@ import Testing
         #expect(Self.columns(voip)?.payload.utf8.count == 5120)
     }
 
-    @Test func `every field is taken`() {
+    @Test func `every field is parsed`() {
         let json = """
              {"app" : "demo", "push_type":"liveactivity","topic":"com.example.x","priority":10,"expiration":0,
              "collapse_id":"score 7","not_before":1800000000,"lane":"urgent","timestamp":1712000000,
@@ -151,7 +151,7 @@ import Testing
         )
     }
 
-    @Test func `defaults follow from the push type`() {
+    @Test func `defaults depend on the push type`() {
         func parsed(_ type: String) -> ParsedPush? {
             guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},"push_type":"\#(type)"}"#)
             else {
@@ -175,13 +175,13 @@ import Testing
         #expect(push.lane == .bulk)
     }
 
-    @Test func `a payload in a string is the object that it holds`() {
+    @Test func `a payload in a string is unescaped`() {
         #expect(
             Self.columns(#"{"device_token":"ab","payload":" {\"a\":\"\\u00e9\"} "}"#)?.payload == #"{"a":"\u00e9"}"#)
         #expect(Self.columns(#"{"device_token":"ab","message":"{\"a\":1}"}"#)?.payload == #"{"a":1}"#)
     }
 
-    @Test func `a message that is plain text becomes an alert`() {
+    @Test func `a message of plain text becomes an alert`() {
         #expect(
             Self.columns(#"{"device_token":"ab","message":"say \"hi\" \u2603"}"#)?.payload
                 == #"{"aps":{"alert":"say \"hi\" \u2603"}}"#
@@ -189,11 +189,11 @@ import Testing
         #expect(Self.columns(#"{"device_token":"ab","message":"{oops"}"#)?.payload == #"{"aps":{"alert":"{oops"}}"#)
     }
 
-    @Test func `names and values may be written with escapes`() {
+    @Test func `names and values may have escapes`() {
         #expect(Self.columns(#"{"device\u005ftoken":"\u0061b","payload":{}}"#)?.token == [0xAB])
     }
 
-    @Test func `with several apps a push must name one`() {
+    @Test func `a push must name one of several apps`() {
         let nameless = #"{"device_token":"ab","payload":{}}"#
         guard case .refused(let refusal) = Self.parse(nameless, apps: TestGateway.twoApps) else {
             return #expect(Bool(false))
@@ -207,7 +207,7 @@ import Testing
         #expect(push.app == 1)
     }
 
-    @Test func `an unknown field's name is cut`() {
+    @Test func `the name of an unknown field is truncated`() {
         guard case .refused(let refusal) = Self.parse(#"{"\#(String(repeating: "é", count: 500))":1}"#) else {
             return #expect(Bool(false))
         }

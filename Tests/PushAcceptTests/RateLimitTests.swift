@@ -14,7 +14,7 @@ import Testing
         return configuration
     }
 
-    @Test func `the batch route tells its limit in every answer`() async throws {
+    @Test func `every response of the batch route has its limit`() async throws {
         try await TestGateway.run { gateway async throws in
             let first = try await gateway.post("/push/batch", Self.batch)
             #expect(first.headers["ratelimit-policy"] == "\"batch\";q=100;w=2")
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func `who asks too often is told when to come back`() async throws {
+    @Test func `a request beyond the limit gets 429 with Retry-After`() async throws {
         let clock = TestClock()
         try await TestGateway.run(
             configuration: Self.limits { $0.batch = RateLimit(perSecond: 0.5, burst: 2) }, clock: clock
@@ -50,23 +50,23 @@ import Testing
         }
     }
 
-    @Test func `a refusal comes before the body`() async throws {
+    @Test func `a request is refused before its body arrives`() async throws {
         try await TestGateway.run(configuration: Self.limits { $0.push = RateLimit(perSecond: 1, burst: 1) }) {
             gateway in
             #expect(try await gateway.post("/push", pushLine(1)).status == 200)
             let port = gateway.port
-            let answer = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
                     "POST /push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 200\r\n\r\n"
                 )
                 return try client.read(until: "rate_limited")
             }
-            #expect(answer.hasPrefix("HTTP/1.1 429 "))
+            #expect(response.hasPrefix("HTTP/1.1 429 "))
         }
     }
 
-    @Test func `callers are told apart by their authorization`() async throws {
+    @Test func `callers are distinguished by their Authorization`() async throws {
         try await TestGateway.run(configuration: Self.limits { $0.batch = RateLimit(perSecond: 1, burst: 1) }) {
             gateway in
             var statuses: [Int] = []
@@ -78,7 +78,7 @@ import Testing
         }
     }
 
-    @Test func `look-ups and control have limits of their own`() async throws {
+    @Test func `queries and control have separate limits`() async throws {
         let configuration = Self.limits {
             $0.status = RateLimit(perSecond: 1, burst: 1)
             $0.control = RateLimit(perSecond: 1, burst: 1)
@@ -96,7 +96,7 @@ import Testing
 
     private static let perDevice = limits { $0.device = RateLimit(2, in: .seconds(60)) }
 
-    @Test func `one device gets so many pushes in a time`() async throws {
+    @Test func `pushes to one device are limited`() async throws {
         let clock = TestClock()
         try await TestGateway.run(apps: TestGateway.twoApps, configuration: Self.perDevice, clock: clock) {
             gateway async throws in
@@ -121,7 +121,7 @@ import Testing
         }
     }
 
-    @Test func `pushes that could not be stored do not count`() async throws {
+    @Test func `pushes that could not be stored are not counted`() async throws {
         try await TestGateway.run(configuration: Self.perDevice) { gateway async throws in
             for append in 1...4 { gateway.queue.fail(append: append, .before(.full("disk"))) }
             for _ in 0..<4 { #expect(try await gateway.post("/push", pushLine(1)).status == 503) }

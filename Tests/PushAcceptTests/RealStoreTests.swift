@@ -6,11 +6,11 @@ import PushTesting
 import SQLiteBackend
 import Testing
 
-/// Accept on the store that ships.
-@Suite struct `Accept on SQLite` {
+/// Acceptance with the embedded database.
+@Suite struct `Acceptance on SQLite` {
     private static let key = ["Idempotency-Key: \"restart\""]
 
-    /// Opens the store of `folder` for as long as `body` runs: each call is another life of the gateway.
+    /// Opens the store of `folder` while `body` runs; each call is a restart of the gateway.
     private static func run(
         _ folder: TemporaryFolder, clock: TestClock = TestClock(), configuration: AcceptConfiguration = .init(),
         apps: AppDirectory = TestGateway.oneApp, handoff: FakeHandoff = FakeHandoff(),
@@ -37,16 +37,16 @@ import Testing
     }
 
     @Test(arguments: ["/push", "/push/batch"])
-    func `an answer is stored across restarts, for a day`(path: String) async throws {
+    func `a response is stored across restarts for 24 hours`(path: String) async throws {
         let folder = try TemporaryFolder()
         let clock = TestClock()
         let body = path == "/push" ? pushLine(1) : "[" + (0..<1200).map { pushLine($0) }.joined(separator: ",") + ",{}]"
         let pushes = path == "/push" ? 1 : 1200
         let first = Box<String>()
         try await Self.run(folder, clock: clock) { gateway, store async throws in
-            let answer = try await gateway.post(path, body, headers: Self.key)
-            #expect(answer.status == 200)
-            first.value = answer.body
+            let response = try await gateway.post(path, body, headers: Self.key)
+            #expect(response.status == 200)
+            first.value = response.body
             #expect(try await store.depth().pushes == pushes)
         }
         clock.advance(by: .seconds(24 * 3600 - 1))
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func `pushes that wait are cancelled, and stay so`() async throws {
+    @Test func `waiting pushes are cancelled and stay cancelled`() async throws {
         let folder = try TemporaryFolder()
         let later = #","not_before":1763999999"#
         try await Self.run(folder) { gateway, store async throws in
@@ -112,9 +112,9 @@ import Testing
     @Test func `a dead letter is listed, shown and replayed`() async throws {
         let folder = try TemporaryFolder()
         try await Self.run(folder) { gateway, store async throws in
-            let answer = try await gateway.post("/push", pushLine(1, #","collapse_id":"order""#))
-            let id = try #require(PushID(answer.json["msg_id"] as? String ?? ""))
-            // The hand-off has claimed it; here dispatch gives it up.
+            let response = try await gateway.post("/push", pushLine(1, #","collapse_id":"order""#))
+            let id = try #require(PushID(response.json["msg_id"] as? String ?? ""))
+            // Claimed by the direct hand-off; dispatch gives it up.
             let outcome = Outcome(index: 0, verdict: .givenUp, code: .givenUp, status: 503, attempts: 50)
             _ = try await store.settle([
                 Settlement(lease: Lease(batch: id.batch, epoch: 1), outcomes: [outcome], at: TestGateway.now)
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func `one app's backlog closes no other app`() async throws {
+    @Test func `one app's backlog refuses no other app`() async throws {
         var configuration = AcceptConfiguration()
         configuration.admission.queuedPushesMax = 20
         let folder = try TemporaryFolder()
@@ -140,26 +140,26 @@ import Testing
             gateway, store async throws in
             _ = try await gateway.send("POST", "/api/v1/apps/demo/pause")
             for number in 0..<30 { _ = try await gateway.post("/push", pushLine(number, #","app":"demo""#)) }
-            try await Self.look(gateway, store)
+            try await Self.updateAdmission(gateway, store)
             #expect(try await gateway.post("/push", pushLine(1, #","app":"demo""#)).status == 503)
             for number in 0..<2 {
                 #expect(try await gateway.post("/push", pushLine(number, #","app":"other""#)).status == 200)
             }
-            // The reserve is over and nothing is free: now the limit is everybody's.
-            try await Self.look(gateway, store)
+            // The reserve is used up and nothing is free, so all apps are refused.
+            try await Self.updateAdmission(gateway, store)
             for app in ["demo", "other"] {
-                let answer = try await gateway.post("/push", pushLine(1, #","app":"\#(app)""#))
-                #expect(answer.status == 503)
-                #expect(answer.json["code"] as? Int == 3028)
+                let response = try await gateway.post("/push", pushLine(1, #","app":"\#(app)""#))
+                #expect(response.status == 503)
+                #expect(response.json["code"] as? Int == 3028)
             }
             #expect(try await store.depth().pushes == 32)
             _ = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
-            try await Self.look(gateway, store)
+            try await Self.updateAdmission(gateway, store)
             #expect(try await gateway.post("/push", pushLine(1, #","app":"demo""#)).status == 200)
         }
     }
 
-    @Test func `one app's age closes no other app, and that of a paused one not even itself`() async throws {
+    @Test func `one app's age refuses no other app, and a paused app's age not even itself`() async throws {
         var configuration = AcceptConfiguration()
         configuration.admission.oldestDueMax = .seconds(60)
         let folder = try TemporaryFolder()
@@ -177,16 +177,18 @@ import Testing
             }
             _ = try await gateway.post("/push", pushLine(1, #","app":"demo""#))
             clock.advance(by: .seconds(61))
-            try await Self.look(gateway, store, clock)
+            try await Self.updateAdmission(gateway, store, clock)
             #expect(try await statuses() == [503, 200])
             _ = try await gateway.send("POST", "/api/v1/apps/demo/pause")
-            try await Self.look(gateway, store, clock)
+            try await Self.updateAdmission(gateway, store, clock)
             #expect(try await statuses() == [200, 200])
         }
     }
 
-    /// What the gateway does once a second.
-    private static func look(_ gateway: TestGateway, _ store: SQLiteBackend, _ clock: TestClock = TestClock())
+    /// As the gateway does once a second.
+    private static func updateAdmission(
+        _ gateway: TestGateway, _ store: SQLiteBackend, _ clock: TestClock = TestClock()
+    )
         async throws
     {
         let sample = AdmissionSample(
@@ -196,9 +198,9 @@ import Testing
         gateway.admission.update(sample)
     }
 
-    /// A value that is set in one life and read in the next.
+    /// A value that is set before a restart and read after it.
     private final class Box<Value>: @unchecked Sendable {
-        // SAFETY: the lives follow one another.
+        // SAFETY: the calls of `run` follow one another.
         var value: Value?
     }
 }

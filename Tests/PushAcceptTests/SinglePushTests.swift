@@ -7,16 +7,16 @@ import Testing
 
 @Suite struct `Single pushes` {
     @Test(arguments: ["/push", "/api/v1/push"])
-    func `a push is durable before it is answered`(path: String) async throws {
+    func `a push is durable before the response`(path: String) async throws {
         try await TestGateway.run { gateway in
-            let answer = try await gateway.post(path, pushLine(1))
-            #expect(answer.status == 200)
-            #expect(answer.json["status"] as? String == "accepted")
-            #expect(answer.json["code"] as? Int == 0)
-            #expect(answer.json["timestamp"] as? Int == 1_763_899_200)
-            #expect(answer.headers["x-request-id"]?.isEmpty == false)
+            let response = try await gateway.post(path, pushLine(1))
+            #expect(response.status == 200)
+            #expect(response.json["status"] as? String == "accepted")
+            #expect(response.json["code"] as? Int == 0)
+            #expect(response.json["timestamp"] as? Int == 1_763_899_200)
+            #expect(response.headers["x-request-id"]?.isEmpty == false)
             let batch = try #require(gateway.queue.batches.first)
-            #expect(answer.json["msg_id"] as? String == batch.id.push(0).description)
+            #expect(response.json["msg_id"] as? String == batch.id.push(0).description)
             #expect(batch.lane == .normal)
             #expect(batch.app == AppID("demo"))
             #expect(batch.acceptedAt == TestGateway.now)
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func `pushes that come during a write share the next one`() async throws {
+    @Test func `pushes that arrive during a write share the next one`() async throws {
         try await TestGateway.run { gateway in
             gateway.queue.blockAppends()
             try await withThrowingTaskGroup(of: WireResponse.self) { group in
@@ -37,9 +37,9 @@ import Testing
                 await gateway.waitUntil("godwit_accept_waiting_pushes 40")
                 gateway.queue.unblockAppends()
                 var ids: Set<String> = []
-                for try await answer in group {
-                    #expect(answer.status == 200)
-                    ids.insert(answer.json["msg_id"] as? String ?? "")
+                for try await response in group {
+                    #expect(response.status == 200)
+                    ids.insert(response.json["msg_id"] as? String ?? "")
                 }
                 #expect(ids.count == 41)
             }
@@ -49,33 +49,33 @@ import Testing
         }
     }
 
-    @Test func `a failed write is a 503 that says what is known`() async throws {
+    @Test func `a failed write gets a 503 with what is known`() async throws {
         try await TestGateway.run { gateway in
             gateway.queue.fail(append: 1, .before(.unavailable("secret path", isOutcomeKnown: true)))
             gateway.queue.fail(append: 2, .after(.unavailable("secret path", isOutcomeKnown: false)))
             gateway.queue.fail(append: 3, .before(.full("disk")))
             gateway.queue.fail(append: 4, .before(.broken("fsync")))
-            var answers: [WireResponse] = []
-            for number in 1...5 { answers.append(try await gateway.post("/push", pushLine(number))) }
-            #expect(answers.map(\.status) == [503, 503, 503, 503, 200])
-            #expect(answers.map { $0.json["code"] as? Int } == [3020, 3020, 3019, 3020, 0])
-            for answer in answers.prefix(4) {
-                #expect(answer.headers["retry-after"] == "1")
-                #expect(answer.headers["content-type"] == "application/problem+json")
-                #expect(!answer.body.contains("secret"))
+            var responses: [WireResponse] = []
+            for number in 1...5 { responses.append(try await gateway.post("/push", pushLine(number))) }
+            #expect(responses.map(\.status) == [503, 503, 503, 503, 200])
+            #expect(responses.map { $0.json["code"] as? Int } == [3020, 3020, 3019, 3020, 0])
+            for response in responses.prefix(4) {
+                #expect(response.headers["retry-after"] == "1")
+                #expect(response.headers["content-type"] == "application/problem+json")
+                #expect(!response.body.contains("secret"))
             }
-            #expect(answers[0].json["msg_id"] == nil)
-            let unknown = try #require(answers[1].json["msg_id"] as? String)
+            #expect(responses[0].json["msg_id"] == nil)
+            let unknown = try #require(responses[1].json["msg_id"] as? String)
             #expect(gateway.queue.batches.first?.id.push(0).description == unknown)
             let log = gateway.handoff.log
             #expect(log.reserved == 5)
             #expect(log.cancelled == 4)
             #expect(log.handedOver == 1)
-            #expect(log.waits == 1, "a write that may have happened is worth a look")
+            #expect(log.waits == 1, "dispatch looks for a batch that may be durable")
         }
     }
 
-    @Test func `past the limit of waiting pushes a push is refused`() async throws {
+    @Test func `pushes beyond the limit of waiting ones are refused`() async throws {
         try await TestGateway.run(configuration: .with(\.singlePushesMax, 1)) { gateway in
             gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(1))
@@ -93,26 +93,26 @@ import Testing
         }
     }
 
-    @Test func `a batch without capacity at dispatch is announced instead`() async throws {
+    @Test func `dispatch without capacity is notified of a backlog`() async throws {
         try await TestGateway.run(handoff: FakeHandoff(hasCapacity: false)) { gateway in
             _ = try await gateway.post("/push", pushLine(1))
             #expect(gateway.handoff.log == FakeHandoff.Log(waits: 1))
         }
     }
 
-    @Test func `pushes that are to be sent once at most are kept apart`() async throws {
+    @Test func `pushes with different on_unanswered get different batches`() async throws {
         try await TestGateway.run { gateway in
             let lines = [
                 pushLine(1), pushLine(2, #","on_unanswered":"drop""#), pushLine(3, #","on_unanswered":"resend""#),
             ]
-            let answer = try await gateway.post("/push/batch", lines.joined(separator: "\n"), type: "text/plain")
-            #expect(answer.status == 200)
+            let response = try await gateway.post("/push/batch", lines.joined(separator: "\n"), type: "text/plain")
+            #expect(response.status == 200)
             #expect(gateway.queue.batches.map(\.ambiguity) == [.resend, .drop])
             #expect(gateway.queue.batches.map(\.count) == [2, 1])
         }
     }
 
-    @Test func `a claim that the store does not give returns its room`() async throws {
+    @Test func `the reservation of a batch that the store does not claim is cancelled`() async throws {
         let queue = FaultyStore()
         // An append does not claim for a paused app.
         try await queue.setPaused(true, app: AppID("demo"), at: TestGateway.now)
@@ -122,16 +122,16 @@ import Testing
         }
     }
 
-    @Test func `a push for later is not handed over`() async throws {
+    @Test func `a push with a future not_before is not handed to dispatch`() async throws {
         try await TestGateway.run { gateway in
-            let answer = try await gateway.post("/push", pushLine(1, #","not_before":1763899300"#))
-            #expect(answer.status == 200)
+            let response = try await gateway.post("/push", pushLine(1, #","not_before":1763899300"#))
+            #expect(response.status == 200)
             #expect(gateway.queue.batches[0].notBefore == WallTime(seconds: 1_763_899_300))
             #expect(gateway.handoff.log == FakeHandoff.Log(waits: 1))
         }
     }
 
-    @Test func `what was taken is committed before a stop`() async throws {
+    @Test func `accepted pushes are committed before the service stops`() async throws {
         try await TestGateway.run { gateway in
             gateway.queue.blockAppends()
             async let first = gateway.post("/push", pushLine(1))

@@ -6,7 +6,7 @@ import PushModel
 import PushStore
 import Testing
 
-@Suite struct `Asking for pushes` {
+@Suite struct `Status queries` {
     private static let batch = BatchID(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000")!)!
     private func run(_ body: @Sendable (TestGateway) async throws -> Void) async throws {
         let queue = FaultyStore()
@@ -23,7 +23,7 @@ import Testing
         try await TestGateway.run(queue: queue, body)
     }
 
-    @Test func `one push is told by its id`() async throws {
+    @Test func `the state of one push is found by its id`() async throws {
         try await run { gateway in
             let rejected = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(1))")
             #expect(rejected.status == 200)
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test func `a push that waits says why`() async throws {
+    @Test func `the state of a waiting push has the reason`() async throws {
         let delay = DeliveryDelay(reason: .credentialRefused, estimate: .seconds(20))
         let dispatch = AcceptDispatch(handoff: FakeHandoff(), delay: { $0 == AppID("demo") ? delay : nil })
         let queue = FaultyStore()
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    @Test func `many are asked for by a list or by lines`() async throws {
+    @Test func `many pushes are queried by a list or by lines`() async throws {
         try await run { gateway in
             let ids = [1, 9, 2].map { Self.batch.push($0).description }
             let states = ["rejected", "unknown", "retrying"]
@@ -97,15 +97,15 @@ import Testing
         ("{\"id\":[]}", 2023),
         ("{\"ids\":[],\"more\":1}", 2023), ("{\"ids\":[", 2020),
     ])
-    func `a list that is none is refused`(body: String, code: Int) async throws {
+    func `an invalid list is refused`(body: String, code: Int) async throws {
         try await run { gateway in
-            let answer = try await gateway.post("/api/v1/messages/query", body)
-            #expect(answer.status == 400)
-            #expect(answer.json["code"] as? Int == code)
+            let response = try await gateway.post("/api/v1/messages/query", body)
+            #expect(response.status == 400)
+            #expect(response.json["code"] as? Int == code)
         }
     }
 
-    @Test func `a hundred thousand ids may be sent before an answer is read`() async throws {
+    @Test func `100,000 ids may be sent before the response is read`() async throws {
         try await run { gateway in
             let port = gateway.port
             let count = try await onThread {
@@ -123,7 +123,7 @@ import Testing
         }
     }
 
-    @Test func `a store that is down is said`() async throws {
+    @Test func `queries fail while the store is down`() async throws {
         try await run { gateway in
             gateway.queue.takeDown()
             let one = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(1))")

@@ -31,27 +31,28 @@ import Testing
         0a21080112100193f1c27a5e7c3d8f001a2b3c4d000020fba4d784ab332a0408051000
         """
 
-    @Test func `have the bytes of their message`() {
+    @Test func `are encoded as their Protocol Buffers message`() {
         #expect(Self.hex(Self.response.encoded()) == Self.golden.filter { $0 != "\n" })
     }
 
-    @Test func `give the same body again`() throws {
+    @Test func `produce the same body after decoding`() throws {
         let read = try #require(StoredResponse(Self.bytes(Self.golden)))
         #expect(read.format == .array)
         let body = Self.body(read)
         #expect(body == Self.body(Self.response))
         #expect(body.contains(#""msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0008""#))
         #expect(body.contains(#""delayed":"backlog","estimate":0"#))
-        #expect(StoredResponse(read.encoded())?.encoded() == Self.response.encoded(), "reading and writing again")
+        #expect(StoredResponse(read.encoded())?.encoded() == Self.response.encoded(), "decoding and encoding again")
     }
 
     @Test(arguments: [
         "", "0801", "0804" + golden.filter { $0 != "\n" }.dropFirst(4), "08021200", "0802ff",
         // 1,000 pushes from index 1 on, a batch id of 15 bytes, an unknown reason of a delay.
-        "080212190a1708e80712100193f1c27a5e7c3d8f001a2b3c4d00001801", "080212150a130801120f0193f1c27a5e7c3d8f001a2b3c4d00",
+        "080212190a1708e80712100193f1c27a5e7c3d8f001a2b3c4d00001801",
+        "080212150a130801120f0193f1c27a5e7c3d8f001a2b3c4d00",
         "0802121a0a18080112100193f1c27a5e7c3d8f001a2b3c4d00002a020863",
     ])
-    func `that this version did not write are refused`(hex: String) {
+    func `that this version cannot read are rejected`(hex: String) {
         #expect(StoredResponse(Self.bytes(hex)) == nil)
     }
 

@@ -25,15 +25,15 @@ final class FakeHandoff: DirectHandoff {
         state.withLock { $0.reserved += pushes }
         return HandoffReservation(app: app, lane: lane, pushes: pushes, since: .zero)
     }
-    func cancel(_ capacity: HandoffReservation) { state.withLock { $0.cancelled += capacity.pushes } }
-    func deliver(_ batch: ClaimedBatch, to capacity: HandoffReservation) {
+    func cancel(_ reservation: HandoffReservation) { state.withLock { $0.cancelled += reservation.pushes } }
+    func deliver(_ batch: ClaimedBatch, to reservation: HandoffReservation) {
         state.withLock { $0.handedOver += batch.batch.count }
     }
     func notifyBacklog(of app: AppID, lane: Lane) { state.withLock { $0.waits += 1 } }
 }
 
-/// Takes back the pushes that it was made with.
-final class FakeInMemoryCancel: ClaimedBatchCanceller {
+/// Cancels a given set of claimed pushes.
+final class FakeCanceller: ClaimedBatchCanceller {
     private let claimed: Mutex<Set<PushID>>
 
     init(claimed: Set<PushID>) {
@@ -42,16 +42,16 @@ final class FakeInMemoryCancel: ClaimedBatchCanceller {
 
     func cancel(ids: [PushID]) async -> Set<PushID> {
         claimed.withLock { claimed in
-            let taken = claimed.intersection(ids)
-            claimed.subtract(taken)
-            return taken
+            let cancelled = claimed.intersection(ids)
+            claimed.subtract(cancelled)
+            return cancelled
         }
     }
 
-    func cancel(request: String) async -> Int { takeAll() }
-    func cancel(app: AppID) async -> Int { takeAll() }
+    func cancel(request: String) async -> Int { cancelAll() }
+    func cancel(app: AppID) async -> Int { cancelAll() }
 
-    private func takeAll() -> Int {
+    private func cancelAll() -> Int {
         claimed.withLock { claimed in
             defer { claimed = [] }
             return claimed.count

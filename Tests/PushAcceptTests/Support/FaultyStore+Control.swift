@@ -60,7 +60,7 @@ extension FaultyStore: DeadLetterStore {
     }
 }
 
-/// A store that pauses an app and reports it late.
+/// A store that pauses an app and blocks afterwards.
 final class SlowPause: QueueControl {
     private enum State {
         case idle
@@ -87,7 +87,7 @@ final class SlowPause: QueueControl {
         }
     }
 
-    func letGo() {
+    func resume() {
         let held: CheckedContinuation<Void, Never>? = state.withLock { state in
             guard case .held(let continuation) = state else { return nil }
             state = .idle

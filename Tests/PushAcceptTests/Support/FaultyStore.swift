@@ -9,7 +9,7 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
     enum AppendFault: Sendable {
         /// Nothing is stored.
         case before(QueueError)
-        /// The batches are stored all the same.
+        /// The batches are stored nevertheless.
         case after(QueueError)
     }
 
@@ -90,7 +90,7 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
     }
 
     func append(
-        _ batches: [NewBatch], storing answers: [IdempotencyKey: IdempotencyRecord]
+        _ batches: [NewBatch], storing records: [IdempotencyKey: IdempotencyRecord]
     ) async throws(QueueError) -> [Lease?] {
         await withCheckedContinuation { continuation in
             let (isOpen, arrival) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
@@ -107,11 +107,11 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
             return state.appendFaults[state.appends]
         }
         if case .before(let error) = fault { throw error }
-        let leases = try backend.append(batches, storing: answers)
+        let leases = try backend.append(batches, storing: records)
         state.withLock { state in
             state.batches += batches.map(\.batch)
-            if !answers.isEmpty { state.appendsWithRecords += 1 }
-            state.idempotencyRecords.merge(answers) { $1 }
+            if !records.isEmpty { state.appendsWithRecords += 1 }
+            state.idempotencyRecords.merge(records) { $1 }
         }
         if delivers { try deliver(batches.map(\.batch), leases) }
         if case .after(let error) = fault { throw error }

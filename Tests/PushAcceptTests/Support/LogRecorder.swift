@@ -1,7 +1,7 @@
 import Logging
 import Synchronization
 
-/// Keeps what is logged at `notice` and above.
+/// Records log lines of level `notice` and above.
 final class LogRecorder: Sendable {
     struct Line: Sendable, Equatable {
         var level: Logger.Level

@@ -7,7 +7,7 @@ import ServiceLifecycle
 import Synchronization
 import Telemetry
 
-/// Accept on an ephemeral port of loopback, for as long as `body` runs.
+/// An `AcceptService` on a free loopback port, while `body` runs.
 struct TestGateway: Sendable {
     let port: Int
     let queue: FaultyStore
@@ -68,7 +68,7 @@ struct TestGateway: Sendable {
         }
     }
 
-    /// Returns once the metrics hold `line`.
+    /// Returns once the metrics contain `line`.
     func waitUntil(_ line: String) async {
         while !metrics.exposition().contains("\n\(line)\n") { await Task.yield() }
     }
@@ -106,7 +106,7 @@ let silence: Logger = {
     return logger
 }()
 
-/// Time that passes when it is told to.
+/// A clock that is advanced by hand.
 final class TestClock: Sendable {
     private let time = Mutex(Duration.zero)
 
@@ -115,7 +115,7 @@ final class TestClock: Sendable {
 }
 
 extension AcceptConfiguration {
-    /// The defaults but for one setting.
+    /// The defaults, with one different setting.
     static func with<Value>(_ setting: WritableKeyPath<AcceptConfiguration, Value>, _ value: Value)
         -> AcceptConfiguration
     {
@@ -125,7 +125,7 @@ extension AcceptConfiguration {
     }
 }
 
-/// Runs blocking code beside the cooperative threads, which the server under test needs.
+/// Runs blocking code on a thread of its own, because the server under test needs the cooperative threads.
 func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A blocking HTTP/1.1 client that does what well-behaved ones do not: stop in the middle, or not read.
+/// A blocking HTTP/1.1 client that can misbehave: stop within a request, or not read.
 final class WireClient {
     struct Failure: Error {
         var text: String
@@ -23,7 +23,7 @@ final class WireClient {
         guard result == 0 else { throw Failure(text: "connect: \(errno)") }
         var noDelay: Int32 = 1
         setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &noDelay, socklen_t(MemoryLayout<Int32>.size))
-        // A test that hangs should fail instead.
+        // A hanging test fails instead.
         var timeout = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
@@ -54,9 +54,9 @@ final class WireClient {
         try send("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n")
     }
 
-    func endOfSending() { shutdown(socket, Int32(SHUT_WR)) }
+    func closeOutput() { shutdown(socket, Int32(SHUT_WR)) }
 
-    /// At most `max` bytes; empty at the end, which may be a reset.
+    /// Reads at most `max` bytes; empty at the end of the connection, which may be a reset.
     func read(max: Int = 65_536) throws -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: max)
         let count = recv(socket, &buffer, max, 0)
@@ -65,7 +65,7 @@ final class WireClient {
         return Array(buffer[..<count])
     }
 
-    /// Reads until `text` has come.
+    /// Reads until `text` has arrived.
     func read(until text: String) throws -> String {
         var all = ""
         while !all.contains(text) {
@@ -133,7 +133,7 @@ struct WireResponse: Sendable {
         (try? JSONSerialization.jsonObject(with: Data(body.utf8))) as? [String: Any] ?? [:]
     }
 
-    /// The body as one JSON object a line.
+    /// The body as one JSON object per line.
     var lines: [[String: Any]] {
         body.split(separator: "\n").compactMap {
             (try? JSONSerialization.jsonObject(with: Data($0.utf8))) as? [String: Any]

@@ -4,8 +4,8 @@ import PushModel
 import Telemetry
 import Testing
 
-/// Runs whole requests through real HTTP, cut in pieces.
-@Suite struct `Bulk requests in pieces` {
+/// Bodies that are split into chunks at every position.
+@Suite struct `Bulk requests in chunks` {
     static let lines: String = (0..<50).map { number in
         switch number % 10 {
         case 3: "  "  // blank: no item
@@ -16,7 +16,7 @@ import Testing
         }
     }.joined(separator: "\r\n")
 
-    private static func items(_ pieces: [String], _ format: ItemFramer.Format) -> [String] {
+    private static func items(_ chunks: [String], _ format: ItemFramer.Format) -> [String] {
         var framer = ItemFramer(format: format, itemBytesMax: 1000)
         var items: [String] = []
         func take(_ item: ItemFramer.Item) {
@@ -25,31 +25,31 @@ import Testing
             case .tooLarge: items.append("too large")
             }
         }
-        for piece in pieces { Array(piece.utf8).withUnsafeBytes { framer.feed($0, take) } }
+        for chunk in chunks { Array(chunk.utf8).withUnsafeBytes { framer.feed($0, take) } }
         items.append("\(framer.end(isCutOff: false, take))")
         return items
     }
 
-    private static func cuts(_ text: String) -> [[String]] {
+    private static func splits(_ text: String) -> [[String]] {
         text.utf8.indices.map { [String(text.utf8[..<$0])!, String(text.utf8[$0...])!] }
     }
 
-    @Test func `lines are the same wherever the body is cut`() {
+    @Test func `lines are the same wherever the body is split`() {
         let whole = Self.items([Self.lines], .lines)
         #expect(whole.count == 46)
-        for pieces in Self.cuts(Self.lines) { #expect(Self.items(pieces, .lines) == whole) }
+        for chunks in Self.splits(Self.lines) { #expect(Self.items(chunks, .lines) == whole) }
         #expect(Self.items(Self.lines.map { String($0) }, .lines) == whole)
     }
 
-    @Test func `elements are the same wherever the body is cut`() {
+    @Test func `elements are the same wherever the body is split`() {
         let array = " \n[ {\"a\":[1,{\"b\":\"]},{\\\"\"}]} ,\t\"x,y\\\\\" , 12,[\"]\"], null\n,{} ] \r\n"
         let whole = Self.items([array], .array)
         #expect(whole == [#"{"a":[1,{"b":"]},{\""}]} "#, #""x,y\\" "#, "12", #"["]"]"#, "null\n", "{} ", "clean"])
-        for pieces in Self.cuts(array) { #expect(Self.items(pieces, .array) == whole) }
+        for chunks in Self.splits(array) { #expect(Self.items(chunks, .array) == whole) }
         #expect(Self.items(array.map { String($0) }, .array) == whole)
     }
 
-    @Test func `an array tells how it ended`() {
+    @Test func `the ending of an array is reported`() {
         #expect(Self.items(["[]"], .array) == ["clean"])
         #expect(Self.items(["[{}"], .array) == ["truncated"])
         #expect(Self.items(["[{},"], .array) == ["{}", "truncated"])
@@ -70,7 +70,7 @@ import Testing
         #expect(Self.items([long], .lines) == ["too large", "clean"])
     }
 
-    @Test func `a line of 100 MB takes no memory`() {
+    @Test func `a line of 100 MB uses no memory`() {
         var framer = ItemFramer(format: .lines, itemBytesMax: 65_536)
         var results: [String] = []
         func take(_ item: ItemFramer.Item) {
@@ -86,11 +86,11 @@ import Testing
     }
 
     @Test(arguments: [7, 64, 1000])
-    func `a request in small pieces is answered like a whole one`(size: Int) async throws {
+    func `a request in small chunks gets the same response`(size: Int) async throws {
         try await TestGateway.run { gateway in
             let whole = try await gateway.post("/push/batch", Self.lines, type: "application/x-ndjson")
             let port = gateway.port
-            let pieces = try await onThread {
+            let chunked = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
                     "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
@@ -105,7 +105,7 @@ import Testing
                 return try client.readResponse()
             }
             #expect(whole.lines.count == 45)
-            #expect(shape(pieces) == shape(whole))
+            #expect(shape(chunked) == shape(whole))
         }
     }
 
