@@ -19,3 +19,4 @@ generate() {
         --swift_opt=UseAccessLevelOnImports=true --swift_out="$2" "$1"
 }
 generate batch.proto Sources/Push/PushStore/StoredForm/Generated
+generate response.proto Sources/Push/PushAccept/Idempotency/Generated
