@@ -31,7 +31,7 @@ import Testing
         try await setup.expectFailure(reporting: ["AuthKey.p8"])
     }
 
-    @Test(arguments: [(nil, "no such file"), ("hello", "no certificates in PEM")])
+    @Test(arguments: [(nil, "no such file"), ("hello", "contains no certificate in PEM")])
     func `the roots to trust cannot be used`(_ contents: String?, _ why: String) async throws {
         let setup = try StartSetup()
         if let contents { try setup.folder.write(contents, to: "ca.pem") }

@@ -71,7 +71,7 @@ import Testing
                 "\"next\":null"))
         let shown = try await gateway.godwit(["dead-letters", "show", Self.unknownID])
         #expect(shown.exit == .status(1))
-        #expect(shown.error.contains("there is no dead letter of this msg_id"))
+        #expect(shown.error.contains("no dead letter with this msg_id"))
         for action in ["replay", "purge"] {
             for arguments in [["--all"], ["--app", Self.app]] {
                 let none = try await gateway.godwit(["dead-letters", action] + arguments)
