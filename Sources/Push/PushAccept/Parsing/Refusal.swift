@@ -1,24 +1,6 @@
 package import JSONText
 package import PushModel
 
-/// The fields of a push. Pushes with other fields are refused.
-package enum PushField: String, Sendable, CaseIterable {
-    case deviceToken = "device_token"
-    case deviceID = "device_id"
-    case payload
-    case message
-    case app
-    case pushType = "push_type"
-    case topic
-    case priority
-    case expiration
-    case collapseID = "collapse_id"
-    case notBefore = "not_before"
-    case lane
-    case onUnanswered = "on_unanswered"
-    case timestamp
-}
-
 /// Why an item is not accepted.
 ///
 /// Small, because many can wait for a slow client; the text is built when it is written. Contains no part of a token or
