@@ -90,9 +90,10 @@ extension DispatchStateMachine {
         if let probesIn = upstream.credential.timeUntilProbe(now: now) {
             return DeliveryDelay(reason: .credentialRefused, estimate: Self.wholeSeconds(probesIn))
         }
-        for breaker in [endpoint.breaker, upstream.breaker] where breaker.state != .closed && !breaker.isPromising {
-            let left = breaker.remainingOpenTime(now: now) ?? configuration.breaker.probeTimeout
-            return DeliveryDelay(reason: .apnsUnreachable, estimate: Self.wholeSeconds(left))
+        for breaker in [endpoint.breaker, upstream.breaker]
+        where breaker.state != .closed && !breaker.hasOnlyGoodProbes {
+            let remaining = breaker.remainingOpenTime(now: now) ?? configuration.breaker.probeTimeout
+            return DeliveryDelay(reason: .apnsUnreachable, estimate: Self.wholeSeconds(remaining))
         }
         let waiting = Double(buffer.pushesWaiting(of: index))
         if let rate = upstream.rate, upstream.waitsForRate, waiting > 0 {

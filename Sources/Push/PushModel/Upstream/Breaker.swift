@@ -1,7 +1,7 @@
 /// A circuit breaker: stops sending after failures, and probes until calls succeed again.
 ///
-/// Each app has one, and each environment: the apps that share an APNs endpoint. A single connection has none, because
-/// APNSKit replaces a connection that is lost, stalled, or answers with errors only.
+/// Each app has one, and so has each APNs endpoint, shared by its apps. A single connection has none, because APNSKit
+/// replaces a connection that is lost, stalled, or answers with errors only.
 ///
 /// ```
 ///            open(now:jitter:)                openUntil passed
@@ -50,14 +50,15 @@ package struct Breaker: Sendable, Equatable {
     /// Pushes of one batch that were sent as probes.
     private struct Probe: Sendable, Equatable {
         var ticket: UInt64
+        /// The index of the app that sent them; always 0 in an app's own breaker.
         var group: Int
-        /// Pushes without an answer.
-        var open: Int
+        var unanswered: Int
         var deadline: Duration
     }
 
+    /// The probes of one app. The answers count for the whole half-open period.
     private struct Group: Sendable, Equatable {
-        /// Probes sent since none was last outstanding.
+        /// Probes sent in this round; a round ends when none is outstanding.
         var issued = 0
         var good = 0
         var bad = 0
@@ -142,7 +143,9 @@ package struct Breaker: Sendable, Equatable {
             return .halfOpened
         case .halfOpen:
             guard outstanding.contains(where: { $0.deadline <= now }) else { return .none }
-            for probe in outstanding where probe.deadline <= now { count(good: 0, bad: probe.open, of: probe.group) }
+            for probe in outstanding where probe.deadline <= now {
+                count(good: 0, bad: probe.unanswered, of: probe.group)
+            }
             outstanding.removeAll { $0.deadline <= now }
             return evaluateProbes(now: now, jitter: jitter)
         }
@@ -151,7 +154,7 @@ package struct Breaker: Sendable, Equatable {
     /// How many probes `group` may send now.
     ///
     /// - Parameter isShared: whether other groups may also send. Each group then gets half of the probes, and one group
-    ///   whose probes all succeed closes the breaker: the cause is not common to all groups.
+    ///   with good probes and no bad one can close the breaker: the cause is not common to all groups.
     package func probesLeft(for group: Int = 0, isShared: Bool = false) -> Int {
         guard state == .halfOpen else { return 0 }
         let share = (isShared ? max(1, settings.probes / 2) : settings.probes) - (groups[group]?.issued ?? 0)
@@ -163,7 +166,8 @@ package struct Breaker: Sendable, Equatable {
     /// - Precondition: the breaker is half open, and `count` is at least 1.
     package mutating func probe(_ ticket: UInt64, count: Int, group: Int = 0, now: Duration) {
         precondition(state == .halfOpen && count > 0, "a probe while \(state)")
-        outstanding.append(Probe(ticket: ticket, group: group, open: count, deadline: now + settings.probeTimeout))
+        outstanding.append(
+            Probe(ticket: ticket, group: group, unanswered: count, deadline: now + settings.probeTimeout))
         groups[group, default: Group()].issued += count
         issued += count
     }
@@ -178,8 +182,8 @@ package struct Breaker: Sendable, Equatable {
             return .none
         }
         let group = outstanding[index].group
-        outstanding[index].open -= good + bad + void
-        if outstanding[index].open <= 0 { outstanding.remove(at: index) }
+        outstanding[index].unanswered -= good + bad + void
+        if outstanding[index].unanswered <= 0 { outstanding.remove(at: index) }
         issued -= void
         groups[group]!.issued -= void
         count(good: good, bad: bad, of: group)
@@ -194,6 +198,7 @@ package struct Breaker: Sendable, Equatable {
     }
 
     private mutating func evaluateProbes(now: Duration, jitter: Double, isShared: Bool = false) -> Change {
+        // One less than a group's share of the probes: a single missing answer does not delay the decision.
         let goodMin = max(1, settings.probes / 2 - 1)
         let hasHealthyGroup = isShared && groups.values.contains { $0.bad == 0 && $0.good >= goodMin }
         if good >= settings.probesGood || hasHealthyGroup {
@@ -221,5 +226,5 @@ package struct Breaker: Sendable, Equatable {
     }
 
     /// Whether the breaker is half open with good probes and no bad one.
-    package var isPromising: Bool { state == .halfOpen && good > 0 && bad == 0 }
+    package var hasOnlyGoodProbes: Bool { state == .halfOpen && good > 0 && bad == 0 }
 }
