@@ -30,11 +30,11 @@ import Synchronization
 //
 // What a failed transaction means for its calls depends on the error:
 //
-//   unavailable   one call failed, for example with a duplicate id. All calls run once more, each in a savepoint, so
-//                 that only the failed one is rolled back. Failures are rare and savepoints are not free, hence not
-//                 always.
-//   full          the disk has no space. Calls that yield (new pushes) fail; the others (outcomes, claims) run again
-//                 without them. A checkpoint is requested, so that the log is reused from its beginning.
+//   unavailable   one call failed, for example with a duplicate id; also the default for errors without a rule of their
+//                 own. All calls run once more, each in a savepoint, so that only the failed one is rolled back.
+//                 Failures are rare and savepoints are not free, so the first run uses none.
+//   full          the disk has no space. Calls marked `yields` (new pushes) fail; the others (outcomes, claims) run
+//                 again without them. A checkpoint is requested, so that the log is reused from its beginning.
 //   broken        an I/O error, damage, or a lost lock. Nothing is ever written again: a failed sync must not be
 //                 retried.
 //
@@ -81,7 +81,7 @@ final class GroupCommit: Sendable {
     ///
     /// - Parameters:
     ///   - bytes: roughly what `body` writes; counted against the limit of waiting bytes.
-    ///   - yields: on a full disk, calls that yield fail first, which leaves space for outcomes.
+    ///   - yields: whether the call fails first on a full disk, which leaves space for outcomes. Set for new pushes.
     ///   - isLast: later calls are refused as `closed`.
     func perform<Value: Sendable>(
         bytes: Int = 0, yields: Bool = false, isLast: Bool = false, _ body: @escaping Body<Value>
@@ -126,7 +126,7 @@ final class GroupCommit: Sendable {
                 let calls = pendingWrites.withLock { $0.takeAll() }
                 guard !calls.isEmpty else { return }
                 counters.withLock { $0.startedCalls += calls.count }
-                commit(calls, db, &state)
+                commitGroup(calls, db, &state)
                 checkpointer.wrote(bytes: calls.reduce(0) { $0 + $1.bytes }, calls: calls.count)
                 guard pendingWrites.withLock({ $0.broken }) == nil else { continue }
                 if let error = fence.check()
@@ -138,24 +138,28 @@ final class GroupCommit: Sendable {
         }
     }
 
-    private func commit(_ calls: [PendingCall], _ db: Database, _ state: inout QueueState) {
+    /// Runs `calls` in one transaction and reports the result to each caller.
+    private func commitGroup(_ calls: [PendingCall], _ db: Database, _ state: inout QueueState) {
         if let error = pendingWrites.withLock({ $0.broken }) {
             for call in calls { call.fail(error) }
             return
         }
         let yielding = calls.reduce(0) { $1.yields ? $0 + $1.bytes : $0 }
         if yielding > 0, !checkpointer.hasCapacity(for: yielding) {
-            handle(Failure(error: .full("not enough free disk space")), of: calls, db, &state)
+            resolveFailure(Failure(error: .full("not enough free disk space")), of: calls, db, &state)
             return
         }
         do {
-            for deliver in try transact(calls, db, &state) { deliver() }
+            for deliver in try runAll(calls, db, &state) { deliver() }
         } catch {
-            handle(error, of: calls, db, &state)
+            resolveFailure(error, of: calls, db, &state)
         }
     }
 
-    private func handle(_ failure: Failure, of calls: [PendingCall], _ db: Database, _ state: inout QueueState) {
+    /// Reports `failure` to the callers, or runs those calls again that can succeed without the others.
+    private func resolveFailure(
+        _ failure: Failure, of calls: [PendingCall], _ db: Database, _ state: inout QueueState
+    ) {
         switch failure.error {
         case .full(let reason):
             checkpointer.requestCheckpoint()
@@ -165,7 +169,7 @@ final class GroupCommit: Sendable {
             if yielding.isEmpty {
                 for call in others { call.fail(.full(reason)) }
             } else if !others.isEmpty {
-                commit(others, db, &state)
+                commitGroup(others, db, &state)
             }
         case .broken(let reason):
             pendingWrites.withLock { $0.broken = failure.error }
@@ -187,22 +191,23 @@ final class GroupCommit: Sendable {
     /// Runs all calls in one transaction; if one of them fails, a second time with a savepoint around each.
     ///
     /// - Returns: closures that report the results to the callers.
-    private func transact(
+    private func runAll(
         _ calls: [PendingCall], _ db: Database, _ state: inout QueueState
     ) throws(Failure) -> [@Sendable () -> Void] {
         do {
-            return try transact(db, &state) { db, state in
+            return try inTransaction(db, &state) { db, state in
                 try calls.map { try $0.run(db, &state) }
             }
         } catch {
             guard case .unavailable = error.error, calls.count > 1 else { throw error }
-            return try transact(db, &state) { db, state in
+            return try inTransaction(db, &state) { db, state in
                 try calls.map { try isolate($0, db, &state) }
             }
         }
     }
 
-    private func transact(
+    /// Runs `body` between BEGIN and COMMIT, with the fence checked after each.
+    private func inTransaction(
         _ db: Database, _ state: inout QueueState,
         _ body: (Database, inout QueueState) throws -> [@Sendable () -> Void]
     ) throws(Failure) -> [@Sendable () -> Void] {
@@ -226,6 +231,7 @@ final class GroupCommit: Sendable {
             // If the rollback fails, SQLite has already rolled back.
             if db.isInsideTransaction { try? db.rollback() }
             state.rollBack(to: start)
+            // Ends the undo log of the state, which is back at its start.
             state.commit()
             throw Failure(error: error.queueError, isCommitInDoubt: isCommitting)
         }

@@ -4,6 +4,7 @@ import PushStore
 /// One call that waits for its transaction.
 struct PendingCall: Sendable {
     var bytes: Int
+    /// Whether the call fails first on a full disk.
     var yields: Bool
     /// Returns a closure that reports success, for after the commit.
     var run: @Sendable (Database, inout QueueState) throws -> @Sendable () -> Void
