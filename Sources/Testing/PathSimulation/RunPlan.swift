@@ -48,7 +48,7 @@ package struct RunPlan: Sendable {
     var expiring: Double
     /// The fraction of requests with a `not_before`.
     var scheduled: Double
-    /// The fraction of requests whose pushes are dropped when unanswered.
+    /// The fraction of requests with at-most-once pushes.
     var dropping: Double
     /// The fraction of requests that are cancelled later.
     var cancelling: Double

@@ -12,7 +12,7 @@ extension DispatchBuffer {
         package var pushesPerAppMin = 2_000
         /// In flight, one app.
         package var windowPerApp = 4_000
-        /// In flight, one app, pushes that are dropped when unanswered: the most that one crash can lose.
+        /// In flight, one app, at-most-once pushes: the most that one crash can lose.
         package var windowAtMostOnce = 500
         /// The same while no recent answer shows that APNs responds.
         package var windowAtMostOnceUnproven = 10
@@ -42,7 +42,7 @@ extension DispatchBuffer {
 
         package var app: AppID { claimed.batch.app }
         package var lane: Lane { claimed.batch.lane }
-        /// Whether its pushes are dropped when unanswered, so that they are never sent twice.
+        /// Whether its pushes are never sent twice: those that APNs did not answer are dropped.
         package var isAtMostOnce: Bool { claimed.batch.ambiguity == .drop }
 
         /// The pushes to send, with their earlier attempts.

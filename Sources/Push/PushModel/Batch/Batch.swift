@@ -4,7 +4,7 @@ package import APNSWire
 package enum AmbiguityPolicy: UInt8, Sendable, CaseIterable {
     /// Send it again with the same `apns-id`: it may arrive twice.
     case resend = 0
-    /// Give it up: it may not arrive at all.
+    /// At-most-once: give it up, so it may not arrive at all.
     case drop = 1
 
     package var label: String {
@@ -67,8 +67,8 @@ package struct PendingPush: Sendable, Equatable {
     package var attempts: UInt16
     /// The earliest time of the next attempt.
     package var due: WallTime
-    /// Whether the push may have reached APNs: it was announced as about to be sent, and no answer is recorded. Always
-    /// false for pushes with the policy `resend`.
+    /// Whether an at-most-once push may have reached APNs: it was announced as about to be sent, and no answer is
+    /// recorded. Always false for pushes with the policy `resend`.
     package var isUnanswered: Bool
 
     package init(index: UInt16, attempts: UInt16, due: WallTime, isUnanswered: Bool = false) {

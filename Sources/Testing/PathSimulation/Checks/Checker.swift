@@ -239,7 +239,7 @@ final class Checker {
             fail(.noLateSend, "\(name) is written before its not_before")
         }
         if truth.batch.ambiguity == .drop, push.isKnownUnanswered || push.isRecordLost {
-            fail(.boundedDuplicates, "\(name) is to be dropped when unanswered, and is written again")
+            fail(.boundedDuplicates, "\(name) is an at-most-once push and is written again")
         }
         if now < push.notBeforeByAPNs, plan.faults.isDisjoint(with: [.clockStep, .clockDrift]) {
             fail(.noLateSend, "\(name) is written before the end of APNs' Retry-After")

@@ -43,7 +43,7 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case claimedByTwo = "claimed-by-two"
     /// A claim does not raise the epoch.
     case epochReused = "epoch-reused"
-    /// Pushes that are to be dropped when unanswered are sent again.
+    /// At-most-once pushes are sent again.
     case dropResent = "drop-resent"
     /// Such pushes are sent before the store has recorded the announcement.
     case sentUnannounced = "sent-unannounced"
