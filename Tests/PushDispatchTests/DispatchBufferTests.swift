@@ -69,7 +69,7 @@ final class BufferHarness {
     /// Answers `count` pushes of a sent batch.
     ///
     /// - Returns: whether no push is left; nil for a batch that has left memory.
-    func answer(_ count: Int, _ ticket: UInt64) -> Bool? { buffer.decided(count, of: ticket)?.isDone }
+    func answer(_ count: Int, _ ticket: UInt64) -> Bool? { buffer.removeAnswered(count, of: ticket)?.isDone }
     func plan() -> DispatchBuffer.ClaimPlan? { buffer.claimPlan() }
 
     /// A claim that returns `batches`, which are all that the store has.

@@ -29,16 +29,16 @@ extension Dispatcher {
         for app in apps { setPaused(true, app: app) }
     }
 
-    private func cancel(_ cancelled: DispatchStateMachine.Cancelled) async -> [Settlement] {
-        let settlements = apply { stateMachine, now, _ in stateMachine.cancel(cancelled, now: now) }
+    private func cancel(_ selection: DispatchStateMachine.CancelSelection) async -> [Settlement] {
+        let settlements = apply { stateMachine, now, _ in stateMachine.cancel(selection, now: now) }
         guard !settlements.isEmpty else { return [] }
         do {
             let stale = try await queue.settle(settlements)
-            let taken = settlements.filter { !stale.contains($0.lease) }
+            let written = settlements.filter { !stale.contains($0.lease) }
             if !stale.isEmpty { refused(stale) }
-            settled(taken.filter { $0.release.endsLease }.map(\.lease))
-            counters.cancelledInMemory.add(taken.reduce(0) { $0 + $1.outcomes.count }, ordering: .relaxed)
-            return taken
+            settled(written.filter { $0.release.endsLease }.map(\.lease))
+            counters.cancelledInMemory.add(written.reduce(0) { $0 + $1.outcomes.count }, ordering: .relaxed)
+            return written
         } catch {
             // The write may have happened. The recorder repeats it, but the caller cannot be promised a cancellation.
             logger.warning("writing cancellations failed, retrying", metadata: ["error": "\(error)"])
@@ -50,9 +50,10 @@ extension Dispatcher {
 
 extension Dispatcher: ClaimedBatchCanceller {
     package func cancel(ids: [PushID]) async -> Set<PushID> {
-        let taken = await cancel(.ids(ids))
+        let settlements = await cancel(.ids(ids))
         return Set(
-            taken.flatMap { settlement in settlement.outcomes.map { settlement.lease.batch.push(Int($0.index)) } })
+            settlements.flatMap { settlement in settlement.outcomes.map { settlement.lease.batch.push(Int($0.index)) } }
+        )
     }
 
     package func cancel(request: String) async -> Int {

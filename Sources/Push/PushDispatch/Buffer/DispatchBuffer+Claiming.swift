@@ -116,8 +116,8 @@ extension DispatchBuffer {
         apps[index].backlogSincePlan.insert(LaneSet(lane))
     }
 
-    /// Batches of any lane of the app may wait in the store.
-    package mutating func backlogUnknown(of index: Int) {
+    /// Assumes that batches of every lane of the app wait in the store, until a claim shows otherwise.
+    package mutating func assumeBacklog(of index: Int) {
         apps[index].backlog = .all
         apps[index].backlogSincePlan = .all
     }

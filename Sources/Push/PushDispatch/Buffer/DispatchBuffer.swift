@@ -32,7 +32,7 @@ package struct DispatchBuffer {
         /// Occupied capacity, reservations included.
         var pushes = LaneCounts()
         var inFlight = LaneCounts()
-        /// Of these, pushes that are dropped when unanswered.
+        /// Of these, at-most-once pushes.
         var inFlightAtMostOnce = 0
         /// Pushes in `waiting`.
         var waitingPushes = 0
@@ -135,10 +135,10 @@ package struct DispatchBuffer {
         releaseCapacity(removed, of: work.appIndex, work.lane)
     }
 
-    /// Pushes of a sent batch are answered, or their send is reverted.
+    /// Removes pushes of a sent batch that are answered, or whose send is reverted.
     ///
     /// - Returns: the batch, and whether no push is left; nil if the batch has left memory (a late answer).
-    package mutating func decided(_ count: Int, of ticket: UInt64) -> (work: Work, isDone: Bool)? {
+    package mutating func removeAnswered(_ count: Int, of ticket: UInt64) -> (work: Work, isDone: Bool)? {
         guard var work = works[ticket] else { return nil }
         precondition(work.isSent && count <= work.unanswered, "\(count) answers, \(work.unanswered) were open")
         work.unanswered -= count
@@ -245,6 +245,6 @@ package struct DispatchBuffer {
     package var pushesInMemory: Int { pushes.total }
     package var pushesInFlight: Int { apps.reduce(0) { $0 + $1.inFlight.total } }
     package func pushesWaiting(of index: Int) -> Int { apps[index].waitingPushes }
-    /// Pushes in flight that are dropped when unanswered.
+    /// At-most-once pushes in flight.
     package func atMostOnceInFlight(of index: Int) -> Int { apps[index].inFlightAtMostOnce }
 }

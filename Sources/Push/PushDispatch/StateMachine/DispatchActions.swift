@@ -40,7 +40,7 @@ package struct DispatchActions: Sendable {
         case credentialAccepted(AppID)
         /// Retries wait because the retry budget is used up.
         case retryBudgetExhausted(pushes: Int)
-        /// The first batch of an app that waits for its rate.
+        /// An app has begun to wait for its rate.
         case rateLimited
         /// Pushes that an app sent in a minute in which none was delivered.
         case nothingDelivered(AppID, pushes: Int)

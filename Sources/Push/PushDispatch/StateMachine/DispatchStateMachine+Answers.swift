@@ -23,7 +23,7 @@ extension DispatchStateMachine {
         _ classification: AnswerClassification, now: Moment, _ actions: inout DispatchActions
     ) {
         guard classification.count > 0 else { return }
-        guard let (work, isDone) = buffer.decided(classification.count, of: classification.ticket) else {
+        guard let (work, isDone) = buffer.removeAnswered(classification.count, of: classification.ticket) else {
             actions.events.append(.lateAnswers(pushes: classification.count))
             return
         }

@@ -13,7 +13,7 @@ extension DispatchStateMachine {
         guard upstreams[index].isPaused != isPaused else { return }
         upstreams[index].isPaused = isPaused
         // Claims made during a pause skip the app, so they prove nothing about its backlog.
-        buffer.backlogUnknown(of: index)
+        buffer.assumeBacklog(of: index)
         if isPaused { returnWaiting(of: index, now: now, &actions) }
         publishDelays(now: now.monotonic, &actions)
         actions.wantsClaim = true
@@ -22,7 +22,7 @@ extension DispatchStateMachine {
     // MARK: Cancel
 
     /// Which waiting pushes to cancel.
-    package enum Cancelled: Sendable {
+    package enum CancelSelection: Sendable {
         case ids([PushID])
         /// The batches of one bulk request.
         case request(String)
@@ -33,16 +33,16 @@ extension DispatchStateMachine {
     ///
     /// - Returns: the settlements. The caller writes them to the store and reports the result by `settled` or
     ///   `refused`.
-    package mutating func cancel(_ cancelled: Cancelled, now: Moment) -> [Settlement] {
+    package mutating func cancel(_ selection: CancelSelection, now: Moment) -> [Settlement] {
         var actions = DispatchActions()
-        switch cancelled {
+        switch selection {
         case .app(let app): cancelWaiting(now: now, &actions) { $0.app == app }
         case .request(let id): cancelWaiting(now: now, &actions) { $0.claimed.batch.requestID == id }
         case .ids(let ids):
             let wanted = Dictionary(grouping: ids, by: \.batch).mapValues { Set($0.map { UInt16($0.index) }) }
             for ticket in buffer.waiting(where: { wanted[$0.claimed.batch.id] != nil }) {
                 guard let work = buffer.work(ticket), let indexes = wanted[work.claimed.batch.id] else { continue }
-                end(work, with: .cancelled, .cancelled, now: now, &actions) { indexes.contains($0.index) }
+                settleUnsent(work, as: .cancelled, .cancelled, now: now, &actions) { indexes.contains($0.index) }
             }
         }
         return actions.settlements.map(\.settlement)
@@ -53,7 +53,7 @@ extension DispatchStateMachine {
     ) {
         for ticket in buffer.waiting(where: isWanted) {
             guard let work = buffer.work(ticket) else { continue }
-            end(work, with: .cancelled, .cancelled, now: now, &actions) { _ in true }
+            settleUnsent(work, as: .cancelled, .cancelled, now: now, &actions) { _ in true }
         }
     }
 

@@ -51,48 +51,48 @@ extension DispatchStateMachine {
         }
         // No allocation in the common case.
         guard hasExpired else { return true }
-        return end(work, with: .expired, .expired, now: now, &actions) { deadlines[$0.index] <= now.wall }
+        return settleUnsent(work, as: .expired, .expired, now: now, &actions) { deadlines[$0.index] <= now.wall }
             < work.unanswered
     }
 
-    /// Settles the pushes of a waiting batch that an earlier owner had announced and that must not be sent twice.
+    /// Settles the at-most-once pushes of a waiting batch that an earlier owner had announced: it may have sent them.
     ///
     /// - Returns: whether pushes remain.
     private mutating func giveUpUnanswered(_ ticket: UInt64, now: Moment, _ actions: inout DispatchActions) -> Bool {
         guard let work = buffer.work(ticket), let pending = work.claimed.pending,
             pending.contains(where: \.isUnanswered)
         else { return true }
-        return end(work, with: .givenUp, .droppedUnanswered, attempts: 1, now: now, &actions) { $0.isUnanswered }
+        return settleUnsent(work, as: .givenUp, .droppedUnanswered, attempts: 1, now: now, &actions) { $0.isUnanswered }
             < work.unanswered
     }
 
-    /// Settles those pushes of a waiting batch that `isEnded` selects, without sending them.
+    /// Settles those pushes of a waiting batch that `isSelected` selects, without sending them.
     ///
     /// - Parameter attempts: added to the recorded attempts.
     /// - Returns: the number of settled pushes.
     @discardableResult
-    mutating func end(
-        _ work: DispatchBuffer.Work, with verdict: Verdict, _ code: ErrorCode, attempts: UInt16 = 0, now: Moment,
-        _ actions: inout DispatchActions, where isEnded: (PendingPush) -> Bool
+    mutating func settleUnsent(
+        _ work: DispatchBuffer.Work, as verdict: Verdict, _ code: ErrorCode, attempts: UInt16 = 0, now: Moment,
+        _ actions: inout DispatchActions, where isSelected: (PendingPush) -> Bool
     ) -> Int {
         var outcomes: [Outcome] = []
-        var left: [PendingPush] = []
+        var remaining: [PendingPush] = []
         for push in work.pending {
-            if isEnded(push) {
+            if isSelected(push) {
                 outcomes.append(
                     Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
                 )
             } else {
-                left.append(push)
+                remaining.append(push)
             }
         }
         guard !outcomes.isEmpty else { return 0 }
-        if left.isEmpty {
+        if remaining.isEmpty {
             _ = buffer.release(work.ticket)
         } else {
-            buffer.narrow(work.ticket, to: left)
+            buffer.narrow(work.ticket, to: remaining)
         }
-        appendSettlement(of: work, outcomes: outcomes, retries: [], isDone: left.isEmpty, now: now, &actions)
+        appendSettlement(of: work, outcomes: outcomes, retries: [], isDone: remaining.isEmpty, now: now, &actions)
         return outcomes.count
     }
 
@@ -203,7 +203,7 @@ extension DispatchStateMachine {
     mutating func returnWaiting(of index: Int, now: Moment, _ actions: inout DispatchActions) {
         guard buffer.pushesWaiting(of: index) > 0 else { return }
         returnWaiting(now: now, &actions) { $0.appIndex == index }
-        buffer.backlogUnknown(of: index)
+        buffer.assumeBacklog(of: index)
     }
 
     /// Returns a waiting batch to the store, due after `pause`.

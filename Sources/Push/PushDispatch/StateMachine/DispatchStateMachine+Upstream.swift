@@ -117,7 +117,7 @@ extension DispatchStateMachine {
         for ticket in buffer.quarantinedWaiting {
             guard let index = buffer.work(ticket)?.appIndex else { continue }
             returnToStore(ticket, now: now, &actions)
-            buffer.backlogUnknown(of: index)
+            buffer.assumeBacklog(of: index)
             upstreams[index].quarantineDeferredUntil = now.monotonic + AppUpstream.quarantineTurnPause
         }
     }

@@ -21,13 +21,13 @@ package import PushStore
 //                         ┌───────────┐      sending is closed, the lease is short: returned unsent
 //                         │  waiting  │ ───────────────────────────────────────────────────┐
 //                         └───────────┘                                                    │
-//           sendNext: permit, │  │ the same, for pushes that are dropped when unanswered   │
+//           sendNext: permit, │  │ the same, for at-most-once pushes                       │
 //           window and budget │  ▼                                                         │
 //                             │ ┌─────────────┐  announced too late for the lease, drain   │
-//                             │ │ unannounced │ ─────────────────────────────────────────┐ │
+//                             │ │ announcing  │ ─────────────────────────────────────────┐ │
 //                             │ └─────────────┘                                          │ │
-//                             │        │ announced: the store has recorded it           │ │
-//                             ▼        ▼                                                ▼ ▼
+//                             │        │ announced: the store has recorded it            │ │
+//                             ▼        ▼                                                 ▼ ▼
 //                         ┌──────────────┐     answered, until no push is left     ┌──────────┐
 //                         │  in flight   │ ──────────────────────────────────────► │ settling │
 //                         └──────────────┘                                         └──────────┘
@@ -46,9 +46,10 @@ package import PushStore
 //      .pending      probes are in flight: waiting batches stay in memory
 //      .closed       nothing is sent soon: waiting batches return to the store and no attempt is counted
 //
-// The exception: pushes with `AmbiguityPolicy.drop` must not be sent twice, not even after a crash. They are sent only
-// after the store has recorded that they are about to be sent (`announce`, `announced`). An instance that claims them
-// later treats every announced push as sent. All other pushes are sent first and recorded afterwards.
+// At-most-once pushes, those with `AmbiguityPolicy.drop`, are sent differently: they must not be sent twice, not even
+// after a crash. They are sent only after the store has recorded that they are about to be sent (`announce`,
+// `announced`). An instance that claims them later treats every announced push as sent. All other pushes are sent first
+// and recorded afterwards.
 
 /// Decides which batches are claimed and sent, what their answers mean, and which batches return to the store. Pure.
 ///
@@ -62,7 +63,7 @@ package struct DispatchStateMachine: Sendable {
     var upstreams: [AppUpstream] = []
     var endpoints: [EndpointUpstream] = []
     /// Sends that wait until the store has recorded them.
-    private var unannounced: [Lease: DispatchActions.Send] = [:]
+    private var announcing: [Lease: DispatchActions.Send] = [:]
     /// The delays that were published last.
     var delays: [AppID: DeliveryDelay] = [:]
     var lastTick: Duration?
@@ -206,7 +207,7 @@ package struct DispatchStateMachine: Sendable {
     package mutating func renewed(
         _ leases: [Lease], lost: [Lease], requestedAt: Duration, _ actions: inout DispatchActions
     ) {
-        for lease in lost { unannounced[lease] = nil }
+        for lease in lost { announcing[lease] = nil }
         let unfinished = buffer.lost(lost)
         buffer.renewed(leases, until: requestedAt + configuration.lease)
         if unfinished > 0 { actions.events.append(.leasesLost(batches: unfinished)) }
@@ -220,7 +221,7 @@ package struct DispatchStateMachine: Sendable {
         _ send: DispatchActions.Send, of work: DispatchBuffer.Work, now: Moment, _ actions: inout DispatchActions
     ) {
         let lease = work.claimed.lease
-        unannounced[lease] = send
+        announcing[lease] = send
         let sends = send.indexes ?? Array(0..<UInt16(send.batch.count))
         actions.settlements.append(
             DispatchActions.SettlementWrite(
@@ -233,7 +234,7 @@ package struct DispatchStateMachine: Sendable {
     /// The store has recorded that pushes of these batches are about to be sent.
     package mutating func announced(_ leases: [Lease], now: Moment, _ actions: inout DispatchActions) {
         for lease in leases {
-            guard let send = unannounced.removeValue(forKey: lease), let work = buffer.work(send.ticket) else {
+            guard let send = announcing.removeValue(forKey: lease), let work = buffer.work(send.ticket) else {
                 continue
             }
             // The write may have been slow: sending needs enough of the lease to wait for the answer.
@@ -249,16 +250,16 @@ package struct DispatchStateMachine: Sendable {
     private mutating func revert(
         _ send: DispatchActions.Send, now: Moment, _ actions: inout DispatchActions
     ) {
-        guard let (work, isDone) = buffer.decided(send.count, of: send.ticket) else { return }
+        guard let (work, isDone) = buffer.removeAnswered(send.count, of: send.ticket) else { return }
         let retries = work.pending.map {
             Retry(index: $0.index, code: .none, attempts: $0.attempts, due: now.wall)
         }
         appendSettlement(of: work, outcomes: [], retries: retries, isDone: isDone, now: now, &actions)
     }
 
-    private mutating func revertUnannounced(now: Moment, _ actions: inout DispatchActions) {
-        let sends = unannounced.values.sorted { $0.ticket < $1.ticket }
-        unannounced = [:]
+    private mutating func revertAnnouncing(now: Moment, _ actions: inout DispatchActions) {
+        let sends = announcing.values.sorted { $0.ticket < $1.ticket }
+        announcing = [:]
         for send in sends { revert(send, now: now, &actions) }
     }
 
@@ -272,7 +273,7 @@ package struct DispatchStateMachine: Sendable {
 
     /// The store refused settlements under these leases: another instance owns the batches.
     package mutating func refused(_ leases: [Lease], _ actions: inout DispatchActions) {
-        for lease in leases { unannounced[lease] = nil }
+        for lease in leases { announcing[lease] = nil }
         buffer.lost(leases)
         actions.events.append(.leasesLost(batches: leases.count))
         actions.wantsClaim = true
@@ -283,7 +284,7 @@ package struct DispatchStateMachine: Sendable {
     /// Stops claims, reservations and sends, and returns unsent batches to the store unchanged.
     package mutating func drain(now: Moment, _ actions: inout DispatchActions) {
         buffer.drain()
-        revertUnannounced(now: now, &actions)
+        revertAnnouncing(now: now, &actions)
         returnWaiting(now: now, &actions) { _ in true }
     }
 
