@@ -115,7 +115,7 @@ struct BulkRoute: Sendable {
     // MARK: The response
 
     private func wholeResponse(_ session: BulkSession, _ format: BodyFormat) async -> Response {
-        session.readerDone()
+        session.allCommitsFinished()
         var writer = BulkResponseWriter(format: format)
         var json: [UInt8] = []
         while true {
@@ -186,7 +186,7 @@ struct BulkRoute: Sendable {
                 commits.addTask { _ = await session.commit(submission) }
             }
         }
-        session.readerDone()
+        session.allCommitsFinished()
     }
 
     /// The field of W3C Trace Context, level 1: version 00 with its fixed length. Nil for any other value.

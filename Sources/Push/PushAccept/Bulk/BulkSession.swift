@@ -18,9 +18,9 @@ import Synchronization
 // - The reader feeds the body to the machine. It pauses only while a full batch cannot be committed because
 //   `commitsMax` commits are in flight. It never waits for the writer: a client may send the whole body before it reads
 //   anything.
-// - A commit makes one submission durable. When it finishes, it commits the next submission that is ready, so the
-//   reader is not needed to keep the store busy. Open batches are submitted when no commit is in flight: they are small
-//   if the store is faster than the client, and full if the client is faster.
+// - A commit task writes one submission (the batches of one write), then the next that is ready, so the store stays busy
+//   while the reader waits for the client. Open batches are submitted when no commit is in flight: they are small if
+//   the store is faster than the client, and full if the client is faster.
 // - The writer gets pages of results in the order of the items, as soon as they are known. The result of an item waits
 //   for the commit of its batch, and every later result waits behind it.
 //
@@ -41,17 +41,20 @@ import Synchronization
 // Memory is bounded: open batches by `BulkStateMachine.openMax`, full batches by the pause of the reader, waiting
 // results by `resultsWaitingMax`, where consecutive pushes of one batch count as one.
 //
-// One exception: a request is normally done when its reader is. A stopped request does not wait for the reader, because
-// the client may never send another byte; the last page follows the last commit, and the reader is cancelled.
+// A request is normally done when its body is over and all commits have finished. A stopped request is done after its
+// last commit, without waiting for the reader, because the client may never send another byte. The reader is cancelled
+// after the last page.
 final class BulkSession: Sendable {
     private struct State: ~Copyable {
         var machine: BulkStateMachine
         var commitsInFlight = 0
-        /// The body is over, and all of it is committed or has failed.
-        var isReaderDone = false
+        /// The body is over, and each of its commits has succeeded or failed.
+        var areAllCommitsFinished = false
 
         /// No further result will become known.
-        var isDone: Bool { isReaderDone || machine.stop != nil && commitsInFlight == 0 && !machine.hasWork }
+        var isDone: Bool {
+            areAllCommitsFinished || (machine.stop != nil && commitsInFlight == 0 && !machine.hasWork)
+        }
     }
 
     /// Results to be written.
@@ -157,8 +160,8 @@ final class BulkSession: Sendable {
     }
 
     /// Reports that the body is over and all commits are finished.
-    func readerDone() {
-        state.withLock { $0.isReaderDone = true }
+    func allCommitsFinished() {
+        state.withLock { $0.areAllCommitsFinished = true }
         pageAvailable.set()
     }
 
