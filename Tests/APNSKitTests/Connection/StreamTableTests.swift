@@ -52,12 +52,12 @@ import Testing
     @Test func `a lost connection makes complete requests ambiguous and requeues others`() {
         var table = table(streams: 2)
         table.sent(1)
-        #expect(lost(table.streams[0]) == .requeue(.failed(.connectionReset, .neverWritten)))
-        #expect(lost(table.streams[1]) == .settle(.failed(.connectionReset, .ambiguous)))
-        #expect(lost(table.streams[1], goAwayLast: 3) == .settle(.failed(.connectionReset, .ambiguous)))
-        #expect(lost(table.streams[1], goAwayLast: 1) == .requeue(.failed(.connectionReset, .refused)))
+        #expect(lost(table.slots[0]) == .requeue(.failed(.connectionReset, .neverWritten)))
+        #expect(lost(table.slots[1]) == .settle(.failed(.connectionReset, .ambiguous)))
+        #expect(lost(table.slots[1], goAwayLast: 3) == .settle(.failed(.connectionReset, .ambiguous)))
+        #expect(lost(table.slots[1], goAwayLast: 1) == .requeue(.failed(.connectionReset, .refused)))
         table.settle(1)
-        #expect(lost(table.streams[1]) == .nothing)
+        #expect(lost(table.slots[1]) == .nothing)
     }
 
     @Test func `a received status takes precedence over a missing rest`() {
@@ -67,16 +67,16 @@ import Testing
         table.statusReceived(400, 1)
         Array(#"{"reason":"BadDev"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 1) }
         let rejected = APNSAnswer(disposition: .answered, status: 400)
-        #expect(lost(table.streams[0], goAwayLast: 0) == .settle(.accepted))
-        #expect(lost(table.streams[1]) == .settle(rejected))
-        #expect(closed(table.streams[0], isRefused: true) == .settle(.accepted))
-        #expect(closed(table.streams[1], isRefused: false, connection(goAwayLast: 0)) == .settle(rejected))
+        #expect(lost(table.slots[0], goAwayLast: 0) == .settle(.accepted))
+        #expect(lost(table.slots[1]) == .settle(rejected))
+        #expect(closed(table.slots[0], isRefused: true) == .settle(.accepted))
+        #expect(closed(table.slots[1], isRefused: false, connection(goAwayLast: 0)) == .settle(rejected))
     }
 
     @Test func `a request that is reset before it is complete is requeued`() {
         let table = table(streams: 1)
         #expect(
-            closed(table.streams[0], isRefused: false)
+            closed(table.slots[0], isRefused: false)
                 == .requeue(.failed(.streamReset, .neverWritten))
         )
     }
@@ -86,14 +86,14 @@ import Testing
         for tag in 0..<3 { table.sent(UInt32(tag)) }
         let connection = connection(goAwayLast: 3, #"{"reason":"Shutdown"}"#)
         func resolution(_ tag: Int, isRefused: Bool) -> StreamTable.Resolution {
-            closed(table.streams[tag], isRefused: isRefused, connection)
+            closed(table.slots[tag], isRefused: isRefused, connection)
         }
         #expect(resolution(1, isRefused: false) == .settle(.failed(.streamReset, .ambiguous)))
         #expect(resolution(1, isRefused: true) == .requeue(.failed(.streamRefused, .refused)))
         let above = APNSAnswer(disposition: .refused, reason: .shutdown, failure: .goAway)
         #expect(resolution(2, isRefused: true) == .requeue(above))
         #expect(
-            closed(table.streams[0], isRefused: true)
+            closed(table.slots[0], isRefused: true)
                 == .requeue(.failed(.streamRefused, .refused))
         )
     }
@@ -105,29 +105,29 @@ import Testing
         table.retryAfterReceived(30, 0)
         Array(#"{"reason":"Too"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
         Array(#"ManyRequests"}"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
-        let (answer, unknown) = try #require(table.answered(0))
+        let (answer, unknown) = try #require(table.answer(for: 0))
         #expect(
             answer == APNSAnswer(disposition: .answered, status: 429, reason: .tooManyRequests, retryAfterSeconds: 30))
         #expect(unknown == nil)
         table.settle(0)
-        #expect(table.answered(0) == nil)
+        #expect(table.answer(for: 0) == nil)
         table.close(0)
         #expect(table.openCount == 0)
         // The slot is reused, and contains nothing of the previous answer.
         #expect(table.open(batch, 4, now: .uptimeNanoseconds(0)) == 0)
         table.sent(0)
         table.statusReceived(500, 0)
-        #expect(table.answered(0)?.0 == APNSAnswer(disposition: .answered, status: 500))
+        #expect(table.answer(for: 0)?.0 == APNSAnswer(disposition: .answered, status: 500))
     }
 
     @Test func `interim responses are not answers`() {
         var table = table(streams: 1)
         table.sent(0)
-        #expect(table.answered(0) == nil)
+        #expect(table.answer(for: 0) == nil)
         table.statusReceived(103, 0)
-        #expect(table.answered(0) == nil)
+        #expect(table.answer(for: 0) == nil)
         table.statusReceived(200, 0)
-        #expect(table.answered(0)?.0 == .accepted)
+        #expect(table.answer(for: 0)?.0 == .accepted)
     }
 
     @Test func `an oversized body costs bounded memory and keeps the status`() {
@@ -139,8 +139,8 @@ import Testing
             let isTooLong = chunk.withUnsafeBytes { table.bodyReceived($0, 0) }
             #expect(isTooLong == (round > 0))
         }
-        #expect(table.streams[0].body.count == ErrorBody.bytesMax + 1)
-        #expect(table.answered(0)?.0 == APNSAnswer(disposition: .answered, status: 502))
+        #expect(table.slots[0].body.count == ErrorBody.bytesMax + 1)
+        #expect(table.answer(for: 0)?.0 == APNSAnswer(disposition: .answered, status: 502))
     }
 
     @Test func `a stream that we reset keeps its slot until a later PING is acknowledged`() {

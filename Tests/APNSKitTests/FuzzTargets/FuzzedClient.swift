@@ -54,8 +54,8 @@ final class FuzzedClient {
             // The server violated the protocol; the session may have a GOAWAY for it.
             written += (try? serialize()) ?? 0
         }
-        for tag in streams.streams.indices {
-            let stream = streams.streams[tag]
+        for tag in streams.slots.indices {
+            let stream = streams.slots[tag]
             report(
                 UInt32(tag),
                 StreamTable.resolution(
@@ -74,7 +74,7 @@ final class FuzzedClient {
     private func serialize() throws(HTTP2SessionError) -> Int { try session.serialize(delegate: self) { _ in } }
 
     private func submitPushes() {
-        guard machine.state == .ready, streams.streams.isEmpty else { return }
+        guard machine.state == .ready, streams.slots.isEmpty else { return }
         var headers = HTTP2Headers()
         headers.append(":method", "POST" as StaticString)
         headers.append(":scheme", "https" as StaticString)
@@ -95,7 +95,7 @@ final class FuzzedClient {
 
     private func report(_ tag: UInt32, _ resolution: StreamTable.Resolution) {
         guard resolution != .nothing else { return }
-        let stream = streams.streams[Int(tag)]
+        let stream = streams.slots[Int(tag)]
         expect(stream.batch != nil, "a stream without a push was reported")
         expect(stream.body.count <= ErrorBody.bytesMax + 1, "a body of \(stream.body.count) bytes is kept")
         reports[Int(stream.index)] += 1
@@ -108,7 +108,7 @@ final class FuzzedClient {
 
     /// Every event must refer to the stream of its tag.
     private func expectOurs(_ stream: Int32, _ tag: UInt32, _ event: String) -> Bool {
-        let isOurs = streams.streams.indices.contains(Int(tag)) && streams.streams[Int(tag)].id == stream
+        let isOurs = streams.slots.indices.contains(Int(tag)) && streams.slots[Int(tag)].id == stream
         expect(isOurs, "\(event) of stream \(stream), which is not the one with tag \(tag)")
         return isOurs
     }
@@ -147,13 +147,13 @@ extension FuzzedClient: HTTP2SessionDelegate {
     }
 
     private func answered(_ tag: UInt32) {
-        guard let (answer, unknownReason) = streams.answered(tag) else { return }
+        guard let (answer, unknownReason) = streams.answer(for: tag) else { return }
         report(tag, .settle(answer, unknownReason: unknownReason))
     }
 
     func streamClosed(stream: Int32, tag: UInt32, code: HTTP2ErrorCode) {
         guard expectOurs(stream, tag, "the end") else { return }
-        let closed = streams.streams[Int(tag)]
+        let closed = streams.slots[Int(tag)]
         expect(closed.state != .unused, "stream \(stream) was closed twice")
         report(
             tag,

@@ -35,9 +35,9 @@ import NIOCore
 /// slot until the server acknowledges a later PING. A server that stops answering thus cannot make us open streams that
 /// it still counts.
 ///
-/// **Health.** A connection drains when it has reached its age, answers PINGs but no pushes, answers only with server
+/// **Health.** A connection drains when it has reached its maximum age, answers PINGs but no pushes, answers only with server
 /// errors, or refuses a push that was refused before (`APNSDrainReason`). Only a drain by GOAWAY has a timeout:
-/// otherwise the deadlines of the pushes bound it. A connection that was idle for long is probed with a PING before it
+/// otherwise the deadlines of the pushes bound it. A connection that was idle for a long time is probed with a PING before it
 /// gets pushes, because pushes written to a dead connection would be ambiguous.
 ///
 /// **The exception.** A server may send GOAWAY before its SETTINGS, for example to reject the credential. libnghttp2
@@ -68,7 +68,7 @@ final class APNSConnection {
     private(set) var streams = StreamTable()
     /// Whether a push was answered here with anything but a server error.
     private(set) var isProven = false
-    /// The connection was idle for long, and must acknowledge a PING before it gets pushes.
+    /// The connection was idle for a long time, and must acknowledge a PING before it gets pushes.
     private(set) var isProbing = false
     private var statistics: ConnectionStatistics
     /// The provider token of the last requests.
@@ -123,7 +123,7 @@ final class APNSConnection {
     }
 
     /// Pushes answered here.
-    var answered: UInt64 { statistics.answered }
+    var answeredCount: UInt64 { statistics.answered }
 
     /// The average time from the write of a push to its answer; nil before the first answer.
     var answerTime: TimeAmount? { statistics.answerTime }
@@ -180,10 +180,11 @@ final class APNSConnection {
         guard state == .ready, !isProbing, !engine.queue.isEmpty, streams.openCount < streamsMax else { return false }
         guard prepareAuthorization() else { return false }
         engine.readWallClock()
-        let streamsMax = min(streamsMax, max < .max - streams.openCount ? streams.openCount + max : .max)
+        let newStreams = min(max, streamsMax - streams.openCount)
+        let openMax = streams.openCount + newStreams
         var window = Int(session.connectionSendWindow)
         var budget = Self.writeBytesMax
-        while streams.openCount < streamsMax, let (batch, index) = engine.nextPush(now: now) {
+        while streams.openCount < openMax, let (batch, index) = engine.nextPush(now: now) {
             let payloadBytes = Int(batch.batch.entries[Int(index)].payloadLength)
             // A body that would wait for the window stays in the queue instead, where another connection can take it.
             // One stream is always opened, so that a small window cannot block everything.
@@ -281,8 +282,8 @@ final class APNSConnection {
     /// The channel may take a few seconds more for the TLS closing handshake; bytes that arrive then are ignored.
     func close(_ failure: APNSAnswer.Failure) {
         guard let failure = machine.close(failure) else { return }
-        for tag in streams.streams.indices {
-            let stream = streams.streams[tag]
+        for tag in streams.slots.indices {
+            let stream = streams.slots[tag]
             resolve(
                 UInt32(tag),
                 StreamTable.resolution(
@@ -296,7 +297,7 @@ final class APNSConnection {
     }
 
     private func resolve(_ tag: UInt32, _ resolution: StreamTable.Resolution) {
-        let stream = streams.streams[Int(tag)]
+        let stream = streams.slots[Int(tag)]
         guard let batch = stream.batch else { return }
         switch resolution {
         case .nothing: break
@@ -305,7 +306,7 @@ final class APNSConnection {
             engine.settle(batch, stream.index, answer, latency: latency(of: stream), unknownReason: unknownReason)
         case .requeue(let answer):
             streams.settle(tag)
-            // The server also refuses a push that was refused before: it may refuse the next ones as well.
+            // The push has been refused twice: this server will probably refuse the next pushes as well.
             if engine.requeue(batch, stream.index, answer) > 1, answer.failure == .streamRefused { drain(.refusing) }
         }
     }
@@ -324,12 +325,12 @@ final class APNSConnection {
 
     /// Settles the pushes whose deadline has passed.
     func expire(now: NIODeadline) {
-        for tag in streams.streams.indices {
-            let stream = streams.streams[tag]
+        for tag in streams.slots.indices {
+            let stream = streams.slots[tag]
             guard let batch = stream.batch, batch.deadline <= now else { continue }
-            if streams.answered(UInt32(tag)) != nil {
+            if streams.answer(for: UInt32(tag)) != nil {
                 // Only the end of the answer is missing.
-                answered(UInt32(tag), stream.id, isComplete: false)
+                finish(UInt32(tag), stream.id, isComplete: false)
                 continue
             }
             let disposition: APNSAnswer.Disposition = stream.state == .sent ? .ambiguous : .neverWritten
@@ -409,20 +410,20 @@ extension APNSConnection: HTTP2SessionDelegate {
     func dataReceived(_ bytes: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
         guard streams.bodyReceived(bytes, tag) else { return }
         // No error body is that long; the status is enough.
-        answered(tag, stream, isComplete: false)
+        finish(tag, stream, isComplete: false)
     }
 
     func messageEnded(stream: Int32, tag: UInt32) {
         // The server may answer before the request is complete; the rest of the request is then cancelled.
-        answered(tag, stream, isComplete: streams.streams[Int(tag)].state == .sent)
+        finish(tag, stream, isComplete: streams.slots[Int(tag)].state == .sent)
     }
 
-    /// A stream has its answer.
+    /// Reports the answer of a stream.
     ///
     /// - Parameter isComplete: both sides have finished the stream; otherwise it is reset.
-    private func answered(_ tag: UInt32, _ streamID: Int32, isComplete: Bool) {
-        let stream = streams.streams[Int(tag)]
-        guard let batch = stream.batch, let (answer, unknownReason) = streams.answered(tag) else { return }
+    private func finish(_ tag: UInt32, _ streamID: Int32, isComplete: Bool) {
+        let stream = streams.slots[Int(tag)]
+        guard let batch = stream.batch, let (answer, unknownReason) = streams.answer(for: tag) else { return }
         if isComplete {
             streams.settle(tag)
         } else {
@@ -444,7 +445,7 @@ extension APNSConnection: HTTP2SessionDelegate {
     }
 
     func streamClosed(stream streamID: Int32, tag: UInt32, code: HTTP2ErrorCode) {
-        let stream = streams.streams[Int(tag)]
+        let stream = streams.slots[Int(tag)]
         guard stream.state != .unused, stream.id == streamID else { return }
         resolve(
             tag,

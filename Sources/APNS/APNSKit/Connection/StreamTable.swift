@@ -44,7 +44,7 @@ package struct StreamTable {
         case nothing
     }
 
-    package private(set) var streams: [Stream] = []
+    package private(set) var slots: [Stream] = []
     private var unused: [UInt32] = []
     private var awaitingResetAck: [UInt32] = []
     /// How many of `awaitingResetAck` the PING in flight covers.
@@ -55,7 +55,7 @@ package struct StreamTable {
     package init() {}
 
     /// Whether a push waits for its answer on any stream.
-    package var carriesPush: Bool { streams.contains { $0.batch != nil } }
+    package var carriesPush: Bool { slots.contains { $0.batch != nil } }
 
     /// Reserves a slot for a push that is about to be submitted.
     package mutating func open(_ batch: InFlightBatch, _ index: UInt16, now: NIODeadline) -> UInt32 {
@@ -63,41 +63,41 @@ package struct StreamTable {
         if let last = unused.popLast() {
             tag = last
         } else {
-            tag = UInt32(streams.count)
-            streams.append(Stream())
+            tag = UInt32(slots.count)
+            slots.append(Stream())
         }
         let slot = Int(tag)
-        streams[slot].state = .unsent
-        streams[slot].batch = batch
-        streams[slot].index = index
-        streams[slot].openedAt = now
+        slots[slot].state = .unsent
+        slots[slot].batch = batch
+        slots[slot].index = index
+        slots[slot].openedAt = now
         openCount += 1
         return tag
     }
 
-    package mutating func submitted(_ tag: UInt32, as id: Int32) { streams[Int(tag)].id = id }
+    package mutating func submitted(_ tag: UInt32, as id: Int32) { slots[Int(tag)].id = id }
 
     package mutating func sent(_ tag: UInt32) {
-        if streams[Int(tag)].state == .unsent { streams[Int(tag)].state = .sent }
+        if slots[Int(tag)].state == .unsent { slots[Int(tag)].state = .sent }
     }
 
-    package mutating func statusReceived(_ status: UInt16, _ tag: UInt32) { streams[Int(tag)].status = status }
+    package mutating func statusReceived(_ status: UInt16, _ tag: UInt32) { slots[Int(tag)].status = status }
     package mutating func retryAfterReceived(_ seconds: UInt32, _ tag: UInt32) {
-        streams[Int(tag)].retryAfterSeconds = seconds
+        slots[Int(tag)].retryAfterSeconds = seconds
     }
 
     /// - Returns: whether the body exceeds `ErrorBody.bytesMax`.
     package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer, _ tag: UInt32) -> Bool {
         let slot = Int(tag)
-        streams[slot].bodyBytes += bytes.count
+        slots[slot].bodyBytes += bytes.count
         // The body of a 200 has no meaning. One byte over the limit is kept, so that `ErrorBody` detects the excess.
-        let capacity = ErrorBody.bytesMax + 1 - streams[slot].body.count
-        if streams[slot].status != 200, capacity > 0 { streams[slot].body.append(contentsOf: bytes.prefix(capacity)) }
-        return streams[slot].bodyBytes > ErrorBody.bytesMax
+        let capacity = ErrorBody.bytesMax + 1 - slots[slot].body.count
+        if slots[slot].status != 200, capacity > 0 { slots[slot].body.append(contentsOf: bytes.prefix(capacity)) }
+        return slots[slot].bodyBytes > ErrorBody.bytesMax
     }
 
     /// The answer received on a stream; nil before its status, and after its push has been reported.
-    package func answered(_ tag: UInt32) -> (APNSAnswer, unknownReason: String?)? { Self.answer(of: streams[Int(tag)]) }
+    package func answer(for tag: UInt32) -> (APNSAnswer, unknownReason: String?)? { Self.answer(of: slots[Int(tag)]) }
 
     private static func answer(of stream: Stream) -> (APNSAnswer, unknownReason: String?)? {
         guard stream.state == .sent || stream.state == .unsent, stream.status >= 200 else { return nil }
@@ -112,14 +112,14 @@ package struct StreamTable {
 
     /// The push of a stream has been reported; later events of the stream are ignored.
     package mutating func settle(_ tag: UInt32) {
-        streams[Int(tag)].state = .settled
-        streams[Int(tag)].batch = nil
+        slots[Int(tag)].state = .settled
+        slots[Int(tag)].batch = nil
     }
 
     /// The push of a stream has been reported, and the stream is being reset.
     package mutating func cancel(_ tag: UInt32) {
-        streams[Int(tag)].state = .cancelled
-        streams[Int(tag)].batch = nil
+        slots[Int(tag)].state = .cancelled
+        slots[Int(tag)].batch = nil
     }
 
     /// What the end of a stream, or of its connection, means for its push.
@@ -136,12 +136,12 @@ package struct StreamTable {
     /// Frees a slot: the stream is closed on both sides.
     package mutating func close(_ tag: UInt32) {
         let slot = Int(tag)
-        streams[slot].state = .unused
-        streams[slot].batch = nil
-        streams[slot].status = 0
-        streams[slot].retryAfterSeconds = 0
-        streams[slot].bodyBytes = 0
-        if !streams[slot].body.isEmpty { streams[slot].body.removeAll(keepingCapacity: true) }
+        slots[slot].state = .unused
+        slots[slot].batch = nil
+        slots[slot].status = 0
+        slots[slot].retryAfterSeconds = 0
+        slots[slot].bodyBytes = 0
+        if !slots[slot].body.isEmpty { slots[slot].body.removeAll(keepingCapacity: true) }
         unused.append(tag)
         openCount -= 1
     }
@@ -152,8 +152,8 @@ package struct StreamTable {
     ///
     /// This way a server that stops answering costs a bounded number of streams, not a new one for each timeout.
     package mutating func awaitResetAck(_ tag: UInt32) {
-        streams[Int(tag)].state = .awaitingResetAck
-        streams[Int(tag)].batch = nil
+        slots[Int(tag)].state = .awaitingResetAck
+        slots[Int(tag)].batch = nil
         awaitingResetAck.append(tag)
     }
 

@@ -189,7 +189,7 @@ final class ConnectionPool {
         guard let index = ready.firstIndex(where: { $0 === connection }) else { return }
         draining.append(ready.remove(at: index))
         if !connection.isProven { reconnect.failed() }
-        if connection.answered >= ConnectRate.usefulAnswers { rate.refund() }
+        if connection.answeredCount >= ConnectRate.usefulAnswers { rate.refund() }
     }
 
     /// A connection closed, or could not be opened.
