@@ -272,8 +272,12 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             )
         case .givenUp:
             Entry(
-                name: "given_up", meaning: "The push had too many attempts.", isRetried: false,
-                advice: "See the last reason, correct its cause, and send the push again."
+                name: "given_up",
+                meaning: """
+                    A stored dead letter has a code that this version does not know. Other given-up pushes have the code \
+                    of their cause, for example of the last answer.
+                    """, isRetried: false,
+                advice: "See the last reason, or list the dead letter with the version that stored it."
             )
         case .unknownApp:
             Entry(
