@@ -4,9 +4,9 @@ import Synchronization
 
 extension MemoryBackend: StoreMaintenance {
     package func prune(
-        endedBefore moment: WallTime, batchesMax: Int, now: WallTime
+        endedBefore cutoff: WallTime, batchesMax: Int, now: WallTime
     ) throws(QueueError) -> Bool {
-        try perform { state, _ in state.prune(endedBefore: moment, batchesMax: batchesMax, now: now) }
+        try perform { state, _ in state.prune(endedBefore: cutoff, batchesMax: batchesMax, now: now) }
     }
 
     /// Measured against `MemoryStore.Limits.bytesMax`.

@@ -106,10 +106,10 @@ struct BatchEntry: Sendable {
     }
 
     /// Makes the batch claimable when its first unsettled push is due; does nothing when it has ended.
-    mutating func wait(notBefore moment: WallTime? = nil) {
+    mutating func wait(notBefore: WallTime? = nil) {
         guard !isEnded else { return }
         let due = ledger.nextDue
-        phase = .waiting(due: moment.map { max($0, due) } ?? due)
+        phase = .waiting(due: notBefore.map { max($0, due) } ?? due)
     }
 
     func claimed(pending: [PendingPush]?, isQuarantined: Bool = false) -> ClaimedBatch? {
@@ -130,7 +130,7 @@ struct BatchEntry: Sendable {
 }
 
 extension Batch {
-    /// The same batch with another moment from which its lifetime counts.
+    /// The same batch with another time from which its lifetime counts.
     func moved(to notBefore: WallTime) -> Batch {
         Batch(
             id: id, app: app, lane: lane, acceptedAt: acceptedAt, notBefore: notBefore, notifications: notifications,

@@ -81,17 +81,17 @@ extension MemoryState {
 }
 
 extension MemoryState {
-    /// Drops records of batches that ended before `moment`, with their dead letters, and idempotency records whose
+    /// Drops records of batches that ended before `cutoff`, with their dead letters, and idempotency records whose
     /// lifetime is over: at most `batchesMax` of each.
     ///
     /// - Returns: whether there may be more.
-    mutating func prune(endedBefore moment: WallTime, batchesMax: Int, now: WallTime) -> Bool {
+    mutating func prune(endedBefore cutoff: WallTime, batchesMax: Int, now: WallTime) -> Bool {
         let expired = idempotencyRecords.filter { $0.value.at + IdempotencyKey.lifetime <= now }.prefix(batchesMax)
         for (key, record) in expired {
             idempotencyRecords[key] = nil
             bytesUsed -= record.bytes
         }
-        let batches = ended.elements.prefix { $0.at < moment }.prefix(batchesMax)
+        let batches = ended.elements.prefix { $0.at < cutoff }.prefix(batchesMax)
         for batch in batches {
             if let entry = entries[batch.id], entry.letters > 0 {
                 for index in 0..<entry.ledger.count where letters.removeValue(forKey: batch.id.push(index)) != nil {

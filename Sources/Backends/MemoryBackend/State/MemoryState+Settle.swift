@@ -29,7 +29,7 @@ extension MemoryState {
             entry.isLapsed = false
             entry.wait()
             enterCollapses(of: &entry, now: settlement.at)
-            if case .postpone(let moment) = settlement.release { entry.wait(notBefore: moment) }
+            if case .postpone(let until) = settlement.release { entry.wait(notBefore: until) }
         }
     }
 

@@ -34,7 +34,7 @@ struct SortedList<Element: Comparable & Sendable>: Sendable {
     }
 }
 
-/// A batch at a moment: when it is due, or when it ended. Of two at the same moment the one appended first is lower.
+/// A batch and its time: when it is due, or when it ended. Of two at the same time, the one appended first is lower.
 struct TimedBatch: Sendable, Comparable {
     var at: WallTime
     var key: Int
