@@ -53,7 +53,8 @@ struct ConnectionContext {
         return lastTopic.index
     }
 
-    mutating func isTopicAllowed(_ topic: UInt16, _ pushType: PushType?) -> Bool {
+    /// Whether the topic is allowed on this connection. Caches the last result.
+    mutating func checkTopic(_ topic: UInt16, _ pushType: PushType?) -> Bool {
         if let last = lastAllowed, last.topic == topic, last.pushType == pushType { return last.isAllowed }
         let isAllowed =
             (certificate?.topics.contains(topics.name(of: topic)) ?? true)

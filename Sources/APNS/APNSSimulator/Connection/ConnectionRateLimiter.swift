@@ -15,7 +15,7 @@ final class ConnectionRateLimiter: Sendable {
     ///
     /// - Parameter open: The number of open connections.
     func tryAcquire(_ settings: SimulatorSettings, open: Int, now: NIODeadline = .now()) -> Bool {
-        if let most = settings.connectionsMax, open >= most { return false }
+        if let connectionsMax = settings.connectionsMax, open >= connectionsMax { return false }
         guard let rate = settings.connectionRate else { return true }
         return record.withLock { record in
             if let end = record.blockedUntil {

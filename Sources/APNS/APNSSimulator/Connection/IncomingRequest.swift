@@ -134,7 +134,7 @@ struct IncomingRequest {
         }
         // Apple documents 10 as an error for `background`, but not its reason.
         if pushType == .background, priority == .immediate { problems.insert(.badPriority) }
-        if topic != 0, !context.isTopicAllowed(topic, pushType) { problems.insert(.topicDisallowed) }
+        if topic != 0, !context.checkTopic(topic, pushType) { problems.insert(.topicDisallowed) }
         if payloadBytes == 0 { problems.insert(.payloadEmpty) }
         if payloadBytes > (pushType ?? .alert).payloadBytesMax { problems.insert(.payloadTooLarge) }
     }

@@ -42,8 +42,8 @@ package struct StoredPushes: Sendable {
     /// - Parameter now: UNIX milliseconds.
     package mutating func store(_ push: DevicePush, keepsSeveral: Bool, now: Int64) -> StoreResult {
         if let channel = push.channel, !channel.keepsNewest { return .discarded }
-        let most = now + (push.channel == nil ? Self.storedAtMost : Self.broadcastStoredAtMost)
-        let wanted = push.expiration.map { min($0, Int64.max / 1000) * 1000 } ?? most
+        let latest = now + (push.channel == nil ? Self.storedAtMost : Self.broadcastStoredAtMost)
+        let wanted = push.expiration.map { min($0, Int64.max / 1000) * 1000 } ?? latest
         guard wanted > now else { return .discarded }
         var key = Key(topic: push.topic)
         if keepsSeveral { key.collapseID = push.collapseID }
@@ -52,7 +52,7 @@ package struct StoredPushes: Sendable {
         entries.removeAll { $0.key == key }
         if entries.count == Self.countMax { entries.removeFirst() }
         let replacesOlder = entries.count < before
-        entries.append(Entry(key: key, push: push, until: min(wanted, most)))
+        entries.append(Entry(key: key, push: push, until: min(wanted, latest)))
         return replacesOlder ? .storedReplacingOlder : .stored
     }
 

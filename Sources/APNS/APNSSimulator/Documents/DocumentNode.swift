@@ -116,8 +116,8 @@ struct DocumentNode {
         var count = 0
         var previous = UInt8(ascii: " ")
         for (index, byte) in bytes.enumerated() {
-            if byte == UInt8(ascii: "*"), index + 1 < bytes.count, isOfWord(bytes[index + 1]),
-                !isOfWord(previous), !quotes.contains(previous)
+            if byte == UInt8(ascii: "*"), index + 1 < bytes.count, isWordByte(bytes[index + 1]),
+                !isWordByte(previous), !quotes.contains(previous)
             {
                 count += 1
             }
@@ -128,7 +128,7 @@ struct DocumentNode {
 
     private static let quotes: [UInt8] = [UInt8(ascii: "\""), UInt8(ascii: "'")]
 
-    private static func isOfWord(_ byte: UInt8) -> Bool {
+    private static func isWordByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
             UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"), UInt8(ascii: "-"):

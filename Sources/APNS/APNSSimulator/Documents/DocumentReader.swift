@@ -67,10 +67,10 @@ struct DocumentReader {
 
     /// `250ms`, `1.5s`, `2m`, `1h`; from zero to one day.
     func duration() -> Duration? {
-        let what = "a duration such as 250ms, 5s, 2m or 1h, and at most a day"
+        let expected = "a duration such as 250ms, 5s, 2m or 1h, and at most a day"
         guard case .string(let text) = node.value, let match = text.wholeMatch(of: /([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/),
             let number = Double(match.1)
-        else { return mustBe(what) }
+        else { return mustBe(expected) }
         let seconds: Double =
             switch match.2 {
             case "ms": number / 1000
@@ -79,7 +79,7 @@ struct DocumentReader {
             default: number * 3600
             }
         // Checked before the conversion, which traps on numbers that no duration can hold.
-        guard seconds <= 86_400 else { return mustBe(what) }
+        guard seconds <= 86_400 else { return mustBe(expected) }
         return .microseconds((seconds * 1_000_000).rounded())
     }
 

@@ -102,7 +102,7 @@ public enum NumberMatch: Sendable, Equatable {
         case .exactly(let wanted): number == wanted
         case .every(let step): number.isMultiple(of: step)
         case .first(let count): number <= count
-        case .from(let least): number >= least
+        case .from(let first): number >= first
         }
     }
 }

@@ -119,7 +119,7 @@ public enum SimulatorError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .badConfiguration(let problems): "simulator: \(problems.joined(separator: "; "))"
         case .cannotListen(let host, let port, let reason): "simulator: cannot listen on \(host):\(port): \(reason)"
-        case .badCredential(let what): "simulator: \(what)"
+        case .badCredential(let problem): "simulator: \(problem)"
         }
     }
 }
