@@ -44,7 +44,7 @@ enum ResponseJSON {
             var tail: [UInt8] = []
             appendAcceptedTail(at: at, delay, to: &tail)
             tail.append(separator)
-            json.reserveCapacity(json.count + count * (tail.count + 64))
+            // No reserveCapacity: an exact reservation for each run would copy the whole response for each run.
             for offset in 0..<count {
                 JSONWriter.append(#"{"index":"#, to: &json)
                 JSONWriter.appendInteger(firstItem + offset, to: &json)
