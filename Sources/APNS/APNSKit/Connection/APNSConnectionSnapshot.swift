@@ -2,11 +2,12 @@ public import APNSWire
 
 /// The state of one connection at one moment.
 public struct APNSConnectionSnapshot: Sendable, Equatable {
+    /// The phase of a connection.
     public enum State: String, Sendable, CaseIterable {
         /// Until the server's first SETTINGS.
         case connecting
         case ready
-        /// Was idle for long, and must acknowledge a PING before it gets pushes.
+        /// Was idle for a long time, and must acknowledge a PING before it gets pushes.
         case probing
         /// Takes no new pushes.
         case draining
