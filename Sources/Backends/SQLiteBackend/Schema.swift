@@ -22,7 +22,7 @@ enum Schema {
     ///   row, so the rows of a batch are adjacent, and new rows are at the end of the table.
     /// - `dead_letters`: pushes that were given up, by push id.
     /// - `collapses`: pushes with a collapse id in batches that wait, or waited before they were claimed. `high` and
-    ///   `low` are 128 bits of a digest of app, device token and collapse id.
+    ///   `low` are 128 bits of a digest of app, device token, topic, push type and collapse id.
     /// - `idempotency`: stored responses to requests with an idempotency key.
     private static func migrations(at now: WallTime) -> [String] {
         [first, second, third(at: now)]

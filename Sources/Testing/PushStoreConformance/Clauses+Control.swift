@@ -1,3 +1,4 @@
+import APNSWire
 import PushModel
 import PushStore
 
@@ -118,6 +119,17 @@ extension QueueConformance {
             try expect(try await harness.queue.depth().pushes, is: 8, "all wait")
             try await harness.append(Samples.batch(1, at: now, collapseID: "score"))
             try expect(try await harness.states(older), is: [.settled(.suppressed), .queued], "the same device only")
+        },
+        Clause("other topics and push types supersede nothing: a silent push does not replace an alert") { harness in
+            let now = try await harness.now
+            let alert = Samples.batch(at: now, collapseID: "score")
+            try await harness.append(alert)
+            try await harness.append(Samples.batch(at: now, collapseID: "score", pushType: .background))
+            try await harness.append(Samples.batch(at: now, collapseID: "score", topic: "org.example.other"))
+            try expect(try await harness.queue.depth().pushes, is: 3, "all wait")
+            try await harness.append(Samples.batch(at: now, collapseID: "score"))
+            try expect(
+                try await harness.states(alert), is: [.settled(.suppressed)], "the same topic and push type only")
         },
         Clause("of the batches of one append the last supersedes the others") { harness in
             let now = try await harness.now

@@ -9,12 +9,13 @@ enum Samples {
     /// A batch with distinct tokens and payloads. Push *i* of every batch has the same device token.
     static func batch(
         _ count: Int = 1, at now: WallTime, app: AppID = app, lane: Lane = .normal, notBefore: WallTime? = nil,
-        payloadBytes: Int = 40, collapseID: String? = nil, requestID: String? = nil
+        payloadBytes: Int = 40, collapseID: String? = nil, topic: String? = nil, pushType: PushType = .alert,
+        requestID: String? = nil
     ) -> Batch {
         let id = BatchID.random(at: now)
         var pushes = NotificationBatch(firstID: id.value)
         let headers = NotificationHeaders(
-            topic: "org.example.\(app)", pushType: .alert, priority: .immediate, collapseID: collapseID
+            topic: topic ?? "org.example.\(app)", pushType: pushType, priority: .immediate, collapseID: collapseID
         )
         for index in 0..<count {
             var token = [UInt8](repeating: UInt8(index & 255), count: 32)

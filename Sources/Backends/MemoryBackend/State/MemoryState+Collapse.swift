@@ -2,10 +2,13 @@ import APNSWire
 import PushModel
 import PushStore
 
-/// The app, device and collapse ID of a push. Of two pushes with the same target the newer replaces the older.
+/// The app, device, topic, push type and collapse ID of a push. Of two pushes with the same target the newer replaces the
+/// older.
 struct CollapseTarget: Sendable, Hashable {
     var app: AppID
     var token: ArraySlice<UInt8>
+    var topic: String
+    var pushType: PushType
     var collapseID: String
 }
 
@@ -20,7 +23,10 @@ struct CollapsiblePush: Sendable {
         return pushes.entries.indices.compactMap { index in
             let headers = pushes.headers[Int(pushes.entries[index].headersIndex)]
             guard let collapseID = headers.collapseID else { return nil }
-            let target = CollapseTarget(app: batch.app, token: pushes.token(at: index), collapseID: collapseID)
+            let target = CollapseTarget(
+                app: batch.app, token: pushes.token(at: index), topic: headers.topic, pushType: headers.pushType,
+                collapseID: collapseID
+            )
             return CollapsiblePush(index: UInt16(index), target: target)
         }
     }

@@ -5,10 +5,11 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Pushes of one app to one device with one collapse id have the same key: a newer one replaces older ones that wait.
+/// Pushes of one app to one device with the same topic, push type and collapse id have the same key: a newer one replaces
+/// older ones that wait. A silent push never replaces a visible one, as at APNs.
 struct CollapseKey: Sendable, Equatable {
-    /// 128 bits of the SHA-256 of app, device token and collapse id: stable across restarts, and long enough to exclude
-    /// collisions, including deliberate ones.
+    /// 128 bits of the SHA-256 of app, device token, topic, push type and collapse id: stable across restarts, and long
+    /// enough to exclude collisions, including deliberate ones.
     let high: Int64
     let low: Int64
     let push: UInt16
@@ -21,13 +22,16 @@ struct CollapseKey: Sendable, Equatable {
         let app = Array(batch.app.name.utf8)
         var keys: [CollapseKey] = []
         for (index, entry) in pushes.entries.enumerated() {
-            guard let collapseID = pushes.headers[Int(entry.headersIndex)].collapseID else { continue }
+            let headers = pushes.headers[Int(entry.headersIndex)]
+            guard let collapseID = headers.collapseID else { continue }
             let token = pushes.token(at: index)
             var hash = SHA256()
+            let parts = [app, Array(token), Array(headers.topic.utf8), Array(headers.pushType.description.utf8)]
             // The lengths distinguish "ab" + "c" from "a" + "bc".
-            hash.update(data: [UInt8(truncatingIfNeeded: app.count), UInt8(truncatingIfNeeded: token.count)])
-            hash.update(data: app)
-            hash.update(data: token)
+            for part in parts {
+                hash.update(data: withUnsafeBytes(of: UInt32(part.count).bigEndian) { Array($0) })
+                hash.update(data: part)
+            }
             hash.update(data: Array(collapseID.utf8))
             keys.append(CollapseKey(hash.finalize(), push: UInt16(index)))
         }
