@@ -156,6 +156,18 @@ import Testing
         await client.shutdown()
     }
 
+    @Test(arguments: [("99999999999", UInt32.max), ("0", 0), ("soon", 0), ("", 0), ("-5", 0)])
+    func `a Retry-After that is too long counts as the maximum, and one that is no number as none`(
+        _ text: String, _ seconds: UInt32
+    ) async throws {
+        let server = try await ScriptedServer { $0.respond($1, 503, "", fields: [("retry-after", text)]) }
+        let client = try Samples.client(port: server.port)
+        let groups = AnswerGroups()
+        client.send(Samples.batch(1), indexes: nil, ticket: 0, deadline: .seconds(60), to: groups)
+        #expect(await groups.all().flatMap(\.answers).map(\.retryAfterSeconds) == [seconds])
+        await client.shutdown()
+    }
+
     @Test func `a slow push does not delay the answers to the others`() async throws {
         let slow = "\(Samples.batch(1).id(at: 0))"
         let server = try await ScriptedServer { peer, request in

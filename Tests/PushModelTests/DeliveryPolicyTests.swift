@@ -70,6 +70,14 @@ import Testing
         #expect(action == .retry(.frequencyExceeded, attempts: 1, due: now + .seconds(120)))
     }
 
+    @Test(arguments: [UInt32(15 * 60 + 1), 86_400, .max])
+    func `a Retry-After over 15 minutes counts as 15 minutes`(_ seconds: UInt32) {
+        let answer = APNSAnswer(
+            disposition: .answered, status: 503, reason: .serviceUnavailable, retryAfterSeconds: seconds)
+        let action = policy.action(after: answer, attempts: 0, deadline: now + .seconds(3600), now: now, jitter: 0)
+        #expect(action == .retry(.apnsUnavailable, attempts: 1, due: now + .seconds(900)))
+    }
+
     @Test func `only attempts that may have reached APNs count`() {
         for answer in retried {
             let action = policy.action(after: answer, attempts: 3, deadline: .distantFuture, now: now, jitter: 0.5)

@@ -479,15 +479,15 @@ extension APNSConnection: HTTP2SessionDelegate {
         return true
     }
 
-    /// A number of up to nine digits; nil for anything else.
+    /// A number in decimal digits, at most `UInt32.max`; nil for anything else.
     private static func number(_ bytes: UnsafeRawBufferPointer) -> UInt32? {
-        guard (1...9).contains(bytes.count) else { return nil }
-        var value: UInt32 = 0
+        guard !bytes.isEmpty else { return nil }
+        var value: UInt64 = 0
         for byte in bytes {
             guard (48...57).contains(byte) else { return nil }
-            value = value * 10 + UInt32(byte - 48)
+            value = min(value * 10 + UInt64(byte - 48), UInt64(UInt32.max))
         }
-        return value
+        return UInt32(value)
     }
 }
 

@@ -6,6 +6,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
     /// Full jitter: a retry waits a random time between zero and `retryBase` × 2^(attempt - 1), at most `retryCap`.
     package var retryBase: Duration = .milliseconds(500)
     package var retryCap: Duration = .seconds(60)
+    /// The longest `Retry-After` that is obeyed; a longer one counts as this.
+    package var retryAfterMax: Duration = .seconds(15 * 60)
     /// The longest wait for a retry after APNs refused the credential; the shortest is half of it.
     package var credentialPause: Duration = .seconds(30)
     /// How long a push without an expiration is retried.
@@ -67,7 +69,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
             let counts = retryClass == .ambiguous || retryClass == .later
             let attempts = counts ? attempts + 1 : attempts
             guard attempts < attemptsMax else { return .settle(.givenUp, code, attempts: attempts) }
-            let due = now + max(delay(retryClass, attempts: attempts, jitter: jitter), .seconds(Int64(retryAfter)))
+            let requested = min(.seconds(Int64(retryAfter)), retryAfterMax)
+            let due = now + max(delay(retryClass, attempts: attempts, jitter: jitter), requested)
             guard due < deadline else { return .settle(.expired, code, attempts: attempts) }
             return .retry(code, attempts: attempts, due: due)
         }
