@@ -6,7 +6,7 @@ import PushModel
 import PushStore
 
 /// Pushes of one app to one device with the same topic, push type and collapse id have the same key: a newer one replaces
-/// older ones that wait. A silent push never replaces a visible one, as at APNs.
+/// older ones that wait. A silent push never replaces a visible one.
 struct CollapseKey: Sendable, Equatable {
     /// 128 bits of the SHA-256 of app, device token, topic, push type and collapse id: stable across restarts, and long
     /// enough to exclude collisions, including deliberate ones.
