@@ -92,18 +92,18 @@ struct SendCommand: AsyncParsableCommand {
     private func report(_ flow: SendFlow) {
         let summary = flow.summary
         if isJSON {
-            print(summary.json)
+            Terminal.writeOutput(summary.json)
         } else if file == nil {
-            if let id = flow.lastID { print(id) }
+            if let id = flow.lastID { Terminal.writeOutput("\(id)") }
             if let refusal = flow.lastRefusal {
-                print(
-                    "refused: \(refusal.code) \(refusal.reason)\(refusal.detail.isEmpty ? "" : ", \(refusal.detail)")")
+                let detail = refusal.detail.isEmpty ? "" : ", \(refusal.detail)"
+                Terminal.writeOutput("refused: \(refusal.code) \(refusal.reason)\(detail)")
             }
             for (row, _) in summary.rows where row.state != "refused" {
-                print(row.code == 0 ? row.state : "\(row.state): \(row.code) \(row.reason)")
+                Terminal.writeOutput(row.code == 0 ? row.state : "\(row.state): \(row.code) \(row.reason)")
             }
         } else if summary.failure == nil || summary.results > 0 {
-            print(summary.text)
+            Terminal.writeOutput(summary.text)
         }
     }
 }

@@ -58,24 +58,20 @@ package struct ProgressBar {
         shownAt = now
         isShown = true
         if isTerminal {
-            write("\r\(progress().line(width: width - 1))\u{1B}[K")
+            Terminal.writeError(unterminated: "\r\(progress().line(width: width - 1))\u{1B}[K")
         } else {
-            write(progress().line(width: 120) + "\n")
+            Terminal.writeError(progress().line(width: 120))
         }
     }
 
     /// Erases the line, so that other output can follow.
     package mutating func clear() {
-        if isShown, isTerminal { write("\r\u{1B}[K") }
+        if isShown, isTerminal { Terminal.writeError(unterminated: "\r\u{1B}[K") }
         isShown = false
     }
 
     private var width: Int {
         var size = winsize()
         return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? Int(size.ws_col) : 80
-    }
-
-    private func write(_ text: String) {
-        FileHandle.standardError.write(Data(text.utf8))
     }
 }
