@@ -73,18 +73,19 @@ struct SendCommand: AsyncParsableCommand {
     func run() async throws {
         let source = try file.map { try PushSource(path: $0) } ?? PushSource(bytes: push.line)
         let results = try results.map { try ResultFile(path: $0) }
-        let summary = try await GatewayAPI.with(gateway.address, timeout: .seconds(responseTimeout)) { api in
+        let (summary, isRepeatable) = try await GatewayAPI.with(gateway.address, timeout: .seconds(responseTimeout)) { api in
             var flow = SendFlow(
                 gateway: api, source: source, waitLimit: isNotWaiting ? nil : .seconds(timeout), results: results,
                 idempotencyKey: idempotencyKey, isQuiet: file == nil
             )
             try await flow.run()
             report(flow)
-            return flow.summary
+            return (flow.summary, flow.isRepeatable)
         }
         if let failure = summary.failure {
-            let advice = idempotencyKey == nil ? "" : "; repeat the same command: no push is accepted twice"
-            throw GatewayFailure(description: failure + advice)
+            let isRetry = idempotencyKey != nil && isRepeatable
+            throw GatewayFailure(
+                description: failure + (isRetry ? "; repeat the same command: no push is accepted twice" : ""))
         }
         if !summary.isSuccess { throw ExitCode.failure }
     }

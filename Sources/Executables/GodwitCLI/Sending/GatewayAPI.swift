@@ -182,6 +182,6 @@ struct GatewayAPI {
         var description = "the gateway returned \(response.status.code)"
         if let text = problem?.text { description += ": \(text)" }
         if let seconds = response.headers.first(name: "Retry-After") { description += " (retry in \(seconds) s)" }
-        throw GatewayFailure(description: description)
+        throw GatewayFailure(description: description, status: Int(response.status.code))
     }
 }

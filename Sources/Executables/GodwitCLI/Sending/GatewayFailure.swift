@@ -5,9 +5,19 @@ import NIOPosix
 /// Why a call to the gateway failed, in one line.
 package struct GatewayFailure: Error, CustomStringConvertible {
     package let description: String
+    /// The HTTP status of the response; nil if there was none.
+    package let status: Int?
 
-    init(description: String) {
+    package init(description: String, status: Int? = nil) {
         self.description = description
+        self.status = status
+    }
+
+    /// Whether the same request may succeed later.
+    package var isTemporary: Bool {
+        guard let status else { return true }
+        // 409: the first request with the same Idempotency-Key is still being processed.
+        return status >= 500 || status == 409 || status == 429
     }
 
     init(_ error: any Error, url: String) {

@@ -21,6 +21,8 @@ struct SendFlow {
     /// The last push that received an ID and the last one that was refused; used to report a single push.
     private(set) var lastID: APNSID?
     private(set) var lastRefusal: ResponseLine?
+    /// Whether the same command may succeed later. Meaningless without `summary.failure`.
+    private(set) var isRepeatable = true
     private var lastLine: ResponseLine?
 
     init(
@@ -51,7 +53,9 @@ struct SendFlow {
             // Unread pushes matter more than pushes without a verdict.
             if let stopNotice { summary.failure = stopNotice }
         } catch {
-            summary.failure = GatewayFailure(error, url: gateway.url).description
+            let failure = GatewayFailure(error, url: gateway.url)
+            summary.failure = failure.description
+            isRepeatable = failure.isTemporary
         }
         summary.count(pending.count, state: "unsettled")
         bar.clear()
