@@ -50,6 +50,13 @@ import Testing
         #expect(ProblemDocument(Array("<html>".utf8)).text == nil)
     }
 
+    @Test func `only a problem document of a gateway has the ID of the request`() {
+        let problem = ProblemDocument(Array(#"{"title":"Not Found","code":3017,"request_id":"a"}"#.utf8))
+        #expect(problem.isFromGateway && problem.code == 3017)
+        let other = ProblemDocument(Array(#"{"title":"Not Found"}"#.utf8))
+        #expect(!other.isFromGateway && other.code == nil)
+    }
+
     private func read(_ text: String) throws -> ResponseLine {
         try ResponseLine(Array(text.utf8)[...])
     }

@@ -23,6 +23,16 @@ import Testing
         let unknown = try await gateway.godwit(["status", "00000000-0000-7000-8000-000000000001"])
         #expect(unknown.exit == .status(1))
         #expect(unknown.error.contains("has no push with this ID"))
+        // The control API of the simulator is another server.
+        let token = Self.token
+        for arguments in [
+            ["status", "00000000-0000-7000-8000-000000000001"], ["apps"], ["send", "--token", token, "--alert", "x"],
+        ] {
+            let other = try await gateway.godwit(arguments + ["--url", gateway.control])
+            #expect(other.exit == .status(1))
+            #expect(
+                other.error == "Error: \(gateway.control) does not respond like a Godwit gateway\n", "\(other.error)")
+        }
         #expect(try await gateway.stop() == .status(0))
     }
 

@@ -13,7 +13,6 @@ struct GatewayAPI {
     static let idsPerRequestMax = 1000
     /// A problem document has a few hundred bytes.
     private static let errorBytesMax = 64 * 1024
-    private static let statusBytesMax = 64 * 1024
     /// A page of 1,000 dead letters takes about 300 KiB.
     private static let controlBytesMax = 4 * 1024 * 1024
 
@@ -128,12 +127,12 @@ struct GatewayAPI {
 
     /// The status of one push as JSON; nil if the gateway has no such push.
     func status(_ id: APNSID) async throws -> [UInt8]? {
-        let request = HTTPClientRequest(url: "\(url)/api/v1/messages/\(id)")
-        return try await withResponseTimeout { _ in
-            let response = try await client.execute(request, deadline: .distantFuture)
-            guard response.status != .notFound else { return nil }
-            try await checkStatus(of: response)
-            return Array(buffer: try await response.body.collect(upTo: Self.statusBytesMax))
+        do {
+            let body = try await get("/api/v1/messages/\(id)")
+            guard let line = try? ResponseLine(body[...]), line.id == id else { throw GatewayFailure.otherServer(url) }
+            return body
+        } catch let failure as GatewayFailure where failure.status == 404 && failure.problem?.isNoRoute == false {
+            return nil
         }
     }
 
@@ -177,11 +176,15 @@ struct GatewayAPI {
 
     private func checkStatus(of response: HTTPClientResponse) async throws {
         guard response.status != .ok else { return }
+        let status = Int(response.status.code)
         let body = try? await response.body.collect(upTo: Self.errorBytesMax)
         let problem = body.map { ProblemDocument(Array(buffer: $0)) }
-        var description = "the gateway returned \(response.status.code)"
+        let isFromGateway = problem?.isFromGateway == true
+        // A proxy in front of a gateway may return other statuses in its own format, such as 401, 413 and 502.
+        if !isFromGateway, [404, 405, 501].contains(status) { throw GatewayFailure.otherServer(url, status: status) }
+        var description = "the gateway returned \(status)"
         if let text = problem?.text { description += ": \(text)" }
         if let seconds = response.headers.first(name: "Retry-After") { description += " (retry in \(seconds) s)" }
-        throw GatewayFailure(description: description, status: Int(response.status.code))
+        throw GatewayFailure(description: description, status: status, problem: isFromGateway ? problem : nil)
     }
 }

@@ -7,10 +7,22 @@ package struct GatewayFailure: Error, CustomStringConvertible {
     package let description: String
     /// The HTTP status of the response; nil if there was none.
     package let status: Int?
+    /// The gateway's problem document; nil if the response is not one.
+    let problem: ProblemDocument?
 
     package init(description: String, status: Int? = nil) {
+        self.init(description: description, status: status, problem: nil)
+    }
+
+    init(description: String, status: Int?, problem: ProblemDocument?) {
         self.description = description
         self.status = status
+        self.problem = problem
+    }
+
+    /// The failure for a server that is not a gateway.
+    static func otherServer(_ url: String, status: Int? = nil) -> GatewayFailure {
+        GatewayFailure(description: "\(url) does not respond like a Godwit gateway", status: status)
     }
 
     /// Whether the same request may succeed later.

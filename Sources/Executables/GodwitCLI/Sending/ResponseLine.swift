@@ -101,6 +101,12 @@ enum JSONResponse {
 package struct ProblemDocument {
     /// The detail, or the title without one; nil if there is neither.
     package private(set) var text: String?
+    /// The error code of the gateway; nil without one.
+    package private(set) var code: Int?
+    /// Whether a gateway wrote the document: each of its problems has the ID of the request.
+    package private(set) var isFromGateway = false
+    /// Whether the path of the request is not one of a gateway, for example because the URL has a path.
+    var isNoRoute: Bool { text?.hasPrefix("no such route") == true }
 
     package init(_ body: [UInt8]) {
         var found: [String: String] = [:]
@@ -109,6 +115,8 @@ package struct ProblemDocument {
             while let (name, value) = try? fields.next() { found[name] = value }
         }
         text = found["detail"] ?? found["title"]
+        code = found["code"].flatMap { Int($0) }
+        isFromGateway = found["request_id"] != nil
     }
 }
 
