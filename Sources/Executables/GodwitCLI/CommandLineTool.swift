@@ -5,6 +5,10 @@ import Foundation
 package enum CommandLineTool {
     package static let version = "0.1.0"
 
+    /// Whether the command line is parsed only to find unknown options. A `validate()` that requires an option returns
+    /// early then: a misspelt option is the more useful error, and the parser reports it after `validate()`.
+    @TaskLocal static var isFindingUnknownOptions = false
+
     /// Parses the arguments of the process and runs the chosen subcommand of `root`.
     ///
     /// Exit status: 0 on success, 2 for a wrong command line, 1 for any other failure.
@@ -12,6 +16,7 @@ package enum CommandLineTool {
         // A write to a closed connection must fail with an error instead of ending the process.
         signal(SIGPIPE, SIG_IGN)
         do {
+            _ = try $isFindingUnknownOptions.withValue(true) { try root.parseAsRoot() }
             var command = try root.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

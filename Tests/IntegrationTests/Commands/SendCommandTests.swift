@@ -120,6 +120,21 @@ import Testing
         #expect(result.error.hasPrefix("Error: "), "\(result.error)")
     }
 
+    @Test(
+        arguments: [
+            (["send", "--tokn", "ab", "--alert", "x"], "Unknown option '--tokn'. Did you mean '--token'?"),
+            (["send", "--token", "ab", "--alrt", "x"], "Unknown option '--alrt'. Did you mean '--alert'?"),
+            (["cancel", "--ap", "x"], "Unknown option '--ap'. Did you mean '--app'?"),
+            (["dead-letters", "replay", "--al"], "Unknown option '--al'. Did you mean '--all'?"),
+            (["send", "--alert", "x"], "--token is missing"),
+        ]
+    )
+    func `an unknown option is reported before a missing one`(_ arguments: [String], _ error: String) async throws {
+        let result = try await run(Repository.godwit, arguments)
+        #expect(result.exit == .status(2))
+        #expect(result.error.hasPrefix("Error: \(error)"), "\(result.error)")
+    }
+
     @Test func `files that cannot be read or written are reported in one line`() async throws {
         let folder = try TemporaryFolder()
         let file = try folder.write("{}\n", to: "pushes.ndjson")
