@@ -39,13 +39,18 @@ import Testing
         summary.count(try read(#"{"state":"delivered"}"#))
         summary.count(2, state: "scheduled")
         #expect(summary.isSuccess)
-        for state in ["expired", "unknown", "given_up", "unsettled"] {
+        for state in ["expired", "unknown", "given_up", "waiting"] {
             var other = summary
             other.count(1, state: state)
             #expect(!other.isSuccess, "\(state)")
         }
         summary.failure = "the connection broke"
         #expect(!summary.isSuccess)
+    }
+
+    @Test func `pushes without a verdict are described in the singular and the plural`() {
+        #expect(SendSummary.noVerdict(1) == "1 push has no verdict yet; query it later with godwit status")
+        #expect(SendSummary.noVerdict(1200) == "1,200 pushes have no verdict yet; query them later with godwit status")
     }
 
     @Test func `delayed pushes are counted by reason`() throws {

@@ -57,7 +57,7 @@ struct SendFlow {
             summary.failure = failure.description
             isRepeatable = failure.isTemporary
         }
-        summary.count(pending.count, state: "unsettled")
+        summary.count(pending.count, state: "waiting")
         bar.clear()
         try results?.close()
     }
@@ -138,8 +138,7 @@ struct SendFlow {
             }
             if pending.isAllScheduled { break }
             guard ContinuousClock.now < deadline else {
-                summary.failure =
-                    "\(pending.count.grouped) pushes have no verdict yet; query them later with godwit status"
+                summary.failure = SendSummary.noVerdict(pending.count)
                 break
             }
             try await Task.sleep(for: pause)

@@ -55,6 +55,13 @@ package struct SendSummary {
 
     package init() {}
 
+    /// The failure for a number of pushes that had no verdict in time.
+    package static func noVerdict(_ pushes: Int) -> String {
+        pushes == 1
+            ? "1 push has no verdict yet; query it later with godwit status"
+            : "\(pushes.grouped) pushes have no verdict yet; query them later with godwit status"
+    }
+
     /// Whether no push was refused or rejected, and the state of each is known.
     package var isSuccess: Bool {
         failure == nil && refused == 0
