@@ -33,7 +33,7 @@ import Testing
         #expect(try await godwit(["cancel", "--app", "com.example.app"]).output == "1 push cancelled\n")
         #expect(!(try await godwit(["apps"]).output.contains("com.example.app")))
         let unknown = try await godwit(["cancel", "--app", "com.example.app"])
-        #expect(unknown.exit == .status(1) && unknown.error.contains("no app of this name"), "\(unknown.error)")
+        #expect(unknown.exit == .status(1) && unknown.error.contains("no app \"com.example.app\""), "\(unknown.error)")
         #expect(try await gateway.stop() == .status(0))
         try await gateway.close()
     }

@@ -57,9 +57,15 @@ import Testing
         #expect((app["queued"] as? [String: Int])?["normal"] == 1)
         #expect(try await gateway.godwit(["resume", Self.app]).output.hasPrefix("\(Self.app) is resumed"))
         #expect(try await gateway.godwit(["apps"]).output.contains("paused since") == false)
-        let unknown = try await gateway.godwit(["pause", "nosuch"])
-        #expect(unknown.exit == .status(1))
-        #expect(unknown.error.contains("no app of this name is configured"))
+        for arguments in [
+            ["pause", "nosuch"], ["resume", "nosuch"], ["cancel", "--app", "nosuch"],
+            ["dead-letters", "list", "--app", "nosuch"], ["dead-letters", "replay", "--app", "nosuch"],
+        ] {
+            let unknown = try await gateway.godwit(arguments)
+            #expect(unknown.exit == .status(1))
+            #expect(
+                unknown.error == "Error: no app \"nosuch\" is configured; godwit apps lists them\n", "\(unknown.error)")
+        }
         #expect(try await gateway.stop() == .status(0))
     }
 

@@ -62,7 +62,7 @@ struct AppTarget: ParsableArguments {
     ///
     /// - Parameter confirmation: the line to print for the app's name on success.
     func post(_ action: String, confirmation: (String) -> String) async throws {
-        let body = try await gateway.call { api in
+        let body = try await gateway.call(app: app) { api in
             try await api.post("/api/v1/apps/\(ControlRequest.escaped(app))/\(action)")
         }
         try gateway.write(body) { _ in confirmation(app) }

@@ -37,7 +37,7 @@ struct CancelCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let isComplete = try await gateway.call { api in
+        let isComplete = try await gateway.call(app: app) { api in
             ids.isEmpty ? try await cancelSelection(api) : try await cancelIDs(api)
         }
         if !isComplete { throw ExitCode.failure }

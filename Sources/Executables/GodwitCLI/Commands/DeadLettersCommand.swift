@@ -41,7 +41,7 @@ struct DeadLettersCommand: AsyncParsableCommand {
         func run() async throws {
             var letters: [DeadLettersResponse.Letter] = []
             var next: String?
-            try await gateway.call { api in
+            try await gateway.call(app: app) { api in
                 repeat {
                     var path = "/api/v1/dead-letters?limit=\(min(1000, limit - letters.count))"
                     if let app { path += "&app=" + ControlRequest.escaped(app) }
@@ -136,7 +136,7 @@ struct DeadLetterArguments: ParsableArguments {
 
     /// Posts to `/api/v1/dead-letters/ACTION` and prints how many dead letters it changed.
     func post(_ action: Action) async throws {
-        let (count, unreadable) = try await gateway.call { api in
+        let (count, unreadable) = try await gateway.call(app: app) { api in
             var (count, unreadable) = (0, 0)
             for body in try bodies() {
                 let response = try await api.post("/api/v1/dead-letters/\(action)", body)

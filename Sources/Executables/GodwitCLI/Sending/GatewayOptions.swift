@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import PushModel
 
 /// Options of the commands that call a gateway's control API.
 struct GatewayOptions: ParsableArguments {
@@ -19,9 +20,16 @@ struct GatewayOptions: ParsableArguments {
 
     /// Calls the gateway.
     ///
+    /// - Parameter app: the app that the request names.
     /// - Throws: `GatewayFailure`, whose description is one line.
-    func call<Value>(_ body: (GatewayAPI) async throws -> Value) async throws -> Value {
-        try await GatewayAPI.with(gateway.address, timeout: .seconds(timeout), body)
+    func call<Value>(app: String? = nil, _ body: (GatewayAPI) async throws -> Value) async throws -> Value {
+        do {
+            return try await GatewayAPI.with(gateway.address, timeout: .seconds(timeout), body)
+        } catch let failure as GatewayFailure where failure.problem?.code == Int(ErrorCode.unknownApp.rawValue) {
+            guard let app else { throw failure }
+            throw GatewayFailure(
+                description: "no app \"\(app)\" is configured; godwit apps lists them", status: failure.status)
+        }
     }
 
     /// Prints a response: unchanged with `--json`, otherwise as `text` formats it.
