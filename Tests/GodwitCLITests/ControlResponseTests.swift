@@ -17,16 +17,16 @@ import Testing
         )
         #expect(
             response.lines == [
-                "a  cancelled", "b  too late: it is being sent", "c  too late: delivered", "d  unknown",
+                "a  cancelled", "b  too late: it is being sent", "c  too late: delivered", "d  no push with this ID",
             ])
-        #expect(response.summary == "1 push cancelled; 1 too late, being sent")
+        #expect(response.summary(of: "app \"shop\"") == "1 push cancelled; 1 too late, being sent")
     }
 
     @Test func `a cancellation without waiting pushes is described as such`() throws {
         let none = try decode(CancelResponse.self, #"{"cancelled":0,"too_late":0}"#)
-        #expect(none.summary == "no waiting pushes" && none.lines.isEmpty)
+        #expect(none.summary(of: "app \"shop\"") == "no waiting pushes of app \"shop\"" && none.lines.isEmpty)
         let many = try decode(CancelResponse.self, #"{"cancelled":2500,"too_late":0}"#)
-        #expect(many.summary == "2,500 pushes cancelled")
+        #expect(many.summary(of: "app \"shop\"") == "2,500 pushes cancelled")
     }
 
     @Test func `apps are a table with their queues and states`() throws {

@@ -65,12 +65,10 @@ struct CancelCommand: AsyncParsableCommand {
 
     /// - Returns: whether there were pushes and all of them were cancelled.
     private func cancelSelection(_ api: GatewayAPI) async throws -> Bool {
-        let body =
-            if let request { ControlRequest.body("request_id", request) } else {
-                ControlRequest.body("app", app ?? "")
-            }
-        let response = try await post(body, to: api)
-        if !gateway.isJSON { Terminal.writeOutput(response.summary) }
+        let (field, title, name) =
+            if let request { ("request_id", "request", request) } else { ("app", "app", app ?? "") }
+        let response = try await post(ControlRequest.body(field, name), to: api)
+        if !gateway.isJSON { Terminal.writeOutput(response.summary(of: "\(title) \"\(name)\"")) }
         return response.tooLate == 0 && response.cancelled > 0
     }
 }

@@ -149,12 +149,21 @@ struct DeadLetterArguments: ParsableArguments {
         }
         if !gateway.isJSON {
             if count == 0, unreadable == 0 {
-                Terminal.writeOutput(ids.isEmpty ? "no dead letters to \(action)" : "no such dead letters")
+                Terminal.writeOutput(noneText(action))
             } else {
                 Terminal.writeOutput("\(count.grouped) dead \(count == 1 ? "letter" : "letters") \(action.done)")
             }
             if unreadable > 0 { Terminal.writeOutput("\(unreadable.grouped) cannot be decoded and are kept") }
         }
         if count == 0, !ids.isEmpty { throw ExitCode.failure }
+    }
+
+    /// The line to print if the selection has no dead letters.
+    private func noneText(_ action: Action) -> String {
+        switch ids.count {
+        case 0: "no dead letters to \(action)"
+        case 1: "\(ids[0]) is not a dead letter; it may have been replayed or purged"
+        default: "none of these IDs is a dead letter; they may have been replayed or purged"
+        }
     }
 }

@@ -74,7 +74,8 @@ struct SendCommand: AsyncParsableCommand {
     func run() async throws {
         let source = try file.map { try PushSource(path: $0) } ?? PushSource(bytes: push.line)
         let results = try results.map { try ResultFile(path: $0) }
-        let (summary, isRepeatable) = try await GatewayAPI.with(gateway.address, timeout: .seconds(responseTimeout)) { api in
+        let (summary, isRepeatable) = try await GatewayAPI.with(gateway.address, timeout: .seconds(responseTimeout)) {
+            api in
             var flow = SendFlow(
                 gateway: api, source: source, waitLimit: isNotWaiting ? nil : .seconds(timeout), results: results,
                 idempotencyKey: idempotencyKey, isQuiet: file == nil

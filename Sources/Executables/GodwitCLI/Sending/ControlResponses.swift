@@ -40,14 +40,17 @@ package struct CancelResponse: Decodable {
             case "cancelled": "\(item.msgId)  cancelled"
             case "too_late": "\(item.msgId)  too late: it is being sent"
             case "settled": "\(item.msgId)  too late: \(item.state ?? "settled")"
+            case "unknown": "\(item.msgId)  no push with this ID"
             default: "\(item.msgId)  \(item.result)"
             }
         }
     }
 
     /// One line with the counts.
-    package var summary: String {
-        guard cancelled + tooLate > 0 else { return "no waiting pushes" }
+    ///
+    /// - Parameter selection: the selected pushes, such as `request "campaign-7"`.
+    package func summary(of selection: String) -> String {
+        guard cancelled + tooLate > 0 else { return "no waiting pushes of \(selection)" }
         let pushes = cancelled == 1 ? "1 push" : "\(cancelled.grouped) pushes"
         return "\(pushes) cancelled" + (tooLate == 0 ? "" : "; \(tooLate.grouped) too late, being sent")
     }
