@@ -53,6 +53,27 @@ import Testing
         #expect(SendSummary.noVerdict(1200) == "1,200 pushes have no verdict yet; query them later with godwit status")
     }
 
+    @Test func `stored responses are noted in the headline`() {
+        var summary = SendSummary()
+        summary.countChunk(isStored: true)
+        #expect(summary.text == "0 of 0 pushes accepted in 0 ms (stored response: nothing was accepted again)")
+        summary.countChunk(isStored: false)
+        #expect(summary.storedNote == "stored response for 1 of 2 chunks: nothing of these was accepted again")
+        var first = SendSummary()
+        first.countChunk(isStored: false)
+        #expect(first.storedNote == nil)
+    }
+
+    @Test func `refused pushes have advice`() throws {
+        var summary = SendSummary()
+        #expect(summary.refusedNote == nil)
+        let line = try read(#"{"status":"refused","code":2022}"#)
+        summary.countResponse(line, isPolled: false)
+        #expect(summary.refusedNote == "1 push was refused; --results FILE shows which")
+        summary.countResponse(line, isPolled: false)
+        #expect(summary.refusedNote == "2 pushes were refused; --results FILE shows which")
+    }
+
     @Test func `delayed pushes are counted by reason`() throws {
         var summary = SendSummary()
         for reason in ["paused", "paused", "backlog", "maintenance"] {

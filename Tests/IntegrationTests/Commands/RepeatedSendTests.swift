@@ -44,6 +44,8 @@ import Testing
             results.append(try Self.ids(path))
         }
         #expect(results[0] == results[1])
+        let third = try await run(Repository.godwit, send)
+        #expect(third.output.contains("(stored response: nothing was accepted again)"), "\(third.output)")
         let ids = Set(results[0].compactMap { APNSID($0) })
         #expect(ids.count == Self.count)
         let states = try await gateway.settledStates(of: Array(ids))

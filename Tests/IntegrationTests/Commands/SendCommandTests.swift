@@ -72,6 +72,8 @@ import Testing
             #expect(delivered?["pushes"] as? Int == 2)
             #expect(Set(outcomes.compactMap { $0["code"] as? Int }).isSuperset(of: [2020, 2022]))
         }
+        let text = try await gateway.godwit(["send", "--file", file])
+        #expect(text.error == "3 pushes were refused; --results FILE shows which\n")
         #expect(try await gateway.stop() == .status(0))
     }
 

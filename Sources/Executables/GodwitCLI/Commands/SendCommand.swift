@@ -98,6 +98,7 @@ struct SendCommand: AsyncParsableCommand {
             Terminal.writeOutput(summary.json)
         } else if file == nil {
             if let id = flow.lastID { Terminal.writeOutput("\(id)") }
+            if let note = summary.storedNote { Terminal.writeError(note) }
             if let refusal = flow.lastRefusal {
                 let detail = refusal.detail.isEmpty ? "" : ", \(refusal.detail)"
                 Terminal.writeOutput("refused: \(refusal.code) \(refusal.reason)\(detail)")
@@ -107,6 +108,7 @@ struct SendCommand: AsyncParsableCommand {
             }
         } else if summary.failure == nil || summary.results > 0 {
             Terminal.writeOutput(summary.text)
+            if results == nil, let note = summary.refusedNote { Terminal.writeError(note) }
         }
     }
 }

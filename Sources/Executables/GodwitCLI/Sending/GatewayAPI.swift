@@ -85,7 +85,7 @@ struct GatewayAPI {
                 TimedPushSource(source: pushes, responseTimeout: responseTimeout),
                 length: pushes.sizeBytes.map { .known(Int64($0)) } ?? .unknown
             )
-            try await readLines(of: request, responseTimeout, onLine)
+            _ = try await readLines(of: request, responseTimeout, onLine)
         }
     }
 
@@ -93,15 +93,17 @@ struct GatewayAPI {
     /// response, and no push is accepted twice.
     ///
     /// - Parameter requestID: the `X-Request-Id`, by which waiting pushes can be cancelled.
+    /// - Returns: whether the response is a stored one.
     func sendBatch(
         _ pushes: [UInt8], idempotencyKey: String, requestID: String?, onLine: (ArraySlice<UInt8>) throws -> Void
-    ) async throws {
+    ) async throws -> Bool {
         try await withResponseTimeout { responseTimeout in
             var request = lineRequest("/push/batch")
             request.headers.add(name: "Idempotency-Key", value: idempotencyKey)
             if let requestID { request.headers.add(name: "X-Request-Id", value: requestID) }
             request.body = .bytes(pushes)
-            try await readLines(of: request, responseTimeout, onLine)
+            let headers = try await readLines(of: request, responseTimeout, onLine)
+            return headers.contains(name: "Idempotency-Replayed")
         }
     }
 
@@ -114,7 +116,7 @@ struct GatewayAPI {
         }
         var request = lineRequest("/api/v1/messages/query")
         request.body = .bytes(body)
-        try await withResponseTimeout { try await readLines(of: request, $0, onLine) }
+        _ = try await withResponseTimeout { try await readLines(of: request, $0, onLine) }
     }
 
     private func lineRequest(_ path: String) -> HTTPClientRequest {
@@ -160,9 +162,10 @@ struct GatewayAPI {
         }
     }
 
+    /// - Returns: the headers of the response.
     private func readLines(
         of request: HTTPClientRequest, _ responseTimeout: ResponseTimeout, _ onLine: (ArraySlice<UInt8>) throws -> Void
-    ) async throws {
+    ) async throws -> HTTPHeaders {
         let response = try await client.execute(request, deadline: .distantFuture)
         responseTimeout.recordProgress()
         try await checkStatus(of: response)
@@ -172,6 +175,7 @@ struct GatewayAPI {
             try splitter.append(chunk.readableBytesView, onLine)
         }
         try splitter.finish(onLine)
+        return response.headers
     }
 
     private func checkStatus(of response: HTTPClientResponse) async throws {

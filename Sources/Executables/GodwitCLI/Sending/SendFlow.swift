@@ -103,9 +103,10 @@ struct SendFlow {
             var number = 0
             func send(_ chunk: [UInt8]) async throws {
                 number += 1
-                try await gateway.sendBatch(
+                let isStored = try await gateway.sendBatch(
                     chunk, idempotencyKey: "\(idempotencyKey)-\(number)", requestID: idempotencyKey, onLine: handleLine
                 )
+                summary.countChunk(isStored: isStored)
             }
             for try await bytes in source {
                 chunks.append(bytes.readableBytesView)

@@ -19,6 +19,8 @@ package struct SendSummary {
     package private(set) var refused = 0
     /// Accepted pushes that are delayed, by the reason that the gateway reports.
     package private(set) var delayed: [String: Int] = [:]
+    /// Requests with an `Idempotency-Key`, and those of them whose response was a stored one.
+    private var chunks = (all: 0, stored: 0)
     /// From the start to the result for the last push.
     package var acceptTime: Duration = .zero
     /// From the start to the last verdict; nil if the command did not wait for verdicts.
@@ -41,6 +43,14 @@ package struct SendSummary {
         default: break
         }
         if !isPolled { count(line) }
+    }
+
+    /// Counts a request with an `Idempotency-Key`.
+    ///
+    /// - Parameter isStored: the response is that of an earlier request with the same key.
+    package mutating func countChunk(isStored: Bool) {
+        chunks.all += 1
+        if isStored { chunks.stored += 1 }
     }
 
     /// Counts the final state of an accepted push.
@@ -111,10 +121,24 @@ package struct SendSummary {
         }
     }
 
+    /// The note that pushes were accepted by an earlier command; nil if all are new.
+    package var storedNote: String? {
+        guard chunks.stored > 0 else { return nil }
+        guard chunks.stored < chunks.all else { return "stored response: nothing was accepted again" }
+        return "stored response for \(chunks.stored) of \(chunks.all) chunks: nothing of these was accepted again"
+    }
+
+    /// Advice for refused pushes whose results are not written to a file; nil without refused pushes.
+    package var refusedNote: String? {
+        guard refused > 0 else { return nil }
+        return "\(refused == 1 ? "1 push was" : "\(refused.grouped) pushes were") refused; --results FILE shows which"
+    }
+
     private var headline: String {
         var text = "\(accepted.grouped) of \(results.grouped) pushes accepted in \(acceptTime.short)"
         if accepted > 1 { text += ", \(accepted.perSecond(in: acceptTime).grouped)/s" }
         if let settleTime { text += "; verdicts after \(settleTime.short)" }
+        if let storedNote { text += " (\(storedNote))" }
         return text
     }
 
