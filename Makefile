@@ -17,8 +17,8 @@ FORMATTED := Sources Tests Examples Package.swift
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## Start simulator and gateway, send sample pushes, keep running until Ctrl-C
-	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit demo
+demo: build ## Start simulator and gateway, send sample pushes, run until Ctrl-C (ARGS="--port 0")
+	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit demo $(ARGS)
 
 test: ## Run every test (FILTER=name runs some); installs what the tests start
 	@scripts/install-deps.sh --test

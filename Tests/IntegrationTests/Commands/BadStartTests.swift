@@ -10,6 +10,30 @@ import Testing
         try await setup.expectFailure(port: other.port, reporting: ["\(other.port)"])
     }
 
+    @Test(arguments: ["--port", "--simulator-port", "--control-port"])
+    func `a port of the demo is in use`(_ option: String) async throws {
+        let folder = try TemporaryFolder()
+        let other = try LoopbackListener()
+        var arguments = ["demo", "--port", "0", "--simulator-port", "0", "--control-port", "0"]
+        arguments[try #require(arguments.firstIndex(of: option)) + 1] = "\(other.port)"
+        let result = try await run(Repository.godwit, arguments, folder: folder.path)
+        #expect(result.exit == .status(1))
+        #expect(
+            result.error
+                == "Error: port \(other.port) is in use; choose another with \(option) (0: any free port)\n")
+        #expect(!FileManager.default.fileExists(atPath: folder.file(".demo")))
+    }
+
+    @Test func `two ports of the demo are the same`() async throws {
+        let folder = try TemporaryFolder()
+        let port = "\(try freePort())"
+        let arguments = ["demo", "--port", port, "--simulator-port", port, "--control-port", "0"]
+        let result = try await run(Repository.godwit, arguments, folder: folder.path)
+        #expect(result.exit == .status(1))
+        #expect(result.error.contains("cannot listen"), "\(result.error)")
+        #expect(!FileManager.default.fileExists(atPath: folder.file(".demo")))
+    }
+
     @Test func `the folder of the store cannot be created`() async throws {
         let setup = try StartSetup()
         // Not even root can create a folder there.

@@ -7,6 +7,7 @@ import NIOCore
 import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import PushGateway
+import Synchronization
 
 /// Runs a gateway and a simulator, and sends sample pushes.
 struct DemoCommand: AsyncParsableCommand {
@@ -31,8 +32,36 @@ struct DemoCommand: AsyncParsableCommand {
     @Flag(help: "Stop after the sample pushes.")
     var once = false
 
-    mutating func run() async throws {
+    func run() async throws {
+        try requireFreePorts()
+        let isNew = directory == nil
         let directory = directory ?? ".demo/\(Int(Date().timeIntervalSince1970))"
+        let isRunning = Atomic(false)
+        do {
+            try await run(in: directory) { isRunning.store(true, ordering: .relaxed) }
+        } catch {
+            if isNew, !isRunning.load(ordering: .relaxed) {
+                try? FileManager.default.removeItem(atPath: directory)
+                // Fails if the folder has data of earlier runs.
+                rmdir(".demo")
+            }
+            throw error
+        }
+    }
+
+    /// - Throws: `CommandError`, which names the option to change.
+    private func requireFreePorts() throws {
+        let host = SimulatorConfiguration(.faithful, authentication: .unverified).host
+        for (port, option, host) in [
+            (port, "--port", GatewayConfiguration().listen.host), (simulatorPort, "--simulator-port", host),
+            (controlPort, "--control-port", host),
+        ] where ListenPort.isInUse(port, host: host) {
+            throw CommandError("port \(port) is in use; choose another with \(option) (0: any free port)")
+        }
+    }
+
+    /// - Parameter started: called when the gateway is ready.
+    private func run(in directory: String, started: @escaping @Sendable () -> Void) async throws {
         let folder = try SimulatorFolder("\(directory)/simulator")
         let key = try folder.signingKey(teamID: "DEMOTEAM00", keyID: "DEMOKEY000")
         var settings = SimulatorConfiguration(.faithful, authentication: .signingKeys([key]))
@@ -60,6 +89,7 @@ struct DemoCommand: AsyncParsableCommand {
         let (once, controlPort) = (once, simulator.controlPort ?? 0)
         do {
             try await GatewayRun(configuration).run { url in
+                started()
                 Task {
                     do {
                         try await DemoPushes(url: url).run(

@@ -54,23 +54,7 @@ struct GatewayRun {
     /// A process that hangs still holds its port. This check runs before the takeover: otherwise the new process would
     /// own the store but could not listen, and neither process would serve.
     private static func requireFreePort(_ listen: GatewayConfiguration.Listen) throws {
-        guard listen.port != 0 else { return }
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var isOn: Int32 = 1
-        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &isOn, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(listen.port).bigEndian
-        // Addresses other than IPv4 literals are checked when the server binds them.
-        guard inet_pton(AF_INET, listen.host, &address.sin_addr) == 1 else { return }
-        // SAFETY: `address` outlives the call.
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard result != 0, errno == EADDRINUSE else { return }
+        guard ListenPort.isInUse(listen.port, host: listen.host) else { return }
         throw CommandError(
             "port \(listen.port) is in use, possibly by the previous owner; the database was not taken over; use another --port"
         )
