@@ -301,7 +301,7 @@ let package = Package(
         .testTarget(
             name: "APNSSimulatorTests",
             dependencies: ["APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting"],
-            exclude: ["Browser"],
+            exclude: ["Browser", "Foreign"],
             swiftSettings: settings
         ),
         .testTarget(name: "PushConcurrencyTests", dependencies: ["PushConcurrency"], swiftSettings: settings),
