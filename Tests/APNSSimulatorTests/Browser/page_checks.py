@@ -245,6 +245,17 @@ def the_event_stream_reconnects(page):
     expect(page.locator("#rows .row")).to_have_count(100)
 
 
+def a_reloaded_page_opens_the_newest_phone(page):
+    for number in range(400):  # more devices than two events contain
+        request(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
+    push(ANN, alert("The newest"))
+    page.reload()
+    expect(note(page, "The newest")).to_be_visible()
+    expect(page.locator("#stage-name")).to_have_text("Phone 1")
+    expect(row(page, "Phone 1").first).to_have_attribute("aria-current", "true")
+    expect(page.locator("#strip-devices")).to_have_text("402")
+
+
 def scenarios_are_buttons(page):
     names = [scenario["name"] for scenario in request("/scenarios")]
     button = page.locator("#scenarios button", has_text="flaky")
@@ -305,7 +316,8 @@ CHECKS = [
     a_thread_unfolds_by_keyboard, a_live_activity_updates_in_place_and_ends,
     silent_pushes_are_logged, payloads_are_shown_as_text, an_offline_device_gets_the_newest_push,
     an_uninstalled_app_refuses_pushes, devices_can_be_searched_and_selected, every_control_has_a_name, text_is_readable,
-    the_page_stays_responsive_under_load, the_event_stream_reconnects, scenarios_are_buttons,
+    the_page_stays_responsive_under_load, the_event_stream_reconnects,
+    a_reloaded_page_opens_the_newest_phone, scenarios_are_buttons,
     a_reset_empties_the_page,
 ]
 

@@ -55,6 +55,7 @@ import Testing
         push(1, to: &table)
         let second = table.changes(since: first.cursor, limit: 3)
         #expect(!second.isResync && second.devices.map(\.number) == [4, 5, 1])
+        #expect(first.hasMore && !second.hasMore)
         #expect(second.cursor == table.cursor)
         let third = table.changes(since: second.cursor, limit: 3)
         #expect(third.devices.isEmpty && third.removed.isEmpty && !third.isResync)

@@ -7,7 +7,8 @@ import ServiceLifecycle
 ///
 /// - `resync`: the listener must drop all devices; the full state follows. Sent first, unless the listener provides an
 ///   event ID from which it can catch up, and again if it was too slow to receive all removals.
-/// - `devices`: `{"devices": [summary …], "gone": [id …]}`; `gone` lists removed devices.
+/// - `devices`: `{"devices": [summary …], "gone": [id …]}`; `gone` lists removed devices. `"more": true` is added if
+///   further changes follow in the next event.
 /// - `screen`: the changes on the screen of the selected device.
 /// - `counters`: the simulator's counters.
 ///
@@ -85,6 +86,7 @@ struct DeviceEvents: Sendable {
                     device.appendSummary(to: &bytes, tokenState: .init(state.tokenState(of: device.token)))
                 }
                 members.array("gone", changes.removed) { JSONWriter.appendString(Device.idPrefix + "\($0)", to: &$1) }
+                if changes.hasMore { members.boolean("more", true) }
             }
         }
         if let device = changes.devices.first(where: { $0.number == screenDevice }) {

@@ -23,6 +23,8 @@ package struct DeviceTable: Sendable {
         package var devices: [Device] = []
         /// The numbers of removed devices.
         package var removed: [Int] = []
+        /// Further changes follow after `cursor`.
+        package var hasMore = false
         /// The listener's position after these changes.
         package var cursor: Cursor
     }
@@ -156,6 +158,7 @@ package struct DeviceTable: Sendable {
         changed.reverse()
         if changed.count > limit {
             changed.removeLast(changed.count - limit)
+            changes.hasMore = true
             changes.cursor.version = changed.last.map { slots[$0].version } ?? cursor.version
         }
         changes.devices = changed.map { slots[$0] }

@@ -461,6 +461,7 @@ pre { font: 12.5px/1.5 var(--mono); white-space: pre-wrap; overflow-wrap: anywhe
 
 const ROWS_MAX = 100; // device rows shown; search finds the others
 const RATE_POINTS = 120; // half-second points of the sparkline
+const LOADING_MAX = 2000; // ms; then the devices received so far are shown
 const byId = (id) => document.getElementById(id);
 const numberText = new Intl.NumberFormat("en");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -491,6 +492,7 @@ function setText(element, text) {
 const model = {
   devices: new Map(), // id → summary, ordered by last change, newest last
   selected: null,
+  isLoading: true, // the list of devices is incomplete
   notes: new Map(), // of the selected device: number → notification, oldest first
   cards: new Map(),
   lines: new Map(),
@@ -539,6 +541,7 @@ function merge(map, changed, order) {
 let stream = null;
 let lastEventID = "";
 let retryTimer = 0;
+let loadingTimer = 0;
 
 function connect() {
   clearTimeout(retryTimer);
@@ -565,8 +568,10 @@ function connect() {
   on("resync", () => {
     model.devices.clear();
     clearScreen();
-    // Devices follow in several events. Then another device is selected if this one was removed.
-    setTimeout(replaceRemovedSelection, 1000);
+    // Devices follow in several events, oldest first. While many devices change, each event announces a next one.
+    model.isLoading = true;
+    clearTimeout(loadingTimer);
+    loadingTimer = setTimeout(finishLoading, LOADING_MAX);
     touch("rows", "screen");
   });
   on("devices", applyDevices);
@@ -578,7 +583,7 @@ function connect() {
   if (model.selected) fetchScreen(model.selected);
 }
 
-function applyDevices({ devices, gone }) {
+function applyDevices({ devices, gone, more }) {
   for (const id of gone) model.devices.delete(id);
   for (const device of devices) {
     const known = model.devices.get(device.id);
@@ -586,17 +591,31 @@ function applyDevices({ devices, gone }) {
     model.devices.delete(device.id);
     model.devices.set(device.id, device);
   }
+  touch("rows", "head");
+  if (model.isLoading) {
+    if (!more) finishLoading();
+    return;
+  }
   const newest = devices.at(-1);
   if (newest && (!model.selected || (byId("follow").checked && newest.isFlashing))) follow(newest.id);
-  if (gone.includes(model.selected)) replaceRemovedSelection();
-  touch("rows", "head");
+  if (gone.includes(model.selected)) selectIfNone();
 }
 
-function replaceRemovedSelection() {
-  if (!model.selected || model.devices.has(model.selected)) return;
-  model.selected = null;
-  clearScreen();
+function finishLoading() {
+  clearTimeout(loadingTimer);
+  model.isLoading = false;
   touch("rows", "screen");
+  selectIfNone();
+}
+
+/** Selects the newest device if no device is selected, or if the selected one was removed. */
+function selectIfNone() {
+  if (model.devices.has(model.selected)) return;
+  if (model.selected) {
+    model.selected = null;
+    clearScreen();
+    touch("rows", "screen");
+  }
   const newest = [...model.devices.keys()].at(-1);
   if (newest) select(newest);
 }
