@@ -249,7 +249,14 @@ def a_reloaded_page_opens_the_newest_phone(page):
     for number in range(400):  # more devices than two events contain
         request(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
     push(ANN, alert("The newest"))
+    held = []
+    page.route("**/events*", lambda route: held.append(route), times=1)
     page.reload()
+    expect(page.locator("#rows-more")).to_have_text("Loading")
+    expect(page.locator("#stage-name")).to_have_text("Loading")
+    expect(page.locator("#hint")).to_have_text("Loading")
+    expect(page.locator("#strip-devices")).to_have_text("–")
+    held[0].continue_()
     expect(note(page, "The newest")).to_be_visible()
     expect(page.locator("#stage-name")).to_have_text("Phone 1")
     expect(row(page, "Phone 1").first).to_have_attribute("aria-current", "true")

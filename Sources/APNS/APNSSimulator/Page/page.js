@@ -147,6 +147,10 @@ function applyDevices({ devices, gone, more }) {
 function finishLoading() {
   clearTimeout(loadingTimer);
   model.isLoading = false;
+  // Draw the list together with the phone.
+  clearTimeout(rowsTimer);
+  rowsTimer = 0;
+  rowsDrawnAt = -Infinity;
   touch("rows", "screen");
   selectIfNone();
 }
@@ -325,11 +329,13 @@ function drawScreen() {
   reconcile(byId("cards"), [...model.cards.values()].reverse().map(cardFor));
   const log = byId("log");
   log.replaceChildren(...[...model.lines.values()].reverse().map(lineElement));
+  const isLoading = model.isLoading || (model.selected && model.isFreshScreen);
   byId("log-empty").hidden = model.lines.size > 0;
+  setText(byId("log-empty"), isLoading ? "Loading" : "None so far");
   const hint = byId("hint");
   hint.hidden = model.notes.size + model.cards.size > 0;
   byId("phone").classList.toggle("full", notes.length + 2 * model.cards.size > 3);
-  setText(hint, device ? "No notifications" : "Waiting for a push");
+  setText(hint, isLoading ? "Loading" : device ? "No notifications" : "Waiting for a push");
   updateCardStates();
 }
 
@@ -520,10 +526,10 @@ function drawHead() {
   byId("actions").hidden = !device;
   phone.dataset.online = String(device ? device.online : true);
   phone.dataset.gone = String(Boolean(device) && device.token_state !== "valid");
-  setText(byId("stage-name"), device ? device.name : "No device yet");
+  setText(byId("stage-name"), device ? device.name : model.isLoading ? "Loading" : "No device yet");
   const parked = byId("parked");
   if (!device) {
-    setText(byId("stage-facts"), "Point any APNs library at this simulator");
+    setText(byId("stage-facts"), model.isLoading ? "" : "Point any APNs library at this simulator");
     parked.hidden = true;
     return;
   }
@@ -586,9 +592,10 @@ function drawRows() {
   const existing = new Map([...list.children].map((item) => [item.dataset.key, item]));
   reconcile(list, matching.slice(0, ROWS_MAX).map((device) => rowFor(device, existing.get(device.id))));
   const more = byId("rows-more");
+  const hint = model.isLoading ? "Loading" : words ? "No device matches" : "Devices appear with their first push";
   more.hidden = matching.length > 0 && matching.length <= ROWS_MAX;
-  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : words ? "No device matches" : "Devices appear with their first push");
-  setText(byId("strip-devices"), numberText.format(model.devices.size));
+  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : hint);
+  setText(byId("strip-devices"), model.isLoading ? "–" : numberText.format(model.devices.size));
 }
 
 function rowFor(device, existing) {
@@ -645,6 +652,7 @@ function drawCounters() {
   setText(byId("strip-connections"), numberText.format(counters.connections_open));
 
   byId("responses-empty").hidden = entries.length > 0;
+  setText(byId("responses-empty"), "No responses yet");
   byId("split").hidden = entries.length === 0;
   byId("split").replaceChildren(...entries.map(([status, count]) => {
     const part = make("i", `tone-${tone(status)}`);

@@ -37,9 +37,9 @@ enum PageText {
   <p class="link-state" id="link" data-state="waiting" role="status"><i></i><span id="link-text">Connecting</span></p>
   <dl class="strip">
     <div><dt>pushes/s</dt><dd id="strip-rate">0</dd></div>
-    <div><dt>requests</dt><dd id="strip-requests">0</dd></div>
-    <div><dt>connections</dt><dd id="strip-connections">0</dd></div>
-    <div><dt>devices</dt><dd id="strip-devices">0</dd></div>
+    <div><dt>requests</dt><dd id="strip-requests">–</dd></div>
+    <div><dt>connections</dt><dd id="strip-connections">–</dd></div>
+    <div><dt>devices</dt><dd id="strip-devices">–</dd></div>
   </dl>
   <button class="round" id="theme" type="button" aria-label="Switch between light and dark theme">
     <svg class="sun" aria-hidden="true"><use href="#i-sun"/></svg><svg class="moon" aria-hidden="true"><use href="#i-moon"/></svg>
@@ -59,7 +59,7 @@ enum PageText {
 
   <section class="stage" aria-labelledby="stage-name">
     <div class="stage-head">
-      <h2 id="stage-name">No device yet</h2>
+      <h2 id="stage-name">Loading</h2>
       <div class="actions" id="actions" hidden>
         <button type="button" id="toggle-online" class="pill"><svg aria-hidden="true"><use href="#i-plane"/></svg><span>Go offline</span></button>
         <button type="button" id="toggle-app" class="pill"><svg aria-hidden="true"><use href="#i-trash"/></svg><span>Uninstall</span></button>
@@ -81,7 +81,7 @@ enum PageText {
         <div class="feed" id="feed" tabindex="0" role="region" aria-label="Lock screen">
           <ul class="cards" id="cards"></ul>
           <ul class="notes" id="notes"></ul>
-          <p class="hint" id="hint">Waiting for a push</p>
+          <p class="hint" id="hint">Loading</p>
         </div>
         <p class="parked" id="parked" hidden></p>
         <div class="dock" aria-hidden="true"><span><svg><use href="#i-torch"/></svg></span><span><svg><use href="#i-camera"/></svg></span></div>
@@ -92,7 +92,7 @@ enum PageText {
     <div class="silent panel">
       <h3>Silent pushes <small>background, badge-only, ignored</small><span id="badges"></span></h3>
       <ol id="log"></ol>
-      <p class="more" id="log-empty">None so far</p>
+      <p class="more" id="log-empty">Loading</p>
     </div>
   </section>
 
@@ -110,7 +110,7 @@ enum PageText {
       <h2 id="responses-title">Responses</h2>
       <div class="split" id="split" role="img" aria-label="Responses by status"></div>
       <ul class="bars-list" id="responses"></ul>
-      <p class="more" id="responses-empty">No responses yet</p>
+      <p class="more" id="responses-empty">Loading</p>
     </section>
     <section class="panel faults" id="faults" aria-labelledby="faults-title" hidden>
       <h2 id="faults-title">Scenario</h2>
@@ -604,6 +604,10 @@ function applyDevices({ devices, gone, more }) {
 function finishLoading() {
   clearTimeout(loadingTimer);
   model.isLoading = false;
+  // Draw the list together with the phone.
+  clearTimeout(rowsTimer);
+  rowsTimer = 0;
+  rowsDrawnAt = -Infinity;
   touch("rows", "screen");
   selectIfNone();
 }
@@ -782,11 +786,13 @@ function drawScreen() {
   reconcile(byId("cards"), [...model.cards.values()].reverse().map(cardFor));
   const log = byId("log");
   log.replaceChildren(...[...model.lines.values()].reverse().map(lineElement));
+  const isLoading = model.isLoading || (model.selected && model.isFreshScreen);
   byId("log-empty").hidden = model.lines.size > 0;
+  setText(byId("log-empty"), isLoading ? "Loading" : "None so far");
   const hint = byId("hint");
   hint.hidden = model.notes.size + model.cards.size > 0;
   byId("phone").classList.toggle("full", notes.length + 2 * model.cards.size > 3);
-  setText(hint, device ? "No notifications" : "Waiting for a push");
+  setText(hint, isLoading ? "Loading" : device ? "No notifications" : "Waiting for a push");
   updateCardStates();
 }
 
@@ -977,10 +983,10 @@ function drawHead() {
   byId("actions").hidden = !device;
   phone.dataset.online = String(device ? device.online : true);
   phone.dataset.gone = String(Boolean(device) && device.token_state !== "valid");
-  setText(byId("stage-name"), device ? device.name : "No device yet");
+  setText(byId("stage-name"), device ? device.name : model.isLoading ? "Loading" : "No device yet");
   const parked = byId("parked");
   if (!device) {
-    setText(byId("stage-facts"), "Point any APNs library at this simulator");
+    setText(byId("stage-facts"), model.isLoading ? "" : "Point any APNs library at this simulator");
     parked.hidden = true;
     return;
   }
@@ -1043,9 +1049,10 @@ function drawRows() {
   const existing = new Map([...list.children].map((item) => [item.dataset.key, item]));
   reconcile(list, matching.slice(0, ROWS_MAX).map((device) => rowFor(device, existing.get(device.id))));
   const more = byId("rows-more");
+  const hint = model.isLoading ? "Loading" : words ? "No device matches" : "Devices appear with their first push";
   more.hidden = matching.length > 0 && matching.length <= ROWS_MAX;
-  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : words ? "No device matches" : "Devices appear with their first push");
-  setText(byId("strip-devices"), numberText.format(model.devices.size));
+  setText(more, matching.length ? `and ${matching.length - ROWS_MAX} more` : hint);
+  setText(byId("strip-devices"), model.isLoading ? "–" : numberText.format(model.devices.size));
 }
 
 function rowFor(device, existing) {
@@ -1102,6 +1109,7 @@ function drawCounters() {
   setText(byId("strip-connections"), numberText.format(counters.connections_open));
 
   byId("responses-empty").hidden = entries.length > 0;
+  setText(byId("responses-empty"), "No responses yet");
   byId("split").hidden = entries.length === 0;
   byId("split").replaceChildren(...entries.map(([status, count]) => {
     const part = make("i", `tone-${tone(status)}`);
