@@ -529,7 +529,7 @@ function drawHead() {
   setText(byId("stage-name"), device ? device.name : model.isLoading ? "Loading" : "No device yet");
   const parked = byId("parked");
   if (!device) {
-    setText(byId("stage-facts"), model.isLoading ? "" : "Point any APNs library at this simulator");
+    setText(byId("stage-facts"), model.isLoading ? "\u00a0" : "Point any APNs library at this simulator");
     parked.hidden = true;
     return;
   }

@@ -64,7 +64,7 @@ enum PageText {
         <button type="button" id="toggle-online" class="pill"><svg aria-hidden="true"><use href="#i-plane"/></svg><span>Go offline</span></button>
         <button type="button" id="toggle-app" class="pill"><svg aria-hidden="true"><use href="#i-trash"/></svg><span>Uninstall</span></button>
       </div>
-      <p id="stage-facts" class="facts"></p>
+      <p id="stage-facts" class="facts">&nbsp;</p>
     </div>
 
     <div class="phone" id="phone" data-online="true">
@@ -986,7 +986,7 @@ function drawHead() {
   setText(byId("stage-name"), device ? device.name : model.isLoading ? "Loading" : "No device yet");
   const parked = byId("parked");
   if (!device) {
-    setText(byId("stage-facts"), model.isLoading ? "" : "Point any APNs library at this simulator");
+    setText(byId("stage-facts"), model.isLoading ? "\u00a0" : "Point any APNs library at this simulator");
     parked.hidden = true;
     return;
   }
