@@ -110,7 +110,7 @@ extension HouseRule {
         name: "no path of a developer's machine",
         covers: { $0.hasPrefix("Sources/") },
         breaches: { file in
-            file.comments.indices.filter { (file.comments[$0] + file.code[$0]).contains(#//home/|/Users/|/work//#) }
+            file.comments.indices.filter { (file.comments[$0] + file.code[$0]).contains(#//home/|/Users/|/root//#) }
                 .map { $0 + 1 }
         },
         bad: ["// see /home/me/notes"],
