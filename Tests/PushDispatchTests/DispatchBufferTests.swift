@@ -131,7 +131,7 @@ final class BufferHarness {
         #expect(harness.reserve(1_999, "b"))
         let plan = try #require(harness.plan())
         #expect(plan.batchesMax == 1)
-        #expect(plan.excludedApps == [AppID("a"), AppID("b")])
+        #expect(plan.excludedApps == [AppEnvironment(AppID("a")), AppEnvironment(AppID("b"))])
     }
 
     @Test func `the share of an app shrinks with the number of active apps down to a minimum`() throws {
@@ -163,7 +163,7 @@ final class BufferHarness {
         for _ in 0..<10 { _ = harness.reserve(999, "a", .bulk) }
         #expect(harness.buffer.pushesInMemory <= 6_000)
         let plan = try #require(harness.plan())
-        #expect(plan.excludedLanes == [AppLane(app: AppID("a"), lane: .bulk)])
+        #expect(plan.excludedLanes == [AppLane(AppEnvironment(AppID("a")), lane: .bulk)])
         for _ in 0..<10 { _ = harness.reserve(999, "a", .normal) }
         #expect((6_001...8_500).contains(harness.buffer.pushesInMemory))
         #expect(harness.reserve(1_000, "a", .urgent))

@@ -56,13 +56,13 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         }
         harness.answer = { _ in .failed(.deadlineExceeded, .ambiguous) }
         tryQuarantined()
-        #expect(plan()?.excludedQuarantined == [AppID("a")])
+        #expect(plan()?.excludedQuarantined == [AppEnvironment(AppID("a"))])
         harness.now.monotonic += .seconds(29)
-        #expect(plan()?.excludedQuarantined == [AppID("a")])
+        #expect(plan()?.excludedQuarantined == [AppEnvironment(AppID("a"))])
         harness.now.monotonic += .seconds(1)
         #expect(plan()?.excludedQuarantined == [])
         tryQuarantined()
-        #expect(plan()?.excludedQuarantined == [AppID("a")])
+        #expect(plan()?.excludedQuarantined == [AppEnvironment(AppID("a"))])
         harness.answer = { _ in .accepted }
         harness.add(1, of: 1, app: "a")
         harness.claim()
@@ -272,7 +272,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         let next = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
         #expect(
             harness.stateMachine.quarantined.isEmpty && next.quarantinedMax == 2
-                && next.excludedQuarantined == [AppID("a")])
+                && next.excludedQuarantined == [AppEnvironment(AppID("a"))])
         harness.now.monotonic += .seconds(5)
         let later = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
         #expect(later.excludedQuarantined == [])

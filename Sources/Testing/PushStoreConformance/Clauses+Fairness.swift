@@ -42,7 +42,7 @@ extension QueueConformance {
             let urgent = Samples.batch(at: now, lane: .urgent)
             try await harness.append(bulk, urgent)
             let request = ClaimRequest(
-                batchesMax: 9, lease: .seconds(20), excludedLanes: [AppLane(app: Samples.app, lane: .bulk)]
+                batchesMax: 9, lease: .seconds(20), excludedLanes: [AppLane(AppEnvironment(Samples.app), lane: .bulk)]
             )
             try expect(try await harness.queue.claim(request).map(\.batch.id), is: [urgent.id], "the urgent one")
             try expect(try await harness.claimOne().batch.id, is: bulk.id, "no longer excluded")

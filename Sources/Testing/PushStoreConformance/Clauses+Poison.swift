@@ -78,7 +78,7 @@ extension QueueConformance {
                 try expect(try await harness.claim().count, is: 3, "whole")
                 try await harness.crash()
             }
-            func trial(_ quarantinedMax: Int, without: Set<AppID> = []) async throws -> [String] {
+            func trial(_ quarantinedMax: Int, without: Set<AppEnvironment> = []) async throws -> [String] {
                 let request = ClaimRequest(
                     batchesMax: 9, lease: .seconds(20), quarantinedMax: quarantinedMax, excludedQuarantined: without
                 )
@@ -92,7 +92,8 @@ extension QueueConformance {
             }
             try expect(try await trial(0), is: [], "none unless the request allows it")
             try expect(
-                try await trial(1, without: [b]), is: ["a 1"], "none of an app whose quarantined batches are excluded")
+                try await trial(1, without: [AppEnvironment(b)]), is: ["a 1"],
+                "none of an app whose quarantined batches are excluded")
             try expect(try await trial(1), is: ["b 1"], "the other app's turn")
             try expect(try await trial(3), is: ["a 2", "a 1"], "a trial has several batches, of one app")
             try expect(try await trial(3), is: ["b 1"], "the other app's turn")

@@ -72,7 +72,8 @@ extension QueueHarness {
     func claim(
         _ batchesMax: Int = 100, lease: Duration = .seconds(20), excluding: Set<AppID> = []
     ) async throws -> [ClaimedBatch] {
-        try await queue.claim(ClaimRequest(batchesMax: batchesMax, lease: lease, excludedApps: excluding))
+        try await queue.claim(
+            ClaimRequest(batchesMax: batchesMax, lease: lease, excludedApps: Set(excluding.map { AppEnvironment($0) })))
     }
 
     /// Claims, and expects exactly one batch.

@@ -61,7 +61,7 @@ struct BatchEntry: Sendable {
         self.key = key
         self.batch = isPast ? batch.moved(to: batch.acceptedAt) : batch
         id = batch.id
-        appLane = AppLane(app: batch.app, lane: batch.lane)
+        appLane = AppLane(batch.appEnvironment, lane: batch.lane)
         requestID = batch.requestID
         acceptedAt = batch.acceptedAt
         ledger = BatchLedger(count: batch.count, firstDue: due)

@@ -18,12 +18,12 @@ extension MemoryState {
             var turns = turns[Int(lane.rawValue)]
             while claims.count < batchesMax, bytes < bytesMax {
                 let app = turns.next(among: apps) { app in
-                    firstDue(WaitingList(appLane: AppLane(app: app, lane: lane), standing: .ordinary), at: now.wall)
+                    firstDue(WaitingList(appLane: AppLane(app, lane: lane), standing: .ordinary), at: now.wall)
                         .flatMap { entries[$0]?.ledger.unsettled }
                 }
                 guard let app,
                     let id = firstDue(
-                        WaitingList(appLane: AppLane(app: app, lane: lane), standing: .ordinary), at: now.wall
+                        WaitingList(appLane: AppLane(app, lane: lane), standing: .ordinary), at: now.wall
                     ),
                     let claim = claim(id, request, by: owner, now: now)
                 else { break }
@@ -58,11 +58,11 @@ extension MemoryState {
     }
 
     /// The apps of a lane that a claim may take from, ascending.
-    func claimableApps(in lane: Lane, _ request: ClaimRequest) -> [AppID] {
+    func claimableApps(in lane: Lane, _ request: ClaimRequest) -> [AppEnvironment] {
         loads.keys.filter { appLane in
-            appLane.lane == lane && !request.excludedApps.contains(appLane.app)
+            appLane.lane == lane && !request.excludedApps.contains(appLane.appEnvironment)
                 && !request.excludedLanes.contains(appLane) && paused[appLane.app] == nil
-        }.map(\.app).sorted()
+        }.map(\.appEnvironment).sorted()
     }
 
     // MARK: Leases

@@ -16,11 +16,11 @@ extension MemoryState {
             (lane: lane, apps: Set(claimableApps(in: lane, request)).subtracting(request.excludedQuarantined))
         }
         // Not lane by lane: urgent batches of one app must not be claimed before all of another.
-        let apps = claimable.reduce(into: Set<AppID>()) { $0.formUnion($1.apps) }.sorted()
+        let apps = claimable.reduce(into: Set<AppEnvironment>()) { $0.formUnion($1.apps) }.sorted()
         let next = lastQuarantinedApp.flatMap { last in apps.firstIndex { $0 > last } } ?? 0
         for app in apps[next...] + apps[..<next] {
             for (lane, apps) in claimable where apps.contains(app) {
-                let claims = claimQuarantined(AppLane(app: app, lane: lane), request, by: owner, now: now)
+                let claims = claimQuarantined(AppLane(app, lane: lane), request, by: owner, now: now)
                 guard !claims.isEmpty else { continue }
                 lastQuarantinedApp = app
                 return claims

@@ -45,9 +45,9 @@ struct MemoryState: Sendable {
     /// Pushes with a collapse ID in batches that wait, or waited before they were claimed.
     var collapses: [CollapseTarget: [CollapseRow]] = [:]
     /// Whose turn it is in each lane.
-    var turns = Lane.allCases.map { _ in DeficitRoundRobin<AppID>(quantum: Self.quantum) }
+    var turns = Lane.allCases.map { _ in DeficitRoundRobin<AppEnvironment>(quantum: Self.quantum) }
     /// The app whose quarantined batches were claimed last.
-    var lastQuarantinedApp: AppID?
+    var lastQuarantinedApp: AppEnvironment?
     /// Pushes settled by the running operation.
     private var settled: [(key: OutcomeCounts.Key, pushes: Int)] = []
 

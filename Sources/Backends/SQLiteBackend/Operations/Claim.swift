@@ -61,10 +61,10 @@ struct Claim {
         var bytes = 0
         for lane in Lane.allCases where result.claims.count < batchesMax {
             let apps = state.claimableApps(in: lane, request)
-            var batchesByApp: [AppID: DueBatches] = [:]
+            var batchesByApp: [AppEnvironment: DueBatches] = [:]
             while result.claims.count < batchesMax, bytes < bytesMax {
                 let app = try state.turns[Int(lane.rawValue)].next(among: apps) { app in
-                    let appLane = AppLane(app: app, lane: lane)
+                    let appLane = AppLane(app, lane: lane)
                     return try batchesByApp[app, default: DueBatches(appLane: appLane, until: wall)].first(db)?
                         .storedUnsettled
                 }

@@ -15,10 +15,10 @@ extension Claim {
             (lane, Set(state.claimableApps(in: lane, request)).subtracting(request.excludedQuarantined))
         }
         // By app and not by lane: urgent batches of one app must not go ahead of all batches of another.
-        let apps = appsByLane.reduce(into: Set<AppID>()) { $0.formUnion($1.1) }.sorted()
+        let apps = appsByLane.reduce(into: Set<AppEnvironment>()) { $0.formUnion($1.1) }.sorted()
         for app in rotate(apps, after: state.lastQuarantined) {
             for (lane, claimable) in appsByLane where claimable.contains(app) {
-                let claims = try claimQuarantined(of: AppLane(app: app, lane: lane), &result, &state)
+                let claims = try claimQuarantined(of: AppLane(app, lane: lane), &result, &state)
                 guard !claims.isEmpty else { continue }
                 state.lastQuarantined = app
                 return claims
@@ -28,7 +28,7 @@ extension Claim {
     }
 
     /// - Parameter apps: ascending.
-    private func rotate(_ apps: [AppID], after last: AppID?) -> [AppID] {
+    private func rotate(_ apps: [AppEnvironment], after last: AppEnvironment?) -> [AppEnvironment] {
         guard let last, let next = apps.firstIndex(where: { $0 > last }) else { return apps }
         return Array(apps[next...] + apps[..<next])
     }

@@ -37,7 +37,7 @@ struct QueuedBatch: Sendable {
     init(_ batch: Batch, key: Int64, epoch: UInt64) {
         self.key = key
         id = batch.id
-        appLane = AppLane(app: batch.app, lane: batch.lane)
+        appLane = AppLane(batch.appEnvironment, lane: batch.lane)
         acceptedAt = batch.acceptedAt
         // A `notBefore` in the past means "now"; it must not sort ahead of older batches.
         notBefore = batch.notBefore.map { max($0, batch.acceptedAt) }
@@ -58,7 +58,7 @@ struct QueuedBatch: Sendable {
     init(_ row: Row) throws {
         key = row[0]
         id = try BatchID(stored: row[1])
-        appLane = AppLane(app: AppID(row[2]), lane: try Lane(stored: row[3]))
+        appLane = AppLane(AppEnvironment(AppID(row[2])), lane: try Lane(stored: row[3]))
         storedUnsettled = row[5]
         acceptedAt = WallTime(milliseconds: row[6])
         notBefore = (row[7] as Int64?).map { WallTime(milliseconds: $0) }

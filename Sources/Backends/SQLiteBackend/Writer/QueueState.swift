@@ -31,9 +31,9 @@ struct QueueState: Sendable {
     /// No lease expires earlier.
     var earliestDeadline: Duration = .seconds(Int64.max)
     /// The turns of the apps, by lane. A rollback does not restore them: that costs an app at most one turn.
-    var turns = Lane.allCases.map { _ in DeficitRoundRobin<AppID>(quantum: Self.quantum) }
+    var turns = Lane.allCases.map { _ in DeficitRoundRobin<AppEnvironment>(quantum: Self.quantum) }
     /// The app whose quarantined batches were claimed last.
-    var lastQuarantined: AppID?
+    var lastQuarantined: AppEnvironment?
     /// Whether `collapses` may have rows; never reset.
     var mayCollapse = false
     /// Pushes settled since the start, including those of uncommitted writes.
@@ -85,12 +85,12 @@ struct QueueState: Sendable {
     }
 
     /// The apps of a lane from which the request may claim, ascending.
-    func claimableApps(in lane: Lane, _ request: ClaimRequest) -> [AppID] {
-        counts.current.keys.lazy.filter { $0.lane == lane && isClaimable($0, request) }.map(\.app).sorted()
+    func claimableApps(in lane: Lane, _ request: ClaimRequest) -> [AppEnvironment] {
+        counts.current.keys.lazy.filter { $0.lane == lane && isClaimable($0, request) }.map(\.appEnvironment).sorted()
     }
 
     private func isClaimable(_ appLane: AppLane, _ request: ClaimRequest) -> Bool {
-        !request.excludedApps.contains(appLane.app) && !request.excludedLanes.contains(appLane)
+        !request.excludedApps.contains(appLane.appEnvironment) && !request.excludedLanes.contains(appLane)
             && paused.current[appLane.app] == nil
     }
 }
@@ -115,8 +115,8 @@ extension QueueState {
         )
         while let row = try rows.next() {
             state.adjustCounts(
-                of:
-                    AppLane(app: AppID(row[1]), lane: try Lane(stored: row[0])), batches: row[2], pushes: row[3]
+                of: AppLane(AppEnvironment(AppID(row[1])), lane: try Lane(stored: row[0])), batches: row[2],
+                pushes: row[3]
             )
         }
         let pauses = try Row.fetchCursor(db, sql: "SELECT app, since FROM pauses")

@@ -197,8 +197,8 @@ struct ControlRoutes: Sendable {
         } catch {
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
-        var queued: [AppLane: Int] = [:]
-        for row in depth.rows { queued[AppLane(app: row.app, lane: row.lane), default: 0] += row.pushes }
+        var queued: [AppID: [Lane: Int]] = [:]
+        for row in depth.rows { queued[row.app, default: [:]][row.lane, default: 0] += row.pushes }
         var json: [UInt8] = []
         JSONWriter.append("{\"apps\":[", to: &json)
         // Apps that are no longer configured are listed while pushes wait for them.
@@ -219,7 +219,7 @@ struct ControlRoutes: Sendable {
                 if lane != .urgent { json.append(UInt8(ascii: ",")) }
                 JSONWriter.appendString(lane.label, to: &json)
                 json.append(UInt8(ascii: ":"))
-                JSONWriter.appendInteger(queued[AppLane(app: app, lane: lane)] ?? 0, to: &json)
+                JSONWriter.appendInteger(queued[app]?[lane] ?? 0, to: &json)
             }
             json.append(UInt8(ascii: "}"))
             ResponseJSON.appendTime("paused_since", paused[app], to: &json)

@@ -66,7 +66,7 @@ extension DispatchBuffer {
             apps[index].backlogSincePlan = []
             let lanes = isExcluded(index) ? [] : Lane.allCases.filter { capacity(of: index, for: $0) >= Self.countMax }
             if lanes.isEmpty {
-                plan.excludedApps.insert(apps[index].id)
+                plan.excludedApps.insert(AppEnvironment(apps[index].id))
                 continue
             }
             for lane in Lane.allCases {
@@ -74,7 +74,7 @@ extension DispatchBuffer {
                     // All claimed batches may be of this app and lane.
                     batches = min(batches, capacity(of: index, for: lane) / Self.countMax)
                 } else {
-                    plan.excludedLanes.insert(AppLane(app: apps[index].id, lane: lane))
+                    plan.excludedLanes.insert(AppLane(AppEnvironment(apps[index].id), lane: lane))
                 }
             }
         }
@@ -97,11 +97,11 @@ extension DispatchBuffer {
         guard batches.count < plan.batchesMax else { return true }
         for index in apps.indices {
             var backlog = apps[index].backlogSincePlan
-            if plan.excludedApps.contains(apps[index].id) {
+            if plan.excludedApps.contains(AppEnvironment(apps[index].id)) {
                 backlog = .all
             } else if !plan.excludedLanes.isEmpty {
                 for lane in Lane.allCases
-                where plan.excludedLanes.contains(AppLane(app: apps[index].id, lane: lane)) {
+                where plan.excludedLanes.contains(AppLane(AppEnvironment(apps[index].id), lane: lane)) {
                     backlog.insert(LaneSet(lane))
                 }
             }

@@ -57,11 +57,11 @@ extension DispatchBuffer {
     /// What to claim from the store.
     package struct ClaimPlan: Equatable, Sendable {
         package var batchesMax: Int
-        package var excludedApps: Set<AppID>
+        package var excludedApps: Set<AppEnvironment>
         package var excludedLanes: Set<AppLane>
         /// The trial size: pushes of quarantined batches that may be claimed. Zero while a trial is in memory.
         package var quarantinedMax: Int
         /// Apps whose quarantined batches are not tried now.
-        package var excludedQuarantined: Set<AppID> = []
+        package var excludedQuarantined: Set<AppEnvironment> = []
     }
 }

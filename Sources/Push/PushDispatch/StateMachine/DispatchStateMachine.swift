@@ -116,7 +116,7 @@ package struct DispatchStateMachine: Sendable {
         let excluded = upstreams.indices.map { isExcluded($0, now: now.monotonic) }
         guard var plan = buffer.claimPlan(isExcluded: { excluded[$0] }) else { return nil }
         for index in upstreams.indices where upstreams[index].defersQuarantined(now: now.monotonic) {
-            plan.excludedQuarantined.insert(buffer.app(at: index))
+            plan.excludedQuarantined.insert(AppEnvironment(buffer.app(at: index)))
         }
         return plan
     }

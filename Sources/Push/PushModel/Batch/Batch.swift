@@ -20,11 +20,12 @@ package enum AmbiguityPolicy: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// 1 to 1,000 pushes of one app and one lane: the unit that the queue stores, and that dispatch claims, sends and
+/// 1 to 1,000 pushes of one app, one environment and one lane: the unit that the queue stores, and that dispatch claims, sends and
 /// settles.
 package struct Batch: Sendable, Equatable {
     package let id: BatchID
     package let app: AppID
+    package let environment: APNSEnvironment
     package let lane: Lane
     package let acceptedAt: WallTime
     /// No push of the batch is sent before this time; nil: send immediately.
@@ -40,14 +41,16 @@ package struct Batch: Sendable, Equatable {
 
     /// - Precondition: `notifications` is not empty and its first ID is `id`.
     package init(
-        id: BatchID, app: AppID, lane: Lane, acceptedAt: WallTime, notBefore: WallTime? = nil,
-        notifications: NotificationBatch, traceparent: String? = nil, requestID: String? = nil,
+        id: BatchID, app: AppID, environment: APNSEnvironment = .production, lane: Lane, acceptedAt: WallTime,
+        notBefore: WallTime? = nil, notifications: NotificationBatch, traceparent: String? = nil,
+        requestID: String? = nil,
         ambiguity: AmbiguityPolicy = .resend
     ) {
         precondition(notifications.firstID == id.value, "the pushes of a batch are numbered from its ID")
         precondition(!notifications.isEmpty, "a batch holds at least one push")
         self.id = id
         self.app = app
+        self.environment = environment
         self.lane = lane
         self.acceptedAt = acceptedAt
         self.notBefore = notBefore
@@ -58,6 +61,10 @@ package struct Batch: Sendable, Equatable {
     }
 
     package var count: Int { notifications.count }
+    package var appEnvironment: AppEnvironment { AppEnvironment(app, environment) }
+
+    /// The earliest time at which a push may be sent; at least `acceptedAt`.
+    package func due(of index: UInt16) -> WallTime { max(notBefore ?? acceptedAt, acceptedAt) }
 }
 
 /// A push of a claimed batch that has no verdict.

@@ -4,20 +4,20 @@ package struct ClaimRequest: Sendable {
     /// 1...1,000.
     package var batchesMax: Int
     package var lease: Duration
-    /// Apps whose batches are not claimed, for example because their circuit breaker is open. Paused apps need not be
+    /// Apps, each in one environment, whose batches are not claimed, for example because their circuit breaker is open. Paused apps need not be
     /// listed.
-    package var excludedApps: Set<AppID>
+    package var excludedApps: Set<AppEnvironment>
     /// Lanes of single apps that are not claimed, for example because the dispatcher has no capacity for them.
     package var excludedLanes: Set<AppLane>
     /// The most pushes of quarantined batches. A holder asks for some only while it has none, so that a crash points to
     /// them. With 1, a crash of the holder counts against that single push.
     package var quarantinedMax: Int
     /// Apps whose quarantined batches are not claimed.
-    package var excludedQuarantined: Set<AppID>
+    package var excludedQuarantined: Set<AppEnvironment>
 
     package init(
-        batchesMax: Int, lease: Duration, excludedApps: Set<AppID> = [], excludedLanes: Set<AppLane> = [],
-        quarantinedMax: Int = 1, excludedQuarantined: Set<AppID> = []
+        batchesMax: Int, lease: Duration, excludedApps: Set<AppEnvironment> = [], excludedLanes: Set<AppLane> = [],
+        quarantinedMax: Int = 1, excludedQuarantined: Set<AppEnvironment> = []
     ) {
         self.batchesMax = batchesMax
         self.lease = lease
@@ -28,15 +28,17 @@ package struct ClaimRequest: Sendable {
     }
 }
 
-/// One lane of one app: the unit of fairness and of exclusion from a claim.
+/// One lane of one app in one environment: the unit of fairness and of exclusion from a claim.
 package struct AppLane: Sendable, Hashable {
-    package var app: AppID
+    package var appEnvironment: AppEnvironment
     package var lane: Lane
 
-    package init(app: AppID, lane: Lane) {
-        self.app = app
+    package init(_ appEnvironment: AppEnvironment, lane: Lane) {
+        self.appEnvironment = appEnvironment
         self.lane = lane
     }
+
+    package var app: AppID { appEnvironment.app }
 }
 
 /// How many crashes of the holder a batch or a single push may cause.

@@ -33,14 +33,14 @@ extension ModelStore {
     }
 
     private func fitsTrial(_ row: Row, _ request: ClaimRequest, left: Int) -> Bool {
-        left > 0 && !request.excludedQuarantined.contains(row.truth.batch.app)
+        left > 0 && !request.excludedQuarantined.contains(row.truth.batch.appEnvironment)
             && (!row.isIsolated || left == request.quarantinedMax)
     }
 
     private func candidates(_ request: ClaimRequest, _ lane: Lane, _ app: AppID) -> ArraySlice<Row> {
         let isOpen =
-            !request.excludedApps.contains(app)
-            && !request.excludedLanes.contains(AppLane(app: app, lane: lane))
+            !request.excludedApps.contains(AppEnvironment(app))
+            && !request.excludedLanes.contains(AppLane(AppEnvironment(app), lane: lane))
             && (!paused.contains(app) || simulation.bug == .pauseIgnored)
         guard isOpen else { return [] }
         return live.filter { row in
