@@ -31,7 +31,9 @@ func sampleBatch(
             }
         }
     }
-    return Batch(id: id, app: AppID(app), lane: .normal, acceptedAt: now, notBefore: notBefore, notifications: pushes)
+    return Batch(
+        id: id, app: AppID(app), lane: .normal, acceptedAt: now, dueTimes: PushColumn(shared: notBefore),
+        notifications: pushes)
 }
 
 func outcomes(_ verdict: Verdict, _ indexes: some Sequence<Int>) -> [Outcome] {

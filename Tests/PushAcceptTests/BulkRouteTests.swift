@@ -54,7 +54,7 @@ import Testing
             _ = try await gateway.send(
                 "POST", "/push/batch", type: Self.ndjson, body: pushLine(1), headers: ["traceparent: \(parent)"]
             )
-            #expect(gateway.queue.batches.first?.traceparent == parent)
+            #expect(gateway.queue.batches.first?.traceparents == PushColumn(shared: parent))
         }
     }
 

@@ -126,7 +126,7 @@ import Testing
         try await TestGateway.run { gateway in
             let response = try await gateway.post("/push", pushLine(1, #","not_before":1763899300"#))
             #expect(response.status == 200)
-            #expect(gateway.queue.batches[0].notBefore == WallTime(seconds: 1_763_899_300))
+            #expect(gateway.queue.batches[0].due(of: 0) == WallTime(seconds: 1_763_899_300))
             #expect(gateway.handoff.log == FakeHandoff.Log(waits: 1))
         }
     }

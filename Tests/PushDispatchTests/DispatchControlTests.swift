@@ -20,7 +20,7 @@ import Testing
         let made = claimed(count, app: app).batch
         return Batch(
             id: made.id, app: made.app, lane: made.lane, acceptedAt: made.acceptedAt,
-            notifications: made.notifications, requestID: request
+            notifications: made.notifications, requestIDs: PushColumn(shared: request)
         )
     }
 

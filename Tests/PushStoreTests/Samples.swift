@@ -29,8 +29,8 @@ enum Samples {
         }
         return Batch(
             id: id, app: AppID("app"), lane: Lane.allCases.randomElement(using: &generator)!, acceptedAt: now,
-            notBefore: Bool.random(using: &generator) ? now + .seconds(60) : nil, notifications: pushes,
-            traceparent: Bool.random(using: &generator) ? "00-abc" : nil
+            dueTimes: PushColumn(shared: Bool.random(using: &generator) ? now + .seconds(60) : nil),
+            notifications: pushes, traceparents: PushColumn(shared: Bool.random(using: &generator) ? "00-abc" : nil)
         )
     }
 

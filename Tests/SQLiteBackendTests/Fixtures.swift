@@ -58,7 +58,9 @@ func sampleBatch(
             }
         }
     }
-    return Batch(id: id, app: AppID(app), lane: lane, acceptedAt: now, notBefore: notBefore, notifications: pushes)
+    return Batch(
+        id: id, app: AppID(app), lane: lane, acceptedAt: now, dueTimes: PushColumn(shared: notBefore),
+        notifications: pushes)
 }
 
 func delivered(_ count: Int) -> [Outcome] {

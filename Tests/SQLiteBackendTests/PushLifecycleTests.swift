@@ -261,7 +261,8 @@ private final class LifecycleTrial {
             }
         }
         return Batch(
-            id: id, app: AppID("app"), lane: .normal, acceptedAt: now, notBefore: notBefore, notifications: pushes
+            id: id, app: AppID("app"), lane: .normal, acceptedAt: now, dueTimes: PushColumn(shared: notBefore),
+            notifications: pushes
         )
     }
 }

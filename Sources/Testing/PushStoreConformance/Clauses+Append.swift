@@ -62,8 +62,8 @@ extension QueueConformance {
                 }
             }
             let batch = Batch(
-                id: id, app: AppID("größe"), lane: .bulk, acceptedAt: now, notBefore: now, notifications: pushes,
-                traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+                id: id, app: AppID("größe"), lane: .bulk, acceptedAt: now, notifications: pushes,
+                traceparents: PushColumn(shared: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
             )
             try await harness.append(batch)
             try expect(try await harness.claimOne().batch == batch, "the batch is as it was appended")

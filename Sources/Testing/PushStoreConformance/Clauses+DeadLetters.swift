@@ -92,7 +92,7 @@ extension QueueConformance {
             try expect(claimed.lease.epoch > lease.epoch, "the epoch has risen")
             try expect(claimed.batch.id, is: batch.id, "the same batch")
             try expect(claimed.batch.notifications == batch.notifications, "the same pushes")
-            try expect(claimed.batch.notBefore, is: replayedAt, "its lifetime counts from the replay")
+            try expect(claimed.batch.due(of: 1), is: replayedAt, "its lifetime counts from the replay")
             let pending = PendingPush(index: 1, attempts: 0, due: replayedAt)
             try expect(claimed.pending, is: [pending], "only the replayed push")
             try expect(try await harness.settle(lease, Samples.delivered([1])), is: [lease], "the old lease is stale")

@@ -29,8 +29,8 @@ enum Samples {
             }
         }
         return Batch(
-            id: id, app: app, lane: lane, acceptedAt: now, notBefore: notBefore, notifications: pushes,
-            requestID: requestID
+            id: id, app: app, lane: lane, acceptedAt: now, dueTimes: PushColumn(shared: notBefore),
+            notifications: pushes, requestIDs: PushColumn(shared: requestID)
         )
     }
 

@@ -21,7 +21,8 @@ func storedBatch(
         }
     }
     return Batch(
-        id: id, app: AppID(app), lane: lane, acceptedAt: TestGateway.now, notBefore: notBefore, notifications: pushes
+        id: id, app: AppID(app), lane: lane, acceptedAt: TestGateway.now, dueTimes: PushColumn(shared: notBefore),
+        notifications: pushes
     )
 }
 

@@ -55,11 +55,9 @@ struct BatchEntry: Sendable {
     private(set) var updates: [Update?] = []
 
     init(_ batch: Batch, key: Int) {
-        // A `notBefore` in the past means "now"; it must not sort ahead of older batches.
-        let isPast = batch.notBefore.map { $0 < batch.acceptedAt } ?? false
-        let due = isPast ? batch.acceptedAt : batch.notBefore ?? batch.acceptedAt
+        let due = batch.lastDue
         self.key = key
-        self.batch = isPast ? batch.moved(to: batch.acceptedAt) : batch
+        self.batch = batch
         id = batch.id
         appLane = AppLane(batch.appEnvironment, lane: batch.lane)
         requestID = batch.requestID
@@ -126,15 +124,5 @@ struct BatchEntry: Sendable {
         for index in update.replays { updates[Int(index)] = .replay(at: update.at) }
         for retry in update.retries { updates[Int(retry.index)] = .retry(retry, at: update.at) }
         for outcome in update.outcomes { updates[Int(outcome.index)] = .outcome(outcome, at: update.at) }
-    }
-}
-
-extension Batch {
-    /// The same batch with another time from which its lifetime counts.
-    func moved(to notBefore: WallTime) -> Batch {
-        Batch(
-            id: id, app: app, lane: lane, acceptedAt: acceptedAt, notBefore: notBefore, notifications: notifications,
-            traceparent: traceparent, requestID: requestID, ambiguity: ambiguity
-        )
     }
 }

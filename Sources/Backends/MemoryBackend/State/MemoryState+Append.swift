@@ -43,7 +43,7 @@ extension MemoryState {
     private mutating func append(_ added: BatchEntry, claim: Duration?, by owner: Int, now: Moment) -> Lease? {
         var entry = added
         let due = entry.ledger.nextDue
-        let isScheduled = entry.batch?.notBefore.map { $0 > now.wall } ?? false
+        let isScheduled = entry.batch?.dueTimes.isAbsent == false && due > now.wall
         var lease: Lease?
         if let claim, !isScheduled, paused[entry.appLane.app] == nil {
             entry.lease(to: owner, until: now.monotonic + claim)

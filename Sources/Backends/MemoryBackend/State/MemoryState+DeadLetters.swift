@@ -53,7 +53,7 @@ extension MemoryState {
             var update = BatchUpdate(at: now, replays: ids.map { UInt16($0.index) })
             state.record(&update, of: &entry)
             // The lifetime of a push without an expiration counts from the replay, and so do the deaths over it.
-            entry.batch = entry.batch?.moved(to: now)
+            entry.batch = entry.batch?.scheduled(PushColumn(shared: now))
             entry.isolated = nil
             guard !entry.isLeased else { return }
             entry.phase = .waiting(due: now)

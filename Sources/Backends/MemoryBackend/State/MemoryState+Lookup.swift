@@ -40,7 +40,7 @@ extension MemoryState {
         case .replay(let at):
             status.updatedAt = at
         case nil:
-            if !entry.isLeased, let notBefore = entry.batch?.notBefore, notBefore > now {
+            if !entry.isLeased, let notBefore = entry.batch?.dueTimes[id.index], notBefore > now {
                 status.state = .scheduled
                 status.nextAttemptAt = notBefore
             }

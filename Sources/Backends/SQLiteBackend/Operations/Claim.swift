@@ -21,17 +21,9 @@ struct EncodedClaim: Sendable {
     func decode() -> ClaimedBatch? {
         guard isProgressReadable, let stored = try? BatchCodec.decode(body), stored.id == batch.id else { return nil }
         // The row overrides the body: a replay moves the time from which the lifetime counts.
-        let decoded = stored.notBefore == batch.notBefore ? stored : stored.with(notBefore: batch.notBefore)
+        let dueTimes = PushColumn(shared: batch.notBefore)
+        let decoded = stored.dueTimes == dueTimes ? stored : stored.scheduled(dueTimes)
         return ClaimedBatch(lease: lease, batch: decoded, pending: pending, isQuarantined: isQuarantined)
-    }
-}
-
-extension Batch {
-    fileprivate func with(notBefore: WallTime?) -> Batch {
-        Batch(
-            id: id, app: app, lane: lane, acceptedAt: acceptedAt, notBefore: notBefore, notifications: notifications,
-            traceparent: traceparent, requestID: requestID, ambiguity: ambiguity
-        )
     }
 }
 

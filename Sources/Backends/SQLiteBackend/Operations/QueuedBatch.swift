@@ -39,8 +39,7 @@ struct QueuedBatch: Sendable {
         id = batch.id
         appLane = AppLane(batch.appEnvironment, lane: batch.lane)
         acceptedAt = batch.acceptedAt
-        // A `notBefore` in the past means "now"; it must not sort ahead of older batches.
-        notBefore = batch.notBefore.map { max($0, batch.acceptedAt) }
+        notBefore = batch.lastDue > batch.acceptedAt ? batch.lastDue : nil
         due = notBefore ?? acceptedAt
         storedUnsettled = batch.count
         self.epoch = epoch

@@ -50,8 +50,9 @@ struct BatchBuilder: Sendable {
     ) -> Batch {
         Batch(
             id: id, app: apps.apps[key.app].id, lane: key.lane, acceptedAt: acceptedAt,
-            notBefore: key.notBefore > 0 ? WallTime(seconds: key.notBefore) : nil, notifications: notifications,
-            traceparent: traceparent, requestID: requestID, ambiguity: key.ambiguity
+            dueTimes: PushColumn(shared: key.notBefore > 0 ? WallTime(seconds: key.notBefore) : nil),
+            notifications: notifications, traceparents: PushColumn(shared: traceparent),
+            requestIDs: PushColumn(shared: requestID), ambiguity: key.ambiguity
         )
     }
 }

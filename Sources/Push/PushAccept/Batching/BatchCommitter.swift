@@ -70,8 +70,8 @@ package final class BatchCommitter: Sendable {
 
         let now = wallClock()
         let reservations = batches.map { batch in
-            // A batch with a future `notBefore` is claimed from the store when it is due.
-            (batch.notBefore ?? now) <= now
+            // A batch with a push that is not due is claimed from the store.
+            batch.lastDue <= now
                 ? handoff.reserve(pushes: batch.count, for: batch.app, lane: batch.lane) : nil
         }
         let started = ContinuousClock.now

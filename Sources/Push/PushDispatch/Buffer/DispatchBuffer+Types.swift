@@ -49,7 +49,7 @@ extension DispatchBuffer {
         package var pending: [PendingPush] {
             claimed.pending
                 ?? (0..<UInt16(claimed.batch.count)).map {
-                    PendingPush(index: $0, attempts: 0, due: claimed.batch.acceptedAt)
+                    PendingPush(index: $0, attempts: 0, due: claimed.batch.due(of: $0))
                 }
         }
     }

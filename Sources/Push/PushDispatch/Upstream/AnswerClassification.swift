@@ -86,20 +86,18 @@ package struct AnswerClassification: Sendable {
 /// The times after which the pushes of a batch must not be sent.
 package struct Deadlines {
     private let batch: Batch
-    /// The deadline of pushes without an expiration.
-    private let lifetime: WallTime
+    private let policy: DeliveryPolicy
 
     package init(of batch: Batch, policy: DeliveryPolicy) {
         self.batch = batch
-        lifetime = policy.deadline(
-            expiration: NotificationBatch.noExpiration, acceptedAt: batch.acceptedAt, notBefore: batch.notBefore,
-            lane: batch.lane
-        )
+        self.policy = policy
     }
 
     package subscript(index: UInt16) -> WallTime {
-        let expiration = batch.notifications.entries[Int(index)].expiration
-        return expiration > 0 ? WallTime(seconds: expiration) : lifetime
+        policy.deadline(
+            expiration: batch.notifications.entries[Int(index)].expiration, acceptedAt: batch.due(of: index),
+            notBefore: nil, lane: batch.lane
+        )
     }
 }
 

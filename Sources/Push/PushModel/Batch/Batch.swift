@@ -20,43 +20,51 @@ package enum AmbiguityPolicy: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// 1 to 1,000 pushes of one app, one environment and one lane: the unit that the queue stores, and that dispatch claims, sends and
-/// settles.
+/// 1 to 1,000 pushes of one app, one environment and one lane: the unit that the queue stores, and that dispatch claims,
+/// sends and settles.
 package struct Batch: Sendable, Equatable {
     package let id: BatchID
     package let app: AppID
     package let environment: APNSEnvironment
     package let lane: Lane
     package let acceptedAt: WallTime
-    /// No push of the batch is sent before this time; nil: send immediately.
-    package let notBefore: WallTime?
+    /// No push is sent before its time; nil: immediately. Every time is later than `acceptedAt`.
+    package let dueTimes: PushColumn<WallTime>
     /// The pushes. `notifications.firstID` is `id`.
     package let notifications: NotificationBatch
-    /// The W3C traceparent of the request that created the batch.
-    package let traceparent: String?
-    /// The ID of the bulk request that created the batch, by which it can be cancelled; nil if the pushes come from
-    /// several requests.
-    package let requestID: String?
+    /// The calling systems.
+    package let clients: PushColumn<String>
+    /// The W3C traceparents of the requests that brought the pushes.
+    package let traceparents: PushColumn<String>
+    /// The IDs of the requests that brought the pushes.
+    package let requestIDs: PushColumn<String>
     package let ambiguity: AmbiguityPolicy
 
-    /// - Precondition: `notifications` is not empty and its first ID is `id`.
+    /// - Parameter dueTimes: a time of `acceptedAt` or earlier means immediately.
+    /// - Precondition: `notifications` is not empty, its first ID is `id`, and each column fits it.
     package init(
         id: BatchID, app: AppID, environment: APNSEnvironment = .production, lane: Lane, acceptedAt: WallTime,
-        notBefore: WallTime? = nil, notifications: NotificationBatch, traceparent: String? = nil,
-        requestID: String? = nil,
-        ambiguity: AmbiguityPolicy = .resend
+        dueTimes: PushColumn<WallTime> = PushColumn(), notifications: NotificationBatch,
+        clients: PushColumn<String> = PushColumn(), traceparents: PushColumn<String> = PushColumn(),
+        requestIDs: PushColumn<String> = PushColumn(), ambiguity: AmbiguityPolicy = .resend
     ) {
         precondition(notifications.firstID == id.value, "the pushes of a batch are numbered from its ID")
         precondition(!notifications.isEmpty, "a batch holds at least one push")
+        let count = notifications.count
+        precondition(
+            dueTimes.covers(count) && clients.covers(count) && traceparents.covers(count) && requestIDs.covers(count),
+            "a column has one value for each push"
+        )
         self.id = id
         self.app = app
         self.environment = environment
         self.lane = lane
         self.acceptedAt = acceptedAt
-        self.notBefore = notBefore
+        self.dueTimes = dueTimes.mapValues { $0 > acceptedAt ? $0 : nil }
         self.notifications = notifications
-        self.traceparent = traceparent
-        self.requestID = requestID
+        self.clients = clients
+        self.traceparents = traceparents
+        self.requestIDs = requestIDs
         self.ambiguity = ambiguity
     }
 
@@ -64,7 +72,29 @@ package struct Batch: Sendable, Equatable {
     package var appEnvironment: AppEnvironment { AppEnvironment(app, environment) }
 
     /// The earliest time at which a push may be sent; at least `acceptedAt`.
-    package func due(of index: UInt16) -> WallTime { max(notBefore ?? acceptedAt, acceptedAt) }
+    package func due(of index: UInt16) -> WallTime { dueTimes[Int(index)] ?? acceptedAt }
+
+    /// When the first push is due.
+    package var firstDue: WallTime {
+        dueTimes.values.map { $0.reduce(.distantFuture) { min($0, $1 ?? acceptedAt) } } ?? dueTimes.shared ?? acceptedAt
+    }
+
+    /// When all pushes are due.
+    package var lastDue: WallTime {
+        dueTimes.values.map { $0.reduce(acceptedAt) { max($0, $1 ?? acceptedAt) } } ?? dueTimes.shared ?? acceptedAt
+    }
+
+    /// The request that brought all pushes, by which they can be cancelled; nil if they come from several requests.
+    package var requestID: String? { requestIDs.shared }
+
+    /// The batch with other due times.
+    package func scheduled(_ dueTimes: PushColumn<WallTime>) -> Batch {
+        Batch(
+            id: id, app: app, environment: environment, lane: lane, acceptedAt: acceptedAt, dueTimes: dueTimes,
+            notifications: notifications, clients: clients, traceparents: traceparents, requestIDs: requestIDs,
+            ambiguity: ambiguity
+        )
+    }
 }
 
 /// A push of a claimed batch that has no verdict.

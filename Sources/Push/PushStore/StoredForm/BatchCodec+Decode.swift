@@ -37,9 +37,10 @@ extension BatchCodec {
         else { throw CodecError("a push refers to bytes outside of its columns") }
         return Batch(
             id: id, app: AppID(stored.app), lane: lane, acceptedAt: WallTime(milliseconds: stored.acceptedAtMs),
-            notBefore: stored.notBeforeMs == 0 ? nil : WallTime(milliseconds: stored.notBeforeMs),
-            notifications: pushes, traceparent: stored.traceparent.isEmpty ? nil : stored.traceparent,
-            requestID: stored.requestID.isEmpty ? nil : stored.requestID,
+            dueTimes: PushColumn(shared: stored.notBeforeMs == 0 ? nil : WallTime(milliseconds: stored.notBeforeMs)),
+            notifications: pushes,
+            traceparents: PushColumn(shared: stored.traceparent.isEmpty ? nil : stored.traceparent),
+            requestIDs: PushColumn(shared: stored.requestID.isEmpty ? nil : stored.requestID),
             ambiguity: stored.dropUnanswered ? .drop : .resend
         )
     }

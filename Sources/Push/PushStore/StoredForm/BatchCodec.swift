@@ -14,8 +14,9 @@ package enum BatchCodec {
         stored.app = batch.app.name
         stored.lane = StoredLane(batch.lane)
         stored.acceptedAtMs = batch.acceptedAt.milliseconds
-        stored.notBeforeMs = batch.notBefore?.milliseconds ?? 0
-        stored.traceparent = batch.traceparent ?? ""
+        // One time for the whole batch: no push is sent before its own.
+        stored.notBeforeMs = batch.lastDue > batch.acceptedAt ? batch.lastDue.milliseconds : 0
+        stored.traceparent = batch.traceparents.shared ?? ""
         stored.requestID = batch.requestID ?? ""
         stored.dropUnanswered = batch.ambiguity == .drop
         stored.headers = pushes.headers.map(StoredHeaders.init)

@@ -85,7 +85,7 @@ final class Checker {
         if let pausedAt = pausedSince[truth.appIndex], pausedAt <= now {
             fail(.noLateSend, "batch \(truth.number) was claimed while its app is paused")
         }
-        if let notBefore = truth.batch.notBefore, storeWall < notBefore, !wasDue {
+        if storeWall < truth.batch.firstDue, truth.batch.firstDue > truth.batch.acceptedAt, !wasDue {
             fail(.noLateSend, "batch \(truth.number) was claimed before its not_before")
         }
         // Pushes that an earlier holder wrote and did not record may be sent again from here on.
@@ -233,7 +233,7 @@ final class Checker {
         if expiration > 0, wall >= WallTime(seconds: expiration) {
             fail(.noLateSend, "\(name) is written after its expiration")
         }
-        if let notBefore = truth.batch.notBefore, wall < notBefore,
+        if let notBefore = truth.batch.dueTimes[index], wall < notBefore,
             plan.faults.isDisjoint(with: [.clockStep, .clockDrift])
         {
             fail(.noLateSend, "\(name) is written before its not_before")
@@ -273,7 +273,7 @@ final class Checker {
     /// In a run without faults, a push of an app without a backlog is delivered at most two seconds after it is
     /// durable.
     private func checkDwell(_ truth: BatchGroundTruth, _ index: Int) {
-        let isQuiet = truth.appIndex > 0 && plan.faults.isEmpty && truth.batch.notBefore == nil && plan.pausing == 0
+        let isQuiet = truth.appIndex > 0 && plan.faults.isEmpty && truth.batch.dueTimes.isAbsent && plan.pausing == 0
         guard isQuiet, truth.pushes[index].deliveries == 1 else { return }
         if now - truth.committedAt > 2 * .second {
             fail(

@@ -101,8 +101,7 @@ final class ModelApplications {
         }
         let batch = Batch(
             id: id, app: simulation.apps[request.appIndex], lane: request.lane, acceptedAt: acceptedAt,
-            notBefore: request.notBefore,
-            notifications: pushes, ambiguity: request.ambiguity
+            dueTimes: PushColumn(shared: request.notBefore), notifications: pushes, ambiguity: request.ambiguity
         )
         let truth = BatchGroundTruth(
             number: simulation.checker.batches.count + 1, batch: batch, appIndex: request.appIndex,

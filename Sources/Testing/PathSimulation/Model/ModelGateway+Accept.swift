@@ -13,7 +13,7 @@ extension ModelGateway {
         if crashByChance() { return }
         pendingRequests += 1
         let reservations = truths.map { truth -> HandoffReservation? in
-            guard (truth.batch.notBefore ?? wall) <= wall else { return nil }
+            guard truth.batch.lastDue <= wall else { return nil }
             return stateMachine.reserve(
                 pushes: truth.batch.count, for: truth.batch.app, lane: truth.batch.lane, now: now
             )

@@ -132,8 +132,8 @@ extension ModelGateway {
         var claimed = claimed
         let batch = claimed.batch
         claimed.batch = Batch(
-            id: batch.id, app: batch.app, lane: batch.lane, acceptedAt: batch.acceptedAt, notBefore: batch.notBefore,
-            notifications: batch.notifications, traceparent: batch.traceparent, requestID: batch.requestID,
+            id: batch.id, app: batch.app, environment: batch.environment, lane: batch.lane,
+            acceptedAt: batch.acceptedAt, dueTimes: batch.dueTimes, notifications: batch.notifications,
             ambiguity: .resend
         )
         return claimed

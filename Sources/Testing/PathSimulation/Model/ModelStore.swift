@@ -30,7 +30,7 @@ final class ModelStore {
         init(_ truth: BatchGroundTruth) {
             self.truth = truth
             bytes = BatchCodec.encode(truth.batch)
-            due = truth.batch.notBefore ?? truth.batch.acceptedAt
+            due = truth.batch.lastDue
             ledger = BatchLedger(count: truth.batch.count, firstDue: due)
         }
 
