@@ -148,7 +148,7 @@ let package = Package(
         .target(
             name: "PushStore",
             dependencies: [
-                "PushModel", "APNSWire",
+                "PushModel", "APNSWire", "CCRC32C",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Sources/Push/PushStore",
@@ -160,6 +160,7 @@ let package = Package(
             path: "Sources/Push/PushModel",
             swiftSettings: settings
         ),
+        .target(name: "CCRC32C", path: "Sources/Push/CCRC32C"),
 
         // MARK: Backends
         .target(
@@ -309,9 +310,10 @@ let package = Package(
         .testTarget(
             name: "PushStoreTests",
             dependencies: [
-                "PushStore", "PushModel", "APNSWire",
+                "PushStore", "PushModel", "APNSWire", "CCRC32C",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
+            exclude: ["Golden"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -320,6 +322,7 @@ let package = Package(
                 "SQLiteBackend", "PushStoreConformance", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
+            exclude: ["Golden"],
             swiftSettings: settings
         ),
         .testTarget(

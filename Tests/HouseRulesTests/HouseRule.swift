@@ -142,7 +142,7 @@ extension HouseRule {
         ("Sources/APNS/APNSWire/", ["JSONText", "FoundationEssentials", "Foundation"]),
         ("Sources/Push/PushModel/", ["APNSWire"]),
         // Foundation for `Data`, which is what SwiftProtobuf has bytes in.
-        ("Sources/Push/PushStore/", ["APNSWire", "PushModel", "SwiftProtobuf", "Foundation"]),
+        ("Sources/Push/PushStore/", ["APNSWire", "PushModel", "CCRC32C", "SwiftProtobuf", "Foundation"]),
     ].map { folder, allowed in
         HouseRule(
             name: "\(folder) imports \(allowed.isEmpty ? "nothing" : allowed.joined(separator: ", ")) only",

@@ -31,6 +31,8 @@ final class MemoryHarness: QueueHarness {
         backend = MemoryBackend(store: store)
     }
 
+    func damage(_ batch: BatchID, _ part: StoredPart) -> Bool { false }
+
     func openSecond() -> (any QueueInstance)? { MemoryBackend(store: store) }
 
     func close() async { backend.close() }

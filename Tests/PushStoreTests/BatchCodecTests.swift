@@ -79,7 +79,10 @@ import Testing
         var generator = SeededGenerator(seed: UInt64(seed))
         let bytes = BatchCodec.encode(Samples.batch(Int.random(in: 1...20, using: &generator), using: &generator))
         for _ in 0..<500 {
-            guard let batch = try? BatchCodec.decode(mutated(bytes, using: &generator)) else { continue }
+            let damaged = mutated(bytes, using: &generator)
+            #expect(damaged == bytes || (try? BatchCodec.decode(damaged)) == nil)
+            // As if a later version had written it.
+            guard let batch = try? BatchCodec.decode(resealed(damaged)) else { continue }
             // Every push of an accepted batch can be used.
             for index in 0..<batch.count {
                 _ = batch.notifications.payload(at: index)
@@ -90,8 +93,26 @@ import Testing
     }
 
     @Test func `are not empty and not garbage`() {
-        #expect(throws: CodecError.self) { try BatchCodec.decode(Data()) }
-        #expect(throws: CodecError.self) { try BatchCodec.decode(Data("garbage".utf8)) }
+        #expect(throws: CodecError.damaged) { try BatchCodec.decode(Data()) }
+        #expect(throws: CodecError.damaged) { try BatchCodec.decode(Data("garbage".utf8)) }
+    }
+
+    @Test func `are damaged if any bit differs`() {
+        let bytes = BatchCodec.encode(Samples.uniform(2) { "{\"n\":\($0)}" })
+        for bit in 0..<8 * bytes.count {
+            var damaged = bytes
+            damaged[bit / 8] ^= 1 << (bit % 8)
+            #expect(throws: CodecError.damaged) { try BatchCodec.decode(damaged) }
+            #expect(throws: CodecError.damaged) { try BatchCodec.decodeDueTimes(damaged) }
+        }
+    }
+
+    @Test func `give the due times of the pushes alone`() throws {
+        var generator = SeededGenerator(seed: 7)
+        for _ in 0..<20 {
+            let batch = Samples.batch(9, using: &generator)
+            #expect(try BatchCodec.decodeDueTimes(BatchCodec.encode(batch)) == batch.dueTimes)
+        }
     }
 
     /// Each change makes the columns of a good batch contradict each other.
@@ -101,15 +122,17 @@ import Testing
             serializedBytes: BatchCodec.encode(Samples.uniform(3) { "{\"n\":\($0)}" })
         )
         contradiction.apply(to: &stored)
-        let bytes: Data = try stored.serializedBytes()
-        #expect(throws: CodecError.self) { try BatchCodec.decode(bytes) }
+        let bytes = resealed(try stored.serializedBytes())
+        let error = #expect(throws: CodecError.self) { try BatchCodec.decode(bytes) }
+        #expect(error != .damaged)
     }
 
     enum Contradiction: CaseIterable {
         case noCount, countTooHigh, overThousand, shortID, idOfAPush, noLane, unknownLane, noTokenLengths, tokenLengths
         case emptyToken, longToken, tokensTooShort, tokensTooLong, payloadLengths, payloadsTooShort, payloadTooLong
         case payloadIndexes, payloadIndexTooHigh, headersIndexes, headersIndexTooHigh, noHeaders, unknownPushType
-        case unknownPriority, expirations, negativeExpiration
+        case unknownPriority, expirations, negativeExpiration, noEnvironment, unknownEnvironment, dueAfter
+        case clients, clientTooHigh
 
         func apply(to stored: inout StoredBatch) {
             switch self {
@@ -145,6 +168,13 @@ import Testing
             case .unknownPriority: stored.headers[0].priority = 266
             case .expirations: stored.expirations = [1, 2]
             case .negativeExpiration: stored.expirations = [-2]
+            case .noEnvironment: stored.environment = .unspecified
+            case .unknownEnvironment: stored.environment = .UNRECOGNIZED(3)
+            case .dueAfter: stored.dueAfterMs = [1, 2]
+            case .clients: stored.origin.clients.indexes = [1, 1]
+            case .clientTooHigh:
+                stored.origin.clients.texts = ["a"]
+                stored.origin.clients.indexes = [0, 1, 2]
             }
         }
     }

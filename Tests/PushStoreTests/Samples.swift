@@ -28,10 +28,24 @@ enum Samples {
             }
         }
         return Batch(
-            id: id, app: AppID("app"), lane: Lane.allCases.randomElement(using: &generator)!, acceptedAt: now,
-            dueTimes: PushColumn(shared: Bool.random(using: &generator) ? now + .seconds(60) : nil),
-            notifications: pushes, traceparents: PushColumn(shared: Bool.random(using: &generator) ? "00-abc" : nil)
+            id: id, app: AppID("app"), environment: Bool.random(using: &generator) ? .sandbox : .production,
+            lane: Lane.allCases.randomElement(using: &generator)!, acceptedAt: now,
+            dueTimes: column([nil, now + .seconds(60), now + .milliseconds(1)], count, using: &generator),
+            notifications: pushes, clients: column([nil, "a", "b"], count, using: &generator),
+            traceparents: column([nil, "00-abc"], count, using: &generator),
+            requestIDs: column(["r1", "r2"], count, using: &generator),
+            ambiguity: Bool.random(using: &generator) ? .drop : .resend
         )
+    }
+
+    private static func column<Value: Hashable>(
+        _ values: [Value?], _ count: Int, using generator: inout some RandomNumberGenerator
+    ) -> PushColumn<Value> {
+        switch Int.random(in: 0..<3, using: &generator) {
+        case 0: PushColumn()
+        case 1: PushColumn(shared: values.randomElement(using: &generator)!)
+        default: PushColumn((0..<count).map { _ in values.randomElement(using: &generator)! })
+        }
     }
 
     /// `count` pushes with tokens of 32 bytes and the payloads that `payload` gives.
@@ -56,6 +70,13 @@ enum Samples {
     static func retry(_ index: Int, attempts: UInt16 = 1, due: WallTime) -> Retry {
         Retry(index: UInt16(index), code: .apnsUnavailable, status: 503, attempts: attempts, due: due)
     }
+}
+
+/// A stored message with the checksum that belongs to it, in place of the one at its end.
+func resealed(_ message: Data, of batch: BatchID? = nil) -> Data {
+    var bytes = Data(message.dropLast(StoredChecksum.byteCount)) + [0xA5, 0x06, 0, 0, 0, 0]
+    StoredChecksum.fill(&bytes, of: batch)
+    return bytes
 }
 
 /// Damages bytes at a few offsets: flips, insertions, deletions, truncation.

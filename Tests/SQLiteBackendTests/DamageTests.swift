@@ -35,7 +35,7 @@ import Testing
         #expect(claimed.count == 1)
         let damaged = claimed.first?.batch.id == good.id ? bad : good
         let statuses = try await second.find((0..<damaged.count).map { damaged.id.push($0) })
-        #expect(statuses.allSatisfy { $0?.state == .settled(.givenUp) && $0?.code == .serialisation })
+        #expect(statuses.allSatisfy { $0?.state == .settled(.givenUp) && $0?.code == .storedDataDamaged })
         #expect(try await second.depth().rows.map(\.batches) == [1])
         let ids = (0..<damaged.count).map { damaged.id.push($0) }
         #expect(try await second.deadLetters(of: nil, after: nil, limit: 9).map(\.id) == ids)

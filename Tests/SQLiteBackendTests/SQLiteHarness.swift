@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import PushModel
 import PushStore
 import PushStoreConformance
@@ -33,6 +34,19 @@ final class SQLiteHarness: QueueHarness {
         crashed.append((backend, folder))
         folder = copy
         backend = try SQLiteBackend.open(folder: copy.path, clock: clock.queueClock, logger: silence)
+    }
+
+    func damage(_ batch: BatchID, _ part: StoredPart) throws -> Bool {
+        let database = try DatabaseQueue(path: folder.path + "/" + SQLiteBackend.fileName)
+        try database.writeWithoutTransaction { db in
+            let key = try Int64.fetchOne(db, sql: "SELECT key FROM batches WHERE id = ?", arguments: [batch.bytes])!
+            let (table, row) = part == .body ? ("bodies", key) : ("progress", key << 20)
+            var bytes = try Data.fetchOne(db, sql: "SELECT body FROM \(table) WHERE key = ?", arguments: [row])!
+            bytes[bytes.count / 2] ^= 4
+            try db.execute(sql: "UPDATE \(table) SET body = ? WHERE key = ?", arguments: [bytes, row])
+        }
+        try database.close()
+        return true
     }
 
     func openSecond() -> (any QueueInstance)? { nil }

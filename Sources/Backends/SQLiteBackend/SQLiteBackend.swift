@@ -134,24 +134,32 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         }
         var readable: [ClaimedBatch] = []
         readable.reserveCapacity(result.claims.count)
-        var unreadable: [EncodedClaim] = []
+        var unreadable: [(claim: EncodedClaim, error: CodecError)] = []
         for claim in result.claims {
-            if let batch = claim.decode() { readable.append(batch) } else { unreadable.append(claim) }
+            do throws(CodecError) {
+                readable.append(try claim.decode())
+            } catch {
+                unreadable.append((claim, error))
+            }
         }
         if !unreadable.isEmpty { try await giveUp(unreadable) }
         return readable
     }
 
     /// Gives up the pushes of batches that cannot be read and therefore never be sent. Their bytes are kept.
-    private func giveUp(_ unreadable: [EncodedClaim]) async throws(QueueError) {
-        for claim in unreadable {
+    private func giveUp(_ unreadable: [(claim: EncodedClaim, error: CodecError)]) async throws(QueueError) {
+        let now = clock.wall()
+        let settlements = unreadable.map { claim, error in
+            let outcomes = claim.givenUp(error)
             logger.error(
                 "stored batch cannot be read: its unsettled pushes are given up, its bytes are kept as dead letters",
-                metadata: ["batch.id": "\(claim.lease.batch)", "pushes": "\(claim.unreadable.count)"]
+                metadata: [
+                    "batch.id": "\(claim.lease.batch)", "pushes": "\(outcomes.count)", "problem": "\(error.problem)",
+                ]
             )
+            return Settlement(lease: claim.lease, outcomes: outcomes, at: now)
         }
-        let now = clock.wall()
-        _ = try await settle(unreadable.map { Settlement(lease: $0.lease, outcomes: $0.unreadable, at: now) })
+        _ = try await settle(settlements)
     }
 
     package func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] {

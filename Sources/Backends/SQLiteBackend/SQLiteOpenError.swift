@@ -12,6 +12,8 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     /// An SQLite database of another program.
     case foreignDatabase(String)
     case newerSchema(String, found: Int, supported: Int)
+    /// A database of a development build from before the first release.
+    case unreleasedSchema(String, found: Int)
     case diskFull(String, bytesFree: Int, reason: String)
     /// SQLite could not create its write-ahead log. It gives no reason, only the journal mode that it stays in.
     case noLog(String, mode: String)
@@ -55,6 +57,11 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             """
             \(path) has schema \(found) of a newer Godwit, this version supports up to \(supported): start the newer \
             version
+            """
+        case .unreleasedSchema(let path, let found):
+            """
+            \(path) has schema \(found) of a version before the first release, which this version cannot read: drain it \
+            with the version that made it, or move it away
             """
         case .diskFull(let path, let bytesFree, let reason):
             """

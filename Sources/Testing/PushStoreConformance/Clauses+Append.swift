@@ -62,8 +62,11 @@ extension QueueConformance {
                 }
             }
             let batch = Batch(
-                id: id, app: AppID("größe"), lane: .bulk, acceptedAt: now, notifications: pushes,
-                traceparents: PushColumn(shared: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+                id: id, app: AppID("größe"), environment: .sandbox, lane: .bulk, acceptedAt: now,
+                dueTimes: PushColumn(pushes.entries.indices.map { $0 == 1 ? now + .milliseconds(1) : nil }),
+                notifications: pushes, clients: PushColumn(pushes.entries.indices.map { "client \($0 / 2)" }),
+                traceparents: PushColumn(shared: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+                requestIDs: PushColumn(pushes.entries.indices.map { $0 == 0 ? nil : "request" }), ambiguity: .drop
             )
             try await harness.append(batch)
             try expect(try await harness.claimOne().batch == batch, "the batch is as it was appended")

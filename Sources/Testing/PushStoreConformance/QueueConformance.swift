@@ -1,6 +1,7 @@
 /// The promises of every store backend, one clause each.
 package enum QueueConformance {
     package static let clauses: [Clause] =
-        append + claims + fairness + leases + settling + retries + lookups + poison + deadLetters + replays + control
+        append + claims + schedules + environments + damage + fairness + leases + settling + retries + lookups + poison
+        + deadLetters + replays + control
         + collapsing + counting + idempotency + maintenance
 }

@@ -19,10 +19,23 @@ package protocol QueueHarness: AnyObject {
     /// the lost instance are claimable, immediately or because their leases have expired.
     func crash() async throws
 
+    /// Changes a stored byte of a batch that waits.
+    ///
+    /// - Returns: false if the store keeps nothing that can be damaged.
+    func damage(_ batch: BatchID, _ part: StoredPart) async throws -> Bool
+
     /// A second instance on the same store; nil if a store belongs to a single instance.
     func openSecond() async throws -> (any QueueInstance)?
 
     func close() async
+}
+
+/// Stored bytes of a batch.
+package enum StoredPart: CaseIterable, Sendable {
+    /// The tokens, payloads and headers.
+    case body
+    /// An outcome or a retry.
+    case progress
 }
 
 /// One promise of a store.

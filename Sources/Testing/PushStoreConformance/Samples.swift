@@ -8,9 +8,10 @@ enum Samples {
 
     /// A batch with distinct tokens and payloads. Push *i* of every batch has the same device token.
     static func batch(
-        _ count: Int = 1, at now: WallTime, app: AppID = app, lane: Lane = .normal, notBefore: WallTime? = nil,
+        _ count: Int = 1, at now: WallTime, app: AppID = app, environment: APNSEnvironment = .production,
+        lane: Lane = .normal, notBefore: WallTime? = nil, dueTimes: PushColumn<WallTime>? = nil,
         payloadBytes: Int = 40, collapseID: String? = nil, topic: String? = nil, pushType: PushType = .alert,
-        requestID: String? = nil
+        requestID: String? = nil, ambiguity: AmbiguityPolicy = .resend
     ) -> Batch {
         let id = BatchID.random(at: now)
         var pushes = NotificationBatch(firstID: id.value)
@@ -29,8 +30,9 @@ enum Samples {
             }
         }
         return Batch(
-            id: id, app: app, lane: lane, acceptedAt: now, dueTimes: PushColumn(shared: notBefore),
-            notifications: pushes, requestIDs: PushColumn(shared: requestID)
+            id: id, app: app, environment: environment, lane: lane, acceptedAt: now,
+            dueTimes: dueTimes ?? PushColumn(shared: notBefore), notifications: pushes,
+            requestIDs: PushColumn(shared: requestID), ambiguity: ambiguity
         )
     }
 
@@ -70,15 +72,22 @@ extension QueueHarness {
     }
 
     func claim(
-        _ batchesMax: Int = 100, lease: Duration = .seconds(20), excluding: Set<AppID> = []
+        _ batchesMax: Int = 100, pushesMax: Int = .max, lease: Duration = .seconds(20), lookahead: Duration = .zero,
+        excluding: Set<AppID> = []
     ) async throws -> [ClaimedBatch] {
         try await queue.claim(
-            ClaimRequest(batchesMax: batchesMax, lease: lease, excludedApps: Set(excluding.map { AppEnvironment($0) })))
+            ClaimRequest(
+                batchesMax: batchesMax, pushesMax: pushesMax, lease: lease, lookahead: lookahead,
+                excludedApps: Set(excluding.map { AppEnvironment($0) })
+            )
+        )
     }
 
     /// Claims, and expects exactly one batch.
-    func claimOne(_ subject: String = "one batch is claimable") async throws -> ClaimedBatch {
-        let claimed = try await claim()
+    func claimOne(
+        _ subject: String = "one batch is claimable", lookahead: Duration = .zero
+    ) async throws -> ClaimedBatch {
+        let claimed = try await claim(lookahead: lookahead)
         try expect(claimed.count, is: 1, subject)
         return claimed[0]
     }

@@ -35,7 +35,7 @@ struct BatchEntry: Sendable {
     let appLane: AppLane
     let requestID: String?
     let acceptedAt: WallTime
-    /// As a claim returns it; nil once it has ended and none of its pushes is a dead letter.
+    /// As it was appended; nil once it has ended and none of its pushes is a dead letter.
     var batch: Batch?
     var ledger: BatchLedger
     var phase: Phase
@@ -55,15 +55,14 @@ struct BatchEntry: Sendable {
     private(set) var updates: [Update?] = []
 
     init(_ batch: Batch, key: Int) {
-        let due = batch.lastDue
         self.key = key
         self.batch = batch
         id = batch.id
         appLane = AppLane(batch.appEnvironment, lane: batch.lane)
         requestID = batch.requestID
         acceptedAt = batch.acceptedAt
-        ledger = BatchLedger(count: batch.count, firstDue: due)
-        phase = .waiting(due: due)
+        ledger = BatchLedger(count: batch.count, acceptedAt: batch.acceptedAt, dueTimes: batch.dueTimes)
+        phase = .waiting(due: batch.firstDue)
         collapsible = CollapsiblePush.all(of: batch)
     }
 
@@ -113,7 +112,8 @@ struct BatchEntry: Sendable {
     func claimed(pending: [PendingPush]?, isQuarantined: Bool = false) -> ClaimedBatch? {
         batch.map {
             ClaimedBatch(
-                lease: Lease(batch: id, epoch: epoch), batch: $0, pending: pending, isQuarantined: isQuarantined
+                lease: Lease(batch: id, epoch: epoch), batch: ledger.restartingLifetimes(of: $0), pending: pending,
+                isQuarantined: isQuarantined
             )
         }
     }

@@ -42,8 +42,8 @@ extension MemoryState {
 
     private mutating func append(_ added: BatchEntry, claim: Duration?, by owner: Int, now: Moment) -> Lease? {
         var entry = added
-        let due = entry.ledger.nextDue
-        let isScheduled = entry.batch?.dueTimes.isAbsent == false && due > now.wall
+        let dueTimes = entry.batch?.dueTimes ?? PushColumn()
+        let isScheduled = !dueTimes.isAbsent && (entry.batch?.lastDue ?? now.wall) > now.wall
         var lease: Lease?
         if let claim, !isScheduled, paused[entry.appLane.app] == nil {
             entry.lease(to: owner, until: now.monotonic + claim)
@@ -51,7 +51,7 @@ extension MemoryState {
         }
         insert(entry)
         if !entry.collapsible.isEmpty {
-            supersedeOlder(than: entry, dueAt: isScheduled ? due : now.wall, now: now.wall)
+            supersedeOlder(than: entry, dueTimes: dueTimes, now: now.wall)
             if lease == nil { change(entry.id) { state, entry in state.enterCollapses(of: &entry, now: now.wall) } }
         }
         return lease

@@ -13,10 +13,12 @@ extension MemoryState {
         let batchesMax = min(request.batchesMax, 1000) - (quarantined.isEmpty ? 0 : 1)
         var claims: [ClaimedBatch] = []
         var bytes = 0
-        for lane in Lane.allCases where claims.count < batchesMax {
+        var pushesLeft = request.pushesMax - quarantined.reduce(0) { $0 + $1.pendingCount }
+        lanes: for lane in Lane.allCases where claims.count < batchesMax {
             let apps = claimableApps(in: lane, request)
             var turns = turns[Int(lane.rawValue)]
-            while claims.count < batchesMax, bytes < bytesMax {
+            defer { self.turns[Int(lane.rawValue)] = turns }
+            while claims.count < batchesMax, bytes < bytesMax, pushesLeft > 0 {
                 let app = turns.next(among: apps) { app in
                     firstDue(WaitingList(appLane: AppLane(app, lane: lane), standing: .ordinary), at: now.wall)
                         .flatMap { entries[$0]?.ledger.unsettled }
@@ -24,13 +26,16 @@ extension MemoryState {
                 guard let app,
                     let id = firstDue(
                         WaitingList(appLane: AppLane(app, lane: lane), standing: .ordinary), at: now.wall
-                    ),
+                    ), let entry = entries[id]
+                else { continue lanes }
+                // None overtakes it: it is claimed when there is capacity for all of its pushes.
+                guard entry.ledger.unsettled <= pushesLeft,
                     let claim = claim(id, request, by: owner, now: now)
-                else { break }
+                else { break lanes }
                 bytes += claim.batch.notifications.byteCount
+                pushesLeft -= claim.pendingCount
                 claims.append(claim)
             }
-            self.turns[Int(lane.rawValue)] = turns
         }
         return claims + quarantined
     }
@@ -40,8 +45,9 @@ extension MemoryState {
     ) -> ClaimedBatch? {
         change(id) { _, entry in
             entry.lease(to: owner, until: now.monotonic + request.lease)
-            let isUntried = entry.ledger.lastUpdateAt == nil
-            return entry.claimed(pending: isUntried ? nil : entry.ledger.pending(at: now.wall))
+            let isFresh = entry.ledger.lastUpdateAt == nil && (entry.batch?.lastDue ?? now.wall) <= now.wall
+            let lookahead = entry.collapsible.isEmpty ? request.lookahead : .zero
+            return entry.claimed(pending: isFresh ? nil : entry.ledger.pending(until: now.wall + lookahead))
         } ?? nil
     }
 

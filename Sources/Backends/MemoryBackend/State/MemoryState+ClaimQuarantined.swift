@@ -62,7 +62,7 @@ extension MemoryState {
             giveUp(tried.index, of: &entry, at: now)
             entry.isolated = nil
         }
-        let due = entry.ledger.pending(at: now)
+        let due = entry.ledger.pending(until: now)
         guard !due.isEmpty else {
             entry.wait()
             return nil

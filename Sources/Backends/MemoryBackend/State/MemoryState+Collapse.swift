@@ -2,10 +2,10 @@ import APNSWire
 import PushModel
 import PushStore
 
-/// The app, device, topic, push type and collapse ID of a push. Of two pushes with the same target the newer replaces the
+/// The app, environment, device, topic, push type and collapse ID of a push. Of two pushes with the same target the newer replaces the
 /// older.
 struct CollapseTarget: Sendable, Hashable {
-    var app: AppID
+    var app: AppEnvironment
     var token: ArraySlice<UInt8>
     var topic: String
     var pushType: PushType
@@ -24,7 +24,8 @@ struct CollapsiblePush: Sendable {
             let headers = pushes.headers[Int(pushes.entries[index].headersIndex)]
             guard let collapseID = headers.collapseID else { return nil }
             let target = CollapseTarget(
-                app: batch.app, token: pushes.token(at: index), topic: headers.topic, pushType: headers.pushType,
+                app: batch.appEnvironment, token: pushes.token(at: index), topic: headers.topic,
+                pushType: headers.pushType,
                 collapseID: collapseID
             )
             return CollapsiblePush(index: UInt16(index), target: target)
@@ -43,17 +44,20 @@ struct CollapseRow: Sendable {
 /// at its own time. A claimed push may be on its way and is left alone; when it returns to wait, it is superseded by newer
 /// pushes that arrived in the meantime, unless those are due later.
 extension MemoryState {
-    mutating func supersedeOlder(than newer: BatchEntry, dueAt newerDue: WallTime, now: WallTime) {
-        var older: [BatchID: Set<UInt16>] = [:]
+    mutating func supersedeOlder(than newer: BatchEntry, dueTimes: PushColumn<WallTime>, now: WallTime) {
+        // By batch and push: when the earliest newer push is due.
+        var older: [BatchID: [UInt16: WallTime]] = [:]
         for push in newer.collapsible {
+            let newerDue = dueTimes[Int(push.index)] ?? now
             for row in collapses[push.target] ?? [] where row.key < newer.key {
-                older[row.id, default: []].insert(row.index)
+                let earlier = older[row.id]?[row.index] ?? newerDue
+                older[row.id, default: [:]][row.index] = min(earlier, newerDue)
             }
         }
         for (id, indexes) in older {
             change(id) { state, entry in
                 guard entry.isWaiting else { return }
-                let late = indexes.filter { newerDue <= max(entry.ledger.due(of: Int($0)), now) }
+                let late = Set(indexes.filter { $1 <= max(entry.ledger.due(of: Int($0)), now) }.keys)
                 guard !late.isEmpty else { return }
                 state.supersede(late, of: &entry, now: now)
                 entry.wait()
@@ -93,12 +97,12 @@ extension MemoryState {
         if collapses[push.target]?.isEmpty == true { collapses[push.target] = nil }
     }
 
-    /// Whether a newer push to the target was sent, may be on its way, or is due by `due`.
+    /// Whether a newer push to the target was sent, or is due by `due`, or was handed out before that.
     private func hasNewer(_ target: CollapseTarget, than key: Int, dueUntil due: WallTime) -> Bool {
         (collapses[target] ?? []).contains { row in
             guard row.key > key, let entry = entries[row.id] else { return false }
             let index = Int(row.index)
-            return entry.isLeased || entry.ledger.isSettled(index) || entry.ledger.due(of: index) <= due
+            return entry.ledger.isSettled(index) || entry.ledger.due(of: index) <= due
         }
     }
 

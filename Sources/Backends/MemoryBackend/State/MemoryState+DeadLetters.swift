@@ -52,8 +52,7 @@ extension MemoryState {
             if entry.isEnded { entry.crashes = 0 }
             var update = BatchUpdate(at: now, replays: ids.map { UInt16($0.index) })
             state.record(&update, of: &entry)
-            // The lifetime of a push without an expiration counts from the replay, and so do the deaths over it.
-            entry.batch = entry.batch?.scheduled(PushColumn(shared: now))
+            // Earlier deaths over the push do not count.
             entry.isolated = nil
             guard !entry.isLeased else { return }
             entry.phase = .waiting(due: now)

@@ -16,8 +16,9 @@ extension MemoryState {
 
     private func status(of id: PushID, _ entry: BatchEntry, at now: WallTime) -> PushStatus {
         var status = PushStatus(
-            id: id, app: entry.appLane.app, lane: entry.appLane.lane, state: entry.isLeased ? .sending : .queued,
-            acceptedAt: entry.acceptedAt, updatedAt: entry.acceptedAt
+            id: id, app: entry.appLane.app, environment: entry.appLane.appEnvironment.environment,
+            lane: entry.appLane.lane, state: entry.isLeased ? .sending : .queued, acceptedAt: entry.acceptedAt,
+            updatedAt: entry.acceptedAt
         )
         switch entry.update(of: id.index) {
         case .outcome(let outcome, let at):
@@ -40,9 +41,9 @@ extension MemoryState {
         case .replay(let at):
             status.updatedAt = at
         case nil:
-            if !entry.isLeased, let notBefore = entry.batch?.dueTimes[id.index], notBefore > now {
+            if let due = entry.batch?.dueTimes[id.index], due > now {
                 status.state = .scheduled
-                status.nextAttemptAt = notBefore
+                status.nextAttemptAt = due
             }
         }
         return status
@@ -51,15 +52,12 @@ extension MemoryState {
     func depth(at now: WallTime) -> QueueDepth {
         var depth = QueueDepth()
         for (appLane, load) in loads {
-            depth.rows.append(
-                QueueDepth.Row(app: appLane.app, lane: appLane.lane, batches: load.batches, pushes: load.pushes)
-            )
+            depth.add(batches: load.batches, pushes: load.pushes, of: appLane)
             guard paused[appLane.app] == nil,
                 let due = waiting[WaitingList(appLane: appLane, standing: .ordinary)]?.first?.at, due <= now
             else { continue }
             depth.oldestDue[appLane.app] = min(depth.oldestDue[appLane.app] ?? due, due)
         }
-        depth.rows.sort { ($0.lane, $0.app) < ($1.lane, $1.app) }
         return depth
     }
 }

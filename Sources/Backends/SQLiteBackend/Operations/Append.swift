@@ -27,15 +27,16 @@ struct Append: Sendable {
             let key = state.nextKey
             state.nextKey += 1
             var queued = QueuedBatch(new.batch, key: key, epoch: 0)
-            let isDue = queued.notBefore.map { $0 <= now.wall } ?? true
+            let isDue = queued.schedule.map { $0.upperBound <= now.wall } ?? true
             let lease = isDue && state.paused[new.batch.app] == nil ? new.claim : nil
             if lease != nil { queued.epoch = 1 }
             try insert(queued, new.batch, body: bodies[index], isClaimed: lease != nil, db)
             state.adjustCounts(of: queued.appLane, batches: 1, pushes: new.batch.count)
             let collapsible = collapseKeys[index]
             if !collapsible.isEmpty {
-                let due = queued.notBefore ?? now.wall
-                try Collapses.supersedeOlder(than: key, dueAt: due, collapsible, db, &state, now: now.wall)
+                try Collapses.supersedeOlder(
+                    than: key, dueTimes: new.batch.dueTimes, collapsible, db, &state, now: now.wall
+                )
                 if lease == nil { try Collapses.insert(collapsible, of: &queued, db, &state, now: now.wall) }
             }
             guard let lease else { return nil }
@@ -46,19 +47,23 @@ struct Append: Sendable {
 
     private func insert(_ queued: QueuedBatch, _ batch: Batch, body: Data, isClaimed: Bool, _ db: Database) throws {
         let id = queued.id.bytes
-        let (lane, app) = (Int(batch.lane.rawValue), batch.app.name)
+        let (lane, app, environment) = (Int(batch.lane.rawValue), batch.app.name, Int(batch.environment.code))
         let acceptedAt = batch.acceptedAt.milliseconds
         try db.cachedStatement(
-            sql: "INSERT INTO records (id, key, app, lane, accepted_at, count) VALUES (?, ?, ?, ?, ?, ?)"
-        ).execute(arguments: [id, queued.key, app, lane, acceptedAt, batch.count])
+            sql: """
+                INSERT INTO records (id, key, app, environment, lane, accepted_at, count) VALUES (?, ?, ?, ?, ?, ?, ?)
+                """
+        ).execute(arguments: [id, queued.key, app, environment, lane, acceptedAt, batch.count])
         try db.cachedStatement(
             sql: """
-                INSERT INTO batches (key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, leased, epoch,
-                    progress_rows, request, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
+                INSERT INTO batches (key, id, app, environment, lane, count, unsettled, accepted_at, first_due, last_due,
+                    due_at, since, leased, epoch, progress_rows, client, request)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
                 """
         ).execute(arguments: [
-            queued.key, id, app, lane, batch.count, batch.count, acceptedAt, queued.notBefore?.milliseconds,
-            queued.due.milliseconds, isClaimed, Int64(queued.epoch), batch.requestID, acceptedAt,
+            queued.key, id, app, environment, lane, batch.count, batch.count, acceptedAt,
+            queued.schedule?.lowerBound.milliseconds, queued.schedule?.upperBound.milliseconds,
+            queued.due.milliseconds, acceptedAt, isClaimed, Int64(queued.epoch), batch.clients.shared, batch.requestID,
         ])
         try db.cachedStatement(sql: "INSERT INTO bodies (key, body) VALUES (?, ?)").execute(arguments: [
             queued.key, body,

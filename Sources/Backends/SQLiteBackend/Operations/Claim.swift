@@ -10,20 +10,31 @@ struct EncodedClaim: Sendable {
     /// nil: all pushes, and none was tried before.
     let pending: [PendingPush]?
     let isQuarantined: Bool
-    /// False if an update cannot be read, so that it is unknown which of the pushes are settled.
-    let isProgressReadable: Bool
+    /// Why the schedule or an update cannot be read, so that it is unknown which of the pushes are settled.
+    let problem: CodecError?
+    /// The time of the claim.
+    let at: WallTime
 
     var lease: Lease { batch.lease }
-    /// What ends the batch if it cannot be decoded.
-    var unreadable: [Outcome] { batch.ledger.unreadable() }
 
-    /// nil if the batch cannot be read.
-    func decode() -> ClaimedBatch? {
-        guard isProgressReadable, let stored = try? BatchCodec.decode(body), stored.id == batch.id else { return nil }
-        // The row overrides the body: a replay moves the time from which the lifetime counts.
-        let dueTimes = PushColumn(shared: batch.notBefore)
-        let decoded = stored.dueTimes == dueTimes ? stored : stored.scheduled(dueTimes)
-        return ClaimedBatch(lease: lease, batch: decoded, pending: pending, isQuarantined: isQuarantined)
+    /// - Throws: if the stored batch or its progress cannot be read, or contradicts the columns of its row.
+    func decode() throws(CodecError) -> ClaimedBatch {
+        if let problem { throw problem }
+        let stored = try BatchCodec.decode(body)
+        guard stored.id == batch.id, AppLane(stored.appEnvironment, lane: stored.lane) == batch.appLane,
+            stored.count == batch.ledger.count
+        else { throw .damaged }
+        // The clock may have moved backwards: then the row knows better when a push is due.
+        let pending = pending ?? (stored.lastDue <= at ? nil : batch.ledger.pending(until: at))
+        return ClaimedBatch(
+            lease: lease, batch: batch.ledger.restartingLifetimes(of: stored), pending: pending,
+            isQuarantined: isQuarantined
+        )
+    }
+
+    /// What ends a batch that cannot be decoded.
+    func givenUp(_ error: CodecError) -> [Outcome] {
+        batch.ledger.givenUp(error == .damaged ? .storedDataDamaged : .serialisation)
     }
 }
 
@@ -51,18 +62,22 @@ struct Claim {
         // The quarantined batches count as one: together they have at most as many pushes as one batch.
         let batchesMax = request.batchesMax - (quarantined.isEmpty ? 0 : 1)
         var bytes = 0
-        for lane in Lane.allCases where result.claims.count < batchesMax {
+        var pushesLeft = request.pushesMax - quarantined.reduce(0) { $0 + ($1.pending?.count ?? 0) }
+        lanes: for lane in Lane.allCases {
             let apps = state.claimableApps(in: lane, request)
             var batchesByApp: [AppEnvironment: DueBatches] = [:]
-            while result.claims.count < batchesMax, bytes < bytesMax {
+            while result.claims.count < batchesMax, bytes < bytesMax, pushesLeft > 0 {
                 let app = try state.turns[Int(lane.rawValue)].next(among: apps) { app in
                     let appLane = AppLane(app, lane: lane)
                     return try batchesByApp[app, default: DueBatches(appLane: appLane, until: wall)].first(db)?
                         .storedUnsettled
                 }
-                guard let app, let batch = batchesByApp[app]?.popFirst() else { break }
+                guard let app, let batch = batchesByApp[app]?.popFirst() else { continue lanes }
+                // None overtakes it: it is claimed when there is capacity for all of its pushes.
+                guard batch.storedUnsettled <= pushesLeft else { break lanes }
                 guard let claim = try claim(batch, &state) else { continue }
                 bytes += claim.body.count
+                pushesLeft -= claim.pending?.count ?? claim.batch.ledger.count
                 result.claims.append(claim)
             }
         }
@@ -89,29 +104,33 @@ struct Claim {
     /// - Returns: nil if none of the pushes is due; the batch then waits for the first one that will be.
     private func claim(_ queued: QueuedBatch, _ state: inout QueueState) throws -> EncodedClaim? {
         var batch = queued
-        let isReadable = try batch.applyUpdates(db)
-        let pending = batch.progressRows > 0 ? batch.ledger.pending(at: wall) : nil
-        if let pending, pending.isEmpty, isReadable {
+        let problem = try batch.load(db)
+        if problem == nil, batch.ledger.nextDue > wall {
             try batch.updateWaiting(db)
             return nil
         }
+        let isFresh = batch.progressRows == 0 && batch.schedule.map { $0.upperBound <= wall } ?? true
+        let pending = isFresh ? nil : batch.ledger.pending(until: wall + lookahead(of: batch))
         batch.epoch += 1
         try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
             .execute(arguments: [Int64(batch.epoch), batch.key])
-        return try hold(batch, pending, isReadable: isReadable, &state)
+        return try hold(batch, pending, problem: problem, &state)
+    }
+
+    /// A newer push replaces an older one only while that one waits in the store, so pushes of a batch with collapse ids
+    /// stay there until they are due.
+    private func lookahead(of batch: QueuedBatch) -> Duration {
+        batch.marks.contains(.collapses) ? .zero : request.lookahead
     }
 
     func hold(
-        _ batch: QueuedBatch, _ pending: [PendingPush]?, isQuarantined: Bool = false, isReadable: Bool,
+        _ batch: QueuedBatch, _ pending: [PendingPush]?, isQuarantined: Bool = false, problem: CodecError?,
         _ state: inout QueueState
     ) throws -> EncodedClaim {
-        let body = try Data.fetchOne(
-            db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [batch.key]
-        )
+        let body = try batch.storedBody(db)
         state.hold(QueueState.Held(batch: batch, deadline: monotonic + request.lease))
         return EncodedClaim(
-            batch: batch, body: body ?? Data(), pending: pending, isQuarantined: isQuarantined,
-            isProgressReadable: isReadable
+            batch: batch, body: body, pending: pending, isQuarantined: isQuarantined, problem: problem, at: wall
         )
     }
 }

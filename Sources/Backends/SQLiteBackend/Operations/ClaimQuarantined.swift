@@ -65,14 +65,14 @@ extension Claim {
         _ queued: QueuedBatch, pushesMax: Int, isIsolated: Bool, _ result: inout Result, _ state: inout QueueState
     ) throws -> EncodedClaim? {
         var batch = queued
-        let isReadable = try batch.applyUpdates(db)
-        if isReadable, let tried = batch.isolated, tried.crashes >= PoisonLimits.isolatedRedeliveriesMax {
+        let problem = try batch.load(db)
+        if problem == nil, let tried = batch.isolated, tried.crashes >= PoisonLimits.isolatedRedeliveriesMax {
             try giveUp(tried.index, of: &batch, &result, &state)
             batch.isolated = nil
         }
-        let due = batch.ledger.pending(at: wall)
+        let due = batch.ledger.pending(until: wall)
         guard !due.isEmpty else {
-            guard isReadable else { return try claimUnreadable(batch, &state) }
+            if let problem { return try claimUnreadable(batch, problem, &state) }
             try batch.updateWaiting(db)
             return nil
         }
@@ -89,23 +89,25 @@ extension Claim {
         batch.epoch += 1
         try db.cachedStatement(
             sql: """
-                UPDATE batches SET leased = 1, epoch = ?, alone_index = ?, alone_crashes = ?, unsettled = ?,
+                UPDATE batches SET leased = 1, epoch = ?, isolated_index = ?, isolated_crashes = ?, unsettled = ?,
                     progress_rows = ?, marks = ? WHERE key = ?
                 """
         ).execute(arguments: [
             Int64(batch.epoch), batch.isolated?.index, batch.isolated?.crashes ?? 0, batch.ledger.unsettled,
             batch.progressRows, batch.marks.rawValue, batch.key,
         ])
-        return try hold(batch, pending, isQuarantined: true, isReadable: isReadable, &state)
+        return try hold(batch, pending, isQuarantined: true, problem: problem, &state)
     }
 
     /// Claims a batch whose updates cannot be read, even if no push is due, so that the caller ends it.
-    private func claimUnreadable(_ queued: QueuedBatch, _ state: inout QueueState) throws -> EncodedClaim {
+    private func claimUnreadable(
+        _ queued: QueuedBatch, _ problem: CodecError, _ state: inout QueueState
+    ) throws -> EncodedClaim {
         var batch = queued
         batch.epoch += 1
         try db.cachedStatement(sql: "UPDATE batches SET leased = 1, epoch = ? WHERE key = ?")
             .execute(arguments: [Int64(batch.epoch), batch.key])
-        return try hold(batch, [], isReadable: false, &state)
+        return try hold(batch, [], problem: problem, &state)
     }
 
     private func giveUp(

@@ -32,8 +32,9 @@ struct ClockSetBack {
         guard let newest = try Int64.fetchOne(head, arguments: [limit]) else { return 0 }
         let reschedule = try db.cachedStatement(
             sql: """
-                UPDATE batches SET since = :now, due_at = iif(\(Self.isScheduled), max(not_before, :now), :now),
-                    not_before = iif(\(Self.isScheduled), not_before, min(coalesce(not_before, accepted_at), :now))
+                UPDATE batches SET since = :now, due_at = iif(first_due > accepted_at, max(first_due, :now), :now),
+                    first_due = iif(first_due > accepted_at, first_due, min(first_due, :now)),
+                    accepted_at = min(accepted_at, :now)
                 WHERE key IN (
                     SELECT key FROM batches INDEXED BY batches_since
                     WHERE leased = 0 AND since > :limit ORDER BY since LIMIT :max
@@ -49,10 +50,6 @@ struct ClockSetBack {
         }
         return rows.count
     }
-
-    /// Whether the application asked for the time in `not_before`. Otherwise it may be the time of acceptance, if the
-    /// requested time was in the past; of a replay; or of an earlier run of this operation.
-    private static let isScheduled = "not_before > accepted_at AND NOT marks & \(BatchMarks.deadLetters.rawValue)"
 
     private func shiftRetries(of key: Int64, by shift: Duration, _ state: inout QueueState) throws {
         guard case .waiting(var batch) = try QueuedBatch.find(key, db) else { return }
@@ -74,8 +71,8 @@ extension QueuedBatch {
     /// that.
     fileprivate func waitingRetries(_ db: Database) throws -> [Retry] {
         var retries: [UInt16: Retry] = [:]
-        for bytes in try storedUpdates(db) {
-            guard let update = try? ProgressCodec.decode(bytes, pushes: ledger.count) else { continue }
+        let records = try storedProgress(db).compactMap { try? ProgressCodec.decode($0, of: id, pushes: ledger.count) }
+        for update in records.lazy.flatMap(\.updates) {
             for index in update.replays {
                 retries[index] = Retry(index: index, code: .none, attempts: 0, due: update.at)
             }

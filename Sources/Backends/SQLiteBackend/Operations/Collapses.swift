@@ -5,10 +5,10 @@ import GRDB
 import PushModel
 import PushStore
 
-/// Pushes of one app to one device with the same topic, push type and collapse id have the same key: a newer one replaces
+/// Pushes of one app, in one environment, to one device with the same topic, push type and collapse id have the same key: a newer one replaces
 /// older ones that wait. A silent push never replaces a visible one.
 struct CollapseKey: Sendable, Equatable {
-    /// 128 bits of the SHA-256 of app, device token, topic, push type and collapse id: stable across restarts, and long
+    /// 128 bits of the SHA-256 of app, environment, device token, topic, push type and collapse id: stable across restarts, and long
     /// enough to exclude collisions, including deliberate ones.
     let high: Int64
     let low: Int64
@@ -19,14 +19,15 @@ struct CollapseKey: Sendable, Equatable {
     static func keys(of batch: Batch) -> [CollapseKey] {
         let pushes = batch.notifications
         guard pushes.headers.contains(where: { $0.collapseID != nil }) else { return [] }
-        let app = Array(batch.app.name.utf8)
+        let (app, environment) = (Array(batch.app.name.utf8), Array(batch.environment.label.utf8))
         var keys: [CollapseKey] = []
         for (index, entry) in pushes.entries.enumerated() {
             let headers = pushes.headers[Int(entry.headersIndex)]
             guard let collapseID = headers.collapseID else { continue }
             let token = pushes.token(at: index)
             var hash = SHA256()
-            let parts = [app, Array(token), Array(headers.topic.utf8), Array(headers.pushType.description.utf8)]
+            let type = Array(headers.pushType.description.utf8)
+            let parts = [app, environment, Array(token), Array(headers.topic.utf8), type]
             // The lengths distinguish "ab" + "c" from "a" + "bc".
             for part in parts {
                 hash.update(data: withUnsafeBytes(of: UInt32(part.count).bigEndian) { Array($0) })
@@ -68,25 +69,31 @@ struct CollapseKey: Sendable, Equatable {
 /// sent. When such a push returns to the queue, newer pushes that were accepted in the meantime supersede it, unless
 /// they are due later.
 enum Collapses {
-    /// Settles pushes as superseded that wait in older batches, have one of the keys, and are not due before
-    /// `newerDue`.
+    /// Settles pushes as superseded that wait in older batches, have one of the keys, and are not due before the push
+    /// that has this key here.
     static func supersedeOlder(
-        than key: Int64, dueAt newerDue: WallTime, _ collapsible: [CollapseKey], _ db: Database,
+        than key: Int64, dueTimes: PushColumn<WallTime>, _ collapsible: [CollapseKey], _ db: Database,
         _ state: inout QueueState, now: WallTime
     ) throws {
         guard state.mayCollapse else { return }
         let older = try db.cachedStatement(
             sql: "SELECT key, push FROM collapses WHERE high = ? AND low = ? AND key < ?"
         )
-        var pushesByBatch: [Int64: Set<UInt16>] = [:]
+        // By batch and push: when the earliest newer push is due.
+        var newerDues: [Int64: [UInt16: WallTime]] = [:]
         for target in collapsible {
+            let newerDue = dueTimes[Int(target.push)] ?? now
             let rows = try Row.fetchCursor(older, arguments: [target.high, target.low, key])
-            while let row = try rows.next() { pushesByBatch[row[0], default: []].insert(row[1]) }
+            while let row = try rows.next() {
+                let push: UInt16 = row[1]
+                let earlier = newerDues[row[0]]?[push] ?? newerDue
+                newerDues[row[0], default: [:]][push] = min(earlier, newerDue)
+            }
         }
-        for (key, pushes) in pushesByBatch {
+        for (key, pushes) in newerDues {
             guard case .waiting(var batch) = try QueuedBatch.find(key, db) else { continue }
             let ledger = batch.ledger
-            let superseded = pushes.filter { newerDue <= max(ledger.due(of: Int($0)), now) }
+            let superseded = Set(pushes.filter { $1 <= max(ledger.due(of: Int($0)), now) }.keys)
             guard !superseded.isEmpty else { continue }
             try supersede(superseded, of: &batch, db, &state, now: now)
             try batch.updateWaiting(db)
@@ -106,7 +113,7 @@ enum Collapses {
         var superseded: Set<UInt16> = []
         for key in collapsible.reversed() where !batch.ledger.isSettled(Int(key.push)) {
             let due = max(batch.ledger.due(of: Int(key.push)), now)
-            if try !targets.insert(key.target).inserted || isNewer(than: batch.key, key, dueUntil: due, db) {
+            if try !targets.insert(key.target).inserted || isNewer(than: batch.key, key, dueUntil: due, db, state) {
                 superseded.insert(key.push)
             } else {
                 try insert.execute(arguments: [key.high, key.low, batch.key, Int(key.push)])
@@ -135,22 +142,24 @@ enum Collapses {
         }
     }
 
-    /// Whether a newer push with the same key is claimed, or due by `due`.
+    /// Whether a newer push with the same key was settled, or is due by `due`, or was handed out before that.
     private static func isNewer(
-        than key: Int64, _ target: CollapseKey, dueUntil due: WallTime, _ db: Database
+        than key: Int64, _ target: CollapseKey, dueUntil due: WallTime, _ db: Database, _ state: QueueState
     ) throws -> Bool {
         let newer = try db.cachedStatement(
             sql: "SELECT key, push FROM collapses WHERE high = ? AND low = ? AND key > ?"
         )
         for row in try Row.fetchAll(newer, arguments: [target.high, target.low, key]) {
+            let ledger: BatchLedger?
             switch try QueuedBatch.find(row[0], db) {
-            case .leased: return true
-            case .waiting(let batch):
-                let push: Int = row[1]
-                if batch.ledger.isSettled(push) || batch.ledger.due(of: push) <= due { return true }
+            case .leased(let id): ledger = state.held[id]?.batch.ledger
+            case .waiting(let batch): ledger = batch.ledger
             // It is unknown whether it was sent, and a duplicate is better than none.
             case .damaged, .none: continue
             }
+            let push: Int = row[1]
+            guard let ledger else { return true }
+            if ledger.isSettled(push) || ledger.due(of: push) <= due { return true }
         }
         return false
     }

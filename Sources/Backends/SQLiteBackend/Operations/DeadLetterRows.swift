@@ -11,12 +11,13 @@ enum DeadLetterRows {
             batch.marks.insert(.deadLetters)
             try db.cachedStatement(
                 sql: """
-                    INSERT OR REPLACE INTO dead_letters (id, key, app, lane, code, status, reason, attempts, accepted_at,
-                        died_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    INSERT OR REPLACE INTO dead_letters (id, key, app, environment, lane, code, status, reason, attempts,
+                        accepted_at, given_up_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """
             ).execute(arguments: [
                 batch.id.push(Int(outcome.index)).bytes, batch.key, batch.appLane.app.name,
-                Int(batch.appLane.lane.rawValue), Int(outcome.code.rawValue), Int(outcome.status), outcome.reason.text,
+                Int(batch.appLane.appEnvironment.environment.code), Int(batch.appLane.lane.rawValue),
+                Int(outcome.code.rawValue), Int(outcome.status), outcome.reason.text,
                 Int(outcome.attempts), batch.acceptedAt.milliseconds, update.at.milliseconds,
             ])
         }
@@ -70,7 +71,7 @@ enum DeadLetterRows {
         ).execute(arguments: [key])
     }
 
-    private static let columns = "id, app, lane, code, status, reason, attempts, accepted_at, died_at"
+    private static let columns = "id, app, lane, code, status, reason, attempts, accepted_at, given_up_at"
 
     private static func letter(_ row: Row) throws -> DeadLetter {
         DeadLetter(

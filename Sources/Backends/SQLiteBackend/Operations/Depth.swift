@@ -13,20 +13,20 @@ enum Depth {
             sql: """
                 SELECT due_at FROM batches
                 WHERE leased = 0 AND crashes < \(PoisonLimits.redeliveriesBeforeQuarantine) AND lane = ? AND app = ?
-                    AND due_at <= ? ORDER BY due_at LIMIT 1
+                    AND environment = ? AND due_at <= ? ORDER BY due_at LIMIT 1
                 """
         )
         for (appLane, count) in counts {
-            depth.rows.append(
-                QueueDepth.Row(app: appLane.app, lane: appLane.lane, batches: count.batches, pushes: count.pushes)
-            )
+            depth.add(batches: count.batches, pushes: count.pushes, of: appLane)
             guard !paused.contains(appLane.app) else { continue }
-            let arguments: StatementArguments = [Int(appLane.lane.rawValue), appLane.app.name, now.milliseconds]
+            let arguments: StatementArguments = [
+                Int(appLane.lane.rawValue), appLane.app.name, Int(appLane.appEnvironment.environment.code),
+                now.milliseconds,
+            ]
             guard let due = try Int64.fetchOne(head, arguments: arguments) else { continue }
             let dueAt = WallTime(milliseconds: due)
             depth.oldestDue[appLane.app] = min(depth.oldestDue[appLane.app] ?? dueAt, dueAt)
         }
-        depth.rows.sort { ($0.lane, $0.app) < ($1.lane, $1.app) }
         return depth
     }
 }

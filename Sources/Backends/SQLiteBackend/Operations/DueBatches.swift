@@ -46,7 +46,10 @@ struct DueBatches {
         guard !isExhausted else { return }
         let rows = try Row.fetchAll(
             db.cachedStatement(sql: query),
-            arguments: [Int(appLane.lane.rawValue), appLane.app.name, until.milliseconds, lastDue, lastKey, pageSize]
+            arguments: [
+                Int(appLane.lane.rawValue), appLane.app.name, Int(appLane.appEnvironment.environment.code),
+                until.milliseconds, lastDue, lastKey, pageSize,
+            ]
         )
         isExhausted = rows.count < pageSize
         pageSize = min(2 * pageSize, 16)
@@ -56,7 +59,7 @@ struct DueBatches {
 
     /// Uses the index `batches_claimable`.
     private static let ordinaryQuery = query(where: "crashes < \(crashesMax)")
-    /// Uses the index `batches_suspected`, whose condition the query has to repeat.
+    /// Uses the index `batches_quarantined`, whose condition the query has to repeat.
     private static let quarantinedQuery = query(where: "crashes >= \(crashesMax) AND crashes = \(crashesMax)")
     private static let isolatedQuery = query(where: "crashes >= \(crashesMax) AND crashes > \(crashesMax)")
     private static let crashesMax = PoisonLimits.redeliveriesBeforeQuarantine
@@ -64,7 +67,8 @@ struct DueBatches {
     private static func query(where crashes: String) -> String {
         """
         SELECT \(QueuedBatch.columns) FROM batches
-        WHERE leased = 0 AND \(crashes) AND lane = ? AND app = ? AND due_at <= ? AND (due_at, key) > (?, ?)
+        WHERE leased = 0 AND \(crashes) AND lane = ? AND app = ? AND environment = ? AND due_at <= ?
+            AND (due_at, key) > (?, ?)
         ORDER BY due_at, key LIMIT ?
         """
     }
@@ -76,7 +80,7 @@ enum QuarantinedBatches {
         let statement = try db.cachedStatement(
             sql: """
                 SELECT EXISTS (
-                    SELECT 1 FROM batches INDEXED BY batches_suspected
+                    SELECT 1 FROM batches INDEXED BY batches_quarantined
                     WHERE leased = 0 AND crashes >= \(PoisonLimits.redeliveriesBeforeQuarantine)
                 )
                 """

@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import GRDB
 import PushModel
@@ -39,13 +40,15 @@ struct Find {
         var latest: [Int: LatestUpdate] = [:]
         for row in rows {
             // Skip an unreadable update. The next claim ends the batch.
-            guard let update = try? ProgressCodec.decode(row, pushes: record.count) else { continue }
-            for index in update.replays where isWanted[Int(index)] { latest[Int(index)] = .replay(at: update.at) }
-            for retry in update.retries where isWanted[Int(retry.index)] {
-                latest[Int(retry.index)] = .retry(retry, at: update.at)
-            }
-            for outcome in update.outcomes where isWanted[Int(outcome.index)] {
-                latest[Int(outcome.index)] = .outcome(outcome, at: update.at)
+            guard let stored = try? ProgressCodec.decode(row, of: record.id, pushes: record.count) else { continue }
+            for update in stored.updates {
+                for index in update.replays where isWanted[Int(index)] { latest[Int(index)] = .replay(at: update.at) }
+                for retry in update.retries where isWanted[Int(retry.index)] {
+                    latest[Int(retry.index)] = .retry(retry, at: update.at)
+                }
+                for outcome in update.outcomes where isWanted[Int(outcome.index)] {
+                    latest[Int(outcome.index)] = .outcome(outcome, at: update.at)
+                }
             }
         }
         return latest
@@ -53,8 +56,8 @@ struct Find {
 
     private func status(of id: PushID, _ record: Record, _ update: LatestUpdate?) -> PushStatus {
         var status = PushStatus(
-            id: id, app: record.app, lane: record.lane, state: .queued, acceptedAt: record.acceptedAt,
-            updatedAt: record.acceptedAt
+            id: id, app: record.app, environment: record.environment, lane: record.lane, state: .queued,
+            acceptedAt: record.acceptedAt, updatedAt: record.acceptedAt
         )
         switch update {
         case .outcome(let outcome, let at):
@@ -77,12 +80,16 @@ struct Find {
         case .replay(let at):
             if record.isLeased { status.state = .sending }
             status.updatedAt = at
+        case nil where record.hasEnded:
+            // Its update cannot be read.
+            status.state = .settled(.givenUp)
+            status.code = .storedDataDamaged
         case nil:
-            if record.isLeased {
-                status.state = .sending
-            } else if let notBefore = record.notBefore, notBefore > now {
+            if let due = record.dueTimes[id.index], due > now {
                 status.state = .scheduled
-                status.nextAttemptAt = notBefore
+                status.nextAttemptAt = due
+            } else if record.isLeased {
+                status.state = .sending
             }
         }
         return status
@@ -91,25 +98,43 @@ struct Find {
 
 /// The record of a batch, and its lease and schedule while it is in the queue.
 private struct Record {
+    var id: BatchID
     var key: Int64
     var app: AppID
+    var environment: APNSEnvironment
     var lane: Lane
     var acceptedAt: WallTime
     var count: Int
-    var notBefore: WallTime?
-    var isLeased = false
+    var dueTimes: PushColumn<WallTime>
+    var isLeased: Bool
+    var hasEnded: Bool
 
     static func read(_ id: BatchID, _ db: Database) throws -> Record? {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT r.key, r.app, r.lane, r.accepted_at, r.count, b.not_before, coalesce(b.leased, 0)
+                SELECT r.key, r.app, r.environment, r.lane, r.accepted_at, r.count, b.first_due, b.last_due, coalesce(b.leased, 0),
+                    b.key IS NULL
                 FROM records r LEFT JOIN batches b ON b.key = r.key WHERE r.id = ?
                 """
         )
         guard let row = try Row.fetchOne(statement, arguments: [id.bytes]) else { return nil }
         return Record(
-            key: row[0], app: AppID(row[1]), lane: try Lane(stored: row[2]), acceptedAt: WallTime(milliseconds: row[3]),
-            count: row[4], notBefore: (row[5] as Int64?).map { WallTime(milliseconds: $0) }, isLeased: row[6]
+            id: id, key: row[0], app: AppID(row[1]), environment: try APNSEnvironment(stored: row[2]),
+            lane: try Lane(stored: row[3]), acceptedAt: WallTime(milliseconds: row[4]), count: row[5],
+            dueTimes: try dueTimes(ClosedRange(storedFirst: row[6], last: row[7]), key: row[0], db), isLeased: row[8],
+            hasEnded: row[9]
         )
+    }
+
+    /// Reads the body only if the pushes are due at different times.
+    private static func dueTimes(
+        _ schedule: ClosedRange<WallTime>?, key: Int64, _ db: Database
+    ) throws -> PushColumn<WallTime> {
+        guard let schedule, schedule.lowerBound < schedule.upperBound else {
+            return PushColumn(shared: schedule?.lowerBound)
+        }
+        let statement = try db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?")
+        let body = try Data.fetchOne(statement, arguments: [key]) ?? Data()
+        return (try? BatchCodec.decodeDueTimes(body)) ?? PushColumn()
     }
 }

@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import GRDB
 import PushModel
@@ -18,12 +19,13 @@ struct QueuedBatch: Sendable {
     let key: Int64
     let id: BatchID
     let appLane: AppLane
+    /// When pushes without a due time are due. Earlier than the batch's own time if the clock moved backwards since.
     let acceptedAt: WallTime
-    /// Not always that of the appended batch: a replay moves it.
-    let notBefore: WallTime?
+    /// When the first and the last push are due, as accepted; nil if no push has a due time.
+    let schedule: ClosedRange<WallTime>?
     /// `due_at` when the row was read.
     let due: WallTime
-    /// `unsettled` when the row was read. The ledger has the number only after `applyUpdates`.
+    /// `unsettled` when the row was read. The ledger has the number only after `load`.
     let storedUnsettled: Int
     var epoch: UInt64
     var ledger: BatchLedger
@@ -39,34 +41,38 @@ struct QueuedBatch: Sendable {
         id = batch.id
         appLane = AppLane(batch.appEnvironment, lane: batch.lane)
         acceptedAt = batch.acceptedAt
-        notBefore = batch.lastDue > batch.acceptedAt ? batch.lastDue : nil
-        due = notBefore ?? acceptedAt
+        due = batch.firstDue
+        schedule = batch.dueTimes.isAbsent ? nil : due...batch.lastDue
         storedUnsettled = batch.count
         self.epoch = epoch
-        ledger = BatchLedger(count: batch.count, firstDue: due)
+        ledger = BatchLedger(count: batch.count, acceptedAt: acceptedAt, dueTimes: batch.dueTimes)
         progressRows = 0
         marks = []
     }
 
     static let columns = """
-        key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, epoch, progress_rows, marks, alone_index,
-        alone_crashes
+        key, id, app, environment, lane, count, unsettled, accepted_at, first_due, last_due, due_at, epoch,
+        progress_rows, marks, isolated_index, isolated_crashes
         """
+    private static let columnCount = 16
 
-    /// Reads `columns`. The ledger has no updates yet: see `applyUpdates`.
+    /// Reads `columns`. The ledger is not complete yet: see `load`.
     init(_ row: Row) throws {
         key = row[0]
         id = try BatchID(stored: row[1])
-        appLane = AppLane(AppEnvironment(AppID(row[2])), lane: try Lane(stored: row[3]))
-        storedUnsettled = row[5]
-        acceptedAt = WallTime(milliseconds: row[6])
-        notBefore = (row[7] as Int64?).map { WallTime(milliseconds: $0) }
-        due = WallTime(milliseconds: row[8])
-        epoch = UInt64(bitPattern: row[9])
-        ledger = try BatchLedger(storedCount: row[4], firstDue: notBefore ?? acceptedAt)
-        progressRows = row[10]
-        marks = BatchMarks(rawValue: row[11])
-        isolated = (row[12] as Int?).map { ($0, row[13]) }
+        appLane = AppLane(
+            AppEnvironment(AppID(row[2]), try APNSEnvironment(stored: row[3])), lane: try Lane(stored: row[4])
+        )
+        storedUnsettled = row[6]
+        acceptedAt = WallTime(milliseconds: row[7])
+        schedule = ClosedRange(storedFirst: row[8], last: row[9])
+        due = WallTime(milliseconds: row[10])
+        epoch = UInt64(bitPattern: row[11])
+        let shared = schedule.flatMap { $0.lowerBound == $0.upperBound ? $0.upperBound : nil }
+        ledger = try BatchLedger(storedCount: row[5], acceptedAt: acceptedAt, dueTimes: PushColumn(shared: shared))
+        progressRows = row[12]
+        marks = BatchMarks(rawValue: row[13])
+        isolated = (row[14] as Int?).map { ($0, row[15]) }
     }
 
     var lease: Lease { Lease(batch: id, epoch: epoch) }
@@ -77,15 +83,42 @@ struct QueuedBatch: Sendable {
         let unsettledBefore = ledger.unsettled
         ledger.record(&update)
         guard !update.isEmpty else { return }
-        try db.cachedStatement(sql: "INSERT INTO progress (key, body) VALUES (?, ?)").execute(arguments: [
-            ProgressKey.key(ofBatch: key, row: progressRows), ProgressCodec.encode(update),
-        ])
-        progressRows += 1
+        try insert(ProgressCodec.encode(update, of: id), db)
+        if progressRows > Self.progressRowsMax { try compactProgress(db) }
         try DeadLetterRows.insert(update, of: &self, db)
         if marks.contains(.collapses) { try Collapses.delete(update, of: key, db) }
         state.adjustCounts(of: appLane, batches: ledger.isFinished ? -1 : 0, pushes: ledger.unsettled - unsettledBefore)
         state.outcomes.add(update.outcomes, of: appLane.app)
         if ledger.isFinished { try leaveQueue(db) }
+    }
+
+    /// A batch with more is compacted. It bounds what a claim reads, also of a batch that is retried very often.
+    private static let progressRowsMax = 64
+
+    private mutating func insert(_ progress: Data, _ db: Database) throws {
+        try db.cachedStatement(sql: "INSERT INTO progress (key, body) VALUES (?, ?)")
+            .execute(arguments: [ProgressKey.key(ofBatch: key, row: progressRows), progress])
+        progressRows += 1
+    }
+
+    /// Replaces the rows in `progress` by one. Keeps rows that cannot be read, before it.
+    private mutating func compactProgress(_ db: Database) throws {
+        var kept: [Data] = []
+        var records: [ProgressRecord] = []
+        for bytes in try storedProgress(db) {
+            if let record = try? ProgressCodec.decode(bytes, of: id, pushes: ledger.count) {
+                records.append(record)
+            } else {
+                kept.append(bytes)
+            }
+        }
+        guard records.count > 1 else { return }
+        kept.append(ProgressCodec.encode(ProgressRecord(replacing: records), of: id))
+        let keys = ProgressKey.keys(ofBatch: key)
+        try db.cachedStatement(sql: "DELETE FROM progress WHERE key BETWEEN ? AND ?")
+            .execute(arguments: [keys.lowerBound, keys.upperBound])
+        progressRows = 0
+        for bytes in kept { try insert(bytes, db) }
     }
 
     /// Removes the finished batch from the queue. Deletes its payloads, unless dead letters need them.
@@ -123,8 +156,8 @@ extension QueuedBatch {
     enum Found {
         /// Not in the queue.
         case none
-        case leased
-        /// An update cannot be read, so it is unknown which of the pushes are settled. The next claim ends the batch.
+        case leased(BatchID)
+        /// The schedule or an update cannot be read, so it is unknown which of the pushes are settled. The next claim ends the batch.
         case damaged
         case waiting(QueuedBatch)
     }
@@ -132,30 +165,46 @@ extension QueuedBatch {
     static func find(_ key: Int64, _ db: Database) throws -> Found {
         let statement = try db.cachedStatement(sql: "SELECT \(columns), leased FROM batches WHERE key = ?")
         guard let row = try Row.fetchOne(statement, arguments: [key]) else { return .none }
-        guard row[14] == 0 else { return .leased }
         var batch = try QueuedBatch(row)
-        return try batch.applyUpdates(db) ? .waiting(batch) : .damaged
+        guard row[columnCount] == 0 else { return .leased(batch.id) }
+        return try batch.load(db) == nil ? .waiting(batch) : .damaged
     }
 
-    /// Folds the stored updates into the ledger.
+    /// Completes the ledger: the due times of a batch where they differ, and the stored updates.
     ///
-    /// - Returns: false if a row is missing or cannot be read; the others are folded nevertheless.
-    mutating func applyUpdates(_ db: Database) throws -> Bool {
-        guard progressRows > 0 else { return true }
-        let stored = try storedUpdates(db)
-        var isReadable = stored.count == Int(progressRows)
-        for bytes in stored {
-            if var update = try? ProgressCodec.decode(bytes, pushes: ledger.count) {
-                ledger.record(&update)
-            } else {
-                isReadable = false
+    /// - Returns: why a part is missing or cannot be read; the others are in the ledger nevertheless.
+    mutating func load(_ db: Database) throws -> CodecError? {
+        var problem: CodecError?
+        if let schedule, schedule.lowerBound < schedule.upperBound {
+            let body = try storedBody(db)
+            do throws(CodecError) {
+                let dueTimes = try BatchCodec.decodeDueTimes(body)
+                guard dueTimes.covers(ledger.count) else { throw .damaged }
+                ledger = BatchLedger(count: ledger.count, acceptedAt: acceptedAt, dueTimes: dueTimes)
+            } catch {
+                problem = error
             }
         }
-        return isReadable
+        guard progressRows > 0 else { return problem }
+        let stored = try storedProgress(db)
+        if stored.count != Int(progressRows) { problem = .damaged }
+        for bytes in stored {
+            do throws(CodecError) {
+                ledger.apply(try ProgressCodec.decode(bytes, of: id, pushes: ledger.count))
+            } catch {
+                problem = problem ?? error
+            }
+        }
+        return problem
+    }
+
+    /// `godwit.v1.Batch`; empty if there is none.
+    func storedBody(_ db: Database) throws -> Data {
+        try Data.fetchOne(db.cachedStatement(sql: "SELECT body FROM bodies WHERE key = ?"), arguments: [key]) ?? Data()
     }
 
     /// `godwit.v1.Progress`, in the order in which the rows were written.
-    func storedUpdates(_ db: Database) throws -> [Data] {
+    func storedProgress(_ db: Database) throws -> [Data] {
         try Data.fetchAll(
             db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
             arguments: [ProgressKey.key(ofBatch: key, row: 0), ProgressKey.key(ofBatch: key, row: progressRows)]
@@ -167,10 +216,7 @@ extension QueuedBatch {
 enum ProgressKey {
     static let rowBits: Int64 = 20
 
-    static func key(ofBatch key: Int64, row: Int64) -> Int64 {
-        precondition(row < 1 << rowBits, "a batch has fewer than a million rows of progress")
-        return key << rowBits | row
-    }
+    static func key(ofBatch key: Int64, row: Int64) -> Int64 { key << rowBits | row }
 
     /// All keys that rows of the batch can have.
     static func keys(ofBatch key: Int64) -> ClosedRange<Int64> { key << rowBits...(key + 1) << rowBits - 1 }
@@ -186,11 +232,28 @@ extension BatchID {
 }
 
 extension BatchLedger {
-    init(storedCount count: Int, firstDue: WallTime) throws {
+    init(storedCount count: Int, acceptedAt: WallTime, dueTimes: PushColumn<WallTime>) throws {
         guard (1...1000).contains(count) else {
             throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a batch of \(count) pushes")
         }
-        self.init(count: count, firstDue: firstDue)
+        self.init(count: count, acceptedAt: acceptedAt, dueTimes: dueTimes)
+    }
+}
+
+extension ClosedRange<WallTime> {
+    /// nil unless both are there.
+    init?(storedFirst first: Int64?, last: Int64?) {
+        guard let first, let last else { return nil }
+        self = WallTime(milliseconds: Swift.min(first, last))...WallTime(milliseconds: last)
+    }
+}
+
+extension APNSEnvironment {
+    init(stored value: Int) throws {
+        guard let environment = UInt8(exactly: value).flatMap(APNSEnvironment.init(code:)) else {
+            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "unknown environment \(value)")
+        }
+        self = environment
     }
 }
 

@@ -21,7 +21,7 @@ struct Replay {
             case .waiting(var batch):
                 try batch.record(&update, db, &state)
                 try batch.updateWaiting(db)
-                try restartLifetime(of: batch)
+                try forgetCrashes(of: batch)
             case .none:
                 guard var batch = try finished(content, key: key) else { return false }
                 try batch.record(&update, db, &state)
@@ -47,20 +47,22 @@ struct Replay {
         var batch = QueuedBatch(content, key: key, epoch: UInt64(epoch ?? 0))
         batch.progressRows = rows ?? 0
         batch.marks = .deadLetters
-        return try batch.applyUpdates(db) ? batch : nil
+        return try batch.load(db) == nil ? batch : nil
     }
 
     private func requeue(_ batch: QueuedBatch, _ content: Batch) throws {
         try db.cachedStatement(
             sql: """
-                INSERT INTO batches (key, id, app, lane, count, unsettled, accepted_at, not_before, due_at, leased, epoch,
-                    progress_rows, request, marks, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
+                INSERT INTO batches (key, id, app, environment, lane, count, unsettled, accepted_at, first_due, last_due,
+                    due_at, since, leased, epoch, progress_rows, client, request, marks)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
-            batch.key, batch.id.bytes, batch.appLane.app.name, Int(batch.appLane.lane.rawValue), batch.ledger.count,
-            batch.ledger.unsettled, batch.acceptedAt.milliseconds, now.milliseconds, now.milliseconds,
-            Int64(batch.epoch), batch.progressRows, content.requestID, batch.marks.rawValue,
-            now.milliseconds,
+            batch.key, batch.id.bytes, batch.appLane.app.name, Int(content.environment.code),
+            Int(batch.appLane.lane.rawValue), batch.ledger.count, batch.ledger.unsettled,
+            batch.acceptedAt.milliseconds, batch.schedule?.lowerBound.milliseconds,
+            batch.schedule?.upperBound.milliseconds, now.milliseconds, now.milliseconds, Int64(batch.epoch),
+            batch.progressRows, content.clients.shared, content.requestID, batch.marks.rawValue,
         ])
         try db.cachedStatement(sql: "UPDATE records SET ended_at = NULL WHERE id = ?").execute(arguments: [
             batch.id.bytes
@@ -70,14 +72,12 @@ struct Replay {
     private func updateHeld(_ batch: QueuedBatch) throws {
         try db.cachedStatement(sql: "UPDATE batches SET unsettled = ?, progress_rows = ? WHERE key = ?")
             .execute(arguments: [batch.ledger.unsettled, batch.progressRows, batch.key])
-        try restartLifetime(of: batch)
+        try forgetCrashes(of: batch)
     }
 
-    /// The lifetime of a push without an expiration of its own counts from `not_before`. Earlier crashes do not count.
-    private func restartLifetime(of batch: QueuedBatch) throws {
-        try db.cachedStatement(
-            sql: "UPDATE batches SET not_before = ?, alone_index = NULL, alone_crashes = 0 WHERE key = ?"
-        )
-        .execute(arguments: [now.milliseconds, batch.key])
+    /// Earlier crashes do not count against a replayed push.
+    private func forgetCrashes(of batch: QueuedBatch) throws {
+        try db.cachedStatement(sql: "UPDATE batches SET isolated_index = NULL, isolated_crashes = 0 WHERE key = ?")
+            .execute(arguments: [batch.key])
     }
 }

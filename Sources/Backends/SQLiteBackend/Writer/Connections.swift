@@ -27,7 +27,7 @@ struct Connections: Sendable {
                 // reused soon.
                 try db.execute(sql: "PRAGMA secure_delete = FAST")
                 try db.execute(sql: "PRAGMA cache_size = -\(configuration.cacheKiB)")
-                try Schema.migrate(db, at: now)
+                try Schema.migrate(db)
                 return try SQLiteDurability.read(db)
             }
             try requireDurability(durability, path: path)

@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import GRDB
 import PushModel
@@ -100,23 +101,39 @@ extension QueueState {
     /// that was claimed alone.
     static let endLeases = """
         UPDATE batches SET leased = 0, crashes = crashes + (leased = 1),
-            alone_crashes = alone_crashes + (leased = 1 AND alone_index IS NOT NULL)
+            isolated_crashes = isolated_crashes + (leased = 1 AND isolated_index IS NOT NULL)
         """
+
+    /// Rebuilds the indexes of the queue if they contradict its rows: damage would hide batches from claims.
+    ///
+    /// - Throws: `SQLITE_CORRUPT` if the rows themselves are damaged.
+    private static func repairIndexes(_ db: Database) throws {
+        let check = "PRAGMA integrity_check(batches)"
+        guard try String.fetchAll(db, sql: check) != ["ok"] else { return }
+        try db.execute(sql: "REINDEX batches")
+        let problems = try String.fetchAll(db, sql: check)
+        guard problems == ["ok"] else {
+            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: problems.first)
+        }
+    }
 
     /// Ends the leases of the previous process, however it ended, and counts what waits.
     static func recover(_ db: Database) throws -> QueueState {
         var state = QueueState()
+        try repairIndexes(db)
         try db.inTransaction(.immediate) {
             try db.execute(sql: endLeases + " WHERE leased <> 0")
             return .commit
         }
         let rows = try Row.fetchCursor(
-            db, sql: "SELECT lane, app, count(*), sum(unsettled) FROM batches GROUP BY lane, app"
+            db,
+            sql: "SELECT lane, app, environment, count(*), sum(unsettled) FROM batches GROUP BY lane, app, environment"
         )
         while let row = try rows.next() {
             state.adjustCounts(
-                of: AppLane(AppEnvironment(AppID(row[1])), lane: try Lane(stored: row[0])), batches: row[2],
-                pushes: row[3]
+                of: AppLane(
+                    AppEnvironment(AppID(row[1]), try APNSEnvironment(stored: row[2])), lane: try Lane(stored: row[0])
+                ), batches: row[3], pushes: row[4]
             )
         }
         let pauses = try Row.fetchCursor(db, sql: "SELECT app, since FROM pauses")

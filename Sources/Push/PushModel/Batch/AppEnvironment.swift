@@ -1,22 +1,24 @@
-/// An environment of APNs. A device token is valid in one of them only.
-package enum APNSEnvironment: UInt8, Sendable, CaseIterable, Comparable, CustomStringConvertible {
-    case production = 0
-    case sandbox = 1
+package import APNSWire
 
-    package var description: String { label }
-    package var label: String {
+extension APNSEnvironment {
+    /// The number in stored records. Never changes its meaning.
+    package var code: UInt8 {
         switch self {
-        case .production: "production"
-        case .sandbox: "sandbox"
+        case .production: 0
+        case .sandbox: 1
         }
     }
 
-    package init?(label: some StringProtocol) {
-        guard let environment = Self.allCases.first(where: { $0.label == label }) else { return nil }
+    package init?(code: UInt8) {
+        guard let environment = Self.allCases.first(where: { $0.code == code }) else { return nil }
         self = environment
     }
 
-    package static func < (a: APNSEnvironment, b: APNSEnvironment) -> Bool { a.rawValue < b.rawValue }
+    package var label: String { rawValue }
+
+    package init?(label: some StringProtocol) {
+        self.init(rawValue: String(label))
+    }
 }
 
 /// An app in one of its environments. Each has a credential, a circuit breaker and batches of its own.
@@ -29,9 +31,10 @@ package struct AppEnvironment: Hashable, Sendable, Comparable, CustomStringConve
         self.environment = environment
     }
 
+    /// By app, production first.
     package static func < (a: AppEnvironment, b: AppEnvironment) -> Bool {
-        (a.app, a.environment) < (b.app, b.environment)
+        (a.app, a.environment.code) < (b.app, b.environment.code)
     }
 
-    package var description: String { "\(app) \(environment)" }
+    package var description: String { "\(app) \(environment.label)" }
 }

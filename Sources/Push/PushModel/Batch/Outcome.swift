@@ -121,6 +121,7 @@ package struct PushStatus: Sendable, Equatable {
 
     package var id: PushID
     package var app: AppID
+    package var environment: APNSEnvironment
     package var lane: Lane
     package var state: State
     /// Why the last attempt failed; `.none` if it did not.
@@ -136,12 +137,13 @@ package struct PushStatus: Sendable, Equatable {
     package var tokenDeadAt: WallTime?
 
     package init(
-        id: PushID, app: AppID, lane: Lane, state: State, code: ErrorCode = .none, status: UInt16 = 0,
-        reason: ReasonText = .known(.none), attempts: UInt16 = 0, acceptedAt: WallTime, updatedAt: WallTime,
-        nextAttemptAt: WallTime? = nil, tokenDeadAt: WallTime? = nil
+        id: PushID, app: AppID, environment: APNSEnvironment = .production, lane: Lane, state: State,
+        code: ErrorCode = .none, status: UInt16 = 0, reason: ReasonText = .known(.none), attempts: UInt16 = 0,
+        acceptedAt: WallTime, updatedAt: WallTime, nextAttemptAt: WallTime? = nil, tokenDeadAt: WallTime? = nil
     ) {
         self.id = id
         self.app = app
+        self.environment = environment
         self.lane = lane
         self.state = state
         self.code = code
@@ -153,4 +155,6 @@ package struct PushStatus: Sendable, Equatable {
         self.nextAttemptAt = nextAttemptAt
         self.tokenDeadAt = tokenDeadAt
     }
+
+    package var appEnvironment: AppEnvironment { AppEnvironment(app, environment) }
 }

@@ -21,6 +21,7 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case streamRefused = 2004
     case streamReset = 2005
     case protocolViolation = 2006
+    case storedDataDamaged = 2007
     case apnsInternalError = 2010
     case apnsUnavailable = 2011
     case apnsShutdown = 2012
@@ -144,6 +145,16 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             Entry(
                 name: "protocol_violation", meaning: "The peer violated the HTTP/2 protocol.", isRetried: true,
                 advice: "Check that the configured host is APNs and not a proxy."
+            )
+        case .storedDataDamaged:
+            Entry(
+                name: "stored_data_damaged",
+                meaning: """
+                    The stored bytes of the push, or of its progress, are not the ones that were written. It was given up, \
+                    and may have been sent before.
+                    """, isRetried: false,
+                advice:
+                    "Check the disk and restore a backup; send the push again if a duplicate does less harm than a loss."
             )
         case .apnsInternalError:
             Entry(

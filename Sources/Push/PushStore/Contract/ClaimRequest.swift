@@ -3,7 +3,11 @@ package import PushModel
 package struct ClaimRequest: Sendable {
     /// 1...1,000.
     package var batchesMax: Int
+    /// The most pushes. A batch with more unsettled pushes than are left is not claimed, and none after it.
+    package var pushesMax: Int
     package var lease: Duration
+    /// How far ahead the due time of a claimed push may be. The batch itself is claimed when its first push is due.
+    package var lookahead: Duration
     /// Apps, each in one environment, whose batches are not claimed, for example because their circuit breaker is open. Paused apps need not be
     /// listed.
     package var excludedApps: Set<AppEnvironment>
@@ -16,11 +20,14 @@ package struct ClaimRequest: Sendable {
     package var excludedQuarantined: Set<AppEnvironment>
 
     package init(
-        batchesMax: Int, lease: Duration, excludedApps: Set<AppEnvironment> = [], excludedLanes: Set<AppLane> = [],
+        batchesMax: Int, pushesMax: Int = .max, lease: Duration, lookahead: Duration = .zero,
+        excludedApps: Set<AppEnvironment> = [], excludedLanes: Set<AppLane> = [],
         quarantinedMax: Int = 1, excludedQuarantined: Set<AppEnvironment> = []
     ) {
         self.batchesMax = batchesMax
+        self.pushesMax = pushesMax
         self.lease = lease
+        self.lookahead = lookahead
         self.excludedApps = excludedApps
         self.excludedLanes = excludedLanes
         self.quarantinedMax = quarantinedMax

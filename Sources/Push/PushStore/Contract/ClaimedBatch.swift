@@ -15,7 +15,8 @@ package struct Lease: Sendable, Hashable {
 package struct ClaimedBatch: Sendable {
     package var lease: Lease
     package var batch: Batch
-    /// The pushes that are due, by ascending index; nil: all of them, and none was tried before.
+    /// The pushes to send, each at its due time, by ascending index; nil: all of them, all are due, and none was tried
+    /// before.
     package var pending: [PendingPush]?
     /// The pushes belong to a quarantined batch.
     package var isQuarantined: Bool

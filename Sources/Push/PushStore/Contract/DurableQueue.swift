@@ -15,8 +15,10 @@ package protocol DurableQueue: Sendable {
     /// Claims due batches under a lease of `request.lease`, measured by the store's own clock.
     ///
     /// Order: by lane, urgent first; within a lane by deficit round robin between the apps, counted in pushes and
-    /// continued from one claim to the next; within an app the oldest first. A claimed batch lists only the pushes that
-    /// are unsettled and due. A batch without such a push is not claimed.
+    /// continued from one claim to the next; within an app the oldest first. Apps are told apart by environment. A batch
+    /// is claimed when an unsettled push of it is due. It lists its unsettled pushes that are due within
+    /// `request.lookahead`, which the holder sends when they are due; of a batch with a collapse ID those that are due
+    /// already, because a newer push replaces an older one only while that one waits.
     ///
     /// Poison: a batch is quarantined after `redeliveriesBeforeQuarantine` leases that ended with a crash of the holder
     /// and without an update. Its pushes are claimed apart from ordinary batches (`isQuarantined`), at most
@@ -25,7 +27,11 @@ package protocol DurableQueue: Sendable {
     /// push whose holder crashes `isolatedRedeliveriesMax` times while it is tried alone is given up as poison and kept
     /// as a dead letter.
     ///
-    /// - Returns: at most `request.batchesMax` batches, where all quarantined ones together count as one. May be empty.
+    /// Damage: a batch whose stored bytes, or those of its progress, are not the ones that were written, is not
+    /// returned. Its pushes without a readable outcome are given up as `storedDataDamaged`: some may have been sent.
+    ///
+    /// - Returns: at most `request.batchesMax` batches, where all quarantined ones together count as one, with at most
+    ///   `request.pushesMax` pushes. May be empty.
     func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch]
 
     /// Extends leases that are still valid to `duration` from now.
@@ -50,7 +56,7 @@ package protocol DurableQueue: Sendable {
 package struct NewBatch: Sendable {
     package var batch: Batch
     /// Claims the batch for this long in the same write (direct hand-off): its dispatcher already has it in memory.
-    /// Ignored if `notBefore` is in the future or the app is paused.
+    /// Ignored if a push is not due yet or the app is paused.
     package var claim: Duration?
 
     package init(batch: Batch, claim: Duration? = nil) {
@@ -84,6 +90,17 @@ package struct QueueDepth: Sendable, Equatable {
     package init(rows: [Row] = [], oldestDue: [AppID: WallTime] = [:]) {
         self.rows = rows
         self.oldestDue = oldestDue
+    }
+
+    /// Adds to the row of an app and lane. The rows stay in the order of lanes and apps.
+    package mutating func add(batches: Int, pushes: Int, of appLane: AppLane) {
+        let index =
+            rows.firstIndex { ($0.lane, $0.app) >= (appLane.lane, appLane.app) } ?? rows.endIndex
+        if index == rows.endIndex || rows[index].lane != appLane.lane || rows[index].app != appLane.app {
+            rows.insert(Row(app: appLane.app, lane: appLane.lane, batches: 0, pushes: 0), at: index)
+        }
+        rows[index].batches += batches
+        rows[index].pushes += pushes
     }
 
     package var pushes: Int { rows.reduce(0) { $0 + $1.pushes } }

@@ -6,9 +6,10 @@ import SwiftProtobuf
 extension BatchCodec {
     /// Decodes the output of `encode`, of this or another version or language. Skips unknown fields.
     ///
-    /// - Throws: if columns contradict each other, or a value is out of range, or a push type is unknown to this
-    ///   version.
+    /// - Throws: `damaged` unless the checksum matches; otherwise, if columns contradict each other, or a value is out of
+    ///   range, or a push type is unknown to this version.
     package static func decode(_ bytes: Data) throws(CodecError) -> Batch {
+        try StoredChecksum.check(bytes)
         let stored: StoredBatch
         do {
             stored = try StoredBatch(serializedBytes: bytes)
@@ -17,6 +18,9 @@ extension BatchCodec {
         }
         guard let id = BatchID(bytes: stored.id) else {
             throw CodecError("a batch id has 16 bytes and ends in two zeros")
+        }
+        guard let environment = APNSEnvironment(stored.environment) else {
+            throw CodecError("unknown environment \(stored.environment.rawValue)")
         }
         guard let lane = Lane(stored.lane) else { throw CodecError("unknown lane \(stored.lane.rawValue)") }
         guard (1...NotificationBatch.countMax).contains(Int(stored.count)) else {
@@ -36,13 +40,42 @@ extension BatchCodec {
             )
         else { throw CodecError("a push refers to bytes outside of its columns") }
         return Batch(
-            id: id, app: AppID(stored.app), lane: lane, acceptedAt: WallTime(milliseconds: stored.acceptedAtMs),
-            dueTimes: PushColumn(shared: stored.notBeforeMs == 0 ? nil : WallTime(milliseconds: stored.notBeforeMs)),
+            id: id, app: AppID(stored.app), environment: environment, lane: lane,
+            acceptedAt: WallTime(milliseconds: stored.acceptedAtMs),
+            dueTimes: try dueTimes(stored.dueAfterMs, acceptedAtMs: stored.acceptedAtMs, rows: Int(stored.count)),
             notifications: pushes,
-            traceparents: PushColumn(shared: stored.traceparent.isEmpty ? nil : stored.traceparent),
-            requestIDs: PushColumn(shared: stored.requestID.isEmpty ? nil : stored.requestID),
+            clients: try stored.origin.clients.column(rows: Int(stored.count), name: "clients"),
+            traceparents: try stored.origin.traceparents.column(rows: Int(stored.count), name: "traceparents"),
+            requestIDs: try stored.origin.requestIds.column(rows: Int(stored.count), name: "request_ids"),
             ambiguity: stored.dropUnanswered ? .drop : .resend
         )
+    }
+
+    /// When the pushes of an encoded batch are due, without its other columns.
+    ///
+    /// - Throws: as `decode`.
+    package static func decodeDueTimes(_ bytes: Data) throws(CodecError) -> PushColumn<WallTime> {
+        try StoredChecksum.check(bytes)
+        var options = BinaryDecodingOptions()
+        options.discardUnknownFields = true
+        guard let stored = try? StoredBatchSchedule(serializedBytes: bytes, options: options) else {
+            throw CodecError("not a batch message")
+        }
+        return try dueTimes(stored.dueAfterMs, acceptedAtMs: stored.acceptedAtMs, rows: Int(stored.count))
+    }
+
+    private static func dueTimes(
+        _ column: [Int64], acceptedAtMs: Int64, rows: Int
+    ) throws(CodecError) -> PushColumn<WallTime> {
+        func due(_ offset: Int64) -> WallTime? {
+            let (sum, overflow) = acceptedAtMs.addingReportingOverflow(offset)
+            return offset == 0 ? nil : overflow ? .distantFuture : WallTime(milliseconds: sum)
+        }
+        guard column.count > 1 else { return PushColumn(shared: column.first.flatMap(due)) }
+        guard column.count == rows else {
+            throw CodecError("column due_after_ms has \(column.count) elements for \(rows) rows")
+        }
+        return PushColumn(column.map(due))
     }
 
     private static func entries(of stored: StoredBatch) throws(CodecError) -> [NotificationBatch.Entry] {

@@ -12,12 +12,13 @@ package enum BatchCodec {
         var stored = StoredBatch()
         stored.id = batch.id.bytes
         stored.app = batch.app.name
+        stored.environment = StoredEnvironment(batch.environment)
         stored.lane = StoredLane(batch.lane)
         stored.acceptedAtMs = batch.acceptedAt.milliseconds
-        // One time for the whole batch: no push is sent before its own.
-        stored.notBeforeMs = batch.lastDue > batch.acceptedAt ? batch.lastDue.milliseconds : 0
-        stored.traceparent = batch.traceparents.shared ?? ""
-        stored.requestID = batch.requestID ?? ""
+        stored.dueAfterMs = dueAfter(batch)
+        if !batch.clients.isAbsent || !batch.requestIDs.isAbsent || !batch.traceparents.isAbsent {
+            stored.origin = StoredOrigin(of: batch)
+        }
         stored.dropUnanswered = batch.ambiguity == .drop
         stored.headers = pushes.headers.map(StoredHeaders.init)
         stored.count = UInt32(pushes.count)
@@ -25,11 +26,20 @@ package enum BatchCodec {
         encodePayloads(of: pushes, into: &stored)
         encodeSmallColumns(of: pushes, into: &stored)
         do {
-            return try stored.serializedBytes()
+            stored.crc32C = StoredChecksum.placeholder
+            var bytes: Data = try stored.serializedBytes()
+            StoredChecksum.fill(&bytes)
+            return bytes
         } catch {
             // Encoding fails only for messages with required fields (proto2) or of 2 GiB and more.
             preconditionFailure("a batch of \(pushes.byteCount) bytes cannot be encoded: \(error)")
         }
+    }
+
+    private static func dueAfter(_ batch: Batch) -> [Int64] {
+        func offset(_ due: WallTime?) -> Int64 { due.map { $0.milliseconds &- batch.acceptedAt.milliseconds } ?? 0 }
+        if let times = batch.dueTimes.values { return times.map(offset) }
+        return batch.dueTimes.isAbsent ? [] : [offset(batch.dueTimes.shared)]
     }
 
     private static func encodeTokens(of pushes: NotificationBatch, into stored: inout StoredBatch) {

@@ -7,14 +7,16 @@ package struct BatchLedger: Sendable, Equatable {
     /// 1...1,000.
     package let count: Int
     package private(set) var unsettled: Int
-    /// When a push without a recorded retry is due.
-    private let firstDue: WallTime
+    private let acceptedAt: WallTime
+    private let dueTimes: PushColumn<WallTime>
     /// The time of the last update that changed anything; nil: there was none.
     package private(set) var lastUpdateAt: WallTime?
     /// One bit per push; 1,024 bits inline, so that a ledger without retries allocates nothing.
     private var settledBits = SIMD16<UInt64>(repeating: 0)
     /// Parallel to the pushes; empty until the first retry, replay or announced send.
     private var waits: [Wait] = []
+    /// When pushes were replayed last, by index: their lifetimes count from then.
+    private var replayTimes: [UInt16: WallTime] = [:]
 
     private struct Wait: Sendable, Equatable {
         var attempts: UInt16 = 0
@@ -22,10 +24,15 @@ package struct BatchLedger: Sendable, Equatable {
         var isUnanswered = false
     }
 
-    package init(count: Int, firstDue: WallTime) {
+    /// - Parameters:
+    ///   - acceptedAt: when pushes without a due time are due.
+    ///   - dueTimes: of the pushes.
+    package init(count: Int, acceptedAt: WallTime, dueTimes: PushColumn<WallTime> = PushColumn()) {
         precondition((1...1000).contains(count), "a batch has 1 to 1,000 pushes, not \(count)")
+        precondition(dueTimes.covers(count), "a column has one value for each push")
         self.count = count
-        self.firstDue = firstDue
+        self.acceptedAt = acceptedAt
+        self.dueTimes = dueTimes
         unsettled = count
     }
 
@@ -33,6 +40,17 @@ package struct BatchLedger: Sendable, Equatable {
 
     package func isSettled(_ index: Int) -> Bool {
         settledBits[index >> 6] & (1 << UInt64(index & 63)) != 0
+    }
+
+    /// Applies a stored record.
+    package mutating func apply(_ record: ProgressRecord) {
+        var hasChanged = false
+        for update in record.updates {
+            var update = update
+            self.record(&update)
+            hasChanged = hasChanged || !update.isEmpty
+        }
+        if hasChanged { lastUpdateAt = record.at }
     }
 
     /// Applies an update, and removes from it what is not new: outcomes, retries and sends of settled pushes, replays
@@ -59,7 +77,7 @@ package struct BatchLedger: Sendable, Equatable {
     }
 
     private mutating func allocateWaits() {
-        if waits.isEmpty { waits = Array(repeating: Wait(due: firstDue), count: count) }
+        if waits.isEmpty { waits = (0..<count).map { Wait(due: dueTimes[$0] ?? acceptedAt) } }
     }
 
     /// Reopens settled pushes, as if they were accepted at the time of the update.
@@ -72,7 +90,10 @@ package struct BatchLedger: Sendable, Equatable {
         }
         update.replays = replayed
         if !replayed.isEmpty { allocateWaits() }
-        for index in replayed { waits[Int(index)] = Wait(due: update.at) }
+        for index in replayed {
+            waits[Int(index)] = Wait(due: update.at)
+            replayTimes[index] = update.at
+        }
     }
 
     /// The common case: nothing was settled before, and no index occurs twice.
@@ -105,12 +126,12 @@ package struct BatchLedger: Sendable, Equatable {
         return Int(index)
     }
 
-    /// The unsettled pushes that are due at `now`, by ascending index.
-    package func pending(at now: WallTime) -> [PendingPush] {
+    /// The unsettled pushes that are due until `limit`, by ascending index.
+    package func pending(until limit: WallTime) -> [PendingPush] {
         var pending: [PendingPush] = []
         for index in 0..<count where !isSettled(index) {
-            let wait = waits.isEmpty ? Wait(due: firstDue) : waits[index]
-            guard wait.due <= now else { continue }
+            let wait = waits.isEmpty ? Wait(due: dueTimes[index] ?? acceptedAt) : waits[index]
+            guard wait.due <= limit else { continue }
             pending.append(
                 PendingPush(
                     index: UInt16(index), attempts: wait.attempts, due: wait.due, isUnanswered: wait.isUnanswered
@@ -121,15 +142,21 @@ package struct BatchLedger: Sendable, Equatable {
     }
 
     /// When an unsettled push is due. Meaningless for a settled one.
-    package func due(of index: Int) -> WallTime { waits.isEmpty ? firstDue : waits[index].due }
+    package func due(of index: Int) -> WallTime { waits.isEmpty ? dueTimes[index] ?? acceptedAt : waits[index].due }
 
     /// When the first unsettled push is due; `distantFuture` if all are settled.
     package var nextDue: WallTime {
         guard !isFinished else { return .distantFuture }
-        guard !waits.isEmpty else { return firstDue }
+        if waits.isEmpty, dueTimes.values == nil { return due(of: 0) }
         var earliest = WallTime.distantFuture
-        for index in 0..<count where !isSettled(index) { earliest = min(earliest, waits[index].due) }
+        for index in 0..<count where !isSettled(index) { earliest = min(earliest, due(of: index)) }
         return earliest
+    }
+
+    /// The batch with the times from which the lifetimes of its pushes count: a replay begins another one.
+    package func restartingLifetimes(of batch: Batch) -> Batch {
+        guard !replayTimes.isEmpty else { return batch }
+        return batch.scheduled(PushColumn((0..<count).map { replayTimes[UInt16($0)] ?? batch.dueTimes[$0] }))
     }
 
     /// The attempts of a push, settled or not, that may have reached APNs.
@@ -137,11 +164,9 @@ package struct BatchLedger: Sendable, Equatable {
 
     /// Outcomes that give up all unsettled pushes of a batch whose stored form cannot be read. As dead letters they
     /// keep its bytes.
-    package func unreadable() -> [Outcome] {
+    package func givenUp(_ code: ErrorCode) -> [Outcome] {
         (0..<count).lazy.filter { !isSettled($0) }.map { index in
-            Outcome(
-                index: UInt16(index), verdict: .givenUp, code: .serialisation, attempts: attempts(of: index)
-            )
+            Outcome(index: UInt16(index), verdict: .givenUp, code: code, attempts: attempts(of: index))
         }
     }
 }

@@ -7,5 +7,8 @@ package struct CodecError: Error, Equatable, CustomStringConvertible {
         self.problem = problem
     }
 
+    /// The bytes are not those that were stored.
+    package static let damaged = CodecError("the checksum does not match")
+
     package var description: String { "stored bytes cannot be decoded: \(problem)" }
 }

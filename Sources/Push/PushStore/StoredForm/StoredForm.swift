@@ -24,6 +24,25 @@ extension BatchID {
     }
 }
 
+extension StoredEnvironment {
+    init(_ environment: APNSEnvironment) {
+        switch environment {
+        case .production: self = .production
+        case .sandbox: self = .sandbox
+        }
+    }
+}
+
+extension APNSEnvironment {
+    init?(_ stored: StoredEnvironment) {
+        switch stored {
+        case .production: self = .production
+        case .sandbox: self = .sandbox
+        case .unspecified, .UNRECOGNIZED: return nil
+        }
+    }
+}
+
 extension StoredLane {
     init(_ lane: Lane) {
         switch lane {
@@ -64,5 +83,45 @@ extension NotificationHeaders {
             topic: stored.topic, pushType: pushType, priority: priority,
             collapseID: stored.collapseID.isEmpty ? nil : stored.collapseID
         )
+    }
+}
+
+extension StoredOrigin {
+    init(of batch: Batch) {
+        self.init()
+        // A message that is set is stored, even if it is empty.
+        if !batch.clients.isAbsent { clients = StoredTextColumn(batch.clients) }
+        if !batch.requestIDs.isAbsent { requestIds = StoredTextColumn(batch.requestIDs) }
+        if !batch.traceparents.isAbsent { traceparents = StoredTextColumn(batch.traceparents) }
+    }
+}
+
+extension StoredTextColumn {
+    init(_ column: PushColumn<String>) {
+        self.init()
+        guard let values = column.values else {
+            texts = column.shared.map { [$0] } ?? []
+            return
+        }
+        var indexByText: [String: UInt32] = [:]
+        indexes = values.map { text in
+            guard let text else { return 0 }
+            if let index = indexByText[text] { return index }
+            texts.append(text)
+            indexByText[text] = UInt32(texts.count)
+            return UInt32(texts.count)
+        }
+    }
+
+    func column(rows: Int, name: StaticString) throws(CodecError) -> PushColumn<String> {
+        guard !indexes.isEmpty else { return PushColumn(shared: texts.first) }
+        let indexes = try FoldedColumn(indexes, absent: 0, rows: rows, name: name)
+        var values: [String?] = []
+        values.reserveCapacity(rows)
+        for row in 0..<rows {
+            guard indexes[row] <= texts.count else { throw CodecError("text \(indexes[row]) of column \(name)") }
+            values.append(indexes[row] == 0 ? nil : texts[Int(indexes[row]) - 1])
+        }
+        return PushColumn(values)
     }
 }

@@ -23,6 +23,8 @@ extension ModelStore {
                 turns[Int(lane.rawValue)] = (turn + 1) % queues.count
                 guard !queues[turn].isEmpty else { continue }
                 let row = queues[turn].removeFirst()
+                let claimed = claims.reduce(0) { $0 + $1.pendingCount }
+                guard row.ledger.unsettled <= request.pushesMax - claimed else { return claims }
                 guard !row.isQuarantined || fitsTrial(row, request, left: quarantinedLeft) else { continue }
                 guard let claim = claim(row, request, quarantinedMax: quarantinedLeft, by: life) else { continue }
                 if claim.isQuarantined { quarantinedLeft = row.isIsolated ? 0 : quarantinedLeft - claim.pendingCount }
@@ -53,8 +55,11 @@ extension ModelStore {
     private func claim(
         _ row: Row, _ request: ClaimRequest, quarantinedMax: Int, by life: ProcessLife
     ) -> ClaimedBatch? {
-        var pending = row.ledger.pending(at: simulation.bug == .notBeforeIgnored ? .distantFuture : wall)
-        guard !pending.isEmpty else {
+        let isNotBeforeIgnored = simulation.bug == .notBeforeIgnored
+        // A quarantined push is claimed when it is due, so that a crash of the holder counts against the right one.
+        let lookahead = row.isQuarantined ? .zero : request.lookahead
+        var pending = row.ledger.pending(until: isNotBeforeIgnored ? .distantFuture : wall + lookahead)
+        guard !pending.isEmpty, isNotBeforeIgnored || row.ledger.nextDue <= wall else {
             row.due = row.ledger.nextDue
             return nil
         }
@@ -64,7 +69,9 @@ extension ModelStore {
         let isIsolatedTrial = row.isIsolated || row.isQuarantined && request.quarantinedMax == 1
         if row.isQuarantined { pending = Array(pending.prefix(isIsolatedTrial ? 1 : quarantinedMax)) }
         let isolatedPush = isIsolatedTrial ? pending[0].index : nil
-        let isFresh = pending.count == batch.count && pending.allSatisfy { $0.attempts == 0 && !$0.isUnanswered }
+        let isFresh =
+            pending.count == batch.count
+            && pending.allSatisfy { $0.attempts == 0 && !$0.isUnanswered && ($0.due <= wall || isNotBeforeIgnored) }
         let lease = startLease(row, for: request.lease.ticks, by: life, isolatedPush: isolatedPush, pending: pending)
         return ClaimedBatch(
             lease: lease, batch: batch, pending: isFresh ? nil : pending, isQuarantined: row.isQuarantined)

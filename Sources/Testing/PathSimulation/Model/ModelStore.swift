@@ -30,8 +30,10 @@ final class ModelStore {
         init(_ truth: BatchGroundTruth) {
             self.truth = truth
             bytes = BatchCodec.encode(truth.batch)
-            due = truth.batch.lastDue
-            ledger = BatchLedger(count: truth.batch.count, firstDue: due)
+            due = truth.batch.firstDue
+            ledger = BatchLedger(
+                count: truth.batch.count, acceptedAt: truth.batch.acceptedAt, dueTimes: truth.batch.dueTimes
+            )
         }
 
         /// The latest lease, which may have ended.
@@ -155,7 +157,7 @@ final class ModelStore {
         rows[truth.id] = row
         simulation.checker.committed(truth)
         simulation.trace(.committed, 0, truth.number, truth.batch.count)
-        guard let claim, row.due <= wall, !paused.contains(truth.batch.app) else { return nil }
+        guard let claim, truth.batch.lastDue <= wall, !paused.contains(truth.batch.app) else { return nil }
         return startLease(row, for: claim.ticks, by: life, isolatedPush: nil)
     }
 
@@ -219,7 +221,7 @@ final class ModelStore {
     /// Settles pushes by a decision of the store.
     func end(_ indexes: [UInt16], of row: Row, _ verdict: Verdict, _ code: ErrorCode) {
         let attempts = Dictionary(
-            row.ledger.pending(at: .distantFuture).map { ($0.index, $0.attempts) },
+            row.ledger.pending(until: .distantFuture).map { ($0.index, $0.attempts) },
             uniquingKeysWith: { first, _ in first }
         )
         var update = BatchUpdate(at: wall)

@@ -8,10 +8,16 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// The stored form of batches and of their progress.
+/// The stored form of batches, of their progress, and of what feedback is made from.
 ///
 /// Every backend stores these bytes, so that instances of different versions can share a queue during a rolling upgrade and
 /// other languages can read it. Only add fields, and never reuse a number.
+///
+/// A column has one element for each row. It is folded: a single element stands for all rows, and an empty column means that
+/// no row has a value, unless the column says otherwise.
+///
+/// Field 100 of a stored message is its checksum and comes last: the CRC-32C of all bytes before it. A message without one, or
+/// with another one, is damaged.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -28,6 +34,44 @@ package import SwiftProtobuf
 fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobuf.ProtobufAPIVersionCheck {
   struct _2: SwiftProtobuf.ProtobufAPIVersion_2 {}
   typealias Version = _2
+}
+
+package nonisolated enum StoredEnvironment: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case unspecified // = 0
+  case production // = 1
+  case sandbox // = 2
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .production
+    case 2: self = .sandbox
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .production: return 1
+    case .sandbox: return 2
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [StoredEnvironment] = [
+    .unspecified,
+    .production,
+    .sandbox,
+  ]
+
 }
 
 package nonisolated enum StoredLane: SwiftProtobuf.Enum, Swift.CaseIterable {
@@ -94,7 +138,68 @@ package nonisolated struct StoredHeaders: Sendable {
   package init() {}
 }
 
-/// 1 to 1,000 pushes of one app and one lane, in columns. Push i has the id `id` + i.
+/// A column of texts: the distinct ones, and which of them each row has.
+package nonisolated struct StoredTextColumn: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var texts: [String] = []
+
+  /// Counts from 1; 0: the row has none. Empty: all rows have the first text.
+  package var indexes: [UInt32] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Where pushes come from.
+package nonisolated struct StoredOrigin: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The calling systems.
+  package var clients: StoredTextColumn {
+    get {_clients ?? StoredTextColumn()}
+    set {_clients = newValue}
+  }
+  /// Returns true if `clients` has been explicitly set.
+  package var hasClients: Bool {self._clients != nil}
+  /// Clears the value of `clients`. Subsequent reads from it will return its default value.
+  package mutating func clearClients() {self._clients = nil}
+
+  /// X-Request-Id of the requests.
+  package var requestIds: StoredTextColumn {
+    get {_requestIds ?? StoredTextColumn()}
+    set {_requestIds = newValue}
+  }
+  /// Returns true if `requestIds` has been explicitly set.
+  package var hasRequestIds: Bool {self._requestIds != nil}
+  /// Clears the value of `requestIds`. Subsequent reads from it will return its default value.
+  package mutating func clearRequestIds() {self._requestIds = nil}
+
+  /// W3C traceparent of the requests.
+  package var traceparents: StoredTextColumn {
+    get {_traceparents ?? StoredTextColumn()}
+    set {_traceparents = newValue}
+  }
+  /// Returns true if `traceparents` has been explicitly set.
+  package var hasTraceparents: Bool {self._traceparents != nil}
+  /// Clears the value of `traceparents`. Subsequent reads from it will return its default value.
+  package mutating func clearTraceparents() {self._traceparents = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _clients: StoredTextColumn? = nil
+  fileprivate var _requestIds: StoredTextColumn? = nil
+  fileprivate var _traceparents: StoredTextColumn? = nil
+}
+
+/// 1 to 1,000 pushes of one app, one environment and one lane, in columns. Push i has the id `id` + i.
 package nonisolated struct StoredBatch: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -111,6 +216,11 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
     set {_uniqueStorage()._app = newValue}
   }
 
+  package var environment: StoredEnvironment {
+    get {_storage._environment}
+    set {_uniqueStorage()._environment = newValue}
+  }
+
   package var lane: StoredLane {
     get {_storage._lane}
     set {_uniqueStorage()._lane = newValue}
@@ -121,10 +231,9 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
     set {_uniqueStorage()._acceptedAtMs = newValue}
   }
 
-  /// No push of this batch is sent before this time; 0: no limit.
-  package var notBeforeMs: Int64 {
-    get {_storage._notBeforeMs}
-    set {_uniqueStorage()._notBeforeMs = newValue}
+  package var count: UInt32 {
+    get {_storage._count}
+    set {_uniqueStorage()._count = newValue}
   }
 
   package var headers: [StoredHeaders] {
@@ -132,9 +241,10 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
     set {_uniqueStorage()._headers = newValue}
   }
 
-  package var count: UInt32 {
-    get {_storage._count}
-    set {_uniqueStorage()._count = newValue}
+  /// Which headers each push has. Empty: all have the first.
+  package var headersIndexes: [UInt32] {
+    get {_storage._headersIndexes}
+    set {_uniqueStorage()._headersIndexes = newValue}
   }
 
   /// Raw device tokens, one after the other.
@@ -143,7 +253,6 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
     set {_uniqueStorage()._tokens = newValue}
   }
 
-  /// One length for each push; a single element stands for all.
   package var tokenLengths: [UInt32] {
     get {_storage._tokenLengths}
     set {_uniqueStorage()._tokenLengths = newValue}
@@ -160,40 +269,42 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
     set {_uniqueStorage()._payloadLengths = newValue}
   }
 
-  /// Which payload each push has. Empty: push i has payload i. A single element stands for all.
+  /// Which payload each push has. Empty: push i has payload i.
   package var payloadIndexes: [UInt32] {
     get {_storage._payloadIndexes}
     set {_uniqueStorage()._payloadIndexes = newValue}
   }
 
-  /// Which headers each push has. Empty: all have the first.
-  package var headersIndexes: [UInt32] {
-    get {_storage._headersIndexes}
-    set {_uniqueStorage()._headersIndexes = newValue}
-  }
-
-  /// apns-expiration in UNIX seconds, -1 for none. Empty: none has one. A single element stands for all.
+  /// apns-expiration in UNIX seconds, -1 for none. Empty: none has one.
   package var expirations: [Int64] {
     get {_storage._expirations}
     set {_uniqueStorage()._expirations = newValue}
   }
 
-  /// W3C traceparent of the request that brought the batch; empty: none.
-  package var traceparent: String {
-    get {_storage._traceparent}
-    set {_uniqueStorage()._traceparent = newValue}
+  /// No push is sent before `accepted_at_ms` plus this; 0: immediately.
+  package var dueAfterMs: [Int64] {
+    get {_storage._dueAfterMs}
+    set {_uniqueStorage()._dueAfterMs = newValue}
   }
 
-  /// X-Request-Id of the bulk request that brought the batch; empty: it is of many requests.
-  package var requestID: String {
-    get {_storage._requestID}
-    set {_uniqueStorage()._requestID = newValue}
+  package var origin: StoredOrigin {
+    get {_storage._origin ?? StoredOrigin()}
+    set {_uniqueStorage()._origin = newValue}
   }
+  /// Returns true if `origin` has been explicitly set.
+  package var hasOrigin: Bool {_storage._origin != nil}
+  /// Clears the value of `origin`. Subsequent reads from it will return its default value.
+  package mutating func clearOrigin() {_uniqueStorage()._origin = nil}
 
   /// A push that was sent and not answered is given up rather than sent again.
   package var dropUnanswered: Bool {
     get {_storage._dropUnanswered}
     set {_uniqueStorage()._dropUnanswered = newValue}
+  }
+
+  package var crc32C: UInt32 {
+    get {_storage._crc32C}
+    set {_uniqueStorage()._crc32C = newValue}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -203,8 +314,26 @@ package nonisolated struct StoredBatch: @unchecked Sendable {
   fileprivate var _storage = _StorageClass.defaultInstance
 }
 
+/// The part of `Batch` that says when its pushes are due: the same fields.
+package nonisolated struct StoredBatchSchedule: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var acceptedAtMs: Int64 = 0
+
+  package var count: UInt32 = 0
+
+  package var dueAfterMs: [Int64] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// An update of some pushes of one batch: written once, never changed. All columns are parallel to `indexes`.
-/// A column without elements, other than `states`, is zero for all.
+///
+/// Its checksum also covers the 16 bytes of the batch's id, as if they came before the message.
 package nonisolated struct StoredProgress: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -212,7 +341,6 @@ package nonisolated struct StoredProgress: Sendable {
 
   package var indexes: [UInt32] = []
 
-  /// A single element stands for all, here and in every column below.
   package var states: [StoredProgress.State] = []
 
   /// Error codes of the product; 0: none.
@@ -224,7 +352,7 @@ package nonisolated struct StoredProgress: Sendable {
   /// Attempts so far that may have reached APNs.
   package var attempts: [UInt32] = []
 
-  /// When it happened, UNIX milliseconds.
+  /// When the update was written, UNIX milliseconds.
   package var atMs: Int64 = 0
 
   /// For STATE_RETRY: when the next attempt is due, UNIX milliseconds.
@@ -237,6 +365,12 @@ package nonisolated struct StoredProgress: Sendable {
 
   /// From a 410: when the token became invalid, UNIX milliseconds; 0: unknown.
   package var tokenDeadAtMs: [Int64] = []
+
+  /// For an update that replaces several: how long before `at_ms` each row happened. Rows then apply in their order, and a push
+  /// may occur more than once.
+  package var beforeMs: [Int64] = []
+
+  package var crc32C: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -315,9 +449,110 @@ package nonisolated struct StoredProgress: Sendable {
   package init() {}
 }
 
+/// What stays of a batch for searches when its pushes are settled and its tokens and payloads deleted. Columns are parallel to
+/// the pushes.
+package nonisolated struct StoredRecordDetails: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var origin: StoredOrigin {
+    get {_origin ?? StoredOrigin()}
+    set {_origin = newValue}
+  }
+  /// Returns true if `origin` has been explicitly set.
+  package var hasOrigin: Bool {self._origin != nil}
+  /// Clears the value of `origin`. Subsequent reads from it will return its default value.
+  package mutating func clearOrigin() {self._origin = nil}
+
+  /// Keyed hashes of the device tokens.
+  package var tokenHashes: [UInt32] = []
+
+  package var crc32C: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _origin: StoredOrigin? = nil
+}
+
+/// Outcomes to report to the application: a row of the outbox, written with the outcomes.
+package nonisolated struct StoredOutboxEntry: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As in `Batch`.
+  package var batchID: Data {
+    get {_storage._batchID}
+    set {_uniqueStorage()._batchID = newValue}
+  }
+
+  package var app: String {
+    get {_storage._app}
+    set {_uniqueStorage()._app = newValue}
+  }
+
+  package var environment: StoredEnvironment {
+    get {_storage._environment}
+    set {_uniqueStorage()._environment = newValue}
+  }
+
+  package var lane: StoredLane {
+    get {_storage._lane}
+    set {_uniqueStorage()._lane = newValue}
+  }
+
+  package var acceptedAtMs: Int64 {
+    get {_storage._acceptedAtMs}
+    set {_uniqueStorage()._acceptedAtMs = newValue}
+  }
+
+  /// Outcomes only. Without a checksum of its own.
+  package var progress: StoredProgress {
+    get {_storage._progress ?? StoredProgress()}
+    set {_uniqueStorage()._progress = newValue}
+  }
+  /// Returns true if `progress` has been explicitly set.
+  package var hasProgress: Bool {_storage._progress != nil}
+  /// Clears the value of `progress`. Subsequent reads from it will return its default value.
+  package mutating func clearProgress() {_uniqueStorage()._progress = nil}
+
+  /// Parallel to the rows of `progress`.
+  package var origin: StoredOrigin {
+    get {_storage._origin ?? StoredOrigin()}
+    set {_uniqueStorage()._origin = newValue}
+  }
+  /// Returns true if `origin` has been explicitly set.
+  package var hasOrigin: Bool {_storage._origin != nil}
+  /// Clears the value of `origin`. Subsequent reads from it will return its default value.
+  package mutating func clearOrigin() {_uniqueStorage()._origin = nil}
+
+  package var tokenHashes: [UInt32] {
+    get {_storage._tokenHashes}
+    set {_uniqueStorage()._tokenHashes = newValue}
+  }
+
+  package var crc32C: UInt32 {
+    get {_storage._crc32C}
+    set {_uniqueStorage()._crc32C = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "godwit.v1"
+
+nonisolated extension StoredEnvironment: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ENVIRONMENT_UNSPECIFIED\0\u{1}ENVIRONMENT_PRODUCTION\0\u{1}ENVIRONMENT_SANDBOX\0")
+}
 
 nonisolated extension StoredLane: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0LANE_UNSPECIFIED\0\u{1}LANE_URGENT\0\u{1}LANE_NORMAL\0\u{1}LANE_BULK\0")
@@ -368,28 +603,108 @@ nonisolated extension StoredHeaders: SwiftProtobuf.Message, SwiftProtobuf._Messa
   }
 }
 
+nonisolated extension StoredTextColumn: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".TextColumn"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}texts\0\u{1}indexes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.texts) }()
+      case 2: try { try decoder.decodeRepeatedUInt32Field(value: &self.indexes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.texts.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.texts, fieldNumber: 1)
+    }
+    if !self.indexes.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.indexes, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: StoredTextColumn, rhs: StoredTextColumn) -> Bool {
+    if lhs.texts != rhs.texts {return false}
+    if lhs.indexes != rhs.indexes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredOrigin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Origin"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}clients\0\u{3}request_ids\0\u{1}traceparents\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._clients) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._requestIds) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._traceparents) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._clients {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._requestIds {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._traceparents {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: StoredOrigin, rhs: StoredOrigin) -> Bool {
+    if lhs._clients != rhs._clients {return false}
+    if lhs._requestIds != rhs._requestIds {return false}
+    if lhs._traceparents != rhs._traceparents {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Batch"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}app\0\u{1}lane\0\u{3}accepted_at_ms\0\u{3}not_before_ms\0\u{1}headers\0\u{1}count\0\u{1}tokens\0\u{3}token_lengths\0\u{1}payloads\0\u{3}payload_lengths\0\u{3}payload_indexes\0\u{3}headers_indexes\0\u{1}expirations\0\u{1}traceparent\0\u{3}request_id\0\u{3}drop_unanswered\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}app\0\u{1}environment\0\u{1}lane\0\u{3}accepted_at_ms\0\u{1}count\0\u{1}headers\0\u{3}headers_indexes\0\u{1}tokens\0\u{3}token_lengths\0\u{1}payloads\0\u{3}payload_lengths\0\u{3}payload_indexes\0\u{1}expirations\0\u{3}due_after_ms\0\u{1}origin\0\u{3}drop_unanswered\0\u{2}S\u{1}crc32c\0")
 
   fileprivate class _StorageClass {
     var _id: Data = Data()
     var _app: String = String()
+    var _environment: StoredEnvironment = .unspecified
     var _lane: StoredLane = .unspecified
     var _acceptedAtMs: Int64 = 0
-    var _notBeforeMs: Int64 = 0
-    var _headers: [StoredHeaders] = []
     var _count: UInt32 = 0
+    var _headers: [StoredHeaders] = []
+    var _headersIndexes: [UInt32] = []
     var _tokens: Data = Data()
     var _tokenLengths: [UInt32] = []
     var _payloads: Data = Data()
     var _payloadLengths: [UInt32] = []
     var _payloadIndexes: [UInt32] = []
-    var _headersIndexes: [UInt32] = []
     var _expirations: [Int64] = []
-    var _traceparent: String = String()
-    var _requestID: String = String()
+    var _dueAfterMs: [Int64] = []
+    var _origin: StoredOrigin? = nil
     var _dropUnanswered: Bool = false
+    var _crc32C: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -402,21 +717,22 @@ nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._Message
     init(copying source: _StorageClass) {
       _id = source._id
       _app = source._app
+      _environment = source._environment
       _lane = source._lane
       _acceptedAtMs = source._acceptedAtMs
-      _notBeforeMs = source._notBeforeMs
-      _headers = source._headers
       _count = source._count
+      _headers = source._headers
+      _headersIndexes = source._headersIndexes
       _tokens = source._tokens
       _tokenLengths = source._tokenLengths
       _payloads = source._payloads
       _payloadLengths = source._payloadLengths
       _payloadIndexes = source._payloadIndexes
-      _headersIndexes = source._headersIndexes
       _expirations = source._expirations
-      _traceparent = source._traceparent
-      _requestID = source._requestID
+      _dueAfterMs = source._dueAfterMs
+      _origin = source._origin
       _dropUnanswered = source._dropUnanswered
+      _crc32C = source._crc32C
     }
   }
 
@@ -437,21 +753,22 @@ nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._Message
         switch fieldNumber {
         case 1: try { try decoder.decodeSingularBytesField(value: &_storage._id) }()
         case 2: try { try decoder.decodeSingularStringField(value: &_storage._app) }()
-        case 3: try { try decoder.decodeSingularEnumField(value: &_storage._lane) }()
-        case 4: try { try decoder.decodeSingularInt64Field(value: &_storage._acceptedAtMs) }()
-        case 5: try { try decoder.decodeSingularInt64Field(value: &_storage._notBeforeMs) }()
-        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._headers) }()
-        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._count) }()
-        case 8: try { try decoder.decodeSingularBytesField(value: &_storage._tokens) }()
-        case 9: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._tokenLengths) }()
-        case 10: try { try decoder.decodeSingularBytesField(value: &_storage._payloads) }()
-        case 11: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._payloadLengths) }()
-        case 12: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._payloadIndexes) }()
-        case 13: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._headersIndexes) }()
+        case 3: try { try decoder.decodeSingularEnumField(value: &_storage._environment) }()
+        case 4: try { try decoder.decodeSingularEnumField(value: &_storage._lane) }()
+        case 5: try { try decoder.decodeSingularInt64Field(value: &_storage._acceptedAtMs) }()
+        case 6: try { try decoder.decodeSingularUInt32Field(value: &_storage._count) }()
+        case 7: try { try decoder.decodeRepeatedMessageField(value: &_storage._headers) }()
+        case 8: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._headersIndexes) }()
+        case 9: try { try decoder.decodeSingularBytesField(value: &_storage._tokens) }()
+        case 10: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._tokenLengths) }()
+        case 11: try { try decoder.decodeSingularBytesField(value: &_storage._payloads) }()
+        case 12: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._payloadLengths) }()
+        case 13: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._payloadIndexes) }()
         case 14: try { try decoder.decodeRepeatedSInt64Field(value: &_storage._expirations) }()
-        case 15: try { try decoder.decodeSingularStringField(value: &_storage._traceparent) }()
-        case 16: try { try decoder.decodeSingularStringField(value: &_storage._requestID) }()
+        case 15: try { try decoder.decodeRepeatedInt64Field(value: &_storage._dueAfterMs) }()
+        case 16: try { try decoder.decodeSingularMessageField(value: &_storage._origin) }()
         case 17: try { try decoder.decodeSingularBoolField(value: &_storage._dropUnanswered) }()
+        case 100: try { try decoder.decodeSingularFixed32Field(value: &_storage._crc32C) }()
         default: break
         }
       }
@@ -460,56 +777,63 @@ nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._Message
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
     try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
       if !_storage._id.isEmpty {
         try visitor.visitSingularBytesField(value: _storage._id, fieldNumber: 1)
       }
       if !_storage._app.isEmpty {
         try visitor.visitSingularStringField(value: _storage._app, fieldNumber: 2)
       }
+      if _storage._environment != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._environment, fieldNumber: 3)
+      }
       if _storage._lane != .unspecified {
-        try visitor.visitSingularEnumField(value: _storage._lane, fieldNumber: 3)
+        try visitor.visitSingularEnumField(value: _storage._lane, fieldNumber: 4)
       }
       if _storage._acceptedAtMs != 0 {
-        try visitor.visitSingularInt64Field(value: _storage._acceptedAtMs, fieldNumber: 4)
-      }
-      if _storage._notBeforeMs != 0 {
-        try visitor.visitSingularInt64Field(value: _storage._notBeforeMs, fieldNumber: 5)
-      }
-      if !_storage._headers.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._headers, fieldNumber: 6)
+        try visitor.visitSingularInt64Field(value: _storage._acceptedAtMs, fieldNumber: 5)
       }
       if _storage._count != 0 {
-        try visitor.visitSingularUInt32Field(value: _storage._count, fieldNumber: 7)
+        try visitor.visitSingularUInt32Field(value: _storage._count, fieldNumber: 6)
       }
-      if !_storage._tokens.isEmpty {
-        try visitor.visitSingularBytesField(value: _storage._tokens, fieldNumber: 8)
-      }
-      if !_storage._tokenLengths.isEmpty {
-        try visitor.visitPackedUInt32Field(value: _storage._tokenLengths, fieldNumber: 9)
-      }
-      if !_storage._payloads.isEmpty {
-        try visitor.visitSingularBytesField(value: _storage._payloads, fieldNumber: 10)
-      }
-      if !_storage._payloadLengths.isEmpty {
-        try visitor.visitPackedUInt32Field(value: _storage._payloadLengths, fieldNumber: 11)
-      }
-      if !_storage._payloadIndexes.isEmpty {
-        try visitor.visitPackedUInt32Field(value: _storage._payloadIndexes, fieldNumber: 12)
+      if !_storage._headers.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._headers, fieldNumber: 7)
       }
       if !_storage._headersIndexes.isEmpty {
-        try visitor.visitPackedUInt32Field(value: _storage._headersIndexes, fieldNumber: 13)
+        try visitor.visitPackedUInt32Field(value: _storage._headersIndexes, fieldNumber: 8)
+      }
+      if !_storage._tokens.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._tokens, fieldNumber: 9)
+      }
+      if !_storage._tokenLengths.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._tokenLengths, fieldNumber: 10)
+      }
+      if !_storage._payloads.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._payloads, fieldNumber: 11)
+      }
+      if !_storage._payloadLengths.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._payloadLengths, fieldNumber: 12)
+      }
+      if !_storage._payloadIndexes.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._payloadIndexes, fieldNumber: 13)
       }
       if !_storage._expirations.isEmpty {
         try visitor.visitPackedSInt64Field(value: _storage._expirations, fieldNumber: 14)
       }
-      if !_storage._traceparent.isEmpty {
-        try visitor.visitSingularStringField(value: _storage._traceparent, fieldNumber: 15)
+      if !_storage._dueAfterMs.isEmpty {
+        try visitor.visitPackedInt64Field(value: _storage._dueAfterMs, fieldNumber: 15)
       }
-      if !_storage._requestID.isEmpty {
-        try visitor.visitSingularStringField(value: _storage._requestID, fieldNumber: 16)
-      }
+      try { if let v = _storage._origin {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+      } }()
       if _storage._dropUnanswered != false {
         try visitor.visitSingularBoolField(value: _storage._dropUnanswered, fieldNumber: 17)
+      }
+      if _storage._crc32C != 0 {
+        try visitor.visitSingularFixed32Field(value: _storage._crc32C, fieldNumber: 100)
       }
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -522,21 +846,22 @@ nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._Message
         let rhs_storage = _args.1
         if _storage._id != rhs_storage._id {return false}
         if _storage._app != rhs_storage._app {return false}
+        if _storage._environment != rhs_storage._environment {return false}
         if _storage._lane != rhs_storage._lane {return false}
         if _storage._acceptedAtMs != rhs_storage._acceptedAtMs {return false}
-        if _storage._notBeforeMs != rhs_storage._notBeforeMs {return false}
-        if _storage._headers != rhs_storage._headers {return false}
         if _storage._count != rhs_storage._count {return false}
+        if _storage._headers != rhs_storage._headers {return false}
+        if _storage._headersIndexes != rhs_storage._headersIndexes {return false}
         if _storage._tokens != rhs_storage._tokens {return false}
         if _storage._tokenLengths != rhs_storage._tokenLengths {return false}
         if _storage._payloads != rhs_storage._payloads {return false}
         if _storage._payloadLengths != rhs_storage._payloadLengths {return false}
         if _storage._payloadIndexes != rhs_storage._payloadIndexes {return false}
-        if _storage._headersIndexes != rhs_storage._headersIndexes {return false}
         if _storage._expirations != rhs_storage._expirations {return false}
-        if _storage._traceparent != rhs_storage._traceparent {return false}
-        if _storage._requestID != rhs_storage._requestID {return false}
+        if _storage._dueAfterMs != rhs_storage._dueAfterMs {return false}
+        if _storage._origin != rhs_storage._origin {return false}
         if _storage._dropUnanswered != rhs_storage._dropUnanswered {return false}
+        if _storage._crc32C != rhs_storage._crc32C {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -546,9 +871,49 @@ nonisolated extension StoredBatch: SwiftProtobuf.Message, SwiftProtobuf._Message
   }
 }
 
+nonisolated extension StoredBatchSchedule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BatchSchedule"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{5}accepted_at_ms\0\u{1}count\0\u{4}\u{9}due_after_ms\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.acceptedAtMs) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.count) }()
+      case 15: try { try decoder.decodeRepeatedInt64Field(value: &self.dueAfterMs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.acceptedAtMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.acceptedAtMs, fieldNumber: 5)
+    }
+    if self.count != 0 {
+      try visitor.visitSingularUInt32Field(value: self.count, fieldNumber: 6)
+    }
+    if !self.dueAfterMs.isEmpty {
+      try visitor.visitPackedInt64Field(value: self.dueAfterMs, fieldNumber: 15)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: StoredBatchSchedule, rhs: StoredBatchSchedule) -> Bool {
+    if lhs.acceptedAtMs != rhs.acceptedAtMs {return false}
+    if lhs.count != rhs.count {return false}
+    if lhs.dueAfterMs != rhs.dueAfterMs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Progress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}indexes\0\u{1}states\0\u{1}codes\0\u{3}http_statuses\0\u{1}attempts\0\u{3}at_ms\0\u{3}due_ms\0\u{1}reasons\0\u{3}reason_indexes\0\u{3}token_dead_at_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}indexes\0\u{1}states\0\u{1}codes\0\u{3}http_statuses\0\u{1}attempts\0\u{3}at_ms\0\u{3}due_ms\0\u{1}reasons\0\u{3}reason_indexes\0\u{3}token_dead_at_ms\0\u{3}before_ms\0\u{2}Y\u{1}crc32c\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -566,6 +931,8 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 8: try { try decoder.decodeRepeatedStringField(value: &self.reasons) }()
       case 9: try { try decoder.decodeRepeatedUInt32Field(value: &self.reasonIndexes) }()
       case 10: try { try decoder.decodeRepeatedInt64Field(value: &self.tokenDeadAtMs) }()
+      case 11: try { try decoder.decodeRepeatedSInt64Field(value: &self.beforeMs) }()
+      case 100: try { try decoder.decodeSingularFixed32Field(value: &self.crc32C) }()
       default: break
       }
     }
@@ -602,6 +969,12 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if !self.tokenDeadAtMs.isEmpty {
       try visitor.visitPackedInt64Field(value: self.tokenDeadAtMs, fieldNumber: 10)
     }
+    if !self.beforeMs.isEmpty {
+      try visitor.visitPackedSInt64Field(value: self.beforeMs, fieldNumber: 11)
+    }
+    if self.crc32C != 0 {
+      try visitor.visitSingularFixed32Field(value: self.crc32C, fieldNumber: 100)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -616,6 +989,8 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.reasons != rhs.reasons {return false}
     if lhs.reasonIndexes != rhs.reasonIndexes {return false}
     if lhs.tokenDeadAtMs != rhs.tokenDeadAtMs {return false}
+    if lhs.beforeMs != rhs.beforeMs {return false}
+    if lhs.crc32C != rhs.crc32C {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -623,4 +998,174 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension StoredProgress.State: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_DELIVERED\0\u{1}STATE_REJECTED\0\u{1}STATE_EXPIRED\0\u{1}STATE_CANCELLED\0\u{1}STATE_SUPPRESSED\0\u{1}STATE_GIVEN_UP\0\u{1}STATE_RETRY\0\u{1}STATE_REPLAYED\0\u{1}STATE_SENT\0")
+}
+
+nonisolated extension StoredRecordDetails: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RecordDetails"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}origin\0\u{3}token_hashes\0\u{2}b\u{1}crc32c\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._origin) }()
+      case 2: try { try decoder.decodeRepeatedFixed32Field(value: &self.tokenHashes) }()
+      case 100: try { try decoder.decodeSingularFixed32Field(value: &self.crc32C) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._origin {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.tokenHashes.isEmpty {
+      try visitor.visitPackedFixed32Field(value: self.tokenHashes, fieldNumber: 2)
+    }
+    if self.crc32C != 0 {
+      try visitor.visitSingularFixed32Field(value: self.crc32C, fieldNumber: 100)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: StoredRecordDetails, rhs: StoredRecordDetails) -> Bool {
+    if lhs._origin != rhs._origin {return false}
+    if lhs.tokenHashes != rhs.tokenHashes {return false}
+    if lhs.crc32C != rhs.crc32C {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredOutboxEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".OutboxEntry"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}batch_id\0\u{1}app\0\u{1}environment\0\u{1}lane\0\u{3}accepted_at_ms\0\u{1}progress\0\u{1}origin\0\u{3}token_hashes\0\u{2}\\\u{1}crc32c\0")
+
+  fileprivate class _StorageClass {
+    var _batchID: Data = Data()
+    var _app: String = String()
+    var _environment: StoredEnvironment = .unspecified
+    var _lane: StoredLane = .unspecified
+    var _acceptedAtMs: Int64 = 0
+    var _progress: StoredProgress? = nil
+    var _origin: StoredOrigin? = nil
+    var _tokenHashes: [UInt32] = []
+    var _crc32C: UInt32 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _batchID = source._batchID
+      _app = source._app
+      _environment = source._environment
+      _lane = source._lane
+      _acceptedAtMs = source._acceptedAtMs
+      _progress = source._progress
+      _origin = source._origin
+      _tokenHashes = source._tokenHashes
+      _crc32C = source._crc32C
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularBytesField(value: &_storage._batchID) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._app) }()
+        case 3: try { try decoder.decodeSingularEnumField(value: &_storage._environment) }()
+        case 4: try { try decoder.decodeSingularEnumField(value: &_storage._lane) }()
+        case 5: try { try decoder.decodeSingularInt64Field(value: &_storage._acceptedAtMs) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._progress) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._origin) }()
+        case 8: try { try decoder.decodeRepeatedFixed32Field(value: &_storage._tokenHashes) }()
+        case 100: try { try decoder.decodeSingularFixed32Field(value: &_storage._crc32C) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._batchID.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._batchID, fieldNumber: 1)
+      }
+      if !_storage._app.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._app, fieldNumber: 2)
+      }
+      if _storage._environment != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._environment, fieldNumber: 3)
+      }
+      if _storage._lane != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._lane, fieldNumber: 4)
+      }
+      if _storage._acceptedAtMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._acceptedAtMs, fieldNumber: 5)
+      }
+      try { if let v = _storage._progress {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._origin {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if !_storage._tokenHashes.isEmpty {
+        try visitor.visitPackedFixed32Field(value: _storage._tokenHashes, fieldNumber: 8)
+      }
+      if _storage._crc32C != 0 {
+        try visitor.visitSingularFixed32Field(value: _storage._crc32C, fieldNumber: 100)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: StoredOutboxEntry, rhs: StoredOutboxEntry) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._batchID != rhs_storage._batchID {return false}
+        if _storage._app != rhs_storage._app {return false}
+        if _storage._environment != rhs_storage._environment {return false}
+        if _storage._lane != rhs_storage._lane {return false}
+        if _storage._acceptedAtMs != rhs_storage._acceptedAtMs {return false}
+        if _storage._progress != rhs_storage._progress {return false}
+        if _storage._origin != rhs_storage._origin {return false}
+        if _storage._tokenHashes != rhs_storage._tokenHashes {return false}
+        if _storage._crc32C != rhs_storage._crc32C {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
