@@ -68,7 +68,8 @@ import Testing
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
         let groups = AnswerGroups()
-        client.send(Samples.batch(10), indexes: [7, 2], ticket: 5, deadline: .seconds(60), to: groups)
+        client.send(
+            Samples.batch(10), indexes: [7, 2], ticket: 5, timeouts: Samples.timeouts(.seconds(60)), to: groups)
         let all = await groups.all()
         #expect(all.flatMap(\.indexes).sorted() == [2, 7])
         #expect(all.allSatisfy { $0.ticket == 5 })
@@ -111,9 +112,10 @@ import Testing
         }
         let client = try Samples.client(port: server.port) { $0.clock = time.clock }
         let (first, queued) = (AnswerGroups(), AnswerGroups())
-        client.send(Samples.batch(1), indexes: nil, ticket: 1, deadline: .seconds(60), to: first)
+        client.send(Samples.batch(1), indexes: nil, ticket: 1, timeouts: Samples.timeouts(.seconds(60)), to: first)
         client.send(
-            Samples.batch(3, from: 10, expiration: expiration), indexes: nil, ticket: 2, deadline: .seconds(60),
+            Samples.batch(3, from: 10, expiration: expiration), indexes: nil, ticket: 2,
+            timeouts: Samples.timeouts(.seconds(60)),
             to: queued
         )
         #expect(await first.all().flatMap(\.answers) == [.accepted])
@@ -144,7 +146,7 @@ import Testing
         let server = try await ScriptedServer { $0.respond($1, status, body, fields: [("retry-after", "17")]) }
         let client = try Samples.client(port: server.port)
         let groups = AnswerGroups()
-        client.send(Samples.batch(2), indexes: nil, ticket: 0, deadline: .seconds(60), to: groups)
+        client.send(Samples.batch(2), indexes: nil, ticket: 0, timeouts: Samples.timeouts(.seconds(60)), to: groups)
         let all = await groups.all()
         let expected = APNSAnswer(
             disposition: .answered, status: UInt16(status), reason: reason, tokenInvalidAtMilliseconds: timestamp,
@@ -163,7 +165,7 @@ import Testing
         let server = try await ScriptedServer { $0.respond($1, 503, "", fields: [("retry-after", text)]) }
         let client = try Samples.client(port: server.port)
         let groups = AnswerGroups()
-        client.send(Samples.batch(1), indexes: nil, ticket: 0, deadline: .seconds(60), to: groups)
+        client.send(Samples.batch(1), indexes: nil, ticket: 0, timeouts: Samples.timeouts(.seconds(60)), to: groups)
         #expect(await groups.all().flatMap(\.answers).map(\.retryAfterSeconds) == [seconds])
         await client.shutdown()
     }
@@ -177,7 +179,7 @@ import Testing
         }
         let client = try Samples.client(port: server.port)
         let first = FirstAnswers()
-        client.send(Samples.batch(50), indexes: nil, ticket: 0, deadline: .seconds(60), to: first)
+        client.send(Samples.batch(50), indexes: nil, ticket: 0, timeouts: Samples.timeouts(.seconds(60)), to: first)
         let answers = await first.value()
         #expect(!answers.isLast)
         #expect(!answers.indexes.contains(0))
@@ -237,7 +239,7 @@ import Testing
     @Test func `a push that is refused repeatedly is reported`() async throws {
         let server = try await ScriptedServer { $0.reset($1, .refusedStream) }
         let client = try Samples.client(port: server.port)
-        let answers = await client.send(Samples.batch(1), deadline: .seconds(1))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .seconds(1))
         #expect(answers == [.failed(.streamRefused, .refused)])
         // Sent on several connections, and at most 21 times.
         #expect(server.connections > 1)
@@ -257,7 +259,7 @@ import Testing
         let options = ScriptedServer.Options(settings: HTTP2Settings(streamsMax: 10, initialWindowBytes: 0))
         let server = try await ScriptedServer(options) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
-        let answers = await client.send(Samples.batch(2), deadline: .milliseconds(300))
+        let answers = await client.send(Samples.batch(2), requestTimeout: .milliseconds(300))
         #expect(answers == [APNSAnswer](repeating: .failed(.deadlineExceeded, .neverWritten), count: 2))
         #expect(server.requests.isEmpty)
         await client.shutdown()

@@ -250,7 +250,7 @@ import Testing
         let batches = (0..<4).map { Samples.batch(100, from: $0 * 1000) }
         let answers = await withTaskGroup(of: (Int, [APNSAnswer]).self) { group in
             for (number, batch) in batches.enumerated() {
-                group.addTask { (number, await pair.client.send(batch, deadline: deadline)) }
+                group.addTask { (number, await pair.client.send(batch, requestTimeout: deadline)) }
             }
             return await group.reduce(into: [Int: [APNSAnswer]]()) { $0[$1.0] = $1.1 }
         }
@@ -258,7 +258,7 @@ import Testing
         // After the fault, the next push is accepted within two seconds.
         pair.simulator.setFaults(FaultPlan())
         try pair.simulator.changeSettings { $0 = SimulatorSettings() }
-        let next = await pair.client.send(Samples.batch(1, from: 2_000_000), deadline: .seconds(2))
+        let next = await pair.client.send(Samples.batch(1, from: 2_000_000), requestTimeout: .seconds(2))
         #expect(next == [.accepted])
         let snapshot = pair.client.snapshot()
         try await pair.stop()

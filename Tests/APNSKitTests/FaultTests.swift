@@ -2,6 +2,7 @@ import APNSKit
 import APNSWire
 import Crypto
 import HTTP2Session
+import NIOCore
 import Synchronization
 import Testing
 
@@ -141,7 +142,7 @@ import Testing
             $0.pingTimeout = .seconds(30)
         }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .milliseconds(1500))
         #expect(answers == [.failed(.deadlineExceeded, .ambiguous)])
         #expect(client.snapshot().connects == 1)
         await client.shutdown()
@@ -156,7 +157,7 @@ import Testing
         let client = try Samples.client(port: server.port)
         let later = NotificationHeaders(topic: "later", pushType: .alert)
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
-        let answers = await client.send(Samples.batch(10), deadline: .milliseconds(1500))
+        let answers = await client.send(Samples.batch(10), requestTimeout: .milliseconds(1500))
         #expect(count(answers, .ambiguous) == 3)
         #expect(count(answers, .neverWritten) == 7)
         #expect(answers.allSatisfy { $0.failure == .deadlineExceeded })
@@ -172,13 +173,33 @@ import Testing
         }
         let client = try Samples.client(port: server.port) { $0.pingTimeout = .seconds(60) }
         #expect(await client.send(Samples.batch(1)) == [.accepted])
-        let written = await client.send(Samples.batch(3), deadline: .milliseconds(300))
+        let written = await client.send(Samples.batch(3), requestTimeout: .milliseconds(300))
         #expect(written == [APNSAnswer](repeating: .failed(.deadlineExceeded, .ambiguous), count: 3))
         // The three streams were reset, but the server has not acknowledged a PING after the resets.
-        let queued = await client.send(Samples.batch(3), deadline: .milliseconds(300))
+        let queued = await client.send(Samples.batch(3), requestTimeout: .milliseconds(300))
         #expect(queued == [APNSAnswer](repeating: .failed(.deadlineExceeded, .neverWritten), count: 3))
         #expect(client.snapshot().streamsOpen == 3)
         #expect(server.requests.count == 4)
+        await client.shutdown()
+    }
+
+    @Test func `the wait ends only for pushes that are not written`() async throws {
+        let server = try await ScriptedServer(settings(2)) { peer, request in
+            peer.hold(request)
+            guard peer.held.count == 2 else { return }
+            // Long after the wait has ended.
+            peer.after(.milliseconds(600)) { for held in peer.takeHeld() { peer.reset(held, .refusedStream) } }
+        }
+        let client = try Samples.client(port: server.port)
+        let timeouts = APNSSendTimeouts(wait: .milliseconds(200), answer: .seconds(60))
+        let (written, queued) = (AnswerGroups(), AnswerGroups())
+        client.send(Samples.batch(2), indexes: nil, ticket: 1, timeouts: timeouts, to: written)
+        client.send(Samples.batch(1, from: 2), indexes: nil, ticket: 2, timeouts: timeouts, to: queued)
+        #expect(await queued.all().flatMap(\.answers) == [.failed(.deadlineExceeded, .neverWritten)])
+        // The written pushes still waited for their answers. A push that is refused after its wait is not written again.
+        let answers = await written.all().flatMap(\.answers)
+        #expect(answers == [APNSAnswer](repeating: .failed(.streamRefused, .refused), count: 2))
+        #expect(server.requests.count == 2)
         await client.shutdown()
     }
 
@@ -191,7 +212,7 @@ import Testing
         let client = try Samples.client(port: server.port)
         let later = NotificationHeaders(topic: "later", pushType: .alert)
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
-        let answers = await client.send(Samples.batch(5), deadline: .milliseconds(1500))
+        let answers = await client.send(Samples.batch(5), requestTimeout: .milliseconds(1500))
         #expect(count(answers, .ambiguous) == 5)
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
         #expect(client.snapshot().answered == 2)
@@ -205,7 +226,7 @@ import Testing
         let port = server.port
         try await server.close()
         let client = try Samples.client(port: port)
-        let answers = await client.send(Samples.batch(2), deadline: .milliseconds(300))
+        let answers = await client.send(Samples.batch(2), requestTimeout: .milliseconds(300))
         #expect(answers == [APNSAnswer](repeating: .failed(.connectRefused, .neverWritten), count: 2))
         #expect(client.snapshot().lastFailure == .connectRefused)
         await client.shutdown()
@@ -214,7 +235,7 @@ import Testing
     @Test func `an untrusted certificate is rejected`() async throws {
         let server = try await ScriptedServer(.init(certificate: .untrusted)) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .milliseconds(1500))
         #expect(answers == [.failed(.tls, .neverWritten)])
         #expect(server.requests.isEmpty)
         await client.shutdown()
@@ -224,7 +245,7 @@ import Testing
         // The certificate names 127.0.0.1, not the rest of the loopback network.
         let server = try await ScriptedServer(.init(address: "127.0.0.2")) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port, host: "127.0.0.2")
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(1500))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .milliseconds(1500))
         #expect(answers == [.failed(.tls, .neverWritten)])
         #expect(server.requests.isEmpty)
         await client.shutdown()
@@ -232,7 +253,7 @@ import Testing
 
     @Test func `pushes to a host that does not exist are never written`() async throws {
         let client = try Samples.client(port: 443, host: "no-such-host.invalid")
-        let answers = await client.send(Samples.batch(1), deadline: .seconds(2))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .seconds(2))
         #expect(answers.allSatisfy { $0.disposition == .neverWritten })
         await client.shutdown(grace: .zero)
     }
@@ -240,7 +261,7 @@ import Testing
     @Test func `no push is sent before the server's SETTINGS`() async throws {
         let server = try await ScriptedServer(.init(isSilent: true)) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port) { $0.connectTimeout = .milliseconds(100) }
-        let answers = await client.send(Samples.batch(1), deadline: .milliseconds(400))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .milliseconds(400))
         #expect(answers == [.failed(.connectTimeout, .neverWritten)])
         #expect(server.requests.isEmpty)
         await client.shutdown()
@@ -330,13 +351,14 @@ import Testing
         let client = try Samples.client(port: server.port) { $0.queuedPushesMax = 10 }
         #expect(await client.send(Samples.batch(1, headers: later)) == [.accepted])
         let groups = AnswerGroups()
-        client.send(Samples.batch(8), indexes: nil, ticket: 1, deadline: .milliseconds(400), to: groups)
+        client.send(
+            Samples.batch(8), indexes: nil, ticket: 1, timeouts: Samples.timeouts(.milliseconds(400)), to: groups)
         let overloaded = await client.send(Samples.batch(3))
         #expect(overloaded == [APNSAnswer](repeating: .failed(.overloaded, .neverWritten), count: 3))
         #expect(await groups.all().flatMap(\.answers).allSatisfy { $0.disposition == .ambiguous })
         // The queue has capacity again.
         #expect(
-            await client.send(Samples.batch(10), deadline: .milliseconds(200)).allSatisfy {
+            await client.send(Samples.batch(10), requestTimeout: .milliseconds(200)).allSatisfy {
                 $0.failure == .deadlineExceeded
             })
         await client.shutdown()
@@ -346,7 +368,7 @@ import Testing
         let server = try await ScriptedServer { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)
         let groups = AnswerGroups()
-        client.send(Samples.batch(500), indexes: nil, ticket: 1, deadline: .seconds(60), to: groups)
+        client.send(Samples.batch(500), indexes: nil, ticket: 1, timeouts: Samples.timeouts(.seconds(60)), to: groups)
         await client.shutdown()
         #expect(await groups.all().flatMap(\.answers).allSatisfy { $0 == .accepted })
         #expect(await client.send(Samples.batch(1)) == [.failed(.clientClosed, .neverWritten)])
@@ -362,7 +384,7 @@ import Testing
         }
         let client = try Samples.client(port: server.port)
         let groups = AnswerGroups()
-        client.send(Samples.batch(10), indexes: nil, ticket: 1, deadline: .seconds(60), to: groups)
+        client.send(Samples.batch(10), indexes: nil, ticket: 1, timeouts: Samples.timeouts(.seconds(60)), to: groups)
         _ = await arrived.stream.first { true }
         await client.shutdown(grace: .zero)
         let answers = await groups.all().flatMap(\.answers)

@@ -12,7 +12,7 @@ struct `APNSClient and nghttpd` {
         let client = try Samples.client(port: server.port)
         let answers = await withTaskGroup(of: [APNSAnswer].self) { group in
             for first in stride(from: 0, to: count, by: 1000) {
-                group.addTask { await client.send(Samples.batch(1000, from: first), deadline: .seconds(300)) }
+                group.addTask { await client.send(Samples.batch(1000, from: first), requestTimeout: .seconds(300)) }
             }
             return await group.reduce(into: []) { $0 += $1 }
         }

@@ -21,7 +21,7 @@ import Testing
         let pair = try await SimulatorPair(mode)
         let batches = (0..<5).map { Samples.batch(1000, from: $0 * 1000, payloadBytes: 200) }
         for batch in batches {
-            #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0 == .accepted })
+            #expect(await pair.client.send(batch, requestTimeout: .seconds(120)).allSatisfy { $0 == .accepted })
         }
         // The server allows one stream until the first valid token.
         #expect(pair.client.snapshot().streamsMax == 1000)
@@ -118,7 +118,7 @@ import Testing
 
     @Test func `an untrusted authority is rejected before anything is sent`() async throws {
         let pair = try await SimulatorPair(client: { $0.trustRoots = .file(TestCertificate.untrusted.certificatePath) })
-        let answers = await pair.client.send(Samples.batch(3), deadline: .milliseconds(1500))
+        let answers = await pair.client.send(Samples.batch(3), requestTimeout: .milliseconds(1500))
         #expect(answers == [APNSAnswer](repeating: .failed(.tls, .neverWritten), count: 3))
         #expect(pair.simulator.counters.requests == 0)
         #expect(pair.simulator.counters.tlsFailures > 0)
@@ -131,7 +131,7 @@ import Testing
         let pair = try await SimulatorPair()
         #expect(await pair.client.send(Samples.batch(1)) == [.accepted])
         pair.simulator.setFaults(fault(.stall) { $0.tokenPrefix = Samples.token(3) })
-        let answers = await pair.client.send(Samples.batch(10), deadline: .milliseconds(700))
+        let answers = await pair.client.send(Samples.batch(10), requestTimeout: .milliseconds(700))
         for (index, answer) in answers.enumerated() {
             #expect(answer == (index == 3 ? .failed(.deadlineExceeded, .ambiguous) : .accepted))
         }
@@ -146,7 +146,7 @@ import Testing
             fault(.goAway(lastStream: nil, code: .noError, debugData: []), isTaken: true) { $0.every = 250 }
         )
         let batch = Samples.batch(1000)
-        #expect(await pair.client.send(batch, deadline: .seconds(120)).allSatisfy { $0.disposition == .answered })
+        #expect(await pair.client.send(batch, requestTimeout: .seconds(120)).allSatisfy { $0.disposition == .answered })
         try await pair.stop()
         let isEachTakenOnce = pair.simulator.takenIDs().sorted() == (0..<1000).map { batch.id(at: $0) }
         #expect(isEachTakenOnce)
@@ -176,7 +176,7 @@ import Testing
         let batches = (0..<4).map { Samples.batch(500, from: $0 * 1000) }
         let answers = await withTaskGroup(of: (Int, [APNSAnswer]).self) { group in
             for (number, batch) in batches.enumerated() {
-                group.addTask { (number, await pair.client.send(batch, deadline: .seconds(5))) }
+                group.addTask { (number, await pair.client.send(batch, requestTimeout: .seconds(5))) }
             }
             return await group.reduce(into: [Int: [APNSAnswer]]()) { $0[$1.0] = $1.1 }
         }

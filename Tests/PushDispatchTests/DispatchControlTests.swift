@@ -105,6 +105,27 @@ import Testing
         #expect(harness.stateMachine.isEmpty && !harness.stateMachine.hasUnanswered)
     }
 
+    @Test func `pushes are written only while their lease leaves all the time for the answer`() throws {
+        let harness = DispatchHarness(apps: ["a"])
+        harness.claim()
+        harness.answer = { _ in nil }
+        for pause in [2, 6] {
+            let reservation = try #require(
+                harness.apply { stateMachine, now, _ in
+                    stateMachine.reserve(pushes: 3, for: AppID("a"), lane: .normal, now: now)
+                }
+            )
+            let leaseUntil = harness.now.monotonic + .seconds(20)
+            harness.now.monotonic += .seconds(pause)
+            harness.apply { stateMachine, now, actions in
+                stateMachine.handoffDelivered(claimed(3), to: reservation, now: now, &actions)
+            }
+            let timeouts = try #require(harness.inFlight.last?.timeouts)
+            #expect(timeouts.answer == .seconds(10))
+            #expect(harness.now.monotonic + timeouts.wait + timeouts.answer <= leaseUntil)
+        }
+    }
+
     @Test func `a batch whose lease is nearly over after a process pause is not sent`() throws {
         let harness = DispatchHarness(apps: ["a"])
         harness.claim()

@@ -35,7 +35,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         harness.answer = { [unowned harness] send in
             let start = since[send.ticket, default: harness.now.monotonic]
             since[send.ticket] = start
-            return harness.now.monotonic - start >= send.deadline ? .failed(.deadlineExceeded, .ambiguous) : nil
+            return harness.now.monotonic - start >= send.timeouts.answer ? .failed(.deadlineExceeded, .ambiguous) : nil
         }
         harness.run(.seconds(300))
         #expect(harness.pushes == 50_000 && harness.state() != .closed)
@@ -51,7 +51,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         }
         func tryQuarantined() {
             harness.claimQuarantined()
-            #expect(harness.inFlight.map(\.deadline) == [.seconds(5)], "trials have a short deadline")
+            #expect(harness.inFlight.map(\.timeouts.answer) == [.seconds(5)], "trials have a short deadline")
             harness.answerAll()
         }
         harness.answer = { _ in .failed(.deadlineExceeded, .ambiguous) }

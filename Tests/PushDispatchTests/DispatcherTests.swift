@@ -25,7 +25,7 @@ final class ScriptedSender: APNSSender {
     }
 
     func send(
-        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, timeouts: APNSSendTimeouts,
         to receiver: any APNSAnswerReceiver
     ) {
         calls.withLock { $0.append(Call(indexes: indexes, count: batch.count)) }

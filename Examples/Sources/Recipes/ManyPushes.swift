@@ -55,7 +55,7 @@ public enum ManyPushes {
         await withTaskGroup(of: (NotificationBatch, [APNSAnswer]).self) { group in
             func sendNext() {
                 guard let batch = rest.next() else { return }
-                group.addTask { (batch, await client.send(batch, deadline: .seconds(60))) }
+                group.addTask { (batch, await client.send(batch, requestTimeout: .seconds(60))) }
             }
             for _ in 0..<inFlight { sendNext() }
             while let (batch, answers) = await group.next() {

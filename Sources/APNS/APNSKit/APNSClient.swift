@@ -7,13 +7,13 @@ import Synchronization
 ///
 /// Made for batches: a batch is passed to the client's event loop once, its answers are delivered in a few groups, and
 /// no task, promise or channel is created per push. The client connects when it gets the first push, opens more
-/// connections while they increase throughput, and replaces lost ones. Pushes wait for a connection until their
-/// deadline.
+/// connections while they increase throughput, and replaces lost ones. Pushes wait for a connection until their timeout
+/// (`APNSSendTimeouts.wait`).
 ///
 /// A client has one credential and one environment: APNs binds each connection to a team by its first push.
 ///
 /// Promises for each push:
-/// - it is reported exactly once, at most 50 ms after its deadline;
+/// - it is reported exactly once, at most 50 ms after its timeout;
 /// - `neverWritten` and `refused` mean that APNs has certainly not processed it, `ambiguous` that it may have;
 /// - a push that a server did not process (a refused stream, a stream above GOAWAY's last ID, an expired provider token
 ///   that could be renewed, a server that shuts down) is sent again immediately on another connection, up to twenty
@@ -62,22 +62,29 @@ public final class APNSClient: APNSSender, Sendable {
     ///
     /// - Parameters:
     ///   - indexes: the pushes to send, each at most once; nil sends all.
-    ///   - deadline: at most one day.
+    ///   - timeouts: at most one day each.
     /// - Precondition: each index is less than the count of the batch.
     public func send(
-        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, timeouts: APNSSendTimeouts,
         to receiver: any APNSAnswerReceiver
     ) {
         if let indexes {
             precondition(indexes.allSatisfy { Int($0) < batch.count }, "an index is outside of the batch")
         }
         let isAdmitted = shared.admit(indexes?.count ?? batch.count)
-        let deadline = eventLoop.now + TimeAmount(min(max(deadline, .zero), .seconds(86_400)))
+        let waitUntil = eventLoop.now + Self.timeAmount(timeouts.wait)
+        let answerTimeout = Self.timeAmount(timeouts.answer)
         eventLoop.execute { [engine] in
             engine.value.send(
-                batch, indexes: indexes, ticket: ticket, deadline: deadline, to: receiver, isAdmitted: isAdmitted
+                batch, indexes: indexes, ticket: ticket, waitUntil: waitUntil, answerTimeout: answerTimeout,
+                to: receiver, isAdmitted: isAdmitted
             )
         }
+    }
+
+    /// At most one day.
+    private static func timeAmount(_ duration: Duration) -> TimeAmount {
+        TimeAmount(min(max(duration, .zero), .seconds(86_400)))
     }
 
     /// The client's state and counters.
@@ -116,7 +123,7 @@ public final class APNSClient: APNSSender, Sendable {
     /// May be called repeatedly; each call returns when the client is closed, and the shortest grace applies.
     public func shutdown(grace: Duration = .seconds(10)) async {
         let promise = eventLoop.makePromise(of: Void.self)
-        let grace = TimeAmount(min(max(grace, .zero), .seconds(86_400)))
+        let grace = Self.timeAmount(grace)
         eventLoop.execute { [engine] in engine.value.close(grace: grace, promise: promise) }
         // The promise never fails.
         try? await promise.futureResult.get()

@@ -8,8 +8,8 @@ package struct DispatchConfiguration: Sendable {
     /// How long a claim is valid without renewal.
     package var lease: Duration = .seconds(20)
     package var renewEvery: Duration = .seconds(5)
-    /// How long the client may take for a push, up to the answer of APNs. Well below `lease`, so that no push is sent
-    /// under an expired lease.
+    /// How long a push waits for the answer of APNs after it was written. Well below `lease`: no push is written when
+    /// less than this is left of its lease.
     package var requestTimeout: Duration = .seconds(10)
     /// The interval of `DispatchStateMachine.tick`, which also polls the store for due batches.
     package var pollEvery: Duration = .milliseconds(250)

@@ -72,7 +72,7 @@ package final class Dispatcher: Sendable {
             counters.pushesSent.add(send.count, ordering: .relaxed)
             // The state machine sends only for apps that have a client.
             senders[send.app]?.send(
-                send.batch, indexes: send.indexes, ticket: send.ticket, deadline: send.deadline, to: self
+                send.batch, indexes: send.indexes, ticket: send.ticket, timeouts: send.timeouts, to: self
             )
         }
         for event in actions.events {

@@ -10,7 +10,8 @@ import Testing
 
     private func inFlight(_ count: Int, indexes: [UInt16]? = nil) -> InFlightBatch {
         InFlightBatch(
-            Samples.batch(count), indexes: indexes, ticket: 7, serial: 1, deadline: .uptimeNanoseconds(1_000),
+            Samples.batch(count), indexes: indexes, ticket: 7, serial: 1, waitUntil: .uptimeNanoseconds(1_000),
+            answerTimeout: .seconds(10),
             receiver: IgnoringReceiver()
         )
     }

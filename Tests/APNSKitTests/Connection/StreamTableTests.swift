@@ -11,7 +11,9 @@ import Testing
     }
 
     private let batch = InFlightBatch(
-        Samples.batch(10), indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: IgnoringReceiver()
+        Samples.batch(10), indexes: nil, ticket: 0, serial: 1, waitUntil: .uptimeNanoseconds(700),
+        answerTimeout: .nanoseconds(1_000),
+        receiver: IgnoringReceiver()
     )
 
     private func table(streams count: Int) -> StreamTable {
@@ -51,7 +53,7 @@ import Testing
 
     @Test func `a lost connection makes complete requests ambiguous and requeues others`() {
         var table = table(streams: 2)
-        table.sent(1)
+        table.sent(1, now: .uptimeNanoseconds(0))
         #expect(lost(table.slots[0]) == .requeue(.failed(.connectionReset, .neverWritten)))
         #expect(lost(table.slots[1]) == .settle(.failed(.connectionReset, .ambiguous)))
         #expect(lost(table.slots[1], goAwayLast: 3) == .settle(.failed(.connectionReset, .ambiguous)))
@@ -62,7 +64,7 @@ import Testing
 
     @Test func `a received status takes precedence over a missing rest`() {
         var table = table(streams: 2)
-        for tag in 0..<2 { table.sent(UInt32(tag)) }
+        for tag in 0..<2 { table.sent(UInt32(tag), now: .uptimeNanoseconds(0)) }
         table.statusReceived(200, 0)
         table.statusReceived(400, 1)
         Array(#"{"reason":"BadDev"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 1) }
@@ -83,7 +85,7 @@ import Testing
 
     @Test func `refused streams and streams above GOAWAY's last ID are requeued`() {
         var table = table(streams: 3)
-        for tag in 0..<3 { table.sent(UInt32(tag)) }
+        for tag in 0..<3 { table.sent(UInt32(tag), now: .uptimeNanoseconds(0)) }
         let connection = connection(goAwayLast: 3, #"{"reason":"Shutdown"}"#)
         func resolution(_ tag: Int, isRefused: Bool) -> StreamTable.Resolution {
             closed(table.slots[tag], isRefused: isRefused, connection)
@@ -100,7 +102,7 @@ import Testing
 
     @Test func `an answer is read once, with all its parts`() throws {
         var table = table(streams: 1)
-        table.sent(0)
+        table.sent(0, now: .uptimeNanoseconds(0))
         table.statusReceived(429, 0)
         table.retryAfterReceived(30, 0)
         Array(#"{"reason":"Too"#.utf8).withUnsafeBytes { _ = table.bodyReceived($0, 0) }
@@ -115,14 +117,27 @@ import Testing
         #expect(table.openCount == 0)
         // The slot is reused, and contains nothing of the previous answer.
         #expect(table.open(batch, 4, now: .uptimeNanoseconds(0)) == 0)
-        table.sent(0)
+        table.sent(0, now: .uptimeNanoseconds(0))
         table.statusReceived(500, 0)
         #expect(table.answer(for: 0)?.0 == APNSAnswer(disposition: .answered, status: 500))
     }
 
+    @Test func `the time for the answer begins when the request is completely written`() {
+        var table = table(streams: 1)
+        #expect(table.slots[0].timeout == .uptimeNanoseconds(700), "the wait ends at a fixed time")
+        table.sent(0, now: .uptimeNanoseconds(600))
+        #expect(
+            table.slots[0].timeout == .uptimeNanoseconds(1_600), "a push that waited has all the time for its answer")
+        table.close(0)
+        #expect(table.slots[0].timeout == nil)
+        _ = table.open(batch, 0, now: .uptimeNanoseconds(650))
+        table.sent(0, now: .uptimeNanoseconds(650))
+        #expect(table.slots[0].timeout == .uptimeNanoseconds(1_650), "a push that is sent again has the time again")
+    }
+
     @Test func `interim responses are not answers`() {
         var table = table(streams: 1)
-        table.sent(0)
+        table.sent(0, now: .uptimeNanoseconds(0))
         #expect(table.answer(for: 0) == nil)
         table.statusReceived(103, 0)
         #expect(table.answer(for: 0) == nil)
@@ -132,7 +147,7 @@ import Testing
 
     @Test func `an oversized body costs bounded memory and keeps the status`() {
         var table = table(streams: 1)
-        table.sent(0)
+        table.sent(0, now: .uptimeNanoseconds(0))
         table.statusReceived(502, 0)
         let chunk = [UInt8](repeating: 0x20, count: 3000)
         for round in 0..<1000 {

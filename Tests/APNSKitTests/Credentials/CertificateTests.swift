@@ -143,7 +143,7 @@ import Testing
         await client.shutdown()
         // Without a certificate, this server accepts no connection.
         let anonymous = try Samples.client(port: server.port)
-        let answers = await anonymous.send(Samples.batch(1), deadline: .seconds(2))
+        let answers = await anonymous.send(Samples.batch(1), requestTimeout: .seconds(2))
         #expect(answers[0].disposition == .neverWritten)
         await anonymous.shutdown(grace: .zero)
     }

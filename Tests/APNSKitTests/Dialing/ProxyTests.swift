@@ -38,7 +38,7 @@ import Testing
         let client = try Samples.client(port: server.port, host: "localhost") {
             $0.proxy = .init(host: "127.0.0.1", port: port, user: "godwit", password: "wrong")
         }
-        #expect(await client.send(Samples.batch(1), deadline: .seconds(1)) == [.failed(.proxy, .neverWritten)])
+        #expect(await client.send(Samples.batch(1), requestTimeout: .seconds(1)) == [.failed(.proxy, .neverWritten)])
         #expect(server.connections == 0)
         await client.shutdown(grace: .zero)
     }
@@ -48,7 +48,7 @@ import Testing
         let client = try Samples.client(port: server.port) {
             $0.proxy = .init(host: "127.0.0.1", port: 1)
         }
-        let answers = await client.send(Samples.batch(1), deadline: .seconds(1))
+        let answers = await client.send(Samples.batch(1), requestTimeout: .seconds(1))
         #expect(answers == [.failed(.connectRefused, .neverWritten)])
         #expect(server.connections == 0)
         await client.shutdown(grace: .zero)

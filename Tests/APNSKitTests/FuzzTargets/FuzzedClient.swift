@@ -29,7 +29,8 @@ final class FuzzedClient {
             }
         }
         return InFlightBatch(
-            batch, indexes: nil, ticket: 0, serial: 1, deadline: .distantFuture, receiver: IgnoringReceiver())
+            batch, indexes: nil, ticket: 0, serial: 1, waitUntil: .distantFuture, answerTimeout: .seconds(10),
+            receiver: IgnoringReceiver())
     }()
 
     private final class IgnoringReceiver: APNSAnswerReceiver {
@@ -118,7 +119,7 @@ extension FuzzedClient: HTTP2SessionDelegate {
     func settingsReceived() { _ = machine.settingsReceived() }
 
     func requestEnded(stream: Int32, tag: UInt32) {
-        if expectOurs(stream, tag, "the end of the request") { streams.sent(tag) }
+        if expectOurs(stream, tag, "the end of the request") { streams.sent(tag, now: .uptimeNanoseconds(0)) }
     }
 
     func requestNotSent(stream: Int32, tag: UInt32) {

@@ -46,8 +46,8 @@ import Testing
         let server = try await slowServer(streams: 20)
         let events = EventLog()
         let client = try client(server, events)
-        async let first = client.send(Samples.batch(1000), deadline: .seconds(60))
-        async let second = client.send(Samples.batch(1000, from: 1000), deadline: .seconds(60))
+        async let first = client.send(Samples.batch(1000), requestTimeout: .seconds(60))
+        async let second = client.send(Samples.batch(1000, from: 1000), requestTimeout: .seconds(60))
         let answers = await first + second
         #expect(answers.allSatisfy { $0 == .accepted })
         #expect(server.connections > 1)
@@ -107,7 +107,7 @@ import Testing
             $0.stallTimeout = .milliseconds(200)
             $0.pingInterval = .milliseconds(50)
         }
-        async let stuck = client.send(Samples.batch(3), deadline: .seconds(3))
+        async let stuck = client.send(Samples.batch(3), requestTimeout: .seconds(3))
         try await waitUntil("the connection drains") { events.drainReasons(of: 1) == [.stalled] }
         #expect(await client.send(Samples.batch(3, from: 10)).allSatisfy { $0 == .accepted })
         // The server may have accepted them, so they are not sent again.

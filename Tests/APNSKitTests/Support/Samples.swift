@@ -28,6 +28,9 @@ enum Samples {
         (0..<32).map { UInt8(truncatingIfNeeded: $0 < 8 ? number >> ($0 * 8) : $0) }
     }
 
+    /// The same time for the wait and for the answer.
+    static func timeouts(_ timeout: Duration) -> APNSSendTimeouts { APNSSendTimeouts(wait: timeout, answer: timeout) }
+
     static func key(id: String) throws -> ProviderTokenKey {
         try ProviderTokenKey(pem: P256.Signing.PrivateKey().pemRepresentation, keyID: id, teamID: "TESTTEAM00")
     }

@@ -8,7 +8,7 @@ import NIOSSL
 ///
 /// Used on the client's event loop only.
 final class APNSClientEngine {
-    /// How often answers are delivered and deadlines are checked while pushes are in flight.
+    /// How often answers are delivered and timeouts are checked while pushes are in flight.
     private static let tickInterval = TimeAmount.milliseconds(50)
     /// How often idle connections are checked.
     private static let idleTickInterval = TimeAmount.seconds(2)
@@ -36,6 +36,8 @@ final class APNSClientEngine {
     private var connectReason = APNSReason.none
     /// When a connection was last drained because of token updates.
     private var tokenUpdatesDrainAt: NIODeadline?
+    /// No push times out before. A lower bound, so that answers need not update it.
+    private var nextTimeout = NIODeadline.distantFuture
     private var isClosing = false
     private var closePromises: [EventLoopPromise<Void>] = []
     private var timer: (isFast: Bool, task: Scheduled<Void>)?
@@ -69,13 +71,15 @@ final class APNSClientEngine {
     // MARK: Sending
 
     func send(
-        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: NIODeadline,
-        to receiver: any APNSAnswerReceiver, isAdmitted: Bool
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, waitUntil: NIODeadline,
+        answerTimeout: TimeAmount, to receiver: any APNSAnswerReceiver, isAdmitted: Bool
     ) {
         serial += 1
         let inFlight = InFlightBatch(
-            batch, indexes: indexes, ticket: ticket, serial: serial, deadline: deadline, receiver: receiver
+            batch, indexes: indexes, ticket: ticket, serial: serial, waitUntil: waitUntil,
+            answerTimeout: answerTimeout, receiver: receiver
         )
+        expectTimeout(at: waitUntil)
         inFlight.slot = batches.count
         batches.append(inFlight)
         queue.append(inFlight)
@@ -111,7 +115,7 @@ final class APNSClientEngine {
     /// The next push in the queue. Settles pushes that must no longer be sent.
     func nextPush(now: NIODeadline) -> (InFlightBatch, UInt16)? {
         while let (batch, index) = queue.first {
-            if batch.deadline <= now {
+            if batch.waitUntil <= now {
                 expire(now: now)
                 continue
             }
@@ -152,7 +156,7 @@ final class APNSClientEngine {
     @discardableResult
     func requeue(_ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer) -> UInt8 {
         let isHopeless = answer.reason.isAboutCredential && answer.reason != .expiredProviderToken
-        guard !isClosing, !isHopeless, batch.deadline > eventLoop.now, let requeues = batch.countRequeue(of: index)
+        guard !isClosing, !isHopeless, batch.waitUntil > eventLoop.now, let requeues = batch.countRequeue(of: index)
         else {
             settle(batch, index, answer)
             return 0
@@ -194,15 +198,20 @@ final class APNSClientEngine {
         batches[batch.slot] = last
     }
 
-    /// Settles every push whose deadline has passed.
+    /// A push times out at `deadline`, if nothing happens to it before.
+    func expectTimeout(at deadline: NIODeadline) { nextTimeout = min(nextTimeout, deadline) }
+
+    /// Settles every push that has waited too long, for a connection or for its answer.
     private func expire(now: NIODeadline) {
+        nextTimeout = .distantFuture
         for connection in pool.all { connection.expire(now: now) }
         let failure = connectFailure == .none ? APNSAnswer.Failure.deadlineExceeded : connectFailure
         let reason = connectReason
-        for push in queue.removeAll(where: { $0.deadline <= now }) {
+        for push in queue.removeAll(where: { $0.waitUntil <= now }) {
             let answer = push.answer ?? APNSAnswer(disposition: .neverWritten, reason: reason, failure: failure)
             settle(push.batch, push.index, answer)
         }
+        expectTimeout(at: queue.firstTimeout)
     }
 
     /// Settles the queued pushes of `batch`, or of all batches.
@@ -327,7 +336,7 @@ final class APNSClientEngine {
     private func tick() {
         timer = nil
         let now = eventLoop.now
-        if batches.contains(where: { $0.deadline <= now }) { expire(now: now) }
+        if nextTimeout <= now { expire(now: now) }
         var used = 0.0
         for connection in pool.ready { used += connection.measureUtilization() }
         for connection in pool.all { connection.tick(now: now) }

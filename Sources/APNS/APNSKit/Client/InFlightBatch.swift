@@ -11,7 +11,10 @@ package final class InFlightBatch {
     package let batch: NotificationBatch
     /// Unique among the client's batches. Cheaper to compare than headers.
     package let serial: UInt64
-    package let deadline: NIODeadline
+    /// A push that is not written by then is reported.
+    package let waitUntil: NIODeadline
+    /// How long a push waits for its answer after it was written.
+    package let answerTimeout: TimeAmount
     package let receiver: any APNSAnswerReceiver
     /// Pushes that have no answer yet.
     package private(set) var unanswered: Int
@@ -27,13 +30,14 @@ package final class InFlightBatch {
     private var requeues: [UInt8] = []
 
     package init(
-        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, serial: UInt64, deadline: NIODeadline,
-        receiver: any APNSAnswerReceiver
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, serial: UInt64, waitUntil: NIODeadline,
+        answerTimeout: TimeAmount, receiver: any APNSAnswerReceiver
     ) {
         self.batch = batch
         self.indexes = indexes
         self.serial = serial
-        self.deadline = deadline
+        self.waitUntil = waitUntil
+        self.answerTimeout = answerTimeout
         self.receiver = receiver
         count = indexes?.count ?? batch.count
         unanswered = count

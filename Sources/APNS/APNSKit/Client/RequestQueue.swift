@@ -1,5 +1,5 @@
 package import APNSWire
-import NIOCore
+package import NIOCore
 
 /// The queue in front of the connections: pushes that no connection has taken.
 ///
@@ -10,7 +10,7 @@ package struct RequestQueue {
     package struct Requeued {
         package var batch: InFlightBatch
         package var index: UInt16
-        /// The answer to report if the push cannot be sent again before its deadline.
+        /// The answer to report if the push cannot be sent again in time.
         package var answer: APNSAnswer
 
         package init(batch: InFlightBatch, index: UInt16, answer: APNSAnswer) {
@@ -38,6 +38,12 @@ package struct RequestQueue {
     package mutating func requeue(_ push: Requeued) {
         requeued.append(push)
         count += 1
+    }
+
+    /// When the first push in the queue has waited too long.
+    package var firstTimeout: NIODeadline {
+        let batches = batches.reduce(NIODeadline.distantFuture) { min($0, $1.waitUntil) }
+        return requeued.reduce(batches) { min($0, $1.batch.waitUntil) }
     }
 
     /// The next push; it stays in the queue until `removeFirst`.

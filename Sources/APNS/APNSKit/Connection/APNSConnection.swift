@@ -31,13 +31,13 @@ import NIOCore
 /// An error answer can also requeue a push, when another connection will accept the push (an expired provider token
 /// that could be renewed, a server that shuts down).
 ///
-/// **Resets.** A stream that we reset, because its push has passed its deadline or its answer has no end, keeps its
+/// **Resets.** A stream that we reset, because its push has waited too long or its answer has no end, keeps its
 /// slot until the server acknowledges a later PING. A server that stops answering thus cannot make us open streams that
 /// it still counts.
 ///
 /// **Health.** A connection drains when it has reached its maximum age, answers PINGs but no pushes, answers only with server
 /// errors, or refuses a push that was refused before (`APNSDrainReason`). Only a drain by GOAWAY has a timeout:
-/// otherwise the deadlines of the pushes bound it. A connection that was idle for a long time is probed with a PING before it
+/// otherwise the timeouts of the pushes bound it. A connection that was idle for a long time is probed with a PING before it
 /// gets pushes, because pushes written to a dead connection would be ambiguous.
 ///
 /// **The exception.** A server may send GOAWAY before its SETTINGS, for example to reject the credential. libnghttp2
@@ -210,6 +210,7 @@ final class APNSConnection {
         let start = Int(entry.payloadStart)
         let body = HTTP2Body(batch.batch.payloads, range: start..<start + Int(entry.payloadLength))
         let tag = streams.open(batch, index, now: now)
+        engine.expectTimeout(at: now + batch.answerTimeout)
         do throws(HTTP2SessionError) {
             streams.submitted(tag, as: try session.submitRequest(headerBlock.headers, body: body, tag: tag))
             return true
@@ -318,16 +319,20 @@ final class APNSConnection {
     }
 
     private func latency(of stream: StreamTable.Stream) -> UInt32 {
-        UInt32(clamping: (now - stream.openedAt).nanoseconds / 1_000_000)
+        UInt32(clamping: (now - stream.writtenAt).nanoseconds / 1_000_000)
     }
 
     // MARK: Timeouts
 
-    /// Settles the pushes whose deadline has passed.
+    /// Settles the pushes that have waited too long, and reports the timeouts of the others to the engine.
     func expire(now: NIODeadline) {
         for tag in streams.slots.indices {
             let stream = streams.slots[tag]
-            guard let batch = stream.batch, batch.deadline <= now else { continue }
+            guard let batch = stream.batch, let timeout = stream.timeout else { continue }
+            guard timeout <= now else {
+                engine.expectTimeout(at: timeout)
+                continue
+            }
             if streams.answer(for: UInt32(tag)) != nil {
                 // Only the end of the answer is missing.
                 finish(UInt32(tag), stream.id, isComplete: false)
@@ -384,7 +389,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         engine.connectionReady(self)
     }
 
-    func requestEnded(stream: Int32, tag: UInt32) { streams.sent(tag) }
+    func requestEnded(stream: Int32, tag: UInt32) { streams.sent(tag, now: now) }
 
     func requestNotSent(stream: Int32, tag: UInt32) {
         resolve(tag, .requeue(machine.answerForDroppedRequest))

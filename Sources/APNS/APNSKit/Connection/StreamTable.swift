@@ -28,10 +28,16 @@ package struct StreamTable {
         package var id: Int32 = 0
         package var retryAfterSeconds: UInt32 = 0
         package var bodyBytes = 0
-        package var openedAt = NIODeadline.uptimeNanoseconds(0)
+        /// When the request was completely written; until then, when it was opened.
+        package var writtenAt = NIODeadline.uptimeNanoseconds(0)
         package var batch: InFlightBatch?
         /// The body of an error answer; empty for other answers.
         package var body: [UInt8] = []
+
+        /// When the push is reported if it has no answer; nil without a push.
+        package var timeout: NIODeadline? {
+            batch.map { state == .sent ? writtenAt + $0.answerTimeout : $0.waitUntil }
+        }
     }
 
     /// What the end of a stream means for its push.
@@ -70,15 +76,17 @@ package struct StreamTable {
         slots[slot].state = .unsent
         slots[slot].batch = batch
         slots[slot].index = index
-        slots[slot].openedAt = now
+        slots[slot].writtenAt = now
         openCount += 1
         return tag
     }
 
     package mutating func submitted(_ tag: UInt32, as id: Int32) { slots[Int(tag)].id = id }
 
-    package mutating func sent(_ tag: UInt32) {
-        if slots[Int(tag)].state == .unsent { slots[Int(tag)].state = .sent }
+    package mutating func sent(_ tag: UInt32, now: NIODeadline) {
+        guard slots[Int(tag)].state == .unsent else { return }
+        slots[Int(tag)].state = .sent
+        slots[Int(tag)].writtenAt = now
     }
 
     package mutating func statusReceived(_ status: UInt16, _ tag: UInt32) { slots[Int(tag)].status = status }

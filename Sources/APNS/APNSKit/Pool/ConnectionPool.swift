@@ -27,7 +27,7 @@ final class ConnectionPool {
     /// The connections that take pushes.
     private(set) var ready: [APNSConnection] = []
     private var connecting: [APNSConnection] = []
-    /// The connections that take no new pushes. Bounded: each ends within the drain timeout or with the deadlines of
+    /// The connections that take no new pushes. Bounded: each ends within the drain timeout or with the timeouts of
     /// its pushes, and `ConnectRate` bounds how fast new ones are opened.
     private var draining: [APNSConnection] = []
 

@@ -107,11 +107,10 @@ public protocol APNSSender: Sendable {
     ///
     /// - Parameters:
     ///   - ticket: returned with each group of answers.
-    ///   - deadline: how long a push may wait for its answer, from this call on. A push that is still unanswered then
-    ///     is reported as `neverWritten` or `ambiguous`.
+    ///   - timeouts: how long a push may wait until it is written, from this call on, and then for its answer.
     ///   - receiver: retained until the last answer.
     func send(
-        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, deadline: Duration,
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, timeouts: APNSSendTimeouts,
         to receiver: any APNSAnswerReceiver
     )
 }

@@ -163,7 +163,10 @@ final class BatchFeeder: APNSAnswerReceiver {
             return state.next
         }
         guard let next else { return }
-        client.send(batches[next], indexes: nil, ticket: UInt64(next), deadline: .seconds(60), to: self)
+        client.send(
+            batches[next], indexes: nil, ticket: UInt64(next),
+            timeouts: APNSSendTimeouts(wait: .seconds(60), answer: .seconds(60)), to: self
+        )
     }
 
     func receive(_ answers: APNSAnswers) {

@@ -19,8 +19,8 @@ package struct DispatchActions: Sendable {
         package var batch: NotificationBatch
         /// Indexes of the pushes to send; nil for the whole batch.
         package var indexes: [UInt16]?
-        /// How long the client may take, from now to the answer.
-        package var deadline: Duration
+        /// How long the client may take. Both together are less than is left of the lease.
+        package var timeouts: APNSSendTimeouts
 
         package var count: Int { indexes?.count ?? batch.count }
     }

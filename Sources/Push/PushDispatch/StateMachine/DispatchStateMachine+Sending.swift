@@ -1,3 +1,4 @@
+import APNSWire
 import PushModel
 import PushStore
 
@@ -173,16 +174,28 @@ extension DispatchStateMachine {
         let send = DispatchActions.Send(
             ticket: ticket, app: work.app, batch: work.claimed.batch.notifications,
             indexes: work.unanswered == work.claimed.batch.count ? nil : pending?.map(\.index),
-            // Probes decide about a breaker, and there is one trial of quarantined pushes at a time: both end soon.
-            deadline: isProbe || work.claimed.isQuarantined
-                ? min(configuration.requestTimeout, configuration.breaker.probeTimeout)
-                : configuration.requestTimeout
+            timeouts: timeouts(of: work, isProbe: isProbe, now: now)
         )
         switch work.claimed.batch.ambiguity {
         case .resend: actions.sends.append(send)
         case .drop: announce(send, of: work, now: now, &actions)
         }
     }
+
+    /// How long the client may take for pushes of a batch. They are written only while the lease is certain to hold
+    /// until the answer.
+    private func timeouts(of work: DispatchBuffer.Work, isProbe: Bool, now: Moment) -> APNSSendTimeouts {
+        // Probes decide about a breaker, and there is one trial of quarantined pushes at a time: both end soon.
+        let isShort = isProbe || work.claimed.isQuarantined
+        let probeTimeout = min(configuration.requestTimeout, configuration.breaker.probeTimeout)
+        let answer = isShort ? probeTimeout : configuration.requestTimeout
+        return APNSSendTimeouts(
+            wait: min(isShort ? probeTimeout : Self.waitMax, work.leaseUntil - now.monotonic - answer), answer: answer
+        )
+    }
+
+    /// How long pushes wait for a connection.
+    private static let waitMax: Duration = .seconds(10)
 
     // MARK: Returning to the store
 

@@ -234,11 +234,12 @@ package struct DispatchStateMachine: Sendable {
     /// The store has recorded that pushes of these batches are about to be sent.
     package mutating func announced(_ leases: [Lease], now: Moment, _ actions: inout DispatchActions) {
         for lease in leases {
-            guard let send = announcing.removeValue(forKey: lease), let work = buffer.work(send.ticket) else {
+            guard var send = announcing.removeValue(forKey: lease), let work = buffer.work(send.ticket) else {
                 continue
             }
             // The write may have been slow: sending needs enough of the lease to wait for the answer.
-            if work.leaseUntil > now.monotonic + send.deadline {
+            send.timeouts.wait = min(send.timeouts.wait, work.leaseUntil - now.monotonic - send.timeouts.answer)
+            if send.timeouts.wait > .zero {
                 actions.sends.append(send)
             } else {
                 revert(send, now: now, &actions)

@@ -30,17 +30,22 @@ final class ModelAPNsClient {
 
     // MARK: Sending
 
-    func send(_ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, lease: Lease, timeout: Ticks) {
+    func send(_ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, lease: Lease, timeouts: APNSSendTimeouts)
+    {
         guard let truth = simulation.checker.batchesByID[lease.batch] else { preconditionFailure("unknown batch") }
         simulation.trace(.sent, gateway.number, truth.number, indexes?.count ?? batch.count)
         // The client uses the monotonic clock of its gateway.
-        let deadline = simulation.now + gateway.virtualTicks(timeout)
+        let wait = gateway.virtualTicks(timeouts.wait.ticks)
+        let answerTimeout = gateway.virtualTicks(timeouts.answer.ticks)
         for index in indexes ?? (0..<UInt16(batch.count)).map({ $0 }) {
             waiting.append(
-                ModelLink.Flight(truth: truth, index: index, lease: lease, ticket: ticket, deadline: deadline)
+                ModelLink.Flight(
+                    truth: truth, index: index, lease: lease, ticket: ticket, waitUntil: simulation.now + wait,
+                    answerTimeout: answerTimeout
+                )
             )
         }
-        gateway.deliver(after: gateway.virtualTicks(timeout)) { [self] in expireFlights() }
+        gateway.deliver(after: wait) { [self] in expireFlights() }
         // In a separate event, like a task on the client's event loop.
         gateway.after(0) { [self] in pump() }
     }
@@ -56,7 +61,7 @@ final class ModelAPNsClient {
         while taken < waiting.count, link.open.count < link.streamsMax {
             let flight = waiting[taken]
             taken += 1
-            guard simulation.now < flight.deadline else {
+            guard simulation.now < flight.waitUntil else {
                 report(flight, flight.lastAnswer ?? .failed(.deadlineExceeded, .neverWritten))
                 continue
             }
@@ -69,11 +74,14 @@ final class ModelAPNsClient {
                 flight.truth, flight.push, epoch: flight.lease.epoch, by: gateway.processLife, wall: gateway.wall,
                 isLeaseHeld: simulation.store.holds(flight.lease)
             )
-            written.append(link.openStream(flight))
+            written.append(link.openStream(flight, now: simulation.now))
         }
         waiting.removeFirst(taken)
         guard !written.isEmpty else { return }
         simulation.trace(.written, gateway.number, written[0].flight.truth.number, written.count)
+        for timeout in Set(written.map(\.answerUntil)).sorted() {
+            gateway.deliver(after: timeout - simulation.now) { [self] in expireFlights() }
+        }
         simulation.apns.receive(written, on: link)
     }
 
@@ -199,7 +207,7 @@ final class ModelAPNsClient {
     // MARK: Results
 
     private func requeue(_ flight: ModelLink.Flight, _ answer: APNSAnswer) {
-        guard !isClosed, flight.requeues < Self.requeuesMax, simulation.now < flight.deadline,
+        guard !isClosed, flight.requeues < Self.requeuesMax, simulation.now < flight.waitUntil,
             answer.disposition != .ambiguous
         else {
             return report(flight, answer)
@@ -212,9 +220,9 @@ final class ModelAPNsClient {
 
     private func expireFlights() {
         for link in draining + (link.map { [$0] } ?? []) {
-            let expired = link.open.filter { $0.flight.deadline <= simulation.now }
+            let expired = link.open.filter { $0.answerUntil <= simulation.now }
             guard !expired.isEmpty else { continue }
-            link.open.removeAll { $0.flight.deadline <= simulation.now }
+            link.open.removeAll { $0.answerUntil <= simulation.now }
             for stream in expired {
                 simulation.checker.unanswered(stream.flight.truth, stream.flight.push)
                 report(stream.flight, .failed(.deadlineExceeded, .ambiguous))
@@ -222,10 +230,10 @@ final class ModelAPNsClient {
             // A connection that leaves pushes unanswered is replaced.
             drain(link)
         }
-        let expired = waiting.filter { $0.deadline <= simulation.now }
+        let expired = waiting.filter { $0.waitUntil <= simulation.now }
         // So is a connection that opens no streams.
         if let link, !expired.isEmpty, link.open.isEmpty { drain(link) }
-        waiting.removeAll { $0.deadline <= simulation.now }
+        waiting.removeAll { $0.waitUntil <= simulation.now }
         for flight in expired {
             let failure: APNSAnswer.Failure = failedConnects > 0 ? .connectTimeout : .deadlineExceeded
             report(flight, flight.lastAnswer ?? .failed(failure, .neverWritten))

@@ -35,7 +35,7 @@ extension ModelGateway {
                 preconditionFailure("the state machine sent for an app without a client")
             }
             clients[index].send(
-                send.batch, indexes: send.indexes, ticket: send.ticket, lease: lease, timeout: send.deadline.ticks
+                send.batch, indexes: send.indexes, ticket: send.ticket, lease: lease, timeouts: send.timeouts
             )
         }
         if actions.wantsClaim { requestClaim() }

@@ -9,8 +9,10 @@ final class ModelLink {
         var index: UInt16
         var lease: Lease
         var ticket: UInt64
-        /// The end of the client's timeout, in virtual time.
-        var deadline: Ticks
+        /// When the client stops waiting for a connection, in virtual time.
+        var waitUntil: Ticks
+        /// How long the client waits for the answer, in virtual time.
+        var answerTimeout: Ticks
         /// How often the push was requeued unprocessed.
         var requeues = 0
         /// The reason for the last requeue.
@@ -22,6 +24,8 @@ final class ModelLink {
     struct Stream {
         var id: Int
         var flight: Flight
+        /// When the client stops waiting for the answer, in virtual time.
+        var answerUntil: Ticks
     }
 
     /// The client's state of the connection.
@@ -56,8 +60,8 @@ final class ModelLink {
         self.streamsMax = streamsMax
     }
 
-    func openStream(_ flight: Flight) -> Stream {
-        let stream = Stream(id: nextStream, flight: flight)
+    func openStream(_ flight: Flight, now: Ticks) -> Stream {
+        let stream = Stream(id: nextStream, flight: flight, answerUntil: now + flight.answerTimeout)
         nextStream += 2
         open.append(stream)
         return stream
