@@ -3,6 +3,7 @@ import APNSWire
 import Crypto
 import HTTP2Session
 import NIOCore
+import NIOPosix
 import Synchronization
 import Testing
 
@@ -146,6 +147,28 @@ import Testing
         #expect(answers == [.failed(.deadlineExceeded, .ambiguous)])
         #expect(client.snapshot().connects == 1)
         await client.shutdown()
+    }
+
+    @Test func `answers and a GOAWAY that arrive together with a reset are read`() async throws {
+        // On one event loop, the client reads all of it at a time.
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let server = try await ScriptedServer(.init(group: group)) { peer, request in
+            guard peer.number == 0 else { return peer.respond(request, 200) }
+            peer.hold(request)
+            guard peer.held.count == 6 else { return }
+            peer.after(.zero) {
+                let held = peer.takeHeld()
+                for request in held.prefix(3) { peer.respond(request, 200) }
+                peer.goAway(last: held[2].stream)
+                peer.abort()
+            }
+        }
+        let client = try Samples.client(port: server.port, group: group)
+        #expect(await client.send(Samples.batch(6)) == [APNSAnswer](repeating: .accepted, count: 6))
+        #expect(server.requests.map(\.connection) == [0, 0, 0, 0, 0, 0, 1, 1, 1])
+        await client.shutdown()
+        try await server.close()
+        try await group.shutdownGracefully()
     }
 
     // MARK: Deadlines

@@ -1,6 +1,7 @@
 import APNSKit
 import APNSWire
 import Crypto
+import NIOCore
 import NIOPosix
 import Synchronization
 
@@ -36,14 +37,15 @@ enum Samples {
     }
 
     static func client(
-        port: Int, host: String = "127.0.0.1", _ change: (inout APNSClientConfiguration) -> Void = { _ in }
+        port: Int, host: String = "127.0.0.1", group: any EventLoopGroup = .singletonMultiThreadedEventLoopGroup,
+        _ change: (inout APNSClientConfiguration) -> Void = { _ in }
     ) throws -> APNSClient {
         var configuration = APNSClientConfiguration(endpoint: .init(host: host, port: port))
         configuration.trustRoots = .file(TestCertificate.server.certificatePath)
         // Most tests count connections.
         configuration.connectionsMax = 1
         change(&configuration)
-        return try APNSClient(configuration: configuration, eventLoopGroup: .singletonMultiThreadedEventLoopGroup)
+        return try APNSClient(configuration: configuration, eventLoopGroup: group)
     }
 }
 

@@ -5,6 +5,14 @@ import NIOSSL
 import NIOTLS
 import Synchronization
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// A TLS server whose behaviour a test scripts, including behaviour that violates the protocol.
 final class ScriptedServer: Sendable {
     /// A completely received request.
@@ -33,6 +41,7 @@ final class ScriptedServer: Sendable {
         var isSilent = false
         /// A file of certificates; clients must present a certificate that is signed by one of them.
         var trustedClients: String?
+        var group: any EventLoopGroup = .singletonMultiThreadedEventLoopGroup
     }
 
     let port: Int
@@ -54,7 +63,7 @@ final class ScriptedServer: Sendable {
         let context = try NIOSSLContext(configuration: tls)
         let log = Log()
         self.log = log
-        channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+        channel = try await ServerBootstrap(group: options.group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -168,6 +177,18 @@ final class ScriptedServer: Sendable {
 
         /// Closes the connection without a GOAWAY.
         func close() { context?.close(promise: nil) }
+
+        /// Resets the TCP connection.
+        func abort() {
+            guard let pipeline = context?.channel.pipeline.syncOperations,
+                let tls = try? pipeline.context(handlerType: NIOSSLServerHandler.self)
+            else { return }
+            (context?.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete {
+                _ in
+            }
+            // Below TLS, which would send a close_notify.
+            tls.close(promise: nil)
+        }
 
         /// Writes bytes without the session, to violate the protocol.
         func write(raw bytes: [UInt8]) {

@@ -74,8 +74,7 @@ struct Dialer {
         let isAddress = (try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port)) != nil
         // Without a server name, the certificate must contain the IP address.
         let tls = try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : endpoint.host)
-        try channel.pipeline.syncOperations.addHandler(tls)
-        try channel.pipeline.syncOperations.addHandler(handler)
+        try channel.pipeline.syncOperations.addHandlers([InterruptedReadHandler(), tls, handler])
     }
 
     private func bootstrap() -> ClientBootstrap {
