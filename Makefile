@@ -12,7 +12,7 @@ BENCH_OUT ?= .bench/results.json
 FORMATTED := Sources Tests Examples Package.swift
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick ci torture sanitize lint format build release bench docs examples deps clean
+.PHONY: help demo test quick ci deep torture sanitize lint format build release bench docs examples deps clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ ci: ## Run what continuous integration runs
 	$(MAKE) test
 	$(MAKE) docs
 
+deep: ## Run the checks that are too long for CI, as root (ONLY=name runs one; RELEASE_DIR=folder has the executables)
+	@scripts/install-deps.sh --deep
+	@RELEASE_DIR='$(if $(filter file,$(origin RELEASE_DIR)),,$(RELEASE_DIR))' scripts/deep/run.sh $(ONLY)
+
 sanitize: deps ## Run the tests of the APNs modules under the thread and the address sanitizer
 	@scripts/install-deps.sh --test
 	scripts/sanitize.sh thread
@@ -49,7 +53,7 @@ torture: build ## Kill a gateway repeatedly under load and count lost pushes (SE
 
 lint: ## Check the formatting of the sources and the syntax of the shell scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(FORMATTED)
-	@for script in scripts/*.sh .ci/run; do bash -n "$$script" || exit 1; done
+	@for script in scripts/*.sh scripts/deep/*.sh .ci/run; do bash -n "$$script" || exit 1; done
 
 format: ## Format the sources in place
 	$(SWIFT) format format --in-place --parallel --recursive $(FORMATTED)

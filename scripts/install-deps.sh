@@ -4,6 +4,7 @@
 #   scripts/install-deps.sh            what a build needs
 #   scripts/install-deps.sh --test     also what the tests start (the foreign peers)
 #   scripts/install-deps.sh --bench    also what the benchmarks start
+#   scripts/install-deps.sh --deep     also what scripts/deep starts
 #
 # It supports Debian 12 and its derivatives, as root or with sudo. On other systems it lists the missing packages and changes
 # nothing. When no package is missing it ends within milliseconds.
@@ -14,7 +15,8 @@ case "${1:-}" in
     "") ;;
     --test) set_name=test ;;
     --bench) set_name=bench ;;
-    *) echo "usage: $0 [--test | --bench]" >&2; exit 2 ;;
+    --deep) set_name=deep ;;
+    *) echo "usage: $0 [--test | --bench | --deep]" >&2; exit 2 ;;
 esac
 
 missing=()
@@ -31,7 +33,16 @@ library_from libnghttp2 libnghttp2-dev
 library_from sqlite3 libsqlite3-dev
 library_from zlib zlib1g-dev
 
-if [ "$set_name" = test ]; then
+if [ "$set_name" = deep ]; then
+    command_from busybox busybox-static
+    command_from mke2fs e2fsprogs
+    command_from mmdebstrap mmdebstrap
+    command_from podman podman
+    command_from runc runc
+    command_from systemd-nspawn systemd-container
+    if [ "$(uname -m)" = x86_64 ]; then command_from qemu-system-x86_64 qemu-system-x86; fi
+fi
+if [ "$set_name" = test ] || [ "$set_name" = deep ]; then
     command_from curl curl
     command_from nghttp nghttp2-client
     command_from nghttpd nghttp2-server

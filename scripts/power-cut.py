@@ -1,26 +1,17 @@
 """Performs the power cuts that power-cut.sh describes. Arguments: the godwit executable, the number of cuts of each kind."""
 
-import http.client
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 
-SHIM = """
-/* A disk that reports a flush that it did not perform. */
-int fdatasync(int fd) { (void)fd; return 0; }
-int fsync(int fd) { (void)fd; return 0; }
-"""
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/deep")
+import support
 
-
-def run(*words):
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+run = support.run
 
 
 class Disk:
@@ -68,49 +59,11 @@ class Gateway:
         line = self.process.stdout.readline()
         if "ready on" not in line:
             raise RuntimeError("the gateway did not start")
-        self.url = line.split()[-1]
-
-    def ask(self, path, body, kind):
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": kind})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return [json.loads(line) for line in answer.read().splitlines() if line]
+        self.api = support.Gateway(int(line.rpartition(":")[2]))
 
     def kill(self):
         self.process.kill()
         self.process.wait()
-
-
-class Client(threading.Thread):
-    """Posts pushes one request after the other, and records the IDs of acknowledged pushes."""
-
-    def __init__(self, gateway, count):
-        super().__init__(daemon=True)
-        self.gateway, self.count = gateway, count
-        self.accepted, self.is_over = [], False
-
-    def run(self):
-        while not self.is_over:
-            pushes = "".join(
-                json.dumps({"device_token": random.randbytes(32).hex(), "payload": {"aps": {"alert": "x" * 500}}}) + "\n"
-                for _ in range(self.count)
-            ).encode()
-            try:
-                if self.count == 1:
-                    answers = self.gateway.ask("/push", pushes, "application/json")
-                else:
-                    answers = self.gateway.ask("/push/batch", pushes, "application/x-ndjson")
-            except (OSError, http.client.HTTPException):
-                return
-            self.accepted += [answer["msg_id"] for answer in answers if answer["status"] == "accepted"]
-
-
-def unknown(gateway, ids):
-    count = 0
-    for start in range(0, len(ids), 1000):
-        body = "".join(f'"{id}"\n' for id in ids[start : start + 1000]).encode()
-        answers = gateway.ask("/api/v1/messages/query", body, "application/x-ndjson")
-        count += sum(answer["state"] == "unknown" for answer in answers)
-    return count
 
 
 def cut(godwit, folder, environment):
@@ -128,7 +81,7 @@ def cut(godwit, folder, environment):
         gateway = Gateway(godwit, folder, f"{folder}/before/store", environment)
         # The file system itself is not under test: its folder is on the disk before the load begins.
         os.sync()
-        clients = [Client(gateway, count) for count in (1, 1, 1, 50)]
+        clients = [support.LoadClient(gateway.api, count) for count in (1, 1, 1, 50)]
         for client in clients:
             client.start()
         time.sleep(random.uniform(0.5, 4))
@@ -146,7 +99,7 @@ def cut(godwit, folder, environment):
     gateway = None
     try:
         gateway = Gateway(godwit, folder, f"{folder}/after/store", {})
-        return len(accepted), unknown(gateway, accepted), "opens"
+        return len(accepted), gateway.api.states(accepted).count("unknown"), "opens"
     except RuntimeError:
         return len(accepted), len(accepted), "does not open"
     finally:
@@ -161,7 +114,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="godwit-power-cut-") as folder:
         run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{folder}/key.p8")
         with open(f"{folder}/shim.c", "w") as file:
-            file.write(SHIM)
+            file.write(support.SHIM)
         run("cc", "-shared", "-fPIC", "-o", f"{folder}/shim.so", f"{folder}/shim.c")
         print(f"{'setting':<14}{'cut':>4}{'acknowledged':>14}{'missing':>9}  store after the cut")
         for setting, environment in (("as shipped", {}), ("without sync", {"LD_PRELOAD": f"{folder}/shim.so"})):

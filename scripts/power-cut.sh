@@ -7,7 +7,7 @@
 # push whose acceptance a client has read must be there.
 #
 #   sudo scripts/power-cut.sh         6 cuts of the gateway, and 6 of the control
-#   sudo scripts/power-cut.sh 10      more
+#   sudo scripts/power-cut.sh 10      more; RELEASE_DIR=FOLDER uses the executable there instead of the debug build
 #
 # The control runs the same gateway with a shim that makes fdatasync and fsync return without flushing, which equals a
 # weaker setting of the database. It must lose pushes; otherwise the test could not detect a loss.
@@ -22,5 +22,8 @@ for program in losetup mkfs.ext4 mount umount curl cc python3; do
     command -v "$program" >/dev/null || skip "$program is not installed"
 done
 [ -e /dev/loop-control ] || skip "this machine has no loop devices"
-swift build --explicit-target-dependency-import-check error --product godwit
-exec python3 scripts/power-cut.py "$(swift build --show-bin-path)/godwit" "${1:-6}"
+if [ -z "${RELEASE_DIR:-}" ]; then
+    swift build --explicit-target-dependency-import-check error --product godwit
+    RELEASE_DIR="$(swift build --show-bin-path)"
+fi
+exec python3 -B scripts/power-cut.py "$RELEASE_DIR/godwit" "${1:-6}"
