@@ -6,15 +6,14 @@ package struct AcceptDispatch: Sendable {
     package var handoff: any DirectHandoff
     /// Cancels pushes of claimed batches. Nil: claimed pushes cannot be cancelled.
     package var canceller: (any ClaimedBatchCanceller)?
-    /// Why pushes of an app that are accepted now will wait; nil if they will not. Called for each batch; must not
-    /// block.
-    package var delay: @Sendable (AppID) -> DeliveryDelay?
+    /// Why pushes that are accepted now will wait; nil if they will not. Called for each batch; must not block.
+    package var delay: @Sendable (AppEnvironment) -> DeliveryDelay?
     /// Called after an app was paused (true) or resumed (false).
     package var pauseObserver: @Sendable (AppID, Bool) -> Void
 
     package init(
         handoff: any DirectHandoff, canceller: (any ClaimedBatchCanceller)? = nil,
-        delay: @escaping @Sendable (AppID) -> DeliveryDelay? = { _ in nil },
+        delay: @escaping @Sendable (AppEnvironment) -> DeliveryDelay? = { _ in nil },
         pauseObserver: @escaping @Sendable (AppID, Bool) -> Void = { _, _ in }
     ) {
         self.handoff = handoff

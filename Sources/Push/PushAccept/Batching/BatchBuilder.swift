@@ -6,15 +6,17 @@ import PushStore
 struct BatchKey: Hashable, Sendable {
     /// Index into `AppDirectory.apps`.
     var app: Int
+    var environment: APNSEnvironment
     var lane: Lane
-    /// UNIX seconds. 0: immediately.
-    var notBefore: Int64
+    /// The `DueWindow`. 0: immediately.
+    var dueWindow: Int64
     var ambiguity: AmbiguityPolicy
 
     init(_ push: ParsedPush) {
         app = push.app
+        environment = push.environment
         lane = push.lane
-        notBefore = push.notBefore
+        dueWindow = push.dueWindow
         ambiguity = push.ambiguity
     }
 }
@@ -24,6 +26,8 @@ struct BatchBuilder: Sendable {
     let key: BatchKey
     let id: BatchID
     private(set) var notifications: NotificationBatch
+    /// UNIX seconds, one for each push. Empty if the pushes are due immediately.
+    private var dueTimes: [Int64] = []
 
     init(key: BatchKey, id: BatchID) {
         self.key = key
@@ -42,6 +46,7 @@ struct BatchBuilder: Sendable {
         parser.withColumns(of: push, in: bytes) { token, payload in
             notifications.append(token: token, payload: payload, headers: headers, expiration: push.expiration)
         }
+        if key.dueWindow != 0 { dueTimes.append(push.notBefore) }
         return notifications.count - 1
     }
 
@@ -49,10 +54,10 @@ struct BatchBuilder: Sendable {
         apps: AppDirectory, acceptedAt: WallTime, traceparent: String? = nil, requestID: String? = nil
     ) -> Batch {
         Batch(
-            id: id, app: apps.apps[key.app].id, lane: key.lane, acceptedAt: acceptedAt,
-            dueTimes: PushColumn(shared: key.notBefore > 0 ? WallTime(seconds: key.notBefore) : nil),
-            notifications: notifications, traceparents: PushColumn(shared: traceparent),
-            requestIDs: PushColumn(shared: requestID), ambiguity: key.ambiguity
+            id: id, app: apps.apps[key.app].id, environment: key.environment, lane: key.lane, acceptedAt: acceptedAt,
+            dueTimes: PushColumn(dueTimes.map { WallTime(seconds: $0) }), notifications: notifications,
+            traceparents: PushColumn(shared: traceparent), requestIDs: PushColumn(shared: requestID),
+            ambiguity: key.ambiguity
         )
     }
 }

@@ -12,7 +12,7 @@ package final class BatchCommitter: Sendable {
     private let queue: any DurableQueue
     private let idempotentQueue: (any IdempotentQueue)?
     private let handoff: any DirectHandoff
-    private let delay: @Sendable (AppID) -> DeliveryDelay?
+    private let delay: @Sendable (AppEnvironment) -> DeliveryDelay?
     private let devices: DeviceLimiter?
     private let leaseDuration: Duration
     /// Bytes of pushes that are being written.
@@ -27,11 +27,11 @@ package final class BatchCommitter: Sendable {
     ///   - idempotentQueue: `queue`, if it can store responses.
     ///   - leaseDuration: lease of a batch that is handed directly to dispatch.
     ///   - bytesMax: limit of the bytes that are being written.
-    ///   - delay: why pushes of an app that are accepted now will wait; nil if they will not. Must not block.
+    ///   - delay: why pushes that are accepted now will wait; nil if they will not. Must not block.
     ///   - devices: the limiter that has counted the pushes to be committed.
     package init(
         queue: any DurableQueue, idempotentQueue: (any IdempotentQueue)?, handoff: any DirectHandoff,
-        leaseDuration: Duration, bytesMax: Int, delay: @escaping @Sendable (AppID) -> DeliveryDelay?,
+        leaseDuration: Duration, bytesMax: Int, delay: @escaping @Sendable (AppEnvironment) -> DeliveryDelay?,
         devices: DeviceLimiter?,
         metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime, logger: Logger
     ) {
@@ -51,8 +51,8 @@ package final class BatchCommitter: Sendable {
 
     package func newBatchID() -> BatchID { .random(at: wallClock()) }
 
-    /// Why pushes of `app` that are accepted now will wait; nil if they will not.
-    package func delay(of app: AppID) -> DeliveryDelay? { delay(app) }
+    /// Why pushes that are accepted now for the app and environment of `batch` will wait; nil if they will not.
+    package func delay(of batch: Batch) -> DeliveryDelay? { delay(batch.appEnvironment) }
 
     /// Subtracts a batch that will not be committed from the device limits.
     package func discard(_ batch: Batch) { devices?.refund(batch) }
@@ -72,7 +72,7 @@ package final class BatchCommitter: Sendable {
         let reservations = batches.map { batch in
             // A batch with a push that is not due is claimed from the store.
             batch.lastDue <= now
-                ? handoff.reserve(pushes: batch.count, for: batch.app, lane: batch.lane) : nil
+                ? handoff.reserve(pushes: batch.count, for: batch.appEnvironment, lane: batch.lane) : nil
         }
         let started = ContinuousClock.now
         do {
@@ -91,7 +91,7 @@ package final class BatchCommitter: Sendable {
                     handoff.deliver(ClaimedBatch(lease: lease, batch: batch), to: reservation)
                 } else {
                     if let reservation = reservations[index] { handoff.cancel(reservation) }
-                    handoff.notifyBacklog(of: batch.app, lane: batch.lane)
+                    handoff.notifyBacklog(of: batch.appEnvironment, lane: batch.lane)
                 }
             }
             return nil
@@ -104,7 +104,7 @@ package final class BatchCommitter: Sendable {
                 if let reservation = reservations[index] { handoff.cancel(reservation) }
                 // The batch may be durable, and then only this notifies dispatch of it.
                 if error.isOutcomeUnknown {
-                    handoff.notifyBacklog(of: batch.app, lane: batch.lane)
+                    handoff.notifyBacklog(of: batch.appEnvironment, lane: batch.lane)
                 } else {
                     discard(batch)
                 }

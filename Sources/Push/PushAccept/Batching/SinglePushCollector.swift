@@ -54,10 +54,10 @@ package final class SinglePushCollector: Sendable {
     }
 
     private struct State {
-        /// Full batches first, then open ones.
+        /// Full batches and open ones, in the order in which they were opened.
         var entries: [Entry] = []
-        /// Index of the first open batch.
-        var openStart = 0
+        /// The indexes of the open batches.
+        var open: [BatchKey: Int] = [:]
         var pushes = 0
         var isStopped = false
     }
@@ -79,6 +79,8 @@ package final class SinglePushCollector: Sendable {
         self.pushesMax = pushesMax
         self.batchPushesMax = batchPushesMax
     }
+
+    var now: WallTime { committer.now }
 
     /// The number of pushes that wait for the next commit.
     package var waitingCount: Int { waiting.load(ordering: .relaxed) }
@@ -131,21 +133,19 @@ package final class SinglePushCollector: Sendable {
         guard state.pushes < pushesMax else { return .refused(.full) }
         let key = BatchKey(push)
         let index: Int
-        if let found = state.entries[state.openStart...].firstIndex(where: { $0.batch.key == key }) {
+        if let found = state.open[key] {
             index = found
         } else {
+            index = state.entries.count
             state.entries.append(Entry(batch: BatchBuilder(key: key, id: committer.newBatchID()), group: Group()))
-            index = state.entries.count - 1
+            state.open[key] = index
         }
         let pushIndex = state.entries[index].batch.append(push, from: bytes, by: parser)
         if let request { state.entries[index].idempotent.append((pushIndex, request)) }
         state.pushes += 1
         waiting.store(state.pushes, ordering: .relaxed)
         let entry = (group: state.entries[index].group, id: state.entries[index].batch.id.push(pushIndex))
-        if state.entries[index].batch.count >= batchPushesMax {
-            state.entries.swapAt(index, state.openStart)
-            state.openStart += 1
-        }
+        if state.entries[index].batch.count >= batchPushesMax { state.open[key] = nil }
         return .inserted(entry.group, entry.id, isFirst: state.pushes == 1)
     }
 
@@ -155,7 +155,7 @@ package final class SinglePushCollector: Sendable {
             let (entries, isStopped) = state.withLock { state in
                 defer {
                     state.entries = []
-                    state.openStart = 0
+                    state.open = [:]
                     state.pushes = 0
                     waiting.store(0, ordering: .relaxed)
                 }
@@ -174,7 +174,7 @@ package final class SinglePushCollector: Sendable {
     private func commit(_ entries: [Entry]) async {
         let now = committer.now
         let batches = entries.map { $0.batch.closed(apps: apps, acceptedAt: now) }
-        let delays = batches.map { committer.delay(of: $0.app) }
+        let delays = batches.map { committer.delay(of: $0) }
         var responses: [IdempotencyKey: IdempotencyRecord] = [:]
         for (entry, delay) in zip(entries, delays) {
             for (push, request) in entry.idempotent {

@@ -19,8 +19,9 @@ import Synchronization
 //   `commitsMax` commits are in flight. It never waits for the writer: a client may send the whole body before it reads
 //   anything.
 // - A commit task writes one submission (the batches of one write), then the next that is ready, so the store stays busy
-//   while the reader waits for the client. Open batches are submitted when no commit is in flight: they are small if
-//   the store is faster than the client, and full if the client is faster.
+//   while the reader waits for the client. When no commit is in flight, open batches are submitted as well: the oldest
+//   and the fullest ones, about the pushes of one full batch. They are small if the store is faster than the client, and
+//   full if the client is faster.
 // - The writer gets pages of results in the order of the items, as soon as they are known. The result of an item waits
 //   for the commit of its batch, and every later result waits behind it.
 //
@@ -38,7 +39,7 @@ import Synchronization
 // client, shutdown, and a refusal by admission control. A stopped request reads nothing more, and commits all that it
 // has read.
 //
-// Memory is bounded: open batches by `BulkStateMachine.openMax`, full batches by the pause of the reader, waiting
+// Memory is bounded: open batches by `OpenBatches`, full batches by the pause of the reader, waiting
 // results by `resultsWaitingMax`, where consecutive pushes of one batch count as one.
 //
 // A request is normally done when its body is over and all commits have finished. A stopped request is done after its
@@ -89,12 +90,16 @@ final class BulkSession: Sendable {
     // MARK: Reader
 
     func receive(_ chunk: ByteBuffer) {
+        let now = committer.now
         chunk.withUnsafeReadableBytes { bytes in
-            state.withLock { $0.machine.received(bytes) }
+            state.withLock { $0.machine.received(bytes, now: now) }
         }
     }
 
-    func end(isCutOff: Bool) { state.withLock { $0.machine.ended(isCutOff: isCutOff) } }
+    func end(isCutOff: Bool) {
+        let now = committer.now
+        state.withLock { $0.machine.ended(isCutOff: isCutOff, now: now) }
+    }
 
     /// Stops reading. Pushes already read are still committed.
     ///
@@ -130,7 +135,7 @@ final class BulkSession: Sendable {
         var next: BulkStateMachine.Submission? = submission
         var error: QueueError?
         while let current = next {
-            let delays = current.batches.map { committer.delay(of: $0.app) }
+            let delays = current.batches.map { committer.delay(of: $0) }
             error = await committer.commit(current.batches)
             next = finish(current, error: error, delays: delays)
         }

@@ -5,8 +5,8 @@ import PushStore
 
 /// Turns the bytes of one bulk request into batches to commit and results to write.
 ///
-/// Pure: no clock, no task. A batch is closed when it is full. All open batches are closed when no commit is in flight,
-/// because waiting longer would only delay the results. `BulkSession` executes the commits.
+/// Pure: no clock, no task. A batch is closed when it is full. When no commit is in flight, the oldest open batch and the
+/// fullest ones are closed, because waiting longer would only delay the results. `BulkSession` executes the commits.
 struct BulkStateMachine {
     /// Batches to be made durable in one write.
     struct Submission {
@@ -14,8 +14,8 @@ struct BulkStateMachine {
         fileprivate(set) var batches: [Batch] = []
     }
 
-    /// Limit of open batches. A push that needs one more closes all of them first.
-    static let openMax = 64
+    /// Limit of the bytes of all open batches, in full batches.
+    private static let openBytesBatches = 16
 
     private let batchPushesMax: Int
     private let batchBytesMax: Int
@@ -31,9 +31,9 @@ struct BulkStateMachine {
 
     private var framer: ItemFramer
     private var parser: PushParser
-    private var open: [(slot: Int, batch: BatchBuilder)] = []
-    private var lastOpen = 0
-    private var full: Deque<(slot: Int, batch: BatchBuilder)> = []
+    private var open: OpenBatches
+    /// Closed batches that are not submitted yet.
+    private var full: Deque<OpenBatches.Entry> = []
     private(set) var results = BulkResults()
     /// Refused items since the last `takeRefusedCounts`, by code.
     private(set) var refusedCounts: [ErrorCode: Int] = [:]
@@ -59,13 +59,14 @@ struct BulkStateMachine {
         self.admission = admission
         self.devices = devices
         self.newID = newID
+        open = OpenBatches(bytesMax: Self.openBytesBatches * configuration.batchBytesMax)
         framer = ItemFramer(format: format, itemBytesMax: configuration.itemBytesMax)
         parser = PushParser(apps: apps, defaultLane: .bulk)
     }
 
     /// Whether more of the body can change the results.
     var wantsInput: Bool { stop == nil && !hasEnded && !framer.isFinished }
-    /// Full batches that are not submitted yet. The reader pauses while there are any.
+    /// Closed batches that are not submitted yet. The reader pauses while there are any.
     var fullCount: Int { full.count }
     /// Whether pushes wait to be submitted.
     var hasWork: Bool { !full.isEmpty || !open.isEmpty }
@@ -81,12 +82,13 @@ struct BulkStateMachine {
 
     // MARK: Input
 
-    mutating func received(_ chunk: UnsafeRawBufferPointer) {
+    /// - Parameter now: a `not_before` of this time or earlier means immediately.
+    mutating func received(_ chunk: UnsafeRawBufferPointer, now: WallTime) {
         guard wantsInput else { return }
         appRefusals = admission.refusals
         // A copy, so that the closure can change the rest of the machine.
         var framer = self.framer
-        framer.feed(chunk) { item in process(item, isLast: false) }
+        framer.feed(chunk) { item in process(item, isLast: false, now: now) }
         self.framer = framer
         if results.waitingCount > resultsWaitingMax, stop == nil {
             stop = Refusal(
@@ -99,12 +101,12 @@ struct BulkStateMachine {
     /// Ends the input; further chunks are ignored.
     ///
     /// - Parameter isCutOff: the connection closed before the body was complete.
-    mutating func ended(isCutOff: Bool) {
+    mutating func ended(isCutOff: Bool, now: WallTime) {
         guard !hasEnded else { return }
         hasEnded = true
         guard stop == nil else { return }
         var framer = self.framer
-        ending = framer.end(isCutOff: isCutOff) { item in process(item, isLast: true) }
+        ending = framer.end(isCutOff: isCutOff) { item in process(item, isLast: true, now: now) }
         self.framer = framer
         switch ending {
         case .clean, .notAnArray: break
@@ -120,12 +122,12 @@ struct BulkStateMachine {
         if stop == nil { stop = reason }
     }
 
-    private mutating func process(_ item: ItemFramer.Item, isLast: Bool) {
+    private mutating func process(_ item: ItemFramer.Item, isLast: Bool, now: WallTime) {
         guard case .bytes(let bytes) = item else {
             refuse(Refusal(.itemTooLarge, .text("an item has at most \(framer.itemBytesMax) bytes")))
             return
         }
-        switch parser.parse(bytes) {
+        switch parser.parse(bytes, now: now) {
         case .push(let push): append(push, from: bytes)
         case .refused(let refusal):
             if isLast, case .json(let error) = refusal.detail, error.kind == .unexpectedEnd,
@@ -153,50 +155,41 @@ struct BulkStateMachine {
             refuse(refusal)
             return
         }
-        let index = openBatch(for: BatchKey(push))
-        let pushIndex = open[index].batch.append(push, from: bytes, by: parser)
-        results.appendAccepted(slot: open[index].slot, push: pushIndex)
-        if open[index].batch.count >= batchPushesMax || open[index].batch.byteCount >= batchBytesMax {
-            full.append(open.remove(at: index))
+        let key = BatchKey(push)
+        if !open.select(key) {
+            let batch = BatchBuilder(key: key, id: newID())
+            if let closed = open.open(.init(slot: results.openSlot(for: batch.id), batch: batch)) {
+                full.append(closed)
+            }
         }
-    }
-
-    private mutating func openBatch(for key: BatchKey) -> Int {
-        if lastOpen < open.count, open[lastOpen].batch.key == key { return lastOpen }
-        if let found = open.firstIndex(where: { $0.batch.key == key }) {
-            lastOpen = found
-            return found
-        }
-        if open.count == Self.openMax { closeAll() }
-        let batch = BatchBuilder(key: key, id: newID())
-        open.append((results.openSlot(for: batch.id), batch))
-        lastOpen = open.count - 1
-        return lastOpen
-    }
-
-    private mutating func closeAll() {
-        full.append(contentsOf: open)
-        open.removeAll()
+        let (slot, index) = open.append(push, from: bytes, by: parser)
+        results.appendAccepted(slot: slot, push: index)
+        if let closed = open.closeFull(pushesMax: batchPushesMax, bytesMax: batchBytesMax) { full.append(closed) }
     }
 
     // MARK: Commits
 
-    /// The batches to commit next: one full batch, or all batches if no commit of this request is in flight.
+    /// The batches to commit next: closed ones, up to the pushes of one full batch, and open ones if no commit of this
+    /// request is in flight. All of them after the last item.
     ///
     /// - Returns: nil if nothing is ready.
     mutating func nextSubmission(isIdle: Bool, now: WallTime) -> Submission? {
-        if isIdle { closeAll() }
+        if isIdle { full.append(contentsOf: isFinal ? open.closeAll() : open.close(pushes: batchPushesMax)) }
         guard !full.isEmpty else { return nil }
         var submission = Submission()
-        while let next = full.popFirst() {
+        var pushes = 0
+        while isIdle || pushes < batchPushesMax, let next = full.popFirst() {
+            pushes += next.batch.count
             submission.slots.append(next.slot)
             submission.batches.append(
                 next.batch.closed(apps: apps, acceptedAt: now, traceparent: traceparent, requestID: requestID)
             )
-            if !isIdle { break }
         }
         return submission
     }
+
+    /// No further item is accepted.
+    private var isFinal: Bool { hasEnded || stop != nil }
 
     /// Records that a submission is durable or has failed. A failure stops the request.
     ///

@@ -24,9 +24,9 @@ struct IdempotentBulkRequest {
         var machine = self.machine
         var body = body
         while let chunk = body.readSlice(length: min(Self.chunkBytes, body.readableBytes)), chunk.readableBytes > 0 {
-            chunk.withUnsafeReadableBytes { machine.received($0) }
+            chunk.withUnsafeReadableBytes { machine.received($0, now: committer.now) }
         }
-        machine.ended(isCutOff: false)
+        machine.ended(isCutOff: false, now: committer.now)
         if machine.results.itemCount == 0 {
             try BulkRoute.refuseEmptyBody(machine.ending, format)
         }
@@ -35,7 +35,7 @@ struct IdempotentBulkRequest {
         if let problem = machine.overloadOfAnyItem { throw discard(submission, problem) }
         if machine.stop != nil { throw discard(submission, Self.tooManyResults) }
 
-        let delays = (submission?.batches ?? []).map { committer.delay(of: $0.app) }
+        let delays = (submission?.batches ?? []).map { committer.delay(of: $0) }
         if let submission { machine.committed(submission, error: nil, delays: delays) }
         let response = StoredResponse(
             format: format == .lines ? .lines : .array, runs: machine.removeKnownResults(itemsMax: .max)

@@ -91,9 +91,11 @@ struct DeadLetterRoutes: Sendable {
         }
         // They are due immediately, and only this notifies dispatch of them.
         if count.replayed > 0 {
-            var notified = apps.apps.map(\.id)
-            if case .app(let app?) = selection { notified = [app] }
-            for app in notified { for lane in Lane.allCases { handoff.notifyBacklog(of: app, lane: lane) } }
+            var notified = apps.apps
+            if case .app(let app?) = selection { notified.removeAll { $0.id != app } }
+            for id in notified.flatMap(\.appEnvironments) {
+                for lane in Lane.allCases { handoff.notifyBacklog(of: id, lane: lane) }
+            }
         }
         var json: [UInt8] = []
         JSONWriter.append(#"{"replayed":"#, to: &json)

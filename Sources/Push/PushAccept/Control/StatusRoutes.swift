@@ -8,8 +8,8 @@ import PushStore
 /// Returns the states of pushes.
 struct StatusRoutes: Sendable {
     let outcomes: any OutcomeStore
-    /// Why pushes of an app wait; nil if they do not.
-    let delay: @Sendable (AppID) -> DeliveryDelay?
+    /// Why pushes of an app in one environment wait; nil if they do not.
+    let delay: @Sendable (AppEnvironment) -> DeliveryDelay?
     let configuration: AcceptConfiguration
     let stopFlag: StopFlag
 
@@ -68,7 +68,7 @@ struct StatusRoutes: Sendable {
 
     private func append(_ status: PushStatus, to json: inout [UInt8]) {
         switch status.state {
-        case .queued, .retrying: ResponseJSON.append(status, delay(status.app), to: &json)
+        case .queued, .retrying: ResponseJSON.append(status, delay(status.appEnvironment), to: &json)
         case .scheduled, .sending, .settled: ResponseJSON.append(status, nil, to: &json)
         }
     }

@@ -1,9 +1,28 @@
-import APNSWire
+package import APNSWire
 package import PushModel
+
+/// A configured app, as acceptance sees it.
+package struct ConfiguredApp: Sendable, Equatable {
+    package var id: AppID
+    /// The topic of pushes that name none, before the suffix of their push type.
+    package var bundleID: String
+    /// At least one. The first is the environment of pushes that name none.
+    package var environments: [APNSEnvironment]
+
+    package init(id: AppID, bundleID: String, environments: [APNSEnvironment] = [.production]) {
+        self.id = id
+        self.bundleID = bundleID
+        self.environments = environments
+    }
+
+    package var appEnvironments: [AppEnvironment] { environments.map { AppEnvironment(id, $0) } }
+}
 
 /// The configured apps, and the request headers that their pushes share, built once.
 package struct AppDirectory: Sendable {
-    package let apps: [AppSettings]
+    package let apps: [ConfiguredApp]
+    /// For each app, the environment of pushes that name none.
+    private let environments: [APNSEnvironment]
     private let indexes: [String: Int]
     private let names: [[UInt8]]
     /// For each app, each push type with each priority.
@@ -11,9 +30,10 @@ package struct AppDirectory: Sendable {
 
     private static let priorities: [Priority?] = [nil, .immediate, .conserving, .low]
 
-    /// - Precondition: the ids are distinct.
-    package init(apps: [AppSettings]) {
+    /// - Precondition: the ids are distinct, and each app has an environment.
+    package init(apps: [ConfiguredApp]) {
         self.apps = apps
+        environments = apps.map { $0.environments[0] }
         indexes = Dictionary(uniqueKeysWithValues: apps.enumerated().map { ($1.id.name, $0) })
         names = apps.map { Array($0.id.name.utf8) }
         headers = apps.flatMap { app in
@@ -35,7 +55,17 @@ package struct AppDirectory: Sendable {
         return indexes[String(decoding: name, as: UTF8.self)]
     }
 
-    func app(named name: String) -> AppSettings? { indexes[name].map { apps[$0] } }
+    func app(named name: String) -> ConfiguredApp? { indexes[name].map { apps[$0] } }
+
+    /// The environment of a push.
+    ///
+    /// - Parameter named: the environment that the push names.
+    /// - Returns: nil if the app does not have it.
+    func environment(ofAppAt index: Int, named: APNSEnvironment?) -> APNSEnvironment? {
+        let environment = environments[index]
+        guard let named, named != environment else { return environment }
+        return apps[index].environments.contains(named) ? named : nil
+    }
 
     /// The headers of a push without `topic` and `collapse_id`. Does not allocate.
     func sharedHeaders(app: Int, pushType: PushType, priority: Priority?) -> NotificationHeaders {

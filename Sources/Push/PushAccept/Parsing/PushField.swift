@@ -5,6 +5,7 @@ package enum PushField: String, Sendable, CaseIterable {
     case payload
     case message
     case app
+    case environment
     case pushType = "push_type"
     case topic
     case priority

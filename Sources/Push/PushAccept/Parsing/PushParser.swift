@@ -13,13 +13,17 @@ package struct ParsedPush: Sendable, Equatable {
 
     /// Index into `AppDirectory.apps`.
     package var app = 0
+    /// One of the environments of the app.
+    package var environment = APNSEnvironment.production
     package var payload = PayloadLocation.input(0..<0)
     package var pushType = PushType.alert
     package var priority: Priority?
     /// UNIX seconds, or `NotificationBatch.noExpiration`.
     package var expiration = NotificationBatch.noExpiration
-    /// UNIX seconds. 0: immediately.
+    /// UNIX seconds, in the future. 0: immediately.
     package var notBefore: Int64 = 0
+    /// The `DueWindow` of `notBefore`. 0: immediately.
+    package var dueWindow: Int64 = 0
     package var lane: Lane
     package var topic: String?
     package var collapseID: String?
@@ -51,10 +55,12 @@ package struct PushParser {
     }
 
     /// Parses `bytes`, which must contain one push, with optional white space around it.
-    package mutating func parse(_ bytes: UnsafeRawBufferPointer) -> Result {
+    ///
+    /// - Parameter now: a `not_before` of this time or earlier means immediately.
+    package mutating func parse(_ bytes: UnsafeRawBufferPointer, now: WallTime) -> Result {
         var push = ParsedPush(lane: defaultLane)
         do throws(JSONError) {
-            if let refusal = try scan(bytes, into: &push) { return .refused(refusal) }
+            if let refusal = try scan(bytes, into: &push, now: now) { return .refused(refusal) }
         } catch {
             return .refused(Refusal(.invalidJSON, .json(error)))
         }
@@ -112,6 +118,7 @@ package struct PushParser {
                 case .lane: 512
                 case .timestamp: 1024
                 case .onUnanswered: 2048
+                case .environment: 4096
                 }
             defer { bits |= bit }
             return bits & bit == 0
@@ -120,13 +127,14 @@ package struct PushParser {
         var hasPayload: Bool { bits & 2 != 0 }
         var hasApp: Bool { bits & 4 != 0 }
         var hasLane: Bool { bits & 512 != 0 }
+        var hasEnvironment: Bool { bits & 4096 != 0 }
     }
 
     /// - Returns: why the push is refused; nil if it is valid.
     /// - Throws: for malformed JSON.
-    private mutating func scan(_ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush) throws(JSONError)
-        -> Refusal?
-    {
+    private mutating func scan(
+        _ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush, now: WallTime
+    ) throws(JSONError) -> Refusal? {
         var reader = JSONReader(bytes)
         guard try reader.peekKind() == .object else {
             return Refusal(.wrongType, .text("a push must be a JSON object"))
@@ -144,7 +152,7 @@ package struct PushParser {
             if let refusal = try read(field, from: &reader, into: &push) { return refusal }
         }
         try reader.finish()
-        return complete(&push, seen: seen)
+        return complete(&push, seen: seen, now: now)
     }
 
     private static func duplicateText(_ field: PushField) -> String {
@@ -156,7 +164,7 @@ package struct PushParser {
     }
 
     /// Applies the defaults and checks that depend on several fields.
-    private func complete(_ push: inout ParsedPush, seen: SeenFields) -> Refusal? {
+    private func complete(_ push: inout ParsedPush, seen: SeenFields, now: WallTime) -> Refusal? {
         guard seen.hasToken else {
             return Refusal(.missingField, field: .known(.deviceToken), .text("required"))
         }
@@ -168,10 +176,23 @@ package struct PushParser {
             }
             push.app = app
         }
+        let named = seen.hasEnvironment ? push.environment : nil
+        guard let environment = apps.environment(ofAppAt: push.app, named: named) else {
+            return .badField(
+                .environment,
+                "the app has no environment \(push.environment.label); add it to environments in the app's configuration"
+            )
+        }
+        push.environment = environment
         if !seen.hasLane, push.pushType == .voip || push.pushType == .pushtotalk { push.lane = .urgent }
         if push.pushType == .background, push.priority == nil { push.priority = .conserving }
         if push.expiration > 0, push.notBefore >= push.expiration {
             return .badField(.expiration, "must be after not_before, otherwise the push could never be sent")
+        }
+        if WallTime(seconds: push.notBefore) <= now {
+            push.notBefore = 0
+        } else {
+            push.dueWindow = DueWindow.start(of: push.notBefore, now: now.seconds)
         }
         let count =
             switch push.payload {
@@ -206,7 +227,7 @@ package struct PushParser {
                 throw error
             }
             return apply(value, to: field, of: &push)
-        case .deviceToken, .deviceID, .app, .pushType, .topic, .collapseID, .lane, .onUnanswered:
+        case .deviceToken, .deviceID, .app, .environment, .pushType, .topic, .collapseID, .lane, .onUnanswered:
             guard kind == .string else { return .wrongType(field, "must be a string") }
             let string = try reader.readString()
             return apply(string, in: reader, to: field, of: &push)
@@ -264,6 +285,11 @@ package struct PushParser {
             }
             push.app = app
             lastApp = app
+        case .environment:
+            guard let environment = APNSEnvironment(label: String(decoding: text, as: UTF8.self)) else {
+                return .badField(field, "must be production or sandbox")
+            }
+            push.environment = environment
         case .pushType:
             guard let type = PushType.allCases.first(where: { Self.isEqual(text, $0.label) }) else {
                 return .badField(
@@ -382,7 +408,9 @@ package struct PushParser {
         case 10:
             if reader.equals(range, "expiration") { return .expiration }
             return reader.equals(range, "not_before") ? .notBefore : nil
-        case 11: return reader.equals(range, "collapse_id") ? .collapseID : nil
+        case 11:
+            if reader.equals(range, "environment") { return .environment }
+            return reader.equals(range, "collapse_id") ? .collapseID : nil
         case 12: return reader.equals(range, "device_token") ? .deviceToken : nil
         case 13: return reader.equals(range, "on_unanswered") ? .onUnanswered : nil
         default: return nil

@@ -72,7 +72,7 @@ struct PushRoute: Sendable {
         }
         var parser = PushParser(apps: apps, defaultLane: .normal)
         let result: Result<SinglePushCollector.Ticket, Refusal> = body.withUnsafeReadableBytes { bytes in
-            switch parser.parse(bytes) {
+            switch parser.parse(bytes, now: collector.now) {
             case .push(let push):
                 if let refusal = admission.refusal(ofAppAt: push.app) { return .failure(.overloaded(refusal)) }
                 if let devices, let refusal = parser.admit(push, by: devices) { return .failure(refusal) }

@@ -20,28 +20,36 @@ extension GatewayConfiguration {
 
     var dispatch: DispatchConfiguration {
         var dispatch = delivery
-        for app in apps {
-            let settings = app.settings
-            dispatch.apps[settings.id] = settings
+        for (id, app, settings) in appEnvironments {
+            let endpoint = settings.apnsEndpoint
+            dispatch.apps[id.app] = AppSettings(
+                id: id.app, bundleID: app.bundleID, endpoint: "\(endpoint.host):\(endpoint.port)",
+                pushesPerSecond: settings.rate
+            )
         }
         return dispatch
     }
 
     var directory: AppDirectory {
-        AppDirectory(apps: apps.map(\.settings))
+        AppDirectory(
+            apps: apps.map { app in
+                ConfiguredApp(
+                    id: AppID(app.name), bundleID: app.bundleID, environments: app.environments.map(\.environment))
+            }
+        )
+    }
+
+    /// Each app in each of its environments, in the order of the configuration.
+    var appEnvironments: [(id: AppEnvironment, app: App, settings: EnvironmentSettings)] {
+        apps.flatMap { app in
+            app.environments.map { (AppEnvironment(AppID(app.name), $0.environment), app, $0) }
+        }
     }
 }
 
-extension GatewayConfiguration.App {
+extension GatewayConfiguration.EnvironmentSettings {
     var apnsEndpoint: APNSClientConfiguration.Endpoint {
         if let endpoint { return .init(host: endpoint.host, port: endpoint.port) }
         return environment == .production ? .production : .sandbox
-    }
-
-    fileprivate var settings: AppSettings {
-        let endpoint = apnsEndpoint
-        return AppSettings(
-            id: AppID(name), bundleID: bundleID, endpoint: "\(endpoint.host):\(endpoint.port)", pushesPerSecond: rate
-        )
     }
 }

@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import PushAccept
 import PushDispatch
@@ -176,19 +177,61 @@ extension GatewayConfiguration {
     // MARK: Apps
 
     private static func app(from item: inout YAMLReader, _ resolved: (String) -> String) -> App {
-        var app = App(
-            name: "", bundleID: "", environment: .production,
-            credential: .key(Key(file: "", keyID: "", teamID: ""))
-        )
+        var app = App(name: "", bundleID: "", environments: [])
         item.readRequired("bundle_id") { app.bundleID = $0 }
         app.name = app.bundleID
         item.read("name") { app.name = $0 }
-        item.read("environment", oneOf: Environment.allCases.map(\.rawValue)) {
-            app.environment = Environment(rawValue: $0) ?? .production
+        var environment = APNSEnvironment.production
+        item.read("environment", oneOf: Self.environments.map(\.label)) {
+            environment = APNSEnvironment(label: $0) ?? environment
         }
-        item.read("rate") { app.rate = $0 }
-        item.requiredSection(oneOf: ["key", "certificate"]) { kind, section in
-            app.credential =
+        let shared = settings(from: &item, resolved)
+        var own: [APNSEnvironment: PartialSettings] = [environment: PartialSettings()]
+        item.section("environments") { section in
+            for name in Self.environments {
+                section.section(name.label) { section in
+                    let settings = settings(from: &section, resolved)
+                    own[name] = settings
+                    // The host of one environment is wrong for the other.
+                    if name != environment, settings.endpoint == nil, shared.endpoint != nil {
+                        section.reportMissing(
+                            ["endpoint"], ", because the app's endpoint is for \(environment.label) only")
+                    }
+                }
+            }
+        }
+        for (name, settings) in own.sorted(by: { $0.key == environment && $1.key != environment }) {
+            guard let credential = settings.credential ?? shared.credential else {
+                item.reportMissing(
+                    ["key", "certificate"], own.count == 1 ? "" : ", because \(name.label) has none of its own")
+                continue
+            }
+            app.environments.append(
+                EnvironmentSettings(
+                    name, credential: credential,
+                    endpoint: settings.endpoint ?? (name == environment ? shared.endpoint : nil),
+                    rate: settings.rate ?? shared.rate
+                )
+            )
+        }
+        return app
+    }
+
+    /// In the order of the documentation.
+    private static let environments: [APNSEnvironment] = [.production, .sandbox]
+
+    /// The settings that an app has for all of its environments, or for one of them.
+    private struct PartialSettings {
+        var credential: Credential?
+        var endpoint: Endpoint?
+        var rate: Int?
+    }
+
+    private static func settings(from item: inout YAMLReader, _ resolved: (String) -> String) -> PartialSettings {
+        var settings = PartialSettings()
+        item.read("rate") { settings.rate = $0 }
+        item.section(oneOf: ["key", "certificate"]) { kind, section in
+            settings.credential =
                 kind == "key"
                 ? .key(Self.key(from: &section, resolved))
                 : .certificate(Self.certificate(from: &section, resolved))
@@ -198,9 +241,9 @@ extension GatewayConfiguration {
             section.readRequired("host") { endpoint.host = $0 }
             section.read("port") { endpoint.port = $0 }
             section.read("ca_file") { endpoint.caFile = resolved($0) }
-            app.endpoint = endpoint
+            settings.endpoint = endpoint
         }
-        return app
+        return settings
     }
 
     private static func key(from section: inout YAMLReader, _ resolved: (String) -> String) -> Key {

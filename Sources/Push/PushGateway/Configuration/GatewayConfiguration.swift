@@ -1,4 +1,4 @@
-import APNSWire
+package import APNSWire
 package import PushAccept
 package import PushDispatch
 package import PushModel
@@ -42,12 +42,24 @@ package struct GatewayConfiguration: Sendable {
         package init() {}
     }
 
-    /// A bundle ID with its environment and its credential.
+    /// A bundle ID with a credential for each of its environments.
     package struct App: Sendable, Equatable {
         /// The value of the `app` field of pushes; the bundle ID by default.
         package var name: String
         package var bundleID: String
-        package var environment: Environment
+        /// At least one, each at most once. The first is the environment of pushes that name none.
+        package var environments: [EnvironmentSettings]
+
+        package init(name: String, bundleID: String, environments: [EnvironmentSettings]) {
+            self.name = name
+            self.bundleID = bundleID
+            self.environments = environments
+        }
+    }
+
+    /// How the pushes of an app are sent in one environment.
+    package struct EnvironmentSettings: Sendable, Equatable {
+        package var environment: APNSEnvironment
         package var credential: Credential
         /// nil: Apple's host of the environment.
         package var endpoint: Endpoint?
@@ -55,18 +67,13 @@ package struct GatewayConfiguration: Sendable {
         package var rate: Int?
 
         package init(
-            name: String, bundleID: String, environment: Environment, credential: Credential, endpoint: Endpoint? = nil
+            _ environment: APNSEnvironment, credential: Credential, endpoint: Endpoint? = nil, rate: Int? = nil
         ) {
-            self.name = name
-            self.bundleID = bundleID
             self.environment = environment
             self.credential = credential
             self.endpoint = endpoint
+            self.rate = rate
         }
-    }
-
-    package enum Environment: String, Sendable, CaseIterable {
-        case production, sandbox
     }
 
     /// How an app authenticates to APNs.
@@ -203,6 +210,19 @@ extension GatewayConfiguration.App {
         if !GatewayConfiguration.isBundleID(bundleID) {
             problems.append("bundle_id must be 1 to 155 letters, digits, hyphens and periods")
         }
+        for (index, settings) in environments.enumerated() {
+            let prefix = index == 0 ? "" : "environments.\(settings.environment.label): "
+            // A value that several environments share is reported once.
+            let own = settings.problems().filter { !problems.contains($0) }
+            problems += own.map { prefix + $0 }
+        }
+        return problems
+    }
+}
+
+extension GatewayConfiguration.EnvironmentSettings {
+    fileprivate func problems() -> [String] {
+        var problems: [String] = []
         if let rate, !(1...1_000_000).contains(rate) { problems.append("rate must be 1 to 1000000 pushes per second") }
         problems += credential.problems()
         if let endpoint {

@@ -132,18 +132,24 @@ struct YAMLReader {
         merge(reader)
     }
 
-    /// Reads exactly one of several sections; `fill` receives its key.
-    mutating func requiredSection(oneOf keys: [String], _ fill: (String, inout YAMLReader) -> Void) {
+    /// Reads at most one of several sections; `fill` receives its key.
+    mutating func section(oneOf keys: [String], _ fill: (String, inout YAMLReader) -> Void) {
         known.formUnion(keys)
-        guard let mapping else { return }
-        let present = keys.filter { mapping[$0] != nil }
-        guard present.count == 1 else {
+        let present = keys.filter { mapping?[$0] != nil }
+        guard present.count <= 1 else {
             let choice = keys.map(name).joined(separator: " or ")
-            let text = present.isEmpty ? "\(choice) is missing" : "only one of \(choice) is allowed"
-            problems.append(Problem(path: name(keys[0]), line: line, text: text))
+            problems.append(Problem(path: name(keys[0]), line: line, text: "only one of \(choice) is allowed"))
             return
         }
-        section(present[0]) { fill(present[0], &$0) }
+        for key in present { section(key) { fill(key, &$0) } }
+    }
+
+    /// Reports that none of `keys` is there, unless one of them has a problem already.
+    mutating func reportMissing(_ keys: [String], _ reason: String = "") {
+        let names = keys.map(name)
+        guard mapping != nil, !problems.contains(where: { names.contains($0.path) }) else { return }
+        let text = "\(names.joined(separator: " or ")) is missing\(reason)"
+        problems.append(Problem(path: names[0], line: line, text: text))
     }
 
     /// Reads a list of mappings.
@@ -163,14 +169,22 @@ struct YAMLReader {
         }
     }
 
+    /// The present names of former keys.
+    private static let renamedKeys = [
+        "limits.keyed_body_max_mib": "limits.idempotent_body_max_mib",
+        "limits.keyed_bodies_max_mib": "limits.idempotent_bodies_max_mib",
+    ]
+
     /// Reports every key that was not read.
     mutating func finish() {
         for (key, _) in mapping ?? [:] {
             guard let text = key.string, known.contains(text) else {
                 let name = name(key.string ?? "?")
+                let hint = Self.renamedKeys[name].map { "; it is \($0) now" } ?? ""
                 problems.append(
                     Problem(
-                        path: name, line: key.mark?.line, text: "\(name) is not a known key", isUnknownKey: true
+                        path: name, line: key.mark?.line, text: "\(name) is not a known key\(hint)",
+                        isUnknownKey: true
                     )
                 )
                 continue
