@@ -28,15 +28,13 @@ import Testing
         let waiting = [batch(10, request: "r1"), batch(20, request: "r1"), batch(30, request: "r2")]
         let harness = busy(waiting)
         let inFlight = harness.inFlight.reduce(0) { $0 + $1.count }
-        var cancelled = harness.apply { stateMachine, now, _ in stateMachine.cancel(.request("r1"), now: now) }
+        var cancelled = harness.cancel(.request("r1"))
         #expect(cancelled.reduce(0) { $0 + $1.outcomes.count } == 30)
         #expect(cancelled.allSatisfy { $0.outcomes.allSatisfy { $0.verdict == .cancelled && $0.code == .cancelled } })
-        for settlement in cancelled { harness.settle(settlement) }
 
         let ids = [3, 7].map { waiting[2].id.push($0) } + [harness.batches[0].id.push(0)]
-        cancelled = harness.apply { stateMachine, now, _ in stateMachine.cancel(.ids(ids), now: now) }
+        cancelled = harness.cancel(.ids(ids))
         #expect(cancelled.map { $0.outcomes.map(\.index) } == [[3, 7]] && cancelled[0].release == .keep)
-        for settlement in cancelled { harness.settle(settlement) }
 
         harness.answer = { _ in .accepted }
         harness.run(.seconds(2))
@@ -47,8 +45,7 @@ import Testing
 
     @Test func `cancelling an app does not affect other apps`() {
         let harness = busy([batch(10), batch(5, app: "b")])
-        let cancelled = harness.apply { stateMachine, now, _ in stateMachine.cancel(.app(AppID("a")), now: now) }
-        for settlement in cancelled { harness.settle(settlement) }
+        _ = harness.cancel(.app(AppID("a")))
         harness.answer = { _ in .accepted }
         harness.run(.seconds(2))
         #expect(harness.sent("b") == 5)
@@ -59,44 +56,40 @@ import Testing
     @Test func `a paused app sends nothing and occupies no memory, and continues when it is resumed`() {
         let harness = busy([batch(10)])
         let before = harness.sent()
-        harness.apply { stateMachine, now, actions in stateMachine.setPaused(true, app: AppID("a"), now: now, &actions)
-        }
+        harness.apply { $0.setPaused(true, app: AppID("a"), now: $1, &$2) }
         #expect(harness.stateMachine.pushesInMemory == before, "only pushes in flight")
-        #expect(!harness.reserve("a") && harness.delays[AppID("a")]?.reason == .paused)
+        #expect(!harness.reserve("a") && harness.delay()?.reason == .paused)
         harness.answer = { _ in .accepted }
         harness.run(.seconds(30))
         #expect(harness.sent() == before && harness.stateMachine.isEmpty && harness.attemptsMax == 0)
-        harness.apply { stateMachine, now, actions in stateMachine.setPaused(false, app: AppID("a"), now: now, &actions)
-        }
+        harness.apply { $0.setPaused(false, app: AppID("a"), now: $1, &$2) }
         harness.run(.seconds(5))
-        #expect(harness.pushes == 0 && harness.delays.isEmpty && harness.reserve("a"))
+        #expect(harness.pushes == 0 && harness.delay() == nil && harness.reserve("a"))
     }
 
     @Test func `a drain returns unsent batches, including later claims and hand-offs, and counts no attempt`() throws {
         let harness = busy([])
         let handedOff = batch(3)
         let reservation = try #require(
-            harness.apply { stateMachine, now, _ in
-                stateMachine.reserve(pushes: 3, for: AppID("b"), lane: .normal, now: now)
-            }
+            harness.stateMachine.reserve(
+                pushes: 3, for: AppEnvironment(AppID("b")), lane: .normal, now: harness.now
+            )
         )
-        let plan = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+        let plan = try #require(harness.stateMachine.claimPlan(now: harness.now))
         let before = harness.sent()
-        harness.apply { stateMachine, now, actions in stateMachine.drain(now: now, &actions) }
+        harness.apply { $0.drain(now: $1, &$2) }
         #expect(harness.stateMachine.pushesInMemory == before + 3)
 
         harness.append(handedOff)
         harness.append(batch(4, app: "b"))
         let late = harness.claim(by: plan)
         #expect(!late.isEmpty)
-        let mayHaveMore = harness.apply { stateMachine, now, actions in
-            stateMachine.claimed(late, plan: plan, requestedAt: now.monotonic, now: now, &actions)
+        let mayHaveMore = harness.apply {
+            $0.claimed(late, plan: plan, requestedAt: $1.monotonic, now: $1, &$2)
         }
         #expect(!mayHaveMore)
         let made = claimed(3, app: "b")
-        harness.apply { stateMachine, now, actions in
-            stateMachine.handoffDelivered(made, to: reservation, now: now, &actions)
-        }
+        harness.apply { $0.handoffDelivered(made, to: reservation, now: $1, &$2) }
         #expect(harness.sent() == before && harness.attemptsMax == 0)
         #expect(harness.leasedBatches == harness.inFlight.count)
         #expect(harness.stateMachine.hasUnanswered)
@@ -111,15 +104,13 @@ import Testing
         harness.answer = { _ in nil }
         for pause in [2, 6] {
             let reservation = try #require(
-                harness.apply { stateMachine, now, _ in
-                    stateMachine.reserve(pushes: 3, for: AppID("a"), lane: .normal, now: now)
-                }
+                harness.stateMachine.reserve(
+                    pushes: 3, for: AppEnvironment(AppID("a")), lane: .normal, now: harness.now
+                )
             )
             let leaseUntil = harness.now.monotonic + .seconds(20)
             harness.now.monotonic += .seconds(pause)
-            harness.apply { stateMachine, now, actions in
-                stateMachine.handoffDelivered(claimed(3), to: reservation, now: now, &actions)
-            }
+            harness.apply { $0.handoffDelivered(claimed(3), to: reservation, now: $1, &$2) }
             let timeouts = try #require(harness.inFlight.last?.timeouts)
             #expect(timeouts.answer == .seconds(10))
             #expect(harness.now.monotonic + timeouts.wait + timeouts.answer <= leaseUntil)
@@ -130,15 +121,13 @@ import Testing
         let harness = DispatchHarness(apps: ["a"])
         harness.claim()
         let reservation = try #require(
-            harness.apply { stateMachine, now, _ in
-                stateMachine.reserve(pushes: 3, for: AppID("a"), lane: .normal, now: now)
-            }
+            harness.stateMachine.reserve(
+                pushes: 3, for: AppEnvironment(AppID("a")), lane: .normal, now: harness.now
+            )
         )
         // 20 s of lease minus 10 s for the answer.
         harness.now.monotonic += .seconds(10)
-        harness.apply { stateMachine, now, actions in
-            stateMachine.handoffDelivered(claimed(3), to: reservation, now: now, &actions)
-        }
+        harness.apply { $0.handoffDelivered(claimed(3), to: reservation, now: $1, &$2) }
         #expect(harness.sent() == 0 && harness.stateMachine.pushesInMemory == 0)
     }
 

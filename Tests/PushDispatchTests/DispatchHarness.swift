@@ -18,7 +18,7 @@ final class VirtualClock: Sendable {
 
 /// A state machine, its store, and an APNs with answers set by the test: in one thread and in virtual time.
 final class DispatchHarness {
-    var stateMachine: DispatchStateMachine
+    let stateMachine: DispatchStateMachine
     private let store: MemoryBackend
     /// All batches ever appended, in this order.
     private(set) var batches: [Batch]
@@ -31,7 +31,6 @@ final class DispatchHarness {
     /// Handed to a client and not answered.
     var inFlight: [DispatchActions.Send] = []
     var events: [DispatchActions.Event] = []
-    var delays: [AppID: DeliveryDelay] = [:]
     /// All pushes ever sent, by app.
     var sent: [AppID: Int] = [:]
     /// The answer of APNs to each push of a send; nil for none.
@@ -47,7 +46,8 @@ final class DispatchHarness {
         _ configuration: DispatchConfiguration = DispatchConfiguration(), apps: [String] = ["a"], seed: UInt64 = 1,
         successorOf former: DispatchHarness? = nil
     ) {
-        stateMachine = DispatchStateMachine(configuration: configuration, apps: apps.map { AppID($0) }, seed: seed)
+        stateMachine = DispatchStateMachine(
+            configuration: configuration, apps: apps.map { AppEnvironment(AppID($0)) }, seed: seed)
         let clock = VirtualClock()
         let shared = former?.store.store ?? MemoryStore(clock: clock.queueClock)
         store = MemoryBackend(store: shared, clock: clock.queueClock)
@@ -56,17 +56,16 @@ final class DispatchHarness {
         lease = configuration.lease
     }
 
-    func apply<Result>(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result) -> Result {
+    func apply<Result>(_ event: (DispatchStateMachine, Moment, inout DispatchActions) -> Result) -> Result {
         var actions = DispatchActions()
-        let result = event(&stateMachine, now, &actions)
+        let result = event(stateMachine, now, &actions)
         for write in actions.settlements { settle(write.settlement) }
         for send in actions.sends {
             trace.append("\(now.monotonic) send \(send.app) \(send.count)")
-            sent[send.app, default: 0] += send.count
+            sent[send.app.app, default: 0] += send.count
             inFlight.append(send)
         }
         events += actions.events
-        if let new = actions.delays { delays = new }
         return result
     }
 
@@ -77,14 +76,14 @@ final class DispatchHarness {
         )
         let isGood = try! store.settle([settlement]).isEmpty
         if isGood, !settlement.sends.isEmpty, !holdsAnnouncements {
-            apply { stateMachine, now, actions in stateMachine.announced([settlement.lease], now: now, &actions) }
+            apply { $0.announced([settlement.lease], now: $1, &$2) }
         }
         guard !isGood || settlement.release.endsLease else { return }
-        apply { stateMachine, _, actions in
+        apply {
             if isGood {
-                stateMachine.settled([settlement.lease], &actions)
+                $0.settled([settlement.lease], now: $1, &$2)
             } else {
-                stateMachine.refused([settlement.lease], &actions)
+                $0.refused([settlement.lease], now: $1, &$2)
             }
         }
     }
@@ -97,7 +96,7 @@ final class DispatchHarness {
         batches.append(batch)
     }
 
-    func claim(by plan: DispatchBuffer.ClaimPlan) -> [ClaimedBatch] {
+    func claim(by plan: ClaimPlan) -> [ClaimedBatch] {
         try! store.claim(
             ClaimRequest(
                 batchesMax: plan.batchesMax, lease: lease, excludedApps: plan.excludedApps,
@@ -109,28 +108,23 @@ final class DispatchHarness {
 
     /// Claims until the store has no more batches.
     func claim() {
-        while let plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) }) {
+        while let plan = stateMachine.claimPlan(now: now) {
             let batches = claim(by: plan)
-            let mayHaveMore = apply { stateMachine, now, actions in
-                stateMachine.claimed(batches, plan: plan, requestedAt: now.monotonic, now: now, &actions)
-            }
+            let mayHaveMore = apply { $0.claimed(batches, plan: plan, requestedAt: $1.monotonic, now: $1, &$2) }
             guard mayHaveMore else { return }
         }
     }
 
     /// Claims one batch as a quarantined one.
     func claimQuarantined() {
-        guard var plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) }), plan.quarantinedMax > 0
-        else { return }
+        guard var plan = stateMachine.claimPlan(now: now), plan.quarantinedMax > 0 else { return }
         plan.batchesMax = 1
         let batches = claim(by: plan).map { batch in
             var batch = batch
             batch.isQuarantined = true
             return batch
         }
-        _ = apply { stateMachine, now, actions in
-            stateMachine.claimed(batches, plan: plan, requestedAt: now.monotonic, now: now, &actions)
-        }
+        _ = apply { $0.claimed(batches, plan: plan, requestedAt: $1.monotonic, now: $1, &$2) }
     }
 
     /// Reports the answers for all sends in flight, as far as `answer` has one.
@@ -147,24 +141,22 @@ final class DispatchHarness {
                 answers.append(answer, of: index, latency: latency)
             }
             answers.isLast = true
-            apply { stateMachine, now, actions in stateMachine.answered(answers, now: now, &actions) }
+            apply { $0.answered(answers, of: send.app, now: $1, &$2) }
         }
     }
 
     /// Advances time in steps of 250 ms.
-    func run(_ duration: Duration, latency: UInt32 = 10) {
+    func run(_ duration: Duration, latency: UInt32 = 10, claims: Bool = true) {
         let end = now.monotonic + duration
         while now.monotonic < end {
             now = Moment(wall: now.wall + .milliseconds(250), monotonic: now.monotonic + .milliseconds(250))
-            apply { stateMachine, now, actions in stateMachine.tick(now: now, &actions) }
-            claim()
+            apply { $0.tick(now: $1, &$2) }
+            if claims { claim() }
             answerAll(latency: latency)
-            claim()
-            let leases = stateMachine.leases
-            let lost = try! store.renew(leases, for: lease)
-            apply { stateMachine, now, actions in
-                stateMachine.renewed(leases, lost: lost, requestedAt: now.monotonic, &actions)
-            }
+            if claims { claim() }
+            let renewal = stateMachine.renewal()
+            let lost = try! store.renew(renewal.leases, for: lease)
+            apply { $0.renewed(renewal, lost: lost, requestedAt: $1.monotonic, now: $1, &$2) }
         }
     }
 
@@ -172,15 +164,37 @@ final class DispatchHarness {
         for _ in 0..<batches { append(claimed(count, app: app, lane: lane).batch) }
     }
 
+    /// Claims a batch by the write that appends it, and hands it over with the due times of a claim: its pushes are due
+    /// in `dueIn`, by index.
+    func handOver(_ batch: Batch, dueIn: [Duration], attempts: UInt16 = 0) {
+        let lease = try! store.append([NewBatch(batch: batch, claim: self.lease)])[0]!
+        batches.append(batch)
+        let pending = dueIn.enumerated().map { index, delay in
+            PendingPush(index: UInt16(index), attempts: attempts, due: now.wall + delay)
+        }
+        let claimed = ClaimedBatch(lease: lease, batch: batch, pending: pending)
+        let reservation = stateMachine.reserve(
+            pushes: batch.count, for: batch.appEnvironment, lane: batch.lane, now: now)!
+        apply { $0.handoffDelivered(claimed, to: reservation, now: $1, &$2) }
+    }
+
+    /// Cancels unsent pushes as the dispatcher does, and returns the settlements.
+    func cancel(_ selection: DispatchStateMachine.CancelSelection) -> [Settlement] {
+        let settlements = stateMachine.cancel(selection, now: now)
+        for settlement in settlements { settle(settlement) }
+        apply { $0.cancelled(settlements.map(\.lease), now: $1, &$2) }
+        return settlements
+    }
+
+    func delay(_ app: String = "a") -> DeliveryDelay? {
+        stateMachine.delay(of: AppEnvironment(AppID(app)), now: now)
+    }
     func state(_ app: String = "a") -> Breaker.State { stateMachine.breakerState(of: AppID(app)) }
     func reserve(_ app: String, _ lane: Lane = .normal) -> Bool {
-        apply { stateMachine, now, _ in
-            guard let reservation = stateMachine.reserve(pushes: 1, for: AppID(app), lane: lane, now: now) else {
-                return false
-            }
-            stateMachine.cancel(reservation)
-            return true
-        }
+        let app = AppEnvironment(AppID(app))
+        guard let reservation = stateMachine.reserve(pushes: 1, for: app, lane: lane, now: now) else { return false }
+        stateMachine.cancel(reservation)
+        return true
     }
     func sent(_ app: String = "a") -> Int { sent[AppID(app)] ?? 0 }
 

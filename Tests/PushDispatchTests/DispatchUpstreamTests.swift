@@ -17,14 +17,14 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         #expect(harness.pushes == 50_000 && harness.attemptsMax == 0)
         #expect(harness.sent() < 4_000 + 200, "a window, and some probes")
         #expect(harness.stateMachine.pushesInMemory <= 16_000 && harness.state() != .closed)
-        #expect(harness.delays[AppID("a")]?.reason == .apnsUnreachable)
+        #expect(harness.delay("a")?.reason == .apnsUnreachable)
         #expect(!harness.reserve("a"), "new batches wait in the store as well")
         harness.answer = { _ in .accepted }
         harness.run(.seconds(75))
         #expect(harness.pushes == 0 && harness.verdicts.allSatisfy { $0 == .delivered })
         #expect(harness.state() == .closed && harness.stateMachine.isEmpty)
         harness.run(.seconds(5))
-        #expect(harness.delays.isEmpty && harness.reserve("a"))
+        #expect(harness.delay() == nil && harness.reserve("a"))
     }
 
     @Test func `an APNs that never answers costs one window of attempts and a few probes`() {
@@ -46,8 +46,8 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
     @Test func `an unanswered trial defers further trials of its app`() {
         let harness = DispatchHarness(apps: ["a", "b"])
         harness.add(2, of: 1, app: "a")
-        func plan() -> DispatchBuffer.ClaimPlan? {
-            harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) }
+        func plan() -> ClaimPlan? {
+            harness.stateMachine.claimPlan(now: harness.now)
         }
         func tryQuarantined() {
             harness.claimQuarantined()
@@ -83,7 +83,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `an app that fails alone does not stop other apps`() {
         let harness = DispatchHarness(apps: ["a", "b"])
-        harness.answer = { $0.app == AppID("a") ? unavailable : .accepted }
+        harness.answer = { $0.app.app == AppID("a") ? unavailable : .accepted }
         harness.add(1, of: 2, app: "b")
         harness.run(.seconds(1))
         harness.add(20, of: 100, app: "a")
@@ -101,7 +101,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `if only the failing app sends, the endpoint opens until another app's probes succeed`() {
         let harness = DispatchHarness(apps: ["a", "b"])
-        harness.answer = { $0.app == AppID("a") ? unavailable : .accepted }
+        harness.answer = { $0.app.app == AppID("a") ? unavailable : .accepted }
         harness.add(20, of: 100, app: "a")
         harness.run(.seconds(1))
         #expect(harness.state("b") == .open, "nothing shows that the endpoint is healthy")
@@ -119,7 +119,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
     @Test func `if all sending apps fail, the breaker of their endpoint opens for all of its apps`() {
         var configuration = DispatchConfiguration()
         for (app, endpoint) in [("a", "x"), ("b", "x"), ("quiet", "x"), ("far", "y")] {
-            configuration.apps[AppID(app)] = AppSettings(id: AppID(app), endpoint: endpoint)
+            configuration.apps[AppEnvironment(AppID(app))] = AppSettings(id: AppID(app), endpoint: endpoint)
         }
         let harness = DispatchHarness(configuration, apps: ["a", "b", "quiet", "far"])
         harness.claim()
@@ -151,20 +151,20 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `a refused credential stops its app immediately, and one push per half minute probes it`() {
         let harness = DispatchHarness(apps: ["a", "b"])
-        harness.answer = { $0.app == AppID("a") ? badToken : .accepted }
+        harness.answer = { $0.app.app == AppID("a") ? badToken : .accepted }
         harness.add(1, of: 3, app: "a")
         harness.run(.milliseconds(250))
-        #expect(harness.state("a") == .open && harness.events.contains(.credentialRefused(AppID("a"))))
+        #expect(harness.state("a") == .open && harness.events.contains(.credentialRefused(AppEnvironment(AppID("a")))))
         harness.add(40, of: 500, app: "a")
         harness.add(4, of: 500, app: "b")
         let before = harness.sent("a")
         harness.run(.seconds(300))
         #expect((10...20).contains(harness.sent("a") - before))
         #expect(harness.sent("b") == 2_000 && harness.attemptsMax == 0)
-        #expect(harness.delays[AppID("a")]?.reason == .credentialRefused)
+        #expect(harness.delay("a")?.reason == .credentialRefused)
         harness.answer = { _ in .accepted }
         harness.run(.seconds(61))
-        #expect(harness.pushes == 0 && harness.events.contains(.credentialAccepted(AppID("a"))))
+        #expect(harness.pushes == 0 && harness.events.contains(.credentialAccepted(AppEnvironment(AppID("a")))))
     }
 
     @Test func `unanswered pushes are retried within the budget, which grows as retries succeed`() {
@@ -191,7 +191,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         let harness = DispatchHarness(apps: ["a", "b"])
         var isFirst = true
         harness.answer = { send in
-            if send.app == AppID("b") {
+            if send.app.app == AppID("b") {
                 defer { isFirst = false }
                 return isFirst ? .failed(.connectionReset, .ambiguous) : .accepted
             }
@@ -219,7 +219,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         #expect(harness.sent() == 0 && harness.stateMachine.pushesInFlight == 3)
         #expect(harness.settlements.map(\.sends) == [[0, 1, 2]])
         let lease = try #require(harness.settlements.first?.lease)
-        harness.apply { stateMachine, now, actions in stateMachine.announced([lease], now: now, &actions) }
+        harness.apply { $0.announced([lease], now: $1, &$2) }
         #expect(harness.sent() == 3)
 
         // The process crashes, and the next one finds the announcement in the store.
@@ -261,20 +261,20 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `quarantined batches that cannot be sent immediately return to the store`() throws {
         var configuration = DispatchConfiguration()
-        configuration.apps[AppID("a")] = AppSettings(id: AppID("a"), pushesPerSecond: 1)
+        configuration.apps[AppEnvironment(AppID("a"))] = AppSettings(id: AppID("a"), pushesPerSecond: 1)
         let harness = DispatchHarness(configuration, apps: ["a", "b"])
         harness.add(10, of: 1)
         harness.claim()
         harness.add(1, of: 1, lane: .bulk)
         harness.claimQuarantined()
         #expect(harness.stateMachine.quarantined.count == 1, "it waits behind more urgent batches")
-        harness.apply { stateMachine, now, actions in stateMachine.tick(now: now, &actions) }
-        let next = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+        harness.apply { $0.tick(now: $1, &$2) }
+        let next = try #require(harness.stateMachine.claimPlan(now: harness.now))
         #expect(
             harness.stateMachine.quarantined.isEmpty && next.quarantinedMax == 2
                 && next.excludedQuarantined == [AppEnvironment(AppID("a"))])
         harness.now.monotonic += .seconds(5)
-        let later = try #require(harness.apply { stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+        let later = try #require(harness.stateMachine.claimPlan(now: harness.now))
         #expect(later.excludedQuarantined == [])
     }
 
@@ -285,7 +285,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         harness.claim()
         let lease = try #require(harness.settlements.first?.lease)
         harness.now.monotonic += .seconds(19)
-        harness.apply { stateMachine, now, actions in stateMachine.announced([lease], now: now, &actions) }
+        harness.apply { $0.announced([lease], now: $1, &$2) }
         #expect(harness.sent() == 0 && harness.stateMachine.isEmpty)
         harness.holdsAnnouncements = false
         harness.claim()
@@ -297,17 +297,19 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         harness.append(claimed(3, ambiguity: .drop).batch)
         harness.holdsAnnouncements = true
         harness.claim()
-        harness.apply { stateMachine, now, actions in stateMachine.drain(now: now, &actions) }
+        harness.apply { $0.drain(now: $1, &$2) }
         let lease = try #require(harness.settlements.first?.lease)
-        harness.apply { stateMachine, now, actions in stateMachine.announced([lease], now: now, &actions) }
+        harness.apply { $0.announced([lease], now: $1, &$2) }
         #expect(harness.sent() == 0 && harness.stateMachine.isEmpty)
         let successor = DispatchHarness(successorOf: harness)
         successor.claim()
         #expect(successor.sent() == 3)
     }
 
-    @Test func `a batch over budget is postponed without a change to its pushes`() throws {
-        let harness = DispatchHarness()
+    @Test func `a batch over budget that cannot be held is postponed without a change to its pushes`() throws {
+        var configuration = DispatchConfiguration()
+        configuration.limits.heldShare = 0
+        let harness = DispatchHarness(configuration)
         harness.answer = { $0.batch.count == 49 ? .failed(.connectionReset, .ambiguous) : .accepted }
         for _ in 0..<50 {
             harness.add(1, of: 49)
@@ -322,14 +324,14 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `an app keeps to its rate and does not delay other apps`() {
         var configuration = DispatchConfiguration()
-        configuration.apps[AppID("a")] = AppSettings(id: AppID("a"), pushesPerSecond: 100)
+        configuration.apps[AppEnvironment(AppID("a"))] = AppSettings(id: AppID("a"), pushesPerSecond: 100)
         let harness = DispatchHarness(configuration, apps: ["a", "b"])
         harness.add(400, of: 10, app: "a")
         harness.add(20, of: 500, app: "b")
         harness.run(.seconds(10))
         #expect((1_000...1_100).contains(harness.sent("a")))
         #expect(harness.sent("b") == 10_000)
-        #expect(harness.delays[AppID("a")]?.reason == .rateLimited && harness.delays[AppID("b")] == nil)
+        #expect(harness.delay("a")?.reason == .rateLimited && harness.delay("b") == nil)
         #expect(harness.stateMachine.pushesInMemory <= 2_000, "long waits happen in the store")
         harness.run(.seconds(35))
         #expect(harness.pushes == 0)
@@ -337,7 +339,7 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
 
     @Test func `an urgent push does not wait for a bulk batch that exceeds the rate`() {
         var configuration = DispatchConfiguration()
-        configuration.apps[AppID("a")] = AppSettings(id: AppID("a"), pushesPerSecond: 10)
+        configuration.apps[AppEnvironment(AppID("a"))] = AppSettings(id: AppID("a"), pushesPerSecond: 10)
         let harness = DispatchHarness(configuration, apps: ["a"])
         harness.add(1, of: 1_000, app: "a", lane: .bulk)
         harness.run(.seconds(3))

@@ -47,7 +47,7 @@ final class ScriptedSender: APNSSender {
         sink.state.withLock { $0.claimable = [batch] }
         let recorder = OutcomeRecorder(queue: sink, logger: Logger(label: "test"))
         let dispatcher = Dispatcher(
-            queue: sink, recorder: recorder, senders: sender.map { [AppID("a"): $0] } ?? [:],
+            queue: sink, recorder: recorder, senders: sender.map { [AppEnvironment(AppID("a")): $0] } ?? [:],
             configuration: DispatchConfiguration(),
             clock: QueueClock(wall: { WallTime(milliseconds: now) }, monotonic: { monotonic }),
             logger: Logger(label: "test")
@@ -138,7 +138,8 @@ final class ScriptedSender: APNSSender {
         configuration.limits.windowPerApp = 5
         let silent = ScriptedSender { _ in nil }
         let dispatcher = Dispatcher(
-            queue: sink, recorder: recorder, senders: [AppID("a"): silent], configuration: configuration,
+            queue: sink, recorder: recorder, senders: [AppEnvironment(AppID("a")): silent],
+            configuration: configuration,
             clock: QueueClock(wall: { WallTime(milliseconds: 1_000_000) }, monotonic: { .zero }),
             logger: Logger(label: "test")
         )

@@ -3,7 +3,7 @@ package import PushModel
 
 /// Settings of dispatch. `problems` checks them.
 package struct DispatchConfiguration: Sendable {
-    package var limits = DispatchBuffer.Limits()
+    package var limits = DispatchLimits()
     package var policy = DeliveryPolicy()
     /// How long a claim is valid without renewal.
     package var lease: Duration = .seconds(20)
@@ -19,7 +19,10 @@ package struct DispatchConfiguration: Sendable {
     /// A refused credential is probed with one push after a random time from half of this to all of it.
     package var credentialProbeEvery: Duration = .seconds(30)
     /// Apps that are missing here share one endpoint and have no rate.
-    package var apps: [AppID: AppSettings] = [:]
+    package var apps: [AppEnvironment: AppSettings] = [:]
+
+    /// The longest time that a push waits in the APNs client before its request is written.
+    package static let waitMax: Duration = .seconds(10)
 
     package init() {}
 
@@ -51,7 +54,7 @@ package struct DispatchConfiguration: Sendable {
             problems.append("retry_budget_per_second and retry_budget_burst must be at least 1")
         }
         for (app, settings) in apps.sorted(by: { $0.key < $1.key }) where (settings.pushesPerSecond ?? 1) < 1 {
-            problems.append("app '\(app)': rate must be at least 1 if it is set")
+            problems.append("app '\(app.app)': rate must be at least 1 if it is set")
         }
         if Double(limits.pushesPerAppMin) * limits.capacityShares.bulk < Double(NotificationBatch.countMax) {
             problems.append(

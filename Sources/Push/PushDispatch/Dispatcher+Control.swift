@@ -9,20 +9,15 @@ extension Dispatcher {
 
     /// Why a push of `app` that is accepted now would not be sent immediately; nil if it would. Cheap enough to call
     /// for every batch.
-    package func delay(of app: AppID) -> DeliveryDelay? {
-        guard hasDelays.load(ordering: .relaxed) else { return nil }
-        return delays.withLock { $0[app] }
-    }
+    package func delay(of app: AppEnvironment) -> DeliveryDelay? { stateMachine.delay(of: app, now: clock.now) }
 
-    /// The app's circuit-breaker state: the worst among its own breaker, its credential and its endpoint.
-    package func breakerState(of app: AppID) -> Breaker.State { stateMachine.withLock { $0.breakerState(of: app) } }
+    /// The app's circuit-breaker state: the worst among its own breakers, its credentials and its endpoints.
+    package func breakerState(of app: AppID) -> Breaker.State { stateMachine.breakerState(of: app) }
 
     // MARK: Control
 
     /// Stops or resumes sending for an app. A pause returns its unsent batches to the store.
-    package func setPaused(_ isPaused: Bool, app: AppID) {
-        apply { stateMachine, now, actions in stateMachine.setPaused(isPaused, app: app, now: now, &actions) }
-    }
+    package func setPaused(_ isPaused: Bool, app: AppID) { apply { $0.setPaused(isPaused, app: app, now: $1, &$2) } }
 
     /// Pauses `apps` at the start.
     package func setPausedApps(_ apps: some Sequence<AppID>) {
@@ -30,8 +25,10 @@ extension Dispatcher {
     }
 
     private func cancel(_ selection: DispatchStateMachine.CancelSelection) async -> [Settlement] {
-        let settlements = apply { stateMachine, now, _ in stateMachine.cancel(selection, now: now) }
+        let settlements = stateMachine.cancel(selection, now: clock.now)
         guard !settlements.isEmpty else { return [] }
+        // After the write: releases of batches with earlier settlements go through the recorder, behind those.
+        defer { apply { $0.cancelled(settlements.map(\.lease), now: $1, &$2) } }
         do {
             let stale = try await queue.settle(settlements)
             let written = settlements.filter { !stale.contains($0.lease) }

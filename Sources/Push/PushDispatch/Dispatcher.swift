@@ -13,19 +13,17 @@ import Synchronization
 package final class Dispatcher: Sendable {
     let queue: any DurableQueue
     let recorder: OutcomeRecorder
-    private let senders: [AppID: any APNSSender]
+    private let senders: [AppEnvironment: any APNSSender]
     private let configuration: DispatchConfiguration
-    private let clock: QueueClock
+    let clock: QueueClock
     let logger: Logger
-    let stateMachine: Mutex<DispatchStateMachine>
-    let delays = Mutex<[AppID: DeliveryDelay]>([:])
-    let hasDelays = Atomic<Bool>(false)
+    let stateMachine: DispatchStateMachine
     private let isShutdownForced = Atomic<Bool>(false)
     private let wake = AsyncSignal()
     package let counters = DispatchCounters()
 
     package init(
-        queue: any DurableQueue, recorder: OutcomeRecorder, senders: [AppID: any APNSSender],
+        queue: any DurableQueue, recorder: OutcomeRecorder, senders: [AppEnvironment: any APNSSender],
         configuration: DispatchConfiguration, clock: QueueClock, logger: Logger
     ) {
         self.queue = queue
@@ -34,10 +32,8 @@ package final class Dispatcher: Sendable {
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
-        stateMachine = Mutex(
-            DispatchStateMachine(
-                configuration: configuration, apps: Array(senders.keys), seed: UInt64.random(in: 0 ... .max)
-            )
+        stateMachine = DispatchStateMachine(
+            configuration: configuration, apps: Array(senders.keys), seed: UInt64.random(in: 0 ... .max)
         )
     }
 
@@ -47,18 +43,15 @@ package final class Dispatcher: Sendable {
     }
 
     package func snapshot() -> Snapshot {
-        stateMachine.withLock { Snapshot(pushesInMemory: $0.pushesInMemory, pushesInFlight: $0.pushesInFlight) }
+        Snapshot(pushesInMemory: stateMachine.pushesInMemory, pushesInFlight: stateMachine.pushesInFlight)
     }
 
     // MARK: Events and actions
 
     /// Applies an event to the state machine and performs the resulting actions.
-    func apply<Result: Sendable>(
-        _ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Result
-    ) -> Result {
-        let now = clock.now
+    func apply<Result>(_ event: (DispatchStateMachine, Moment, inout DispatchActions) -> Result) -> Result {
         var actions = DispatchActions()
-        let result = stateMachine.withLock { event(&$0, now, &actions) }
+        let result = event(stateMachine, clock.now, &actions)
         perform(actions)
         return result
     }
@@ -68,22 +61,36 @@ package final class Dispatcher: Sendable {
             counters.count(write)
             recorder.record(write.settlement)
         }
-        for send in actions.sends {
-            counters.pushesSent.add(send.count, ordering: .relaxed)
-            // The state machine sends only for apps that have a client.
-            senders[send.app]?.send(
-                send.batch, indexes: send.indexes, ticket: send.ticket, timeouts: send.timeouts, to: self
-            )
-        }
+        for send in actions.sends { begin(send) }
         for event in actions.events {
             counters.count(event)
             log(event)
         }
-        if let new = actions.delays {
-            delays.withLock { $0 = new }
-            hasDelays.store(!new.isEmpty, ordering: .relaxed)
-        }
         if actions.wantsClaim { wake.set() }
+    }
+
+    /// Hands pushes to the APNs client of their app. The state machine sends only for apps that have one.
+    private func begin(_ send: DispatchActions.Send) {
+        counters.pushesSent.add(send.count, ordering: .relaxed)
+        senders[send.app]?.send(
+            send.batch, indexes: send.indexes, ticket: send.ticket, timeouts: send.timeouts,
+            to: AnswerReceiver(dispatcher: self, app: send.app)
+        )
+    }
+
+    /// Receives the answers to the pushes of one send.
+    private final class AnswerReceiver: APNSAnswerReceiver {
+        private let dispatcher: Dispatcher
+        private let app: AppEnvironment
+
+        init(dispatcher: Dispatcher, app: AppEnvironment) {
+            self.dispatcher = dispatcher
+            self.app = app
+        }
+
+        func receive(_ answers: APNSAnswers) {
+            dispatcher.apply { $0.answered(answers, of: app, now: $1, &$2) }
+        }
     }
 
     private func log(_ event: DispatchActions.Event) {
@@ -91,14 +98,21 @@ package final class Dispatcher: Sendable {
         case .lateAnswers, .ambiguous, .retryBudgetExhausted, .rateLimited: break
         case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": "\(batches)"])
         case .endpointBreakerChanged(let name, let state): log(state, metadata: ["apns.endpoint": "\(name)"])
-        case .appBreakerChanged(let app, let state): log(state, metadata: ["app": "\(app)"])
+        case .appBreakerChanged(let app, let state): log(state, metadata: Self.metadata(of: app))
         case .credentialRefused(let app):
-            logger.error("credential refused by APNs, sending suspended", metadata: ["app": "\(app)"])
+            logger.error("credential refused by APNs, sending suspended", metadata: Self.metadata(of: app))
         case .credentialAccepted(let app):
-            logger.notice("credential accepted by APNs, sending resumed", metadata: ["app": "\(app)"])
+            logger.notice("credential accepted by APNs, sending resumed", metadata: Self.metadata(of: app))
         case .nothingDelivered(let app, let pushes):
-            logger.warning("no push delivered for a minute", metadata: ["app": "\(app)", "pushes.sent": "\(pushes)"])
+            logger.warning(
+                "no push delivered for a minute",
+                metadata: Self.metadata(of: app).merging(["pushes.sent": "\(pushes)"]) { $1 }
+            )
         }
+    }
+
+    private static func metadata(of app: AppEnvironment) -> Logger.Metadata {
+        ["app": "\(app.app)", "environment": "\(app.environment.label)"]
     }
 
     private func log(_ state: Breaker.State, metadata: Logger.Metadata) {
@@ -122,7 +136,7 @@ package final class Dispatcher: Sendable {
             group.addTask {
                 while !Task.isCancelled {
                     try? await Task.sleep(for: self.configuration.pollEvery)
-                    self.apply { stateMachine, now, actions in stateMachine.tick(now: now, &actions) }
+                    self.apply { $0.tick(now: $1, &$2) }
                 }
             }
             // Not `waitForAll`: the first failure must cancel the other tasks, which never return.
@@ -135,14 +149,14 @@ package final class Dispatcher: Sendable {
             await wake.wait()
             var mayHaveMore = true
             while mayHaveMore, !Task.isCancelled,
-                let plan = apply({ stateMachine, now, _ in stateMachine.claimPlan(now: now) })
+                let plan = stateMachine.claimPlan(now: clock.now)
             {
                 mayHaveMore = try await claim(plan)
             }
         }
     }
 
-    private func claim(_ plan: DispatchBuffer.ClaimPlan) async throws -> Bool {
+    private func claim(_ plan: ClaimPlan) async throws -> Bool {
         let requestedAt = clock.monotonic()
         let request = ClaimRequest(
             batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
@@ -158,22 +172,18 @@ package final class Dispatcher: Sendable {
             return false
         }
         counters.batchesClaimed.add(batches.count, ordering: .relaxed)
-        return apply { stateMachine, now, actions in
-            stateMachine.claimed(batches, plan: plan, requestedAt: requestedAt, now: now, &actions)
-        }
+        return apply { $0.claimed(batches, plan: plan, requestedAt: requestedAt, now: $1, &$2) }
     }
 
     private func renewContinually() async throws {
         while !Task.isCancelled {
             try? await Task.sleep(for: configuration.renewEvery)
-            let leases = stateMachine.withLock { $0.leases }
-            guard !leases.isEmpty, !Task.isCancelled else { continue }
+            let renewal = stateMachine.renewal()
+            guard !renewal.leases.isEmpty, !Task.isCancelled else { continue }
             let requestedAt = clock.monotonic()
             do {
-                let lost = try await queue.renew(leases, for: configuration.lease)
-                apply { stateMachine, _, actions in
-                    stateMachine.renewed(leases, lost: lost, requestedAt: requestedAt, &actions)
-                }
+                let lost = try await queue.renew(renewal.leases, for: configuration.lease)
+                apply { $0.renewed(renewal, lost: lost, requestedAt: requestedAt, now: $1, &$2) }
             } catch {
                 guard error.isTransient else { throw error }
                 logger.warning("lease renewal failed, retrying", metadata: ["error": "\(error)"])
@@ -185,65 +195,38 @@ package final class Dispatcher: Sendable {
 
     /// Stops claiming and returns unsent batches to the store.
     package func beginDrain() {
-        apply { stateMachine, now, actions in stateMachine.drain(now: now, &actions) }
+        apply { $0.drain(now: $1, &$2) }
     }
 
     /// Whether pushes are in flight and shutdown waits for their answers.
     package var hasUnanswered: Bool {
-        !isShutdownForced.load(ordering: .relaxed) && stateMachine.withLock { $0.hasUnanswered }
+        !isShutdownForced.load(ordering: .relaxed) && stateMachine.hasUnanswered
     }
 
     /// Stops waiting for answers. Pushes that are unanswered when their client closes return to the queue.
     package func forceShutdown() { isShutdownForced.store(true, ordering: .relaxed) }
 }
 
-extension Dispatcher: APNSAnswerReceiver {
-    package func receive(_ answers: APNSAnswers) {
-        // Answers are classified without holding the lock.
-        guard let work = stateMachine.withLock({ $0.work(answers.ticket) }) else {
-            counters.lateAnswers.add(answers.answers.count, ordering: .relaxed)
-            return
-        }
-        let classification = AnswerClassification(
-            answers, for: work, policy: configuration.policy, slowAfter: configuration.breaker.slowAfter,
-            now: clock.wall()
-        )
-        apply { stateMachine, now, actions in stateMachine.classified(classification, now: now, &actions) }
-    }
-}
-
 extension Dispatcher: OutcomeObserver {
-    package func announced(_ leases: [Lease]) {
-        apply { stateMachine, now, actions in stateMachine.announced(leases, now: now, &actions) }
-    }
-
-    package func settled(_ leases: [Lease]) {
-        apply { stateMachine, _, actions in stateMachine.settled(leases, &actions) }
-    }
-
-    package func refused(_ leases: [Lease]) {
-        apply { stateMachine, _, actions in stateMachine.refused(leases, &actions) }
-    }
+    package func announced(_ leases: [Lease]) { apply { $0.announced(leases, now: $1, &$2) } }
+    package func settled(_ leases: [Lease]) { apply { $0.settled(leases, now: $1, &$2) } }
+    package func refused(_ leases: [Lease]) { apply { $0.refused(leases, now: $1, &$2) } }
 }
 
 extension Dispatcher: DirectHandoff {
-    package func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffReservation? {
-        apply { stateMachine, now, _ in stateMachine.reserve(pushes: pushes, for: app, lane: lane, now: now) }
+    package func reserve(pushes: Int, for app: AppEnvironment, lane: Lane) -> HandoffReservation? {
+        stateMachine.reserve(pushes: pushes, for: app, lane: lane, now: clock.now)
     }
 
-    package func cancel(_ reservation: HandoffReservation) {
-        stateMachine.withLock { $0.cancel(reservation) }
-    }
+    package func cancel(_ reservation: HandoffReservation) { stateMachine.cancel(reservation) }
 
     package func deliver(_ batch: ClaimedBatch, to reservation: HandoffReservation) {
         counters.batchesHandedOver.add(1, ordering: .relaxed)
-        apply { stateMachine, now, actions in
-            stateMachine.handoffDelivered(batch, to: reservation, now: now, &actions)
-        }
+        apply { $0.handoffDelivered(batch, to: reservation, now: $1, &$2) }
     }
 
-    package func notifyBacklog(of app: AppID, lane: Lane) {
-        stateMachine.withLock { $0.notifyBacklog(of: app, lane: lane) }
+    package func notifyBacklog(of app: AppEnvironment, lane: Lane) {
+        stateMachine.notifyBacklog(of: app, lane: lane)
         wake.set()
     }
 }

@@ -18,7 +18,7 @@ package final class Gateway: Sendable {
     private let configuration: GatewayConfiguration
     private let logger: Logger
     private let store: SQLiteBackend
-    private let clients: [AppID: APNSClient]
+    private let clients: [AppEnvironment: APNSClient]
     private let recorder: OutcomeRecorder
     private let dispatcher: Dispatcher
     private let accept: AcceptService
@@ -43,7 +43,7 @@ package final class Gateway: Sendable {
     }
 
     private init(
-        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: [AppID: APNSClient], logger: Logger
+        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: [AppEnvironment: APNSClient], logger: Logger
     ) {
         self.configuration = configuration
         self.logger = logger
@@ -55,14 +55,20 @@ package final class Gateway: Sendable {
             queue: store, recorder: recorder, senders: clients, configuration: configuration.dispatch,
             clock: .system, logger: logger
         )
-        connectivity = ConnectivityMonitor(clients, logger: logger)
+        // By app: its default environment.
+        let clientsByApp = Dictionary(
+            uniqueKeysWithValues: configuration.directory.apps.compactMap { app in
+                app.appEnvironments.first.flatMap { clients[$0] }.map { (app.id, $0) }
+            }
+        )
+        connectivity = ConnectivityMonitor(clientsByApp, logger: logger)
         failureSummaryLogger = FailureSummaryLogger(logger: logger)
         let directory = configuration.directory
         let admission = AdmissionController(limits: configuration.admission, apps: directory.apps.map(\.id))
-        let delay: @Sendable (AppID) -> DeliveryDelay? = { [dispatcher, connectivity] app in
+        let delay: @Sendable (AppEnvironment) -> DeliveryDelay? = { [dispatcher, connectivity] app in
             // A breaker opens after several failed calls; the client detects a failed connection after one.
             dispatcher.delay(of: app)
-                ?? (connectivity.isUnreachable(app) ? DeliveryDelay(reason: .apnsUnreachable, estimate: nil) : nil)
+                ?? (connectivity.isUnreachable(app.app) ? DeliveryDelay(reason: .apnsUnreachable, estimate: nil) : nil)
         }
         maintenance = StoreMaintenanceService(
             queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,
@@ -74,7 +80,7 @@ package final class Gateway: Sendable {
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(
-            in: metrics, dispatcher: dispatcher, clients: clients, connectivity: connectivity, maintenance: maintenance,
+            in: metrics, dispatcher: dispatcher, clients: clientsByApp, connectivity: connectivity, maintenance: maintenance,
             store: store, readiness: readiness
         )
         GatewayMetrics.register(admission, of: directory, in: metrics)
@@ -155,7 +161,7 @@ package final class Gateway: Sendable {
     private func reportBacklog(_ depth: QueueDepth) {
         guard depth.pushes > 0 else { return }
         logger.notice("pushes of an earlier run are waiting", metadata: ["pushes": "\(depth.pushes)"])
-        for row in depth.rows where clients[row.app] == nil {
+        for row in depth.rows where !clients.keys.contains(where: { $0.app == row.app }) {
             logger.error(
                 "pushes of an unconfigured app wait until it is configured or they expire",
                 metadata: ["app": "\(row.app)", "lane": "\(row.lane)", "pushes": "\(row.pushes)"]

@@ -4,26 +4,26 @@ import Logging
 import NIOPosix
 import PushModel
 
-/// Creates the APNs clients of a gateway, one for each app: connections never mix teams, and a fault of one app does
+/// Creates the APNs clients of a gateway, one for each environment of an app: connections never mix teams, and a fault of one app does
 /// not stop the pushes of another. Apps with the same signing key share its provider token, because APNs limits how
 /// often the token of a key may change.
 enum GatewayClients {
     /// - Throws: `ConfigurationError` that names the app.
-    static func make(_ configuration: GatewayConfiguration, logger: Logger) throws -> [AppID: APNSClient] {
+    static func make(_ configuration: GatewayConfiguration, logger: Logger) throws -> [AppEnvironment: APNSClient] {
         var sources: [GatewayConfiguration.Key: ProviderTokenSource] = [:]
-        var clients: [AppID: APNSClient] = [:]
-        for app in configuration.apps {
+        var clients: [AppEnvironment: APNSClient] = [:]
+        for (id, app, settings) in configuration.appEnvironments {
             do {
-                let credential = try credential(of: app, &sources, logger)
-                var client = APNSClientConfiguration(endpoint: app.apnsEndpoint, credential: credential)
-                if let file = app.endpoint?.caFile {
+                let credential = try credential(settings.credential, of: app, &sources, logger)
+                var client = APNSClientConfiguration(endpoint: settings.apnsEndpoint, credential: credential)
+                if let file = settings.endpoint?.caFile {
                     try requireText(file, as: "endpoint.ca_file")
                     client.trustRoots = .file(file)
                 }
                 client.proxy = try configuration.proxy.map(proxy)
                 client.connectionsMax = configuration.connectionsMax
                 client.logger = logger
-                clients[AppID(app.name)] = try APNSClient(
+                clients[id] = try APNSClient(
                     configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton
                 )
             } catch {
@@ -34,10 +34,11 @@ enum GatewayClients {
     }
 
     private static func credential(
-        of app: GatewayConfiguration.App, _ sources: inout [GatewayConfiguration.Key: ProviderTokenSource],
+        _ credential: GatewayConfiguration.Credential, of app: GatewayConfiguration.App,
+        _ sources: inout [GatewayConfiguration.Key: ProviderTokenSource],
         _ logger: Logger
     ) throws -> APNSCredential {
-        switch app.credential {
+        switch credential {
         case .key(let key):
             if let source = sources[key] { return .token(source) }
             let source = ProviderTokenSource(

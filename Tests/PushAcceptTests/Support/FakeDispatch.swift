@@ -20,7 +20,7 @@ final class FakeHandoff: DirectHandoff {
 
     var log: Log { state.withLock { $0 } }
 
-    func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffReservation? {
+    func reserve(pushes: Int, for app: AppEnvironment, lane: Lane) -> HandoffReservation? {
         guard hasCapacity else { return nil }
         state.withLock { $0.reserved += pushes }
         return HandoffReservation(app: app, lane: lane, pushes: pushes, since: .zero)
@@ -29,7 +29,7 @@ final class FakeHandoff: DirectHandoff {
     func deliver(_ batch: ClaimedBatch, to reservation: HandoffReservation) {
         state.withLock { $0.handedOver += batch.batch.count }
     }
-    func notifyBacklog(of app: AppID, lane: Lane) { state.withLock { $0.waits += 1 } }
+    func notifyBacklog(of app: AppEnvironment, lane: Lane) { state.withLock { $0.waits += 1 } }
 }
 
 /// Cancels a given set of claimed pushes.

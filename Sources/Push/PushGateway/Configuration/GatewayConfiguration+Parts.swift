@@ -22,7 +22,7 @@ extension GatewayConfiguration {
         var dispatch = delivery
         for (id, app, settings) in appEnvironments {
             let endpoint = settings.apnsEndpoint
-            dispatch.apps[id.app] = AppSettings(
+            dispatch.apps[id] = AppSettings(
                 id: id.app, bundleID: app.bundleID, endpoint: "\(endpoint.host):\(endpoint.port)",
                 pushesPerSecond: settings.rate
             )

@@ -9,11 +9,11 @@ package protocol DirectHandoff: Sendable {
     ///
     /// - Returns: nil if there is no capacity, or if older batches of the app that are at least as urgent wait in the
     ///   store and must go first. Append the batch unclaimed then.
-    func reserve(pushes: Int, for app: AppID, lane: Lane) -> HandoffReservation?
+    func reserve(pushes: Int, for app: AppEnvironment, lane: Lane) -> HandoffReservation?
     /// Returns capacity that is not needed.
     func cancel(_ reservation: HandoffReservation)
     /// Delivers a claimed batch and uses up its reservation.
     func deliver(_ batch: ClaimedBatch, to reservation: HandoffReservation)
     /// Reports that an unclaimed batch was appended, so that the dispatcher claims it from the store.
-    func notifyBacklog(of app: AppID, lane: Lane)
+    func notifyBacklog(of app: AppEnvironment, lane: Lane)
 }

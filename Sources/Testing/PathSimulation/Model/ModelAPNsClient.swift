@@ -278,6 +278,6 @@ final class ModelAPNsClient {
         guard !collected.isEmpty else { return }
         let groups = collected.values.sorted { $0.ticket < $1.ticket }
         collected = [:]
-        for answers in groups { gateway.received(answers) }
+        for answers in groups { gateway.received(answers, of: app) }
     }
 }

@@ -15,7 +15,7 @@ extension ModelGateway {
         let reservations = truths.map { truth -> HandoffReservation? in
             guard truth.batch.lastDue <= wall else { return nil }
             return stateMachine.reserve(
-                pushes: truth.batch.count, for: truth.batch.app, lane: truth.batch.lane, now: now
+                pushes: truth.batch.count, for: truth.batch.appEnvironment, lane: truth.batch.lane, now: now
             )
         }
         if simulation.bug == .ackBeforeCommit { respond(.accepted) }
@@ -45,7 +45,7 @@ extension ModelGateway {
                     guard apply({ $0.handoffDelivered(claimed, to: reservation, now: $1, &$2) }) else { return }
                 } else {
                     if let reservation = reservations[index] { stateMachine.cancel(reservation) }
-                    stateMachine.notifyBacklog(of: truth.batch.app, lane: truth.batch.lane)
+                    stateMachine.notifyBacklog(of: truth.batch.appEnvironment, lane: truth.batch.lane)
                     requestClaim()
                 }
             }
@@ -59,7 +59,7 @@ extension ModelGateway {
                 if let reservation = reservations[index], simulation.bug != .reservationLost {
                     stateMachine.cancel(reservation)
                 }
-                if isUnknown { stateMachine.notifyBacklog(of: truth.batch.app, lane: truth.batch.lane) }
+                if isUnknown { stateMachine.notifyBacklog(of: truth.batch.appEnvironment, lane: truth.batch.lane) }
             }
             if isUnknown { requestClaim() }
             simulation.trace(isUnknown ? .unknown : .refused, number, truths[0].number)
@@ -92,13 +92,14 @@ extension ModelGateway {
         simulation.store.settle(
             settlements,
             completion: inThisLife { [self] result in
+                defer { apply { $0.cancelled(settlements.map(\.lease), now: $1, &$2) } }
                 guard case .success(let stale) = result else {
                     for settlement in settlements { record(settlement) }
                     return
                 }
                 let recorded = settlements.filter { !stale.contains($0.lease) }
-                if !stale.isEmpty { apply { $0.refused(stale, &$2) } }
-                apply { $0.settled(recorded.filter { $0.release.endsLease }.map(\.lease), &$2) }
+                if !stale.isEmpty { apply { $0.refused(stale, now: $1, &$2) } }
+                apply { $0.settled(recorded.filter { $0.release.endsLease }.map(\.lease), now: $1, &$2) }
                 confirm(recorded.flatMap { $0.outcomes.map { Int($0.index) } })
             }
         )

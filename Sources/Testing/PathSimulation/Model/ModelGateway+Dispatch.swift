@@ -12,9 +12,9 @@ extension ModelGateway {
     ///
     /// - Returns: false if the process crashed.
     @discardableResult
-    func apply(_ event: (inout DispatchStateMachine, Moment, inout DispatchActions) -> Void) -> Bool {
+    func apply(_ event: (DispatchStateMachine, Moment, inout DispatchActions) -> Void) -> Bool {
         var actions = DispatchActions()
-        event(&stateMachine, now, &actions)
+        event(stateMachine, now, &actions)
         return perform(actions)
     }
 
@@ -22,20 +22,18 @@ extension ModelGateway {
         for write in actions.settlements { record(write.settlement) }
         simulation.checker.memory(of: number, pushes: stateMachine.pushesInMemory)
         for send in actions.sends {
-            guard let lease = stateMachine.work(send.ticket)?.claimed.lease else {
-                preconditionFailure("the state machine sent a batch that is not in memory")
-            }
             if crashByChance() { return false }
-            if let poison = simulation.checker.batchesByID[lease.batch]?.poison, send.indexes?.contains(poison) ?? true
+            if let poison = simulation.checker.batchesByID[send.lease.batch]?.poison,
+                send.indexes?.contains(poison) ?? true
             {
                 crash()
                 return false
             }
-            guard let index = simulation.apps.firstIndex(of: send.app) else {
+            guard let index = simulation.apps.firstIndex(of: send.app.app) else {
                 preconditionFailure("the state machine sent for an app without a client")
             }
             clients[index].send(
-                send.batch, indexes: send.indexes, ticket: send.ticket, lease: lease, timeouts: send.timeouts
+                send.batch, indexes: send.indexes, ticket: send.ticket, lease: send.lease, timeouts: send.timeouts
             )
         }
         if actions.wantsClaim { requestClaim() }
@@ -78,7 +76,7 @@ extension ModelGateway {
         pauseByChance()
     }
 
-    func claimed(_ batches: [ClaimedBatch], _ plan: DispatchBuffer.ClaimPlan, requestedAt: Duration) {
+    func claimed(_ batches: [ClaimedBatch], _ plan: ClaimPlan, requestedAt: Duration) {
         if crashByChance() { return }
         for batch in batches { knownLeases.insert(batch.lease) }
         simulation.checker.claimedQuarantined(
@@ -102,11 +100,12 @@ extension ModelGateway {
     func renewContinually() {
         after(configuration.renewEvery.ticks) { [self] in
             renewContinually()
-            let leases = stateMachine.leases
+            let renewal = stateMachine.renewal()
+            let leases = renewal.leases
             guard !leases.isEmpty else { return }
             let requestedAt = monotonic
             if simulation.bug == .renewalSkipped {
-                apply { $0.renewed(leases, lost: [], requestedAt: requestedAt, &$2) }
+                apply { $0.renewed(renewal, lost: [], requestedAt: requestedAt, now: $1, &$2) }
                 return
             }
             simulation.store.renew(
@@ -114,17 +113,17 @@ extension ModelGateway {
                 completion: inThisLife { [self] result in
                     guard case .success(let lost) = result else { return }
                     simulation.trace(.renewed, number, leases.count, lost.count)
-                    apply { $0.renewed(leases, lost: lost, requestedAt: requestedAt, &$2) }
+                    apply { $0.renewed(renewal, lost: lost, requestedAt: requestedAt, now: $1, &$2) }
                 }
             )
         }
     }
 
     /// The APNs client of an app reports answers.
-    func received(_ answers: APNSAnswers) {
+    func received(_ answers: APNSAnswers, of app: AppID) {
         if crashByChance() { return }
         simulation.trace(.answered, number, Int(answers.ticket), answers.answers.count)
-        apply { $0.answered(answers, now: $1, &$2) }
+        apply { $0.answered(answers, of: AppEnvironment(app), now: $1, &$2) }
     }
 
     /// The batch with its ambiguity policy replaced by `.resend`, for `PlantedBug.dropResent`.

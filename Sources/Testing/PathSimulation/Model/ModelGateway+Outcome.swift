@@ -41,9 +41,9 @@ extension ModelGateway {
 
     func writeSucceeded(stale: [Lease]) {
         let durable = buffer.confirmWrite(stale: stale)
-        if !stale.isEmpty { apply { $0.refused(stale, &$2) } }
+        if !stale.isEmpty { apply { $0.refused(stale, now: $1, &$2) } }
         guard apply({ $0.announced(durable.announced, now: $1, &$2) }) else { return }
-        apply { $0.settled(durable.ended, &$2) }
+        apply { $0.settled(durable.ended, now: $1, &$2) }
         write(pause: 100 * .millisecond)
     }
 

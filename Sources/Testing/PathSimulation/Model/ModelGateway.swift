@@ -55,7 +55,8 @@ final class ModelGateway {
         configuration.limits.windowPerApp = simulation.plan.window
         configuration.pollEvery = .milliseconds(500)
         self.configuration = configuration
-        stateMachine = DispatchStateMachine(configuration: configuration, apps: simulation.apps, seed: 0)
+        stateMachine = DispatchStateMachine(
+            configuration: configuration, apps: simulation.apps.map { AppEnvironment($0) }, seed: 0)
     }
 
     // MARK: Clocks
@@ -129,7 +130,8 @@ final class ModelGateway {
         if simulation.isHealed { wallOffset = .zero }
         (isClaiming, wantsClaim, isWriting, isGathering, pendingRequests) = (false, false, false, false, 0)
         stateMachine = DispatchStateMachine(
-            configuration: configuration, apps: simulation.apps, seed: simulation.random.next())
+            configuration: configuration, apps: simulation.apps.map { AppEnvironment($0) },
+            seed: simulation.random.next())
         buffer = OutcomeBuffer()
         clients = simulation.apps.map { ModelAPNsClient(gateway: self, app: $0) }
         wallAtStart = wall

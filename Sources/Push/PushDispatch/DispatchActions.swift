@@ -13,14 +13,17 @@ package struct DispatchActions: Sendable {
 
     /// Pushes to be handed to the app's APNs client.
     package struct Send: Sendable {
-        /// Identifies the batch in the answers.
+        /// Identifies the send in the answers; unique among all apps.
         package var ticket: UInt64
-        package var app: AppID
+        package var app: AppEnvironment
+        package var lease: Lease
         package var batch: NotificationBatch
         /// Indexes of the pushes to send; nil for the whole batch.
         package var indexes: [UInt16]?
         /// How long the client may take. Both together are less than is left of the lease.
         package var timeouts: APNSSendTimeouts
+        /// Whether no push of the batch was sent under this lease before.
+        package var isFirst: Bool
 
         package var count: Int { indexes?.count ?? batch.count }
     }
@@ -35,15 +38,15 @@ package struct DispatchActions: Sendable {
         /// The circuit breaker of an APNs endpoint changed state.
         case endpointBreakerChanged(String, Breaker.State)
         /// The circuit breaker of an app changed state.
-        case appBreakerChanged(AppID, Breaker.State)
-        case credentialRefused(AppID)
-        case credentialAccepted(AppID)
+        case appBreakerChanged(AppEnvironment, Breaker.State)
+        case credentialRefused(AppEnvironment)
+        case credentialAccepted(AppEnvironment)
         /// Retries wait because the retry budget is used up.
         case retryBudgetExhausted(pushes: Int)
         /// An app has begun to wait for its rate.
         case rateLimited
         /// Pushes that an app sent in a minute in which none was delivered.
-        case nothingDelivered(AppID, pushes: Int)
+        case nothingDelivered(AppEnvironment, pushes: Int)
     }
 
     package var settlements: [SettlementWrite] = []
@@ -51,8 +54,8 @@ package struct DispatchActions: Sendable {
     package var events: [Event] = []
     /// Claim from the store now: capacity is free, or batches may have become due.
     package var wantsClaim = false
-    /// All apps whose new pushes would not be sent immediately; nil if that has not changed.
-    package var delays: [AppID: DeliveryDelay]?
+    /// Changes that the other apps of the endpoint have yet to be notified of. Empty when an event has ended.
+    var endpointChanges: [EndpointChange] = []
 
     package init() {}
 }

@@ -19,12 +19,14 @@ package struct AnswerClassification: Sendable {
     package private(set) var credentialRefused = 0
     /// Final answers to retries.
     package private(set) var recovered = 0
+    /// Attempts that may have reached APNs and did not settle their push.
+    package private(set) var failedAttempts = 0
 
     /// - Parameters:
     ///   - work: the batch of the answers.
     ///   - slowAfter: an answer with a latency of at least this is slow.
     package init(
-        _ answers: APNSAnswers, for work: DispatchBuffer.Work, policy: DeliveryPolicy, slowAfter: Duration,
+        _ answers: APNSAnswers, for work: BatchWork, policy: DeliveryPolicy, slowAfter: Duration,
         now: WallTime
     ) {
         ticket = answers.ticket
@@ -70,7 +72,8 @@ package struct AnswerClassification: Sendable {
             finalAnswers += 1
             if isRetry { recovered += 1 }
         case .retry(_, .credential): credentialRefused += 1
-        case .retry: break
+        case .retry(_, .ambiguous), .retry(_, .later): failedAttempts += 1
+        case .retry(_, .free): break
         }
         switch VerdictTable.health(of: answer, meaning: meaning) {
         case .void: break
@@ -102,7 +105,7 @@ package struct Deadlines {
 }
 
 /// Earlier attempts by push index. Empty for a fresh batch.
-private struct AttemptTable {
+struct AttemptTable {
     private var attempts: [UInt16] = []
 
     init(_ claimed: ClaimedBatch) {

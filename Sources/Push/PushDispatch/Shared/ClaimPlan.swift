@@ -1,0 +1,15 @@
+package import PushModel
+package import PushStore
+
+/// What to claim from the store.
+package struct ClaimPlan: Equatable, Sendable {
+    /// Counts the plans, from 1.
+    let number: Int
+    package var batchesMax: Int
+    package var excludedApps: Set<AppEnvironment>
+    package var excludedLanes: Set<AppLane>
+    /// The trial size: pushes of quarantined batches that may be claimed. Zero while a trial is in memory.
+    package var quarantinedMax: Int
+    /// Apps whose quarantined batches are not tried now.
+    package var excludedQuarantined: Set<AppEnvironment> = []
+}

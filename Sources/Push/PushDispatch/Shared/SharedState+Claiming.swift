@@ -1,0 +1,84 @@
+import APNSWire
+import PushModel
+import PushStore
+
+extension SharedState {
+    // MARK: Plans
+
+    /// The next claim; nil when there is no capacity or after a drain. The cost depends on the number of apps only.
+    mutating func claimPlan(now: Duration) -> ClaimPlan? {
+        let countMax = NotificationBatch.countMax
+        var batches = min((limits.pushesMax - pushes.total) / countMax, 16)
+        guard !isDraining, batches > 0 else { return nil }
+        plans += 1
+        var plan = ClaimPlan(
+            number: plans, batchesMax: 0, excludedApps: [], excludedLanes: [], quarantinedMax: quarantine.trialMax,
+            excludedQuarantined: quarantine.deferredApps(now: now)
+        )
+        for number in apps.indices {
+            let app = apps[number].app
+            let capacities = Lane.allCases.map { capacity(of: number, for: $0) / countMax }
+            guard !isExcluded(number), capacities.contains(where: { $0 > 0 }) else {
+                plan.excludedApps.insert(app)
+                continue
+            }
+            for (lane, capacity) in zip(Lane.allCases, capacities) {
+                if capacity > 0 {
+                    // All claimed batches may be of this app and lane.
+                    batches = min(batches, capacity)
+                } else {
+                    plan.excludedLanes.insert(AppLane(app, lane: lane))
+                }
+            }
+        }
+        plan.batchesMax = batches
+        return plan
+    }
+
+    /// Whether batches of the app stay in the store for now.
+    private func isExcluded(_ number: Int) -> Bool {
+        if apps[number].demand.isBlocked { return true }
+        switch permit(of: number) {
+        case .closed, .pending: return true
+        // Probes need few pushes.
+        case .probes: return apps[number].demand.hasReady
+        case .open: return false
+        }
+    }
+
+    /// The store has returned the result of a claim.
+    ///
+    /// - Parameter numbers: the apps of `batches`.
+    /// - Returns: whether the store may have more.
+    mutating func claimed(_ batches: [ClaimedBatch], of numbers: [Int], plan: ClaimPlan) -> Bool {
+        for (batch, number) in zip(batches, numbers) {
+            acquireCapacity(batch.pendingCount, of: number, batch.batch.lane)
+            added(batch, of: number)
+        }
+        guard batches.count < plan.batchesMax else { return !isDraining }
+        completePlan = plan.number
+        // The claim shows nothing about what it excluded.
+        for app in plan.excludedApps { if let number = self.numbers[app] { assumeBacklog(of: number) } }
+        for excluded in plan.excludedLanes {
+            if let number = self.numbers[excluded.appEnvironment] { noteBacklog(of: number, excluded.lane) }
+        }
+        return false
+    }
+
+    // MARK: Backlog
+
+    /// Batches of the lane were written to the store without a hand-off, or may wait there.
+    mutating func noteBacklog(of number: Int, _ lane: Lane) {
+        // The claim in progress may not return them.
+        apps[number].backlogUntil[Int(lane.rawValue)] = plans + 1
+    }
+
+    /// Assumes that batches of every lane of the app wait in the store, until a claim shows otherwise.
+    mutating func assumeBacklog(of number: Int) {
+        for lane in Lane.allCases { noteBacklog(of: number, lane) }
+    }
+
+    func hasBacklog(_ number: Int, _ lane: Lane) -> Bool {
+        apps[number].backlogUntil[Int(lane.rawValue)] > completePlan
+    }
+}
