@@ -77,7 +77,7 @@ extension AppStateMachine {
     /// Pushes are handed to the client, or are about to be.
     mutating func sent(_ send: DispatchActions.Send, retries: Int, isProbe: Bool, now: Duration) {
         rate?.sent(send.count)
-        budget.sentAgain(retries)
+        budget.sentAgain(retries, now: now)
         budget.sentFirst(send.count - retries, now: now)
         stallDetector.sent(send.count, now: now)
         guard isProbe else { return }
@@ -97,7 +97,10 @@ extension AppStateMachine {
         let time = now.monotonic
         if classification.delivered > 0 { stallDetector.delivered() }
         if classification.finalAnswers > 0 { lastFinalAnswerAt = time }
-        budget.succeeded(classification.recovered, now: time)
+        budget.answered(
+            final: classification.finalAnswers, failed: classification.failedAttempts,
+            recovered: classification.recovered, now: time
+        )
         updateCredential(with: classification, now: now, &actions)
         breaker.record(classification.tally, now: time)
         let isHealthy = breaker.isHealthy(now: time)
