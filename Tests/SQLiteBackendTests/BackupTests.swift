@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import PushModel
 import PushStore
 import SQLiteBackend
@@ -157,6 +158,37 @@ final class Load: Sendable {
         await second.close()
     }
 
+    /// As databases were before free pages could be returned.
+    private func makeUnshrinkable(_ path: String) throws {
+        let database = try DatabaseQueue(path: path)
+        try database.writeWithoutTransaction { db in
+            try db.execute(sql: "PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM")
+        }
+        try database.close()
+    }
+
+    @Test func `a restored database of an older version can return free pages`() async throws {
+        let old = try open()
+        let batch = sampleBatch(100, at: now)
+        _ = try await old.append([NewBatch(batch: batch)])
+        await old.close()
+        func isShrinkable(_ path: String) throws -> Bool {
+            let database = try DatabaseQueue(path: path)
+            defer { try? database.close() }
+            return try database.read { try Int.fetchOne($0, sql: "PRAGMA auto_vacuum") } == 2
+        }
+        let path = store + "/" + SQLiteBackend.fileName
+        #expect(try isShrinkable(path), "a new database")
+        try makeUnshrinkable(path)
+        #expect(try !isShrinkable(path))
+        _ = try SQLiteBackend.backup(folder: store, to: target)
+        _ = try SQLiteBackend.restore(from: target, folder: store, replacing: true, clock: clock.queueClock)
+        #expect(try isShrinkable(path))
+        let new = try open()
+        #expect(try await new.find([batch.id.push(99)])[0]?.state == .queued)
+        await new.close()
+    }
+
     /// A crash after each step of the replacement of a database.
     @Test(arguments: ["nothing moved", "log moved", "all moved", "in place", "not begun"])
     func `an interrupted replacement is completed, or has not begun`(point: String) async throws {
@@ -181,6 +213,7 @@ final class Load: Sendable {
         if ["log moved", "all moved", "in place"].contains(point) { try move(path + "-wal", path + ".aside-wal") }
         if ["all moved", "in place"].contains(point) {
             try move(path + "-shm", path + ".aside-shm")
+            try move(path + "-marks", path + ".aside-marks")
             try move(path, path + ".aside")
         }
         if point == "in place" { try move(path + ".new", path) }

@@ -174,6 +174,51 @@ import Testing
         await backend.close()
     }
 
+    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [true, false])
+    func `what was drained can be filled again, before and after the free pages are returned`(
+        isReclaimed: Bool
+    ) async throws {
+        let folder = try TemporaryFolder()
+        let disk = try SmallDisk(at: folder.path, megabytes: 32)
+        defer { disk.unmount() }
+        let backend = try open(folder.path + "/db")
+        func fill() async throws -> [Lease] {
+            var leases: [Lease] = []
+            while leases.count < 2000 {
+                let new = NewBatch(batch: sampleBatch(500, at: clock.now), claim: .seconds(600))
+                do {
+                    guard let lease = try await backend.append([new])[0] else { break }
+                    leases.append(lease)
+                } catch {
+                    guard case .full = error else { throw error }
+                    break
+                }
+            }
+            return leases
+        }
+        var counts: [Int] = []
+        let before = try #require(await backend.usage()).bytesFree
+        for _ in 0..<4 {
+            let leases = try await fill()
+            counts.append(leases.count)
+            let full = try #require(await backend.usage()).bytesFree
+            for lease in leases {
+                _ = try await retrying {
+                    try await backend.settle([Settlement(lease: lease, outcomes: delivered(500), at: clock.now)])
+                }
+            }
+            for _ in 0..<(isReclaimed ? 60 : 0) {
+                while try await backend.reclaim() {}
+                clock.advance(by: .seconds(1))
+            }
+            let drained = try #require(await backend.usage()).bytesFree
+            #expect(drained > full + (before - full) / 3, "\(before) bytes before, \(full) full, \(drained) drained")
+        }
+        #expect(counts.allSatisfy { $0 >= counts[0] * (isReclaimed ? 8 : 5) / 10 }, "\(counts)")
+        #expect(counts[0] < 2000, "the disk was not full")
+        await backend.close()
+    }
+
     /// Applications cannot use the space that the next start needs.
     @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [true, false])
     func `a store on a full disk can be opened, drained and closed, and accepts pushes again after space is freed`(

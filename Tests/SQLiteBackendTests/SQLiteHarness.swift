@@ -28,7 +28,8 @@ final class SQLiteHarness: QueueHarness {
     /// Opens a copy of the files as they are on the disk now, including the log.
     func crash() throws {
         let copy = try TemporaryFolder()
-        for name in [SQLiteBackend.fileName, SQLiteBackend.fileName + "-wal"] {
+        for suffix in ["", "-wal", "-marks"] {
+            let name = SQLiteBackend.fileName + suffix
             try FileManager.default.copyItem(atPath: folder.path + "/" + name, toPath: copy.path + "/" + name)
         }
         crashed.append((backend, folder))

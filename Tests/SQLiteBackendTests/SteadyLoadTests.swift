@@ -38,7 +38,7 @@ import Testing
         var sizes: [Int] = []
         for number in 0..<40 {
             try await round(number, backend)
-            sizes.append(try #require(backend.usage()).bytesUsed)
+            sizes.append(try #require(await backend.usage()).bytesUsed)
         }
         let (early, late) = (try #require(sizes[8..<16].max()), try #require(sizes[32...].max()))
         #expect(late <= early + early / 10, "\(early) bytes early, \(late) bytes late")

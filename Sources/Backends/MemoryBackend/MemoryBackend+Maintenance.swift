@@ -9,6 +9,9 @@ extension MemoryBackend: StoreMaintenance {
         try perform { state, _ in state.prune(endedBefore: cutoff, batchesMax: batchesMax, now: now) }
     }
 
+    /// Nothing to do: what has ended is gone.
+    package func reclaim() throws(QueueError) -> Bool { try perform { _, _ in false } }
+
     /// Measured against `MemoryStore.Limits.bytesMax`.
     package func usage() -> StoreUsage? {
         let bytesUsed = store.state.withLock { $0.bytesUsed }

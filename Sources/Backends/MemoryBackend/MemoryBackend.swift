@@ -58,6 +58,12 @@ package final class MemoryBackend: DurableQueue, OutcomeStore, Sendable {
         }
     }
 
+    package func begun(_ leases: [Lease]) {
+        store.state.withLock { state in
+            for lease in leases { state.change(lease.batch) { _, entry in entry.begin(lease) } }
+        }
+    }
+
     package func renew(_ leases: [Lease], for duration: Duration) throws(QueueError) -> [Lease] {
         try perform { state, now in
             state.renew(leases, by: owner, until: now.monotonic + duration)

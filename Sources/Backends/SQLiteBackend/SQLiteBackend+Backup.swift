@@ -100,6 +100,7 @@ extension SQLiteBackend {
         }
         do {
             try DatabaseCopy.check(new)
+            try DatabaseCopy.makeShrinkable(new)
         } catch {
             unlink(new)
             throw .unusable(source, reason: reason(of: error))

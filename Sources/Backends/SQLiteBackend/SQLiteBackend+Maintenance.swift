@@ -15,15 +15,36 @@ extension SQLiteBackend: StoreMaintenance {
         }
     }
 
-    /// The size of the database with its log, and the free space of its file system.
-    package func usage() -> StoreUsage? {
+    /// The size of the database with its log; the free space of its file system, plus free pages of the database.
+    package func usage() async -> StoreUsage? {
         let path = connections.writer.path
-        var file = stat()
-        guard let bytesFree = Disk.bytesFree(path), stat(path, &file) == 0 else { return nil }
-        var bytesUsed = Int(file.st_size)
-        // There may be no log.
-        if stat(path + "-wal", &file) == 0 { bytesUsed += Int(file.st_size) }
-        return StoreUsage(bytesFree: bytesFree, bytesUsed: bytesUsed)
+        guard let bytesFree = Disk.bytesFree(path), let pages = try? await read(PageCounts.read) else { return nil }
+        return StoreUsage(
+            bytesFree: bytesFree + pages.free * connections.pageBytes,
+            bytesUsed: Disk.size(path) + Disk.size(path + "-wal")
+        )
+    }
+
+    package func reclaim() async throws(QueueError) -> Bool {
+        let logBytes = Disk.size(connections.writer.path + "-wal")
+        return try await commits.perform { [self] db, _ in
+            var pages = try PageCounts.read(db)
+            // An older database cannot shrink until it is restored from a backup.
+            if try Int.fetchOne(db.cachedStatement(sql: "PRAGMA auto_vacuum")) != 2 { pages.free = 0 }
+            let sample = ReclaimPlan.Sample(
+                changes: db.totalChangesCount, pages: pages, pageBytes: connections.pageBytes, logBytes: logBytes,
+                now: clock.monotonic()
+            )
+            switch reclaimPlan.withLock({ $0.next(sample) }) {
+            case .nothing: return false
+            case .returnPages(let count, let isUrgent):
+                try db.cachedStatement(sql: "PRAGMA incremental_vacuum(\(count))").execute()
+                return isUrgent
+            case .truncateLog:
+                commits.requestTruncation()
+                return false
+            }
+        }
     }
 
     package func settled() -> OutcomeCounts { outcomes.counts }

@@ -19,18 +19,22 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let logger: Logger
     let lock: FolderLock
     let reserve: DiskReserve
+    let marks: StoreMarks
+    let reclaimPlan = Mutex(ReclaimPlan())
     let lastHeartbeat = Mutex<Duration?>(nil)
     let outcomes: SettledCounts.Committed
     private let configuration: SQLiteConfiguration
 
     /// Opens the database in `folder` and creates both if necessary. Ends the leases of the previous process.
     ///
-    /// - Parameter takeoverAfter: takes the database over from a process whose heartbeat is at least this old. All
-    ///   later writes of that process are refused. nil: never opens a database in use.
+    /// - Parameters:
+    ///   - takeoverAfter: takes the database over from a process whose heartbeat is at least this old. All later writes
+    ///     of that process are refused. nil: never opens a database in use.
+    ///   - acceptsLoss: opens the database although acknowledged writes are missing.
     /// - Throws: the reason. No file stays open or locked then.
     package static func open(
         folder: String, configuration: SQLiteConfiguration = SQLiteConfiguration(), takeoverAfter: Duration? = nil,
-        clock: QueueClock = .system, logger: Logger = Logger(label: "godwit.sqlite")
+        acceptsLoss: Bool = false, clock: QueueClock = .system, logger: Logger = Logger(label: "godwit.sqlite")
     ) throws(SQLiteOpenError) -> SQLiteBackend {
         try DatabaseFolder.prepare(folder)
         let lock = try FolderLock(
@@ -47,7 +51,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             logger.error("disk full: released the 4 MiB reserve to open the database")
         }
         do throws(SQLiteOpenError) {
-            return try open(path, lock, reserve, configuration, clock, logger)
+            return try open(path, lock, reserve, acceptsLoss: acceptsLoss, configuration, clock, logger)
         } catch {
             guard reserve.isDiskFull, let reason = error.reasonOnFullDisk else { throw error }
             throw .diskFull(path, bytesFree: Disk.bytesFree(folder) ?? 0, reason: reason)
@@ -55,23 +59,74 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     }
 
     private static func open(
-        _ path: String, _ lock: FolderLock, _ reserve: DiskReserve, _ configuration: SQLiteConfiguration,
-        _ clock: QueueClock, _ logger: Logger
+        _ path: String, _ lock: FolderLock, _ reserve: DiskReserve, acceptsLoss: Bool,
+        _ configuration: SQLiteConfiguration, _ clock: QueueClock, _ logger: Logger
     ) throws(SQLiteOpenError) -> SQLiteBackend {
         do {
             try Replacement.finish(path)
         } catch {
             throw .failed(path, reason: "\(error)")
         }
+        let left = StoreMarks.left(of: path)
+        try checkLog(path, left, acceptsLoss: acceptsLoss, clock, logger)
         if lock.isTakenOver {
             logger.warning("taking over the database: previous owner's heartbeat is stale")
+            do {
+                try StoreMarks.remove(of: path)
+            } catch {
+                throw .failed(path, reason: "\(error)")
+            }
             try Takeover.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
         }
         let connections = try Connections.open(path: path, configuration: configuration, now: clock.wall())
         do {
-            let state = try connections.writer.inDatabase(QueueState.recover)
+            let state = try connections.writer.inDatabase { try QueueState.recover($0, after: left ?? LeftMarks()) }
             reserve.renew()
-            return SQLiteBackend(connections, state, lock, reserve, clock, configuration, logger)
+            let marks = StoreMarks(path: path, pageBytes: connections.pageBytes)
+            try connections.writer.inDatabase { db in
+                marks.observeCommits(of: db)
+                // Writes everything that recovery has read to the disk again: it may come from the page cache only, if a
+                // sync of the previous process failed.
+                try Checkpointer(path: path, marks: marks, configuration: configuration).start(db)
+            }
+            return SQLiteBackend(connections, state, lock, reserve, marks, clock, configuration, logger)
+        } catch {
+            throw .failed(path, reason: (error as? DatabaseError)?.brief ?? "\(error)")
+        }
+    }
+
+    /// Looks for acknowledged writes that SQLite would drop without an error.
+    ///
+    /// - Throws: unless none is missing, or the caller accepts that and the rest is sound.
+    private static func checkLog(
+        _ path: String, _ left: LeftMarks?, acceptsLoss: Bool, _ clock: QueueClock, _ logger: Logger
+    ) throws(SQLiteOpenError) {
+        do {
+            let log = path + "-wal"
+            var inspection = try LogInspection.inspect(log, acknowledged: left?.position)
+            // SQLite would create a new database, and delete the log.
+            if left != nil, Disk.size(path) == 0 { inspection = .loss("the database file is missing or empty") }
+            switch inspection {
+            case .sound: break
+            case .incomplete(let byte):
+                logger.warning(
+                    "write-ahead log ends with an incomplete write, as after a power cut",
+                    metadata: ["log.byte": "\(byte)"]
+                )
+            case .loss(let finding):
+                guard acceptsLoss else { throw SQLiteOpenError.writesMissing(path, finding: finding) }
+                // Part of the log may be in the database already, and then an older part of it does not fit.
+                if Disk.size(path) > 0 { try DatabaseCopy.check(path) }
+                let copy = log + ".damaged-\(clock.wall().milliseconds)"
+                if Disk.size(log) > 0 { try FileManager.default.copyItem(atPath: log, toPath: copy) }
+                try StoreMarks.remove(of: path)
+                logger.error(
+                    "acknowledged writes are missing: starting without them, a copy of the log is kept",
+                    metadata: ["error": "\(finding)", "path": "\(copy)"]
+                )
+            }
+        } catch let error as SQLiteOpenError {
+            throw error
         } catch {
             throw .failed(path, reason: (error as? DatabaseError)?.brief ?? "\(error)")
         }
@@ -82,12 +137,12 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     private init(
         _ connections: Connections, _ state: QueueState, _ lock: FolderLock, _ reserve: DiskReserve,
-        _ clock: QueueClock,
-        _ configuration: SQLiteConfiguration, _ logger: Logger
+        _ marks: StoreMarks, _ clock: QueueClock, _ configuration: SQLiteConfiguration, _ logger: Logger
     ) {
         self.connections = connections
         self.lock = lock
         self.reserve = reserve
+        self.marks = marks
         self.clock = clock
         self.configuration = configuration
         self.logger = logger
@@ -95,7 +150,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         outcomes = state.outcomes.committed
         commits = GroupCommit(
             writer: connections.writer, state: state, fence: Fence(lock, path: connections.writer.path),
-            configuration: configuration
+            marks: marks, configuration: configuration
         )
     }
 
@@ -113,10 +168,11 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     package func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
         guard request.batchesMax > 0 else { return [] }
-        let (clock, bytesMax) = (clock, configuration.claimBytesMax)
+        let (clock, bytesMax, marks) = (clock, configuration.claimBytesMax, marks)
         let result = try await commits.perform { db, state in
             let claim = Claim(
-                db: db, request: request, bytesMax: bytesMax, wall: clock.wall(), monotonic: clock.monotonic()
+                db: db, request: request, bytesMax: bytesMax, wall: clock.wall(), monotonic: clock.monotonic(),
+                marks: marks
             )
             return try claim.run(&state)
         }
@@ -162,6 +218,8 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         _ = try await settle(settlements)
     }
 
+    package func begun(_ leases: [Lease]) { marks.begin(leases) }
+
     package func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] {
         guard !leases.isEmpty else { return [] }
         let clock = clock
@@ -172,9 +230,11 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     package func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease] {
         guard !settlements.isEmpty else { return [] }
-        return try await commits.perform { db, state in
+        let stale = try await commits.perform { db, state in
             try Settle.run(settlements, db, &state)
         }
+        marks.end(settlements.lazy.filter(\.release.endsLease).map(\.lease))
+        return stale
     }
 
     package func depth() async throws(QueueError) -> QueueDepth {
@@ -212,8 +272,14 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         }
         // If the store is broken, full or taken over, this fails; opening the database ends the leases as well.
         try? await commits.close(after: release)
-        try? connections.reader.close()
-        try? connections.writer.close()
+        // A checkpoint would sync files whose sync has failed, and the last connection to close performs one if it can
+        // write.
+        let isTrusted = !commits.hasDiskFailed && (try? marks.forgetPosition()) != nil
+        for connection in isTrusted
+            ? [connections.reader, connections.writer] : [connections.writer, connections.reader]
+        {
+            try? connection.close()
+        }
         lock.unlock()
     }
 }

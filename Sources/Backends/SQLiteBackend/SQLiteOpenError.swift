@@ -19,6 +19,8 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
     case noLog(String, mode: String)
     /// SQLite did not accept a setting that durability requires.
     case notDurable(String, setting: String, found: String, wanted: String)
+    /// Acknowledged writes are missing. `finding` is a clause about the files.
+    case writesMissing(String, finding: String)
     case failed(String, reason: String)
 
     /// SQLite's message, for errors that a full disk can cause.
@@ -75,6 +77,11 @@ package enum SQLiteOpenError: Error, Equatable, CustomStringConvertible {
             """
         case .notDurable(let path, let setting, let found, let wanted):
             "SQLite runs with \(setting)=\(found) on \(path): durability requires \(wanted)"
+        case .writesMissing(let path, let finding):
+            """
+            \(path) was not opened: \(finding); restore a backup, or start with --accept-loss, which keeps a copy of the \
+            log and goes on without these writes
+            """
         case .failed(let path, let reason):
             "\(path) cannot be opened: \(reason)"
         }

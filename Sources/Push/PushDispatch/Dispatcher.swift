@@ -61,6 +61,7 @@ package final class Dispatcher: Sendable {
             counters.count(write)
             recorder.record(write.settlement)
         }
+        if !actions.sends.isEmpty { queue.begun(actions.sends.map(\.lease)) }
         for send in actions.sends { begin(send) }
         for event in actions.events {
             counters.count(event)

@@ -37,7 +37,8 @@ package final class Gateway: Sendable {
         let clients = try GatewayClients.make(configuration, logger: logger)
         let store = try SQLiteBackend.open(
             folder: configuration.storePath,
-            takeoverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil, logger: logger
+            takeoverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil,
+            acceptsLoss: configuration.acceptsLoss, logger: logger
         )
         return Gateway(configuration, store: store, clients: clients, logger: logger)
     }

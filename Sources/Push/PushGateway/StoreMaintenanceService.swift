@@ -3,8 +3,8 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// Maintains the store: sends the heartbeat of its owner, samples its depth and size, and prunes old records in steps
-/// short enough not to delay pushes.
+/// Maintains the store: sends the heartbeat of its owner, samples its depth and size, prunes old records and reclaims free
+/// space, both in steps short enough not to delay pushes.
 package final class StoreMaintenanceService: Sendable {
     /// Depth and size of the store at one time.
     package struct Sample: Sendable, Equatable {
@@ -22,8 +22,8 @@ package final class StoreMaintenanceService: Sendable {
     /// Pause after a prune that left nothing to remove.
     private static let pruneInterval: Duration = .seconds(60)
     private static let pruneBatchesMax = 100
-    /// Pause between two steps of a prune, during which pushes are written.
-    private static let pruneStepPause: Duration = .milliseconds(20)
+    /// Pause between two steps, during which pushes are written.
+    private static let stepPause: Duration = .milliseconds(20)
 
     private let queue: any DurableQueue
     private let store: any StoreMaintenance
@@ -55,7 +55,7 @@ package final class StoreMaintenanceService: Sendable {
 
     package var latestSample: Sample { latest.withLock { $0 } }
 
-    /// Samples once a second and prunes once a minute, until the task is cancelled.
+    /// Samples and reclaims once a second and prunes once a minute, until the task is cancelled.
     ///
     /// - Throws: an error after which the store cannot be used any more.
     package func run() async throws {
@@ -73,6 +73,12 @@ package final class StoreMaintenanceService: Sendable {
                     try? await Task.sleep(for: Self.pruneInterval)
                 }
             }
+            group.addTask {
+                while !Task.isCancelled {
+                    let continues = try await self.reclaim()
+                    try? await Task.sleep(for: continues ? Self.stepPause : Self.interval)
+                }
+            }
             // Not `waitForAll`: it would wait for the other task, which never ends, before it rethrows the first error.
             while try await group.next() != nil {}
         }
@@ -80,7 +86,7 @@ package final class StoreMaintenanceService: Sendable {
 
     private func sample() async throws {
         do {
-            let sample = Sample(depth: try await queue.depth(), usage: store.usage(), at: wallClock())
+            let sample = Sample(depth: try await queue.depth(), usage: await store.usage(), at: wallClock())
             latest.withLock { $0 = sample }
             observe(sample)
         } catch {
@@ -98,11 +104,21 @@ package final class StoreMaintenanceService: Sendable {
                     batchesMax: Self.pruneBatchesMax, now: now
                 )
                 guard mayHoldMore else { return }
-                try? await Task.sleep(for: Self.pruneStepPause)
+                try? await Task.sleep(for: Self.stepPause)
             }
         } catch {
             guard error.isTransient else { throw error }
             logger.warning("old records could not be pruned", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func reclaim() async throws -> Bool {
+        do throws(QueueError) {
+            return try await store.reclaim()
+        } catch {
+            guard error.isTransient else { throw error }
+            logger.warning("free space could not be reclaimed", metadata: ["error": "\(error)"])
+            return false
         }
     }
 }

@@ -166,7 +166,7 @@ extension QueueConformance {
         },
         Clause("the store reports its disk usage") { harness in
             try await harness.append(Samples.batch(1000, at: try await harness.now))
-            guard let usage = harness.queue.usage() else { return }
+            guard let usage = await harness.queue.usage() else { return }
             try expect(usage.bytesUsed > 40_000 && usage.bytesFree >= 0, "\(usage)")
         },
     ]

@@ -48,7 +48,7 @@ extension QueueConformance {
             }
             let withoutQuarantined = ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 0)
             try expect(
-                try await harness.queue.claim(withoutQuarantined).count, is: 0,
+                try await harness.claim(withoutQuarantined).count, is: 0,
                 "no quarantined push unless the request allows it")
             var order: [Int] = []
             for _ in 0..<4 {
@@ -82,7 +82,7 @@ extension QueueConformance {
                 let request = ClaimRequest(
                     batchesMax: 9, lease: .seconds(20), quarantinedMax: quarantinedMax, excludedQuarantined: without
                 )
-                let claims = try await harness.queue.claim(request)
+                let claims = try await harness.claim(request)
                 try expect(claims.allSatisfy(\.isQuarantined), "quarantined")
                 for claimed in claims {
                     let indexes = try require(claimed.pending, "its pushes").map { Int($0.index) }
@@ -116,7 +116,7 @@ extension QueueConformance {
                 try await harness.crash()
             }
             func trial(_ quarantinedMax: Int) async throws -> [AppID: Int] {
-                let claims = try await harness.queue.claim(
+                let claims = try await harness.claim(
                     ClaimRequest(batchesMax: 2, lease: .seconds(20), quarantinedMax: quarantinedMax)
                 )
                 for claimed in claims {
@@ -139,7 +139,7 @@ extension QueueConformance {
                 try await harness.crash()
             }
             func trial(_ quarantinedMax: Int) async throws -> [ClaimedBatch] {
-                try await harness.queue.claim(
+                try await harness.claim(
                     ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: quarantinedMax))
             }
             try expect(try await trial(3).map(\.batch.id), is: [first.id], "the oldest")
@@ -159,7 +159,7 @@ extension QueueConformance {
                 try await harness.crash()
             }
             func trial() async throws -> [ClaimedBatch] {
-                try await harness.queue.claim(ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 4))
+                try await harness.claim(ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 4))
             }
             try expect(try await trial().map(\.pendingCount), is: [3, 1], "the trial")
             try await harness.crash()
@@ -180,7 +180,7 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(1))
             var (crashes, quarantinedMax, sizes) = (0, 1, [[Int]]())
             while true {
-                let claims = try await harness.queue.claim(
+                let claims = try await harness.claim(
                     ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: quarantinedMax)
                 )
                 guard !claims.isEmpty else { break }
@@ -219,11 +219,11 @@ extension QueueConformance {
                 try await harness.crash()
             }
             let request = ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 3)
-            let claimed = try require(try await harness.queue.claim(request).first, "a trial")
+            let claimed = try require(try await harness.claim(request).first, "a trial")
             try expect(claimed.pendingCount, is: 3, "its pushes")
             _ = try await harness.settle(claimed.lease, Samples.delivered([0]))
             try await harness.crash()
-            let next = try require(try await harness.queue.claim(request).first, "the next trial")
+            let next = try require(try await harness.claim(request).first, "the next trial")
             try expect(next.pending?.map(\.index), is: [1], "alone")
         },
         Clause("a crash after a recorded update does not count against the batch") { harness in
@@ -243,6 +243,49 @@ extension QueueConformance {
                 try expect(claimed.isQuarantined, is: false, "not quarantined")
                 _ = try await harness.settle(claimed.lease, release: .release)
             }
+        },
+        Clause("a lease whose holder had not begun to send never counts, whether it ends with a crash or runs out") {
+            harness in
+            let now = try await harness.now
+            let (waiting, sent) = (Samples.batch(3, at: now), Samples.batch(2, at: now + .milliseconds(1)))
+            try await harness.append(waiting, sent)
+            try await harness.advance(by: .seconds(1))
+            let request = ClaimRequest(batchesMax: 9, lease: .seconds(20), quarantinedMax: 0)
+            for round in 0..<2 * PoisonLimits.redeliveriesBeforeQuarantine {
+                let claims = try await harness.queue.claim(request)
+                try expect(
+                    Set(claims.map(\.batch.id)),
+                    is: round < PoisonLimits.redeliveriesBeforeQuarantine ? [waiting.id, sent.id] : [waiting.id],
+                    "claimed whole"
+                )
+                let begun = claims.filter { $0.batch.id == sent.id }.map(\.lease)
+                harness.queue.begun(begun)
+                // Neither an older lease nor a repeated note changes anything.
+                harness.queue.begun(begun + claims.map { Lease(batch: $0.lease.batch, epoch: $0.lease.epoch - 1) })
+                if round.isMultiple(of: 2) {
+                    try await harness.crash()
+                } else {
+                    try await harness.advance(by: .seconds(21))
+                }
+            }
+        },
+        Clause("a push that is tried alone does not count a crash before its send") { harness in
+            let batch = Samples.batch(1, at: try await harness.now)
+            try await harness.append(batch)
+            for _ in 0..<PoisonLimits.redeliveriesBeforeQuarantine {
+                _ = try await harness.claimOne()
+                try await harness.crash()
+            }
+            for _ in 0..<2 * PoisonLimits.isolatedRedeliveriesMax {
+                let claims = try await harness.queue.claim(ClaimRequest(batchesMax: 9, lease: .seconds(20)))
+                try expect(claims.map(\.isQuarantined), is: [true], "it is tried alone")
+                try await harness.crash()
+            }
+            for _ in 0..<PoisonLimits.isolatedRedeliveriesMax {
+                _ = try await harness.claimOne()
+                try await harness.crash()
+            }
+            try expect(try await harness.claim().isEmpty, "and given up after crashes of its sends")
         },
         Clause("expired leases count like crashes") { harness in
             _ = try await harness.appendClaimed(Samples.batch(2, at: try await harness.now))

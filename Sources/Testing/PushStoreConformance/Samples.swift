@@ -65,17 +65,26 @@ extension QueueHarness {
         try expect(leases.allSatisfy { $0 == nil }, "a batch that was appended unclaimed has no lease")
     }
 
-    /// Appends a batch and claims it in the same write.
+    /// Appends a batch, claims it in the same write, and begins to send.
     func appendClaimed(_ batch: Batch, lease: Duration = .seconds(20)) async throws -> Lease {
         let leases = try await queue.append([NewBatch(batch: batch, claim: lease)])
-        return try require(leases.first ?? nil, "a batch that was appended claimed has a lease")
+        let lease = try require(leases.first ?? nil, "a batch that was appended claimed has a lease")
+        queue.begun([lease])
+        return lease
+    }
+
+    /// Claims, and begins to send.
+    func claim(_ request: ClaimRequest) async throws -> [ClaimedBatch] {
+        let claims = try await queue.claim(request)
+        queue.begun(claims.map(\.lease))
+        return claims
     }
 
     func claim(
         _ batchesMax: Int = 100, pushesMax: Int = .max, lease: Duration = .seconds(20), lookahead: Duration = .zero,
         excluding: Set<AppID> = []
     ) async throws -> [ClaimedBatch] {
-        try await queue.claim(
+        try await claim(
             ClaimRequest(
                 batchesMax: batchesMax, pushesMax: pushesMax, lease: lease, lookahead: lookahead,
                 excludedApps: Set(excluding.map { AppEnvironment($0) })

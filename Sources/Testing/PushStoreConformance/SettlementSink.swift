@@ -11,6 +11,7 @@ package final class SettlementSink: DurableQueue {
         package var stale: Set<Lease> = []
         package var claimable: [ClaimedBatch] = []
         package var claimFailure: QueueError?
+        package var begun: [Lease] = []
     }
 
     package let state = Mutex(State())
@@ -27,6 +28,7 @@ package final class SettlementSink: DurableQueue {
         }
         return try result.get()
     }
+    package func begun(_ leases: [Lease]) { state.withLock { $0.begun += leases } }
     package func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease] { [] }
     package func depth() async throws(QueueError) -> QueueDepth { QueueDepth() }
 

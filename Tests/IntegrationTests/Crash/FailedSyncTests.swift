@@ -1,10 +1,42 @@
 import APNSSimulator
 import APNSWire
+import Foundation
 import PushTesting
 import Testing
 
 /// fdatasync fails, by strace.
 @Suite(.serialized) struct `A failed sync` {
+    /// The kernel reports a failed write once. A later sync of the same file succeeds although the data is lost.
+    @Test(.timeLimit(.minutes(3)), arguments: [20, 22])
+    func `is the last sync of the database and its log`(_ sync: Int) async throws {
+        let gateway = try await GatewayUnderTest()
+        #expect(try await gateway.stop() == .status(0))
+        let trace = gateway.folder.path + "/trace"
+        // Only the given sync fails.
+        try await gateway.restart(under: [
+            "strace", "-f", "-qq", "-y", "-o", trace, "-e", "trace=fdatasync,fsync", "-e",
+            "inject=fdatasync:error=EIO:when=\(sync)",
+        ])
+        for _ in 0..<100 {
+            let response = try? await curl([
+                "\(gateway.url)/push", "-H", "Content-Type: application/json", "-d",
+                #"{"device_token":"\#(String(repeating: "ab", count: 32))","payload":{"aps":{"alert":"x"}}}"#,
+            ])
+            guard response?.status == 200 else { break }
+        }
+        #expect(try await gateway.process.waitForExit(within: .seconds(60)) == .status(1))
+        let calls = try String(contentsOfFile: trace, encoding: .utf8).split(separator: "\n")
+        let failed = try #require(calls.firstIndex { $0.contains("INJECTED") })
+        #expect(calls[..<failed].contains { $0.contains("godwit.sqlite-wal>") }, "the trace has no syncs of the log")
+        let later = calls[(failed + 1)...].filter {
+            $0.contains("/godwit.sqlite>") || $0.contains("/godwit.sqlite-wal>")
+        }
+        #expect(later == [])
+        try await gateway.restart()
+        #expect(try await gateway.stop() == .status(0))
+        try await gateway.close()
+    }
+
     /// The first failed sync can be that of a push or of an outcome; this differs between runs.
     @Test(.timeLimit(.minutes(3)), arguments: 20...23)
     func `ends the process, and pushes refused without an ID are not delivered`(_ sync: Int) async throws {

@@ -85,6 +85,8 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
 
     // MARK: DurableQueue
 
+    func begun(_ leases: [Lease]) { backend.begun(leases) }
+
     func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
         try await append(batches, storing: [:])
     }

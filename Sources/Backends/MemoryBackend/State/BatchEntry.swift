@@ -43,7 +43,9 @@ struct BatchEntry: Sendable {
     var epoch: UInt64 = 0
     /// The last lease ran out and no other instance has claimed the batch: its holder may still write and renew.
     var isLapsed = false
-    /// Leases without an update whose holder died.
+    /// The epoch under which a holder last began to send.
+    private(set) var begunEpoch: UInt64 = 0
+    /// Leases without an update whose holder had begun to send and died.
     var crashes = 0
     /// The push that was last claimed alone, and how many of its holders died.
     var isolated: (index: Int, crashes: Int)?
@@ -91,10 +93,14 @@ struct BatchEntry: Sendable {
         phase = .leased(owner: owner, deadline: deadline, hasUpdate: false)
     }
 
+    mutating func begin(_ lease: Lease) {
+        if epoch == lease.epoch { begunEpoch = epoch }
+    }
+
     /// Ends a lease whose holder did not give it back.
     mutating func lapse(mayReturn: Bool) {
         guard case .leased(_, _, let hasUpdate) = phase else { return }
-        if !hasUpdate {
+        if !hasUpdate, begunEpoch == epoch {
             crashes += 1
             isolated?.crashes += 1
         }

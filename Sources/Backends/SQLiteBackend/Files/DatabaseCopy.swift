@@ -23,6 +23,18 @@ enum DatabaseCopy {
         }
     }
 
+    /// Converts a copy of a database that was created before free pages could be returned to the file system.
+    static func makeShrinkable(_ path: String) throws {
+        let connection = try DatabaseQueue(path: path, configuration: Connections.plain(SQLiteConfiguration()))
+        defer { try? connection.close() }
+        try connection.inDatabase { db in
+            guard try Int.fetchOne(db, sql: "PRAGMA auto_vacuum") != 2 else { return }
+            try db.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
+            try db.execute(sql: "VACUUM")
+        }
+        try Disk.sync(path)
+    }
+
     /// - Throws: if the database is damaged, or of another program or of a newer version.
     static func check(_ path: String) throws {
         let connection = try DatabaseQueue(path: path, configuration: Connections.reading())

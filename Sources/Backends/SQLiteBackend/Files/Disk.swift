@@ -21,6 +21,12 @@ enum Disk {
         return Int(disk.f_bavail) * Int(disk.f_frsize)
     }
 
+    /// 0 if there is no such file.
+    static func size(_ path: String) -> Int {
+        var file = stat()
+        return stat(path, &file) == 0 ? Int(file.st_size) : 0
+    }
+
     static func folder(of path: String) -> String {
         path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     }

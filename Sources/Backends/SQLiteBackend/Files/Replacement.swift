@@ -41,5 +41,5 @@ enum Replacement {
     }
 
     /// The suffixes of the other files of a database.
-    private static let logParts = ["-wal", "-shm"]
+    private static let logParts = ["-wal", "-shm", StoreMarks.suffix]
 }

@@ -53,6 +53,7 @@ struct Claim {
     let bytesMax: Int
     let wall: WallTime
     let monotonic: Duration
+    let marks: StoreMarks
 
     func run(_ state: inout QueueState) throws -> Result {
         try releaseExpired(&state)
@@ -88,11 +89,12 @@ struct Claim {
     /// Ends leases whose deadline has passed.
     private func releaseExpired(_ state: inout QueueState) throws {
         guard state.earliestDeadline <= monotonic else { return }
-        let release = try db.cachedStatement(sql: QueueState.endLeases + " WHERE key = ?")
         var earliest = Duration.seconds(Int64.max)
         for (id, held) in state.held.current {
             if held.deadline <= monotonic {
-                try release.execute(arguments: [held.batch.key])
+                let isBegun = marks.hasBegun(held.batch.lease)
+                try db.cachedStatement(sql: isBegun ? QueueState.endBegunLease : QueueState.endUnusedLease)
+                    .execute(arguments: [held.batch.key])
                 state.held[id] = nil
             } else {
                 earliest = min(earliest, held.deadline)

@@ -7,6 +7,7 @@ struct Connections: Sendable {
     let writer: DatabaseQueue
     let reader: DatabaseQueue
     let durability: SQLiteDurability
+    let pageBytes: Int
 
     /// Opens the file, creates it if necessary, and migrates its schema.
     static func open(
@@ -15,24 +16,25 @@ struct Connections: Sendable {
         do {
             try inspect(path)
             createPrivately(path)
-            let writer = try DatabaseQueue(path: path, configuration: writing(configuration))
-            let durability = try writer.inDatabase { db in
+            let isNew = Disk.size(path) == 0
+            let writer = try DatabaseQueue(path: path, configuration: writing(configuration, isNew: isNew))
+            let (durability, pageBytes) = try writer.inDatabase { db in
                 // GRDB's WAL setup, which has just run, sets `synchronous = NORMAL`: a power failure would lose
                 // acknowledged commits.
                 try db.execute(sql: "PRAGMA synchronous = FULL")
                 // `Checkpointer` runs checkpoints between transactions, when no call waits for the commit.
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = 0")
                 // Debian's SQLite overwrites deleted content by default, which would write each body a second time when
-                // its batch is finished. FAST overwrites only what needs no additional page write; freed pages are
-                // reused soon.
+                // its batch is finished. FAST overwrites only what needs no additional page write; `reclaim` returns
+                // freed pages with their content.
                 try db.execute(sql: "PRAGMA secure_delete = FAST")
                 try db.execute(sql: "PRAGMA cache_size = -\(configuration.cacheKiB)")
                 try Schema.migrate(db)
-                return try SQLiteDurability.read(db)
+                return (try SQLiteDurability.read(db), try Int.fetchOne(db, sql: "PRAGMA page_size") ?? 4096)
             }
             try requireDurability(durability, path: path)
             let reader = try DatabaseQueue(path: path, configuration: reading(configuration))
-            return Connections(writer: writer, reader: reader, durability: durability)
+            return Connections(writer: writer, reader: reader, durability: durability, pageBytes: pageBytes)
         } catch let error as SQLiteOpenError {
             throw error
         } catch let error as DatabaseError where error.resultCode == .SQLITE_NOTADB {
@@ -81,10 +83,12 @@ struct Connections: Sendable {
         }
     }
 
-    private static func writing(_ configuration: SQLiteConfiguration) -> Configuration {
+    private static func writing(_ configuration: SQLiteConfiguration, isNew: Bool) -> Configuration {
         var settings = plain(configuration)
         settings.label = "godwit.sqlite.writer"
         settings.journalMode = .wal
+        // Only possible before the first table, and before the journal mode is written.
+        if isNew { settings.prepareDatabase { try $0.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL") } }
         return settings
     }
 

@@ -34,7 +34,7 @@ import Synchronization
 //                 own. All calls run once more, each in a savepoint, so that only the failed one is rolled back.
 //                 Failures are rare and savepoints are not free, so the first run uses none.
 //   full          the disk has no space. Calls marked `yields` (new pushes) fail; the others (outcomes, claims) run
-//                 again without them. A checkpoint is requested, so that the log is reused from its beginning.
+//                 again without them. A checkpoint is requested that truncates the log.
 //   broken        an I/O error, damage, or a lost lock. Nothing is ever written again: a failed sync must not be
 //                 retried.
 //
@@ -61,14 +61,17 @@ final class GroupCommit: Sendable {
     /// Used only by `drain`, which never runs concurrently with itself; the mutex lets the compiler check that.
     private let state: Mutex<QueueState>
     private let counters = Mutex(SQLiteStatistics())
+    private let diskFailure = Atomic(false)
 
-    init(writer: DatabaseQueue, state: QueueState, fence: Fence, configuration: SQLiteConfiguration) {
+    init(
+        writer: DatabaseQueue, state: QueueState, fence: Fence, marks: StoreMarks, configuration: SQLiteConfiguration
+    ) {
         self.writer = writer
         self.fence = fence
         self.state = Mutex(state)
         pendingWrites = Mutex(
             PendingWrites(bytesMax: configuration.waitingBytesMax, callsMax: configuration.waitingCallsMax))
-        checkpointer = Checkpointer(path: writer.path, configuration: configuration)
+        checkpointer = Checkpointer(path: writer.path, marks: marks, configuration: configuration)
     }
 
     var statistics: SQLiteStatistics {
@@ -107,6 +110,13 @@ final class GroupCommit: Sendable {
         try await perform(isLast: true, last)
     }
 
+    /// Truncates the log after the running transaction, unless a reader is active.
+    func requestTruncation() { checkpointer.requestTruncation() }
+
+    /// Whether a write or sync has failed, or damage was found: this process must not write to the files again, not even to
+    /// close them.
+    var hasDiskFailed: Bool { diskFailure.load(ordering: .relaxed) }
+
     /// Refuses all writes from now on if the database is gone or belongs to another process.
     func checkOwnership() {
         if let error = fence.check() { pendingWrites.withLock { $0.broken = $0.broken ?? error } }
@@ -129,9 +139,10 @@ final class GroupCommit: Sendable {
                 commitGroup(calls, db, &state)
                 checkpointer.wrote(bytes: calls.reduce(0) { $0 + $1.bytes }, calls: calls.count)
                 guard pendingWrites.withLock({ $0.broken }) == nil else { continue }
-                if let error = fence.check()
-                    ?? checkpointer.checkpoint(db, isIdle: pendingWrites.withLock { $0.isEmpty })
-                {
+                if let error = fence.check() {
+                    pendingWrites.withLock { $0.broken = error }
+                } else if let error = checkpointer.checkpoint(db, isIdle: pendingWrites.withLock { $0.isEmpty }) {
+                    diskFailure.store(true, ordering: .relaxed)
                     pendingWrites.withLock { $0.broken = error }
                 }
             }
@@ -145,14 +156,13 @@ final class GroupCommit: Sendable {
             return
         }
         let yielding = calls.reduce(0) { $1.yields ? $0 + $1.bytes : $0 }
-        if yielding > 0, !checkpointer.hasCapacity(for: yielding) {
-            resolveFailure(Failure(error: .full("not enough free disk space")), of: calls, db, &state)
-            return
-        }
         do {
+            if yielding > 0, try !checkpointer.hasCapacity(for: yielding, db) {
+                throw Failure(error: .full("not enough free disk space"))
+            }
             for deliver in try runAll(calls, db, &state) { deliver() }
         } catch {
-            resolveFailure(error, of: calls, db, &state)
+            resolveFailure(error as? Failure ?? Failure(error: error.queueError), of: calls, db, &state)
         }
     }
 
@@ -162,7 +172,7 @@ final class GroupCommit: Sendable {
     ) {
         switch failure.error {
         case .full(let reason):
-            checkpointer.requestCheckpoint()
+            checkpointer.requestTruncation()
             let yielding = calls.filter(\.yields)
             let others = calls.filter { !$0.yields }
             for call in yielding { call.fail(.full(reason)) }
@@ -233,6 +243,7 @@ final class GroupCommit: Sendable {
             state.rollBack(to: start)
             // Ends the undo log of the state, which is back at its start.
             state.commit()
+            if error is DatabaseError, case .broken = error.queueError { diskFailure.store(true, ordering: .relaxed) }
             throw Failure(error: error.queueError, isCommitInDoubt: isCommitting)
         }
     }

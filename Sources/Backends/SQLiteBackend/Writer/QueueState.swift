@@ -97,12 +97,14 @@ struct QueueState: Sendable {
 }
 
 extension QueueState {
-    /// Ends leases that were not released. One without an update counts as a crash over its batch, and over the push
-    /// that was claimed alone.
-    static let endLeases = """
+    /// Ends a lease that was not released and whose holder had begun to send. Without an update it counts as a crash over
+    /// its batch, and over the push that was claimed alone.
+    static let endBegunLease = """
         UPDATE batches SET leased = 0, crashes = crashes + (leased = 1),
-            isolated_crashes = isolated_crashes + (leased = 1 AND isolated_index IS NOT NULL)
+            isolated_crashes = isolated_crashes + (leased = 1 AND isolated_index IS NOT NULL) WHERE key = ?
         """
+    /// Ends a lease whose holder had not begun to send: its end shows nothing about its pushes.
+    static let endUnusedLease = "UPDATE batches SET leased = 0 WHERE key = ?"
 
     /// Rebuilds the indexes of the queue if they contradict its rows: damage would hide batches from claims.
     ///
@@ -118,11 +120,19 @@ extension QueueState {
     }
 
     /// Ends the leases of the previous process, however it ended, and counts what waits.
-    static func recover(_ db: Database) throws -> QueueState {
+    static func recover(_ db: Database, after left: LeftMarks) throws -> QueueState {
         var state = QueueState()
         try repairIndexes(db)
         try db.inTransaction(.immediate) {
-            try db.execute(sql: endLeases + " WHERE leased <> 0")
+            let leased = try Row.fetchCursor(db, sql: "SELECT key, id, epoch FROM batches WHERE leased = 1")
+            var begun: [Int64] = []
+            while let row = try leased.next() {
+                // A damaged ID must not prevent the start.
+                guard let id = BatchID(bytes: row[1] as Data) else { continue }
+                if left.hasBegun(Lease(batch: id, epoch: UInt64(bitPattern: row[2]))) { begun.append(row[0]) }
+            }
+            for key in begun { try db.cachedStatement(sql: endBegunLease).execute(arguments: [key]) }
+            try db.execute(sql: "UPDATE batches SET leased = 0 WHERE leased <> 0")
             return .commit
         }
         let rows = try Row.fetchCursor(

@@ -28,11 +28,15 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(help: "Take the database from a process whose heartbeat has been stale for three leases.")
     var takeover = false
 
+    @Flag(help: "Start although acknowledged writes are missing in the database; a copy of its log is kept.")
+    var acceptLoss = false
+
     mutating func run() async throws {
         var configuration = try GatewayConfiguration.read(path: config)
         if let port { configuration.listen.port = port }
         if let store { configuration.storePath = store }
         configuration.takesOver = takeover
+        configuration.acceptsLoss = acceptLoss
         try await GatewayRun(configuration).run { url in Terminal.writeOutput("godwit: ready on \(url)") }
     }
 }

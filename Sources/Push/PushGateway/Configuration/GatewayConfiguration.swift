@@ -32,6 +32,8 @@ package struct GatewayConfiguration: Sendable {
     package var admission = AdmissionLimits()
     /// Whether to take the store from a process whose heartbeat has been stale for three leases.
     package var takesOver = false
+    /// Whether to open the store although acknowledged writes are missing in it.
+    package var acceptsLoss = false
 
     package init() {}
 

@@ -9,8 +9,15 @@ package protocol StoreMaintenance: Sendable {
     /// - Returns: whether there may be more to delete.
     func prune(endedBefore cutoff: WallTime, batchesMax: Int, now: WallTime) async throws(QueueError) -> Bool
 
+    /// Returns free space of the store to the file system and removes the content of ended pushes where the store still
+    /// has it, in one short write. Called every second. Within a minute without much load no content of an ended push is
+    /// left, except that of dead letters.
+    ///
+    /// - Returns: whether the next step should follow within milliseconds.
+    func reclaim() async throws(QueueError) -> Bool
+
     /// nil if it cannot be determined.
-    func usage() -> StoreUsage?
+    func usage() async -> StoreUsage?
 
     /// Pushes whose outcome this instance has made durable since it was opened: outcomes that dispatch reported, and
     /// those that the store decided (cancelled, superseded, poison). A replayed dead letter counts again. Does not wait
@@ -19,7 +26,7 @@ package protocol StoreMaintenance: Sendable {
 }
 
 package struct StoreUsage: Sendable, Equatable {
-    /// Bytes that can still be written.
+    /// Bytes that can still be written, including free space within the store's files.
     package var bytesFree: Int
     /// Bytes that the store occupies.
     package var bytesUsed: Int

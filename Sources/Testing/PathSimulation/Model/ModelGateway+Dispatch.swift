@@ -22,6 +22,7 @@ extension ModelGateway {
         for write in actions.settlements { record(write.settlement) }
         simulation.checker.memory(of: number, pushes: stateMachine.pushesInMemory)
         for send in actions.sends {
+            simulation.store.begun(send.lease)
             if crashByChance() { return false }
             if let poison = simulation.checker.batchesByID[send.lease.batch]?.poison,
                 send.indexes?.contains(poison) ?? true

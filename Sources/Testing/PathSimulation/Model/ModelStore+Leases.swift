@@ -93,6 +93,11 @@ extension ModelStore {
             }, completion: completion)
     }
 
+    func begun(_ lease: Lease) {
+        guard let row = rows[lease.batch], row.epoch == lease.epoch else { return }
+        row.lease?.hasBegun = true
+    }
+
     /// Whether a push may be sent under this lease. Tolerates a holder's clock that runs 5 % slow.
     func holds(_ lease: Lease) -> Bool {
         guard let row = rows[lease.batch], row.epoch == lease.epoch, let held = row.lease else { return false }

@@ -14,6 +14,7 @@ final class ModelStore {
         /// The push, if the lease covers an isolated one.
         var isolatedPush: UInt16?
         var hasUpdates = false
+        var hasBegun = false
     }
 
     final class Row {
@@ -202,7 +203,7 @@ final class ModelStore {
         guard let lease = row.lease else { return }
         row.lease = nil
         simulation.trace(.leaseEnded, lease.holder.gateway, row.truth.number, Int(row.epoch))
-        guard !lease.hasUpdates else { return }
+        guard lease.hasBegun, !lease.hasUpdates else { return }
         row.crashDeliveries += 1
         if let isolatedPush = lease.isolatedPush {
             row.truth.pushes[Int(isolatedPush)].isolatedCrashes += 1

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Damages the store of a killed gateway in many places, one at a time, and starts a gateway on each copy: flips a bit, or cuts the
+# file, of the database or of its write-ahead log.
+#
+#   scripts/bit-flips.sh              76 places
+#   scripts/bit-flips.sh 200 7        200 places with seed 7
+#
+# The start may be refused with a message. If it is not, no push may reach another device or with another payload, and each
+# acknowledged push has an outcome, or a message says that some are missing.
+# Exit status: 0 when that holds, 1 when it does not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+swift build --explicit-target-dependency-import-check error --product godwit
+exec python3 scripts/bit-flips.py "$(swift build --show-bin-path)/godwit" "${1:-76}" "${2:-$RANDOM}"
