@@ -20,17 +20,17 @@ help: ## List the targets
 demo: build ## Start simulator and gateway, send sample pushes, run until Ctrl-C (ARGS="--port 0")
 	@$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/godwit demo $(ARGS)
 
-test: ## Run every test (FILTER=name runs some); installs what the tests start
+test: ## Run every test (FILTER=name runs some), as root without privileges; installs what the tests start
 	@scripts/install-deps.sh --test
 	$(SWIFT) build $(BUILD_FLAGS) --build-tests
-	$(SWIFT) test $(BUILD_FLAGS) --skip-build --no-parallel $(if $(FILTER),--filter $(FILTER))
+	SWIFT=$(SWIFT) scripts/test.sh '$(FILTER)'
 
 # Everything that needs neither a process nor a server of its own.
 QUICK := JSONText|APNSWire|PushModel|PushStore|PushDispatch|PushOutcome|PushConcurrency|MemoryBackend|GodwitCLI|HouseRules
 
 quick: lint ## Run the checks that finish within two minutes after a build
 	$(SWIFT) build $(BUILD_FLAGS) --build-tests
-	$(SWIFT) test $(BUILD_FLAGS) --skip-build --no-parallel --filter '^($(QUICK))Tests\.'
+	SWIFT=$(SWIFT) scripts/test.sh '^($(QUICK))Tests\.'
 
 ci: ## Run what continuous integration runs
 	@scripts/check-commits.sh --test

@@ -1,6 +1,6 @@
 """Writes the initial inputs of the fuzzers: FOLDER/ErrorBody, FOLDER/GoAway and FOLDER/Frames.
 
-    .build/python-peers/bin/python Fuzz/seeds.py Fuzz/corpus
+    .build/tests/python-peers/bin/python Fuzz/seeds.py Fuzz/corpus
 
 The frames are the output of the tests' hostile server: each of its cases runs against a recorded client.
 """

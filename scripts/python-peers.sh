@@ -3,7 +3,7 @@
 #
 #   scripts/python-peers.sh
 #
-# The environment is .build/python-peers, with the package versions below. The script does nothing when it exists. Several
+# The environment is .build/tests/python-peers, with the package versions below. The script does nothing when it exists. Several
 # calls may run concurrently: one works, the others wait for it.
 set -euo pipefail
 # Resolved, so that a symbolic link to the scripts folder also finds this repository.
@@ -11,10 +11,10 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 packages=(h2==4.3.0 hpack==4.1.0 hyperframe==6.1.0)
 
-folder="$PWD/.build/python-peers"
+folder="$PWD/.build/tests/python-peers"
 made="$folder/made-from"
-mkdir -p .build
-exec 9>.build/python-peers.lock
+mkdir -p .build/tests
+exec 9>.build/tests/python-peers.lock
 flock 9
 if [ "$(cat "$made" 2>/dev/null)" != "${packages[*]}" ]; then
     rm -rf "$folder"

@@ -38,7 +38,7 @@ import Testing
         let gateway = try await GatewayUnderTest()
         defer { gateway.process.signal(SIGKILL) }
         // go refuses to run without a cache folder; this one outlives the test, so that Go's library is built once.
-        let environment = ["GODWIT_URL": gateway.url, "GOCACHE": "\(Repository.root)/.build/go-cache"]
+        let environment = ["GODWIT_URL": gateway.url, "GOCACHE": "\(Repository.root)/.build/tests/go-cache"]
         var output = ""
         for command in client.commands {
             // The limit covers the first build of Go's library.

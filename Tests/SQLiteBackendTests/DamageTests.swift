@@ -1,6 +1,7 @@
 import Foundation
 import PushModel
 import PushStore
+import PushTesting
 import SQLiteBackend
 import Testing
 
@@ -140,8 +141,8 @@ import Testing
     }
 
     #if os(Linux)
-    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
-    func `new pushes are refused while the disk is full, and accepted again without a restart`() async throws {
+    @Test(.needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
+    func `as root, new pushes are refused while the disk is full, and accepted again without a restart`() async throws {
         let folder = try TemporaryFolder()
         let disk = try SmallDisk(at: folder.path, megabytes: 32)
         defer { disk.unmount() }
@@ -220,8 +221,10 @@ import Testing
     }
 
     /// Applications cannot use the space that the next start needs.
-    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [true, false])
-    func `a store on a full disk can be opened, drained and closed, and accepts pushes again after space is freed`(
+    @Test(
+        .needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"),
+        arguments: [true, false])
+    func `as root, a store on a full disk opens, drains and closes, and accepts pushes after space is freed`(
         isFilledByStore: Bool
     ) async throws {
         let folder = try TemporaryFolder()
@@ -272,8 +275,9 @@ import Testing
     }
 
     @Test(
-        .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [0, 1, 4, 8, 12, 20, 30])
-    func `a store that cannot be created on a full disk reports it, and is created after space is freed`(
+        .needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"),
+        arguments: [0, 1, 4, 8, 12, 20, 30])
+    func `as root, a store that cannot be created on a full disk reports it, and is created after space is freed`(
         pagesFree: Int
     ) async throws {
         let folder = try TemporaryFolder()
@@ -300,8 +304,8 @@ import Testing
         return try await call()
     }
 
-    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
-    func `a start on a full disk without the reserve fails with advice, and finds everything after space is freed`()
+    @Test(.needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
+    func `as root, a start on a full disk without the reserve fails with advice, and finds all after space is freed`()
         async throws
     {
         let folder = try TemporaryFolder()

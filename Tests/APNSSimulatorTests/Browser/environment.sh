@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Creates the Python environment of the browser tests under .build, once per version of requirements.txt, and prints the
+# Creates the Python environment of the browser tests under .build/tests, once per version of requirements.txt, and prints the
 # path of its Python. The browser is the system's chromium, which scripts/install-deps.sh --test installs.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 wanted=$(sha256sum "$here/requirements.txt" | cut -c 1-12)
-folder="$root/.build/browser-tests-$wanted"
+folder="$root/.build/tests/browser-$wanted"
 
 if [ ! -e "$folder/ready" ]; then
     rm -rf "$folder"

@@ -45,10 +45,10 @@ import Testing
         }
     }
 
-    /// Stores screenshots in `.build/phone-page`, also of a failure.
+    /// Stores screenshots in `.build/tests/phone-page`, also of a failure.
     @Test func `it shows pushes in a browser as they arrive`() async throws {
         let folder = Self.root.appending(path: "Tests/APNSSimulatorTests/Browser")
-        let pictures = Self.root.appending(path: ".build/phone-page")
+        let pictures = Self.root.appending(path: ".build/tests/phone-page")
         try FileManager.default.createDirectory(at: pictures, withIntermediateDirectories: true)
         let made = try await run("bash", [folder.appending(path: "environment.sh").path], within: .seconds(600))
         try #require(made.exit == .status(0), "\(made.error)")
