@@ -164,7 +164,7 @@ final class CapacityHarness {
         #expect(!harness.reserve(1, "a"))
         #expect(harness.reserve(1_999, "b"))
         let plan = try #require(harness.plan())
-        #expect(plan.batchesMax == 1)
+        #expect(plan.pushesMax == 1_000)
         #expect(plan.excludedApps == [AppEnvironment(AppID("a")), AppEnvironment(AppID("b"))])
     }
 
@@ -208,19 +208,27 @@ final class CapacityHarness {
         let harness = CapacityHarness(capacity: 40_000, perApp: 20_000, shares: LaneShares(bulk: 0.6, normal: 0.85))
         try harness.claim([claimed(1, lane: .bulk)])
         while let plan = harness.plan(), plan.excludedLanes.isEmpty {
-            let batches = (0..<plan.batchesMax).map { _ in claimed(1_000, lane: .bulk) }
+            let batches = (0..<plan.pushesMax / 1_000).map { _ in claimed(1_000, lane: .bulk) }
             _ = harness.claim(batches, plan: plan)
         }
         #expect((11_000...12_000).contains(harness.stateMachine.pushesInMemory))
     }
 
+    @Test func `a claim shows the end of a backlog only if a further batch would have fitted`() throws {
+        let harness = CapacityHarness(capacity: 3_000, perApp: 3_000, perAppMin: 3_000)
+        let plan = try #require(harness.plan())
+        #expect(plan.pushesMax == 3_000)
+        #expect(harness.claim([claimed(1_000), claimed(1_000), claimed(1)], plan: plan))
+        #expect(!harness.reserve(1, "b"), "a batch of 1,000 may have been left")
+    }
+
     @Test func `an app excluded from a claim keeps its backlog`() throws {
-        let harness = CapacityHarness(capacity: 5_000, perApp: 1_000, perAppMin: 1_000)
+        let harness = CapacityHarness(capacity: 5_000, perApp: 2_000, perAppMin: 2_000)
         try harness.claim([claimed(1)])
-        #expect(harness.reserve(900, "a"))
+        #expect(harness.reserve(1_900, "a"))
         harness.notifyBacklog("a")
         try harness.claim()
-        harness.cancel(900, "a")
+        harness.cancel(1_900, "a")
         #expect(!harness.reserve(1, "a"), "its older batches are still in the store")
     }
 

@@ -96,15 +96,7 @@ final class DispatchHarness {
         batches.append(batch)
     }
 
-    func claim(by plan: ClaimPlan) -> [ClaimedBatch] {
-        try! store.claim(
-            ClaimRequest(
-                batchesMax: plan.batchesMax, lease: lease, excludedApps: plan.excludedApps,
-                excludedLanes: plan.excludedLanes, quarantinedMax: plan.quarantinedMax,
-                excludedQuarantined: plan.excludedQuarantined
-            )
-        )
-    }
+    func claim(by plan: ClaimPlan) -> [ClaimedBatch] { try! store.claim(plan.request(lease: lease)) }
 
     /// Claims until the store has no more batches.
     func claim() {

@@ -21,6 +21,8 @@ package struct DispatchConfiguration: Sendable {
     /// Apps that are missing here share one endpoint and have no rate.
     package var apps: [AppEnvironment: AppSettings] = [:]
 
+    /// The longest time that a batch is held without sending a push of it.
+    static let heldMax: Duration = .seconds(60)
     /// The longest time that a push waits in the APNs client before its request is written.
     package static let waitMax: Duration = .seconds(10)
 

@@ -159,14 +159,9 @@ package final class Dispatcher: Sendable {
 
     private func claim(_ plan: ClaimPlan) async throws -> Bool {
         let requestedAt = clock.monotonic()
-        let request = ClaimRequest(
-            batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
-            excludedLanes: plan.excludedLanes, quarantinedMax: plan.quarantinedMax,
-            excludedQuarantined: plan.excludedQuarantined
-        )
         let batches: [ClaimedBatch]
         do {
-            batches = try await queue.claim(request)
+            batches = try await queue.claim(plan.request(lease: configuration.lease))
         } catch {
             guard error.isTransient else { throw error }
             logger.warning("claim failed, retrying", metadata: ["error": "\(error)"])

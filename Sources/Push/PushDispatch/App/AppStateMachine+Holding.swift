@@ -6,9 +6,6 @@ import PushStore
 // than the shares of the capacity allow, leaves them to the store instead: they are claimed again when they are due.
 
 extension AppStateMachine {
-    /// The longest time that a batch is held without sending a push of it.
-    private static let heldMax: Duration = .seconds(60)
-
     // MARK: Held pushes
 
     /// Holds pushes that were neither ready nor held, or leaves them to the store.
@@ -17,7 +14,7 @@ extension AppStateMachine {
     @discardableResult
     mutating func hold(_ pushes: [BatchWork.HeldPush], of key: UInt64, now: Moment) -> Bool {
         let first = pushes.lazy.map(\.wake).min() ?? now.monotonic
-        let isSoon = first - now.monotonic <= Self.heldMax && !works[key]!.claimed.isQuarantined
+        let isSoon = first - now.monotonic <= DispatchConfiguration.heldMax && !works[key]!.claimed.isQuarantined
         let isHeld = isSoon && shared.withLock { $0.hold(pushes.count, of: number) }
         if isHeld {
             setHeld(works[key]!.held + pushes, of: key)
@@ -36,7 +33,7 @@ extension AppStateMachine {
             let ready = (work.readyPushes + woken).sorted { $0.index < $1.index }
             setHeld(work.held.filter { $0.wake > now.monotonic }, of: key)
             setReady(ready, of: key, isFirst: true)
-            if let next = wakes[key], next - now.monotonic > Self.heldMax { dropHeld(key) }
+            if let next = wakes[key], next - now.monotonic > DispatchConfiguration.heldMax { dropHeld(key) }
         }
     }
 

@@ -6,10 +6,20 @@ package struct ClaimPlan: Equatable, Sendable {
     /// Counts the plans, from 1.
     let number: Int
     package var batchesMax: Int
+    package var pushesMax: Int
     package var excludedApps: Set<AppEnvironment>
     package var excludedLanes: Set<AppLane>
     /// The trial size: pushes of quarantined batches that may be claimed. Zero while a trial is in memory.
     package var quarantinedMax: Int
     /// Apps whose quarantined batches are not tried now.
     package var excludedQuarantined: Set<AppEnvironment> = []
+
+    /// The call that carries out the plan.
+    package func request(lease: Duration) -> ClaimRequest {
+        ClaimRequest(
+            batchesMax: batchesMax, pushesMax: pushesMax, lease: lease, lookahead: DispatchConfiguration.heldMax,
+            excludedApps: excludedApps, excludedLanes: excludedLanes, quarantinedMax: quarantinedMax,
+            excludedQuarantined: excludedQuarantined
+        )
+    }
 }

@@ -5,33 +5,37 @@ import PushStore
 extension SharedState {
     // MARK: Plans
 
+    /// Bounds the time and the memory of one claim.
+    private static let claimedPushesMax = 16_000
+    private static let claimedBatchesMax = 1_000
+
     /// The next claim; nil when there is no capacity or after a drain. The cost depends on the number of apps only.
     mutating func claimPlan(now: Duration) -> ClaimPlan? {
         let countMax = NotificationBatch.countMax
-        var batches = min((limits.pushesMax - pushes.total) / countMax, 16)
-        guard !isDraining, batches > 0 else { return nil }
+        let capacity = min(limits.pushesMax - pushes.total, Self.claimedPushesMax)
+        guard !isDraining, capacity >= countMax else { return nil }
         plans += 1
         var plan = ClaimPlan(
-            number: plans, batchesMax: 0, excludedApps: [], excludedLanes: [], quarantinedMax: quarantine.trialMax,
+            number: plans, batchesMax: Self.claimedBatchesMax, pushesMax: capacity, excludedApps: [],
+            excludedLanes: [], quarantinedMax: quarantine.trialMax,
             excludedQuarantined: quarantine.deferredApps(now: now)
         )
         for number in apps.indices {
             let app = apps[number].app
-            let capacities = Lane.allCases.map { capacity(of: number, for: $0) / countMax }
-            guard !isExcluded(number), capacities.contains(where: { $0 > 0 }) else {
+            let capacities = Lane.allCases.map { self.capacity(of: number, for: $0) }
+            guard !isExcluded(number), capacities.contains(where: { $0 >= countMax }) else {
                 plan.excludedApps.insert(app)
                 continue
             }
             for (lane, capacity) in zip(Lane.allCases, capacities) {
-                if capacity > 0 {
+                if capacity >= countMax {
                     // All claimed batches may be of this app and lane.
-                    batches = min(batches, capacity)
+                    plan.pushesMax = min(plan.pushesMax, capacity)
                 } else {
                     plan.excludedLanes.insert(AppLane(app, lane: lane))
                 }
             }
         }
-        plan.batchesMax = batches
         return plan
     }
 
@@ -55,7 +59,9 @@ extension SharedState {
             acquireCapacity(batch.pendingCount, of: number, batch.batch.lane)
             added(batch, of: number)
         }
-        guard batches.count < plan.batchesMax else { return !isDraining }
+        // Perhaps the next batch of the store did not fit: the store counts unsettled pushes, due or not.
+        let left = plan.pushesMax - batches.reduce(0) { $0 + $1.batch.count }
+        guard batches.count < plan.batchesMax, left >= NotificationBatch.countMax else { return !isDraining }
         completePlan = plan.number
         // The claim shows nothing about what it excluded.
         for app in plan.excludedApps { if let number = self.numbers[app] { assumeBacklog(of: number) } }

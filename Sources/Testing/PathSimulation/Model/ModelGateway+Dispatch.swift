@@ -57,12 +57,8 @@ extension ModelGateway {
         }
         wantsClaim = false
         let requestedAt = monotonic
-        let request = ClaimRequest(
-            batchesMax: plan.batchesMax, lease: configuration.lease, excludedApps: plan.excludedApps,
-            excludedLanes: plan.excludedLanes,
-            quarantinedMax: simulation.bug == .mixedQuarantineTrial ? max(1, plan.quarantinedMax) : plan.quarantinedMax,
-            excludedQuarantined: plan.excludedQuarantined
-        )
+        var request = plan.request(lease: configuration.lease)
+        if simulation.bug == .mixedQuarantineTrial { request.quarantinedMax = max(1, plan.quarantinedMax) }
         simulation.store.claim(
             request, by: processLife,
             completion: inThisLife { [self] result in
