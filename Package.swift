@@ -365,7 +365,7 @@ let package = Package(
         .testTarget(
             name: "PushGatewayTests",
             dependencies: [
-                "PushGateway", "PushAccept", "PushDispatch", "PushModel", "APNSKit", "PushTesting",
+                "PushGateway", "PushAccept", "PushDispatch", "PushModel", "APNSKit", "APNSWire", "PushTesting",
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings

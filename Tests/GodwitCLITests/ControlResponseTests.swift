@@ -49,6 +49,26 @@ import Testing
         )
     }
 
+    @Test func `an app with several environments has a row for each`() throws {
+        let response = try decode(
+            AppsResponse.self,
+            #"""
+            {"apps":[{"app":"shop","bundle_id":"com.example.shop","queued":{"normal":1200},
+            "environments":[{"environment":"production"},
+            {"environment":"sandbox","delayed":"credential_refused","estimate":90}]},
+            {"app":"tea","bundle_id":"com.example.tea","queued":{}}]}
+            """#
+        )
+        #expect(
+            response.text == """
+                  app   bundle ID         environment  urgent  normal  bulk  state
+                  shop  com.example.shop  production        0   1,200     0  ready
+                                          sandbox                            delayed: credential refused, about 1 min 30 s
+                  tea   com.example.tea   -                 0       0     0  ready
+                """
+        )
+    }
+
     @Test func `dead letters are a table with their errors`() throws {
         let response = try decode(
             DeadLettersResponse.self,

@@ -242,7 +242,7 @@ import Testing
     @Test func `pushes with different properties get different batches`() async throws {
         try await TestGateway.run(apps: TestGateway.twoApps) { gateway in
             let body = (0..<200).map {
-                pushLine($0, #","app":"\#($0 % 2 == 0 ? "demo" : "other")","not_before":\#(1_763_890_000 + $0 % 100)"#)
+                pushLine($0, #","app":"\#($0 % 2 == 0 ? "demo" : "other")","not_before":\#(1_763_899_300 + $0 % 100)"#)
             }
             let response = try await gateway.post("/push/batch", body.joined(separator: "\n"), type: Self.ndjson)
             #expect(response.lines.count == 200)
@@ -252,6 +252,7 @@ import Testing
                 let batch = try #require(gateway.queue.batches.first { $0.id == id.batch })
                 #expect(batch.app.name == (index % 2 == 0 ? "demo" : "other"))
                 #expect(batch.notifications.token(at: id.index).last == UInt8(truncatingIfNeeded: index))
+                #expect(batch.due(of: UInt16(id.index)) == WallTime(seconds: 1_763_899_300 + Int64(index) % 100))
             }
         }
     }

@@ -165,7 +165,7 @@ import Testing
 
     @Test func `apps are listed with their waiting pushes`() async throws {
         let dispatch = AcceptDispatch(handoff: FakeHandoff()) { app in
-            app == AppID("demo") ? DeliveryDelay(reason: .backlog, estimate: .seconds(3)) : nil
+            app == AppEnvironment(AppID("demo")) ? DeliveryDelay(reason: .backlog, estimate: .seconds(3)) : nil
         }
         try await TestGateway.run(apps: TestGateway.twoApps, dispatch: dispatch) { gateway async throws in
             _ = try await gateway.post("/push", pushLine(1, #","app":"demo","lane":"urgent""#))
@@ -178,6 +178,25 @@ import Testing
                     {"apps":[
                     {"app":"demo","bundle_id":"com.example.app","queued":{"urgent":1,"normal":0,"bulk":2},"delayed":"backlog","estimate":3},
                     {"app":"other","bundle_id":"com.example.other","queued":{"urgent":0,"normal":0,"bulk":0},"paused_since":"2025-11-23T12:00:00.123Z"}
+                    ]}
+
+                    """
+            )
+        }
+    }
+
+    @Test func `the environments of an app with several are listed with their delays`() async throws {
+        let dispatch = AcceptDispatch(handoff: FakeHandoff()) { app in
+            app.environment == .sandbox ? DeliveryDelay(reason: .credentialRefused, estimate: .seconds(3)) : nil
+        }
+        try await TestGateway.run(apps: TestGateway.twoEnvironments, dispatch: dispatch) { gateway async throws in
+            let response = try await gateway.send("GET", "/api/v1/apps")
+            #expect(
+                response.body == """
+                    {"apps":[
+                    {"app":"demo","bundle_id":"com.example.app","queued":{"urgent":0,"normal":0,"bulk":0},\
+                    "delayed":"credential_refused","estimate":3,"environments":[\
+                    {"environment":"sandbox","delayed":"credential_refused","estimate":3},{"environment":"production"}]}
                     ]}
 
                     """
@@ -236,7 +255,7 @@ import Testing
     }
 
     @Test func `a name in a path may be percent-encoded`() async throws {
-        let apps = AppDirectory(apps: [AppSettings(id: AppID("näh app"), bundleID: "com.example.app")])
+        let apps = AppDirectory(apps: [ConfiguredApp(id: AppID("näh app"), bundleID: "com.example.app")])
         try await TestGateway.run(apps: apps) { gateway async throws in
             let response = try await gateway.send("POST", "/api/v1/apps/n%C3%A4h%20app/pause")
             #expect(response.status == 200)

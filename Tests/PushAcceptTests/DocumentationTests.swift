@@ -37,7 +37,7 @@ import Testing
     @Test func `every example of the API has the output on the page`() async throws {
         let examples = try Self.examples()
         #expect(examples.count >= 8)
-        let apps = AppDirectory(apps: [AppSettings(id: AppID("com.example.app"), bundleID: "com.example.app")])
+        let apps = AppDirectory(apps: [ConfiguredApp(id: AppID("com.example.app"), bundleID: "com.example.app")])
         try await TestGateway.run(apps: apps, queue: FaultyStore(delivers: true)) { gateway in
             for example in examples {
                 let command = example.command.replacing("127.0.0.1:8025", with: "127.0.0.1:\(gateway.port)")

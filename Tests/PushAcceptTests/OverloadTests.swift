@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import PushAccept
 import PushModel
@@ -183,13 +184,23 @@ import Testing
         }
     }
 
+    @Test func `the age of pushes of one environment counts unless their delay says that it is no load`() {
+        let refused = DeliveryDelay(reason: .credentialRefused, estimate: nil)
+        let backlog = DeliveryDelay(reason: .backlog, estimate: nil)
+        let directory = TestGateway.twoEnvironments
+        #expect(directory.delay(of: AppID("demo")) { $0.environment == .sandbox ? backlog : refused } == refused)
+        #expect(directory.delay(of: AppID("demo")) { $0.environment == .production ? backlog : nil } == backlog)
+        #expect(directory.delay(of: AppID("demo")) { _ in nil } == nil)
+        #expect(directory.delay(of: AppID("gone")) { _ in backlog } == nil)
+    }
+
     // MARK: Degradation
 
     @Test func `a response has the reason why its push will wait`() async throws {
         let dispatch = AcceptDispatch(
             handoff: FakeHandoff(),
             delay: { app in
-                app == AppID("demo")
+                app == AppEnvironment(AppID("demo"))
                     ? DeliveryDelay(reason: .apnsUnreachable, estimate: .milliseconds(11_001))
                     : DeliveryDelay(reason: .paused, estimate: nil)
             }

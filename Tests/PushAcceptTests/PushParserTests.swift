@@ -8,13 +8,13 @@ import Testing
 
     private static func parse(_ json: String, apps: AppDirectory = TestGateway.oneApp) -> PushParser.Result {
         var parser = PushParser(apps: apps, defaultLane: .normal)
-        return Array(json.utf8).withUnsafeBytes { parser.parse($0) }
+        return Array(json.utf8).withUnsafeBytes { parser.parse($0, now: TestGateway.now) }
     }
 
     private static func columns(_ json: String) -> (token: [UInt8], payload: String, headers: NotificationHeaders)? {
         var parser = PushParser(apps: TestGateway.oneApp, defaultLane: .normal)
         return Array(json.utf8).withUnsafeBytes { bytes in
-            guard case .push(let push) = parser.parse(bytes) else { return nil }
+            guard case .push(let push) = parser.parse(bytes, now: TestGateway.now) else { return nil }
             return parser.withColumns(of: push, in: bytes) {
                 (Array($0), String(decoding: $1, as: UTF8.self), parser.headers(of: push))
             }
@@ -69,6 +69,12 @@ import Testing
         Bad(#"{"device_token":"TOKEN","payload":{},"Topic":"a"}"#, .unknownField, "Topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"app":"none"}"#, .unknownApp, "app"),
         Bad(#"{"device_token":"TOKEN","payload":{},"app":1}"#, .wrongType, "app"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"environment":"Sandbox"}"#, .badField, "environment"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"environment":null}"#, .wrongType, "environment"),
+        Bad(#"{"environment":"sandbox","device_token":"TOKEN","payload":{}}"#, .badField, "environment"),
+        Bad(
+            #"{"environment":"production","environment":"production","device_token":"TOKEN","payload":{}}"#, .badField,
+            "environment"),
         Bad(#"{"device_token":"TOKEN","payload":{},"push_type":"Alert"}"#, .badField, "push_type"),
         Bad(#"{"device_token":"TOKEN","payload":{},"push_type":true}"#, .wrongType, "push_type"),
         Bad(#"{"device_token":"TOKEN","payload":{},"priority":"10"}"#, .wrongType, "priority"),
@@ -205,6 +211,53 @@ import Testing
                 #"{"device_token":"ab","payload":{},"app":"other"}"#, apps: TestGateway.twoApps)
         else { return #expect(Bool(false)) }
         #expect(push.app == 1)
+    }
+
+    @Test func `a push names an environment of its app, or gets the first one`() {
+        func environment(_ fields: String) -> APNSEnvironment? {
+            let json = #"{"device_token":"ab","payload":{}\#(fields)}"#
+            guard case .push(let push) = Self.parse(json, apps: TestGateway.twoEnvironments) else { return nil }
+            return push.environment
+        }
+        #expect(environment("") == .sandbox)
+        #expect(environment(#","environment":"sandbox""#) == .sandbox)
+        #expect(environment(#","environment":"production""#) == .production)
+        #expect(environment(#","environment":"production","app":"demo""#) == .production)
+    }
+
+    @Test func `an environment that the app does not have is refused with what to do`() {
+        let json = #"{"environment":"sandbox","device_token":"ab","payload":{}}"#
+        guard case .refused(let refusal) = Self.parse(json) else { return #expect(Bool(false)) }
+        #expect(
+            refusal.text
+                == "environment: the app has no environment sandbox; add it to environments in the app's configuration")
+    }
+
+    @Test func `a not_before that has passed means immediately`() {
+        func push(_ seconds: Int64) -> ParsedPush? {
+            let json = #"{"device_token":"ab","payload":{},"not_before":\#(seconds)}"#
+            guard case .push(let push) = Self.parse(json) else { return nil }
+            return push
+        }
+        let immediate = push(0)
+        #expect(immediate?.notBefore == 0 && immediate?.dueWindow == 0)
+        for seconds in [1, TestGateway.now.seconds - 1, TestGateway.now.seconds] { #expect(push(seconds) == immediate) }
+        #expect(push(TestGateway.now.seconds + 1)?.notBefore == TestGateway.now.seconds + 1)
+    }
+
+    @Test func `due times of one window are close to each other`() throws {
+        let now = TestGateway.now.seconds
+        var windows: [Int64: ClosedRange<Int64>] = [:]
+        for left: Int64 in 1...50_400 {
+            let json = #"{"device_token":"ab","payload":{},"not_before":\#(now + left)}"#
+            guard case .push(let push) = Self.parse(json) else { return #expect(Bool(false)) }
+            let window = windows[push.dueWindow]
+            windows[push.dueWindow] = (window?.lowerBound ?? left)...left
+        }
+        for window in windows.values {
+            #expect(window.upperBound - window.lowerBound < max(30, window.upperBound / 32), "\(window)")
+        }
+        #expect(windows.count < 230, "\(windows.count)")
     }
 
     @Test func `the name of an unknown field is truncated`() {

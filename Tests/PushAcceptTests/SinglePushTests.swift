@@ -112,6 +112,42 @@ import Testing
         }
     }
 
+    @Test func `pushes of each environment get batches of their own`() async throws {
+        let lines = [
+            pushLine(1), pushLine(2, #","environment":"production""#), pushLine(3, #","environment":"sandbox""#),
+        ]
+        let dispatch = AcceptDispatch(
+            handoff: FakeHandoff(),
+            delay: { $0.environment == .production ? DeliveryDelay(reason: .backlog, estimate: nil) : nil }
+        )
+        try await TestGateway.run(apps: TestGateway.twoEnvironments, dispatch: dispatch) { gateway in
+            let response = try await gateway.post("/push/batch", lines.joined(separator: "\n"), type: "text/plain")
+            #expect(response.lines.map { $0["delayed"] as? String } == [nil, "backlog", nil])
+            let single = try await gateway.post("/push", lines[1])
+            #expect(single.json["delayed"] as? String == "backlog")
+            #expect(gateway.queue.batches.map(\.environment) == [.sandbox, .production, .production])
+            #expect(gateway.queue.batches.map(\.count) == [2, 1, 1])
+        }
+    }
+
+    @Test func `waiting pushes with many due times share a batch for each window`() async throws {
+        try await TestGateway.run { gateway in
+            gateway.queue.blockAppends()
+            try await withThrowingTaskGroup(of: WireResponse.self) { group in
+                group.addTask { try await gateway.post("/push", pushLine(0)) }
+                await gateway.queue.waitForBlockedAppend()
+                for number in 1...40 {
+                    let due = #","not_before":\#(1_763_900_100 + number)"#
+                    group.addTask { try await gateway.post("/push", pushLine(number, due)) }
+                }
+                await gateway.waitUntil("godwit_accept_waiting_pushes 40")
+                gateway.queue.unblockAppends()
+                for try await response in group { #expect(response.status == 200) }
+            }
+            #expect(gateway.queue.batches.map(\.count).sorted() == [1, 11, 29])
+        }
+    }
+
     @Test func `the reservation of a batch that the store does not claim is cancelled`() async throws {
         let queue = FaultyStore()
         // An append does not claim for a paused app.

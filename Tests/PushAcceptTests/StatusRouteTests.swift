@@ -48,7 +48,8 @@ import Testing
 
     @Test func `the state of a waiting push has the reason`() async throws {
         let delay = DeliveryDelay(reason: .credentialRefused, estimate: .seconds(20))
-        let dispatch = AcceptDispatch(handoff: FakeHandoff(), delay: { $0 == AppID("demo") ? delay : nil })
+        let dispatch = AcceptDispatch(
+            handoff: FakeHandoff(), delay: { $0 == AppEnvironment(AppID("demo")) ? delay : nil })
         let queue = FaultyStore()
         let batches = (0..<5).map { storedBatch(1, notBefore: $0 == 2 ? TestGateway.now + .seconds(60) : nil) }
         _ = try queue.backend.append([NewBatch(batch: batches[0]), NewBatch(batch: batches[2])])

@@ -1,6 +1,8 @@
+import APNSWire
 import Foundation
 import PushAccept
 import PushGateway
+import PushModel
 import PushTesting
 import Testing
 
@@ -88,10 +90,11 @@ struct ConfigurationPage {
         let text = Self.app + "\n    endpoint: {host: localhost}\napns: {proxy: {host: localhost}}\n"
         let parsed = try GatewayConfiguration.parse(text, file: "page", folder: "")
         let app = try #require(parsed.apps.first)
-        #expect(page.defaults["apps[].environment"] == app.environment.rawValue)
-        #expect(page.defaults["apps[].endpoint.port"] == app.endpoint.map { "\($0.port)" })
+        let settings = try #require(app.environments.first)
+        #expect(page.defaults["apps[].environment"] == settings.environment.label)
+        #expect(page.defaults["apps[].endpoint.port"] == settings.endpoint.map { "\($0.port)" })
         #expect(page.defaults["apns.proxy.port"] == parsed.proxy.map { "\($0.port)" })
-        #expect(app.name == app.bundleID && app.rate == nil)
+        #expect(app.name == app.bundleID && settings.rate == nil && app.environments.count == 1)
     }
 
     /// The keys that the code reads are string literals in its source.
@@ -108,7 +111,7 @@ struct ConfigurationPage {
             {
                 read.insert(String(match.1))
             }
-            for match in source.matches(of: /requiredSection\(oneOf: \["(\w+)", "(\w+)"\]/) {
+            for match in source.matches(of: /\.section\(oneOf: \["(\w+)", "(\w+)"\]/) {
                 read.formUnion([String(match.1), String(match.2)])
             }
         }

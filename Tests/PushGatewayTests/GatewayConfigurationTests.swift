@@ -1,3 +1,4 @@
+import APNSWire
 import PushAccept
 import PushDispatch
 import PushGateway
@@ -39,16 +40,20 @@ import Testing
         #expect(configuration.listen.host == "0.0.0.0" && configuration.listen.port == 9000)
         #expect(configuration.storePath == "/etc/godwit/data")
         let shop = try #require(configuration.apps.first)
-        #expect(shop.name == "shop" && shop.bundleID == "com.example.shop" && shop.environment == .sandbox)
+        #expect(shop.name == "shop" && shop.bundleID == "com.example.shop")
+        let shopSettings = try #require(shop.environments.only)
+        #expect(shopSettings.environment == .sandbox)
         #expect(
-            shop.credential
+            shopSettings.credential
                 == .key(.init(file: "/etc/godwit/keys/AuthKey.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
         )
-        #expect(shop.endpoint == .init(host: "localhost", port: 8443, caFile: "/etc/ca.pem"))
+        #expect(shopSettings.endpoint == .init(host: "localhost", port: 8443, caFile: "/etc/ca.pem"))
         let news = try #require(configuration.apps.last)
-        #expect(news.name == "com.example.news" && news.environment == .production && news.endpoint == nil)
+        let newsSettings = try #require(news.environments.only)
+        #expect(news.name == "com.example.news" && newsSettings.environment == .production)
+        #expect(newsSettings.endpoint == nil && newsSettings.rate == nil)
         #expect(
-            news.credential == .key(.init(file: "/keys/other.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
+            newsSettings.credential == .key(.init(file: "/keys/other.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
         )
         #expect(configuration.delivery.policy.retryBase == .milliseconds(250))
         #expect(configuration.delivery.policy.retryCap == .seconds(120))
@@ -127,7 +132,8 @@ import Testing
         var two = GatewayConfiguration.Certificate()
         two.certificateFile = "/two.pem"
         two.keyFile = "/etc/godwit/two.key"
-        #expect(configuration.apps.map(\.credential) == [.certificate(one), .certificate(two)])
+        #expect(
+            configuration.apps.flatMap { $0.environments.map(\.credential) } == [.certificate(one), .certificate(two)])
         #expect(configuration.connectionsMax == 8)
         #expect(
             configuration.proxy
@@ -150,6 +156,76 @@ import Testing
                     == ["line 1: app \"com.example.one\": certificate needs p12_file, or file and key_file"]
             )
         }
+    }
+
+    private static let key = GatewayConfiguration.Credential.key(
+        .init(file: "/k.p8", keyID: "ABCDE12345", teamID: "TEAM123456"))
+    private static let sandboxKey = GatewayConfiguration.Credential.key(
+        .init(file: "/s.p8", keyID: "SANDB12345", teamID: "TEAM123456"))
+
+    private static func environments(_ lines: String) throws -> [GatewayConfiguration.EnvironmentSettings] {
+        try parse("apps:\n  - bundle_id: com.example.one\n" + lines).apps[0].environments
+    }
+
+    @Test func `an app has the environments of the file, the default one first`() throws {
+        let key = "    key: {file: /k.p8, key_id: ABCDE12345, team_id: TEAM123456}\n"
+        let sandboxKey = "key: {file: /s.p8, key_id: SANDB12345, team_id: TEAM123456}"
+        #expect(try Self.environments(key) == [.init(.production, credential: Self.key)])
+        #expect(try Self.environments(key + "    environment: sandbox\n") == [.init(.sandbox, credential: Self.key)])
+        // With the credential and the rate of the app.
+        #expect(
+            try Self.environments(key + "    rate: 5\n    environments:\n      sandbox:\n") == [
+                .init(.production, credential: Self.key, rate: 5), .init(.sandbox, credential: Self.key, rate: 5),
+            ])
+        #expect(
+            try Self.environments(key + "    environment: sandbox\n    environments: {production: {}}\n") == [
+                .init(.sandbox, credential: Self.key), .init(.production, credential: Self.key),
+            ])
+        // With its own.
+        let own = "{\(sandboxKey), rate: 7, endpoint: {host: localhost}}"
+        #expect(
+            try Self.environments(key + "    endpoint: {host: a, port: 1}\n    environments: {sandbox: \(own)}\n") == [
+                .init(.production, credential: Self.key, endpoint: .init(host: "a", port: 1)),
+                .init(.sandbox, credential: Self.sandboxKey, endpoint: .init(host: "localhost", port: 443), rate: 7),
+            ])
+        // Each with its own.
+        #expect(
+            try Self.environments(
+                "    environments:\n      sandbox: {\(sandboxKey)}\n      production:\n    " + key
+            ) == [.init(.production, credential: Self.key), .init(.sandbox, credential: Self.sandboxKey)])
+    }
+
+    @Test func `each environment of an app needs a credential and a host of its own`() {
+        let key = "key: {file: k, key_id: ABCDE12345, team_id: TEAM123456}"
+        func problems(_ lines: String) -> [String] { Self.problems("apps: [{bundle_id: com.example.one, \(lines)}]") }
+        #expect(
+            problems("environments: {sandbox: {\(key)}}") == [
+                "line 1: apps[0].key or apps[0].certificate is missing, because production has none of its own"
+            ])
+        #expect(
+            problems("\(key), endpoint: {host: a}, environments: {sandbox: {}}") == [
+                "line 1: apps[0].environments.sandbox.endpoint is missing, because the app's endpoint is for production only"
+            ])
+        #expect(
+            problems("\(key), environments: {staging: {}}") == [
+                "line 1: apps[0].environments.staging is not a known key"
+            ])
+        #expect(
+            problems("\(key), rate: 0, environments: {sandbox: {}}") == [
+                "line 1: app \"com.example.one\": rate must be 1 to 1000000 pushes per second"
+            ])
+        #expect(
+            problems("\(key), environments: {sandbox: {rate: 0}}") == [
+                "line 1: app \"com.example.one\": environments.sandbox: rate must be 1 to 1000000 pushes per second"
+            ])
+    }
+
+    @Test func `a key of an earlier version is reported with its present name`() {
+        #expect(
+            Self.problems(Self.complete + "\nlimits: {keyed_body_max_mib: 8, keyed_bodies_max_mib: 64}") == [
+                "line 13: limits.keyed_body_max_mib is not a known key; it is limits.idempotent_body_max_mib now",
+                "line 13: limits.keyed_bodies_max_mib is not a known key; it is limits.idempotent_bodies_max_mib now",
+            ])
     }
 
     @Test func `an unknown key is reported with its line`() {
@@ -238,4 +314,9 @@ import Testing
         let error = #expect(throws: ConfigurationError.self) { try GatewayConfiguration.read(path: path) }
         #expect(error?.problems == ["the file cannot be read: \(why)"])
     }
+}
+
+extension Array {
+    /// The element of an array of one.
+    fileprivate var only: Element? { count == 1 ? first : nil }
 }

@@ -35,7 +35,9 @@ package enum CommandLineTool {
             Terminal.writeOutput(message)
             Foundation.exit(0)
         case .validationFailure:
-            Terminal.writeError(message)
+            let advice = FormerNames.advice(
+                for: Array(CommandLine.arguments.dropFirst()), of: root.configuration.commandName ?? "")
+            Terminal.writeError(advice.map { "Error: \($0)" } ?? message)
             Foundation.exit(2)
         default:
             if !message.isEmpty { Terminal.writeError(message) }

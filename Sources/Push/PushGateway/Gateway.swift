@@ -44,7 +44,8 @@ package final class Gateway: Sendable {
     }
 
     private init(
-        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: [AppEnvironment: APNSClient], logger: Logger
+        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: [AppEnvironment: APNSClient],
+        logger: Logger
     ) {
         self.configuration = configuration
         self.logger = logger
@@ -75,13 +76,14 @@ package final class Gateway: Sendable {
             queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,
             wallClock: QueueClock.system.wall,
             observe: { [store, failureSummaryLogger] sample in
-                admission.update(sample, delay, logger)
+                admission.update(sample, { directory.delay(of: $0, delay) }, logger)
                 failureSummaryLogger.log(store.settled(), now: QueueClock.system.monotonic())
             }, logger: logger
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(
-            in: metrics, dispatcher: dispatcher, clients: clientsByApp, connectivity: connectivity, maintenance: maintenance,
+            in: metrics, dispatcher: dispatcher, clients: clientsByApp, connectivity: connectivity,
+            maintenance: maintenance,
             store: store, readiness: readiness
         )
         GatewayMetrics.register(admission, of: directory, in: metrics)

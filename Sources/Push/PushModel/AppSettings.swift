@@ -1,4 +1,4 @@
-/// A configured app, as acceptance and dispatch see it.
+/// A configured app in one of its environments, as dispatch sees it.
 package struct AppSettings: Sendable, Equatable {
     package var id: AppID
     /// The topic of pushes that name none, before the suffix of their push type. Empty if no topics are derived.

@@ -70,6 +70,16 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.file("typo")))
     }
 
+    @Test func `a command or an option has another name now`() async throws {
+        let moved = try await run(Repository.godwit, ["torture", "--pushes", "10"])
+        #expect(moved.exit == .status(2))
+        #expect(moved.error == "Error: 'godwit torture' is 'godwit-lab torture' now\n")
+        let renamed = try await run(
+            Repository.godwit, ["send", "--token", "ab", "--alert", "x", "--answer-timeout", "5"])
+        #expect(renamed.exit == .status(2))
+        #expect(renamed.error == "Error: '--answer-timeout' is '--response-timeout' now\n")
+    }
+
     @Test func `the database is of a newer version`() async throws {
         let setup = try StartSetup()
         let gateway = try await setup.start()

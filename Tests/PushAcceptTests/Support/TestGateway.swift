@@ -1,3 +1,4 @@
+import APNSWire
 import Foundation
 import Logging
 import PushAccept
@@ -17,10 +18,15 @@ struct TestGateway: Sendable {
     let stop: @Sendable () async -> Void
 
     static let now = WallTime(milliseconds: 1_763_899_200_123)
-    static let oneApp = AppDirectory(apps: [AppSettings(id: AppID("demo"), bundleID: "com.example.app")])
+    static let oneApp = AppDirectory(apps: [ConfiguredApp(id: AppID("demo"), bundleID: "com.example.app")])
     static let twoApps = AppDirectory(apps: [
-        AppSettings(id: AppID("demo"), bundleID: "com.example.app"),
-        AppSettings(id: AppID("other"), bundleID: "com.example.other"),
+        ConfiguredApp(id: AppID("demo"), bundleID: "com.example.app"),
+        ConfiguredApp(id: AppID("other"), bundleID: "com.example.other"),
+    ])
+
+    /// Its pushes are for the sandbox unless they name another environment.
+    static let twoEnvironments = AppDirectory(apps: [
+        ConfiguredApp(id: AppID("demo"), bundleID: "com.example.app", environments: [.sandbox, .production])
     ])
 
     static func run(

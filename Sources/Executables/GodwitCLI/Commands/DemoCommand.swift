@@ -81,9 +81,14 @@ struct DemoCommand: AsyncParsableCommand {
         configuration.shutdownGrace = .zero
         configuration.apps = [
             GatewayConfiguration.App(
-                name: "com.example.app", bundleID: "com.example.app", environment: .sandbox,
-                credential: .key(.init(file: folder.keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")),
-                endpoint: .init(host: "localhost", port: simulator.port, caFile: folder.authorityFile)
+                name: "com.example.app", bundleID: "com.example.app",
+                environments: [
+                    .init(
+                        .sandbox,
+                        credential: .key(.init(file: folder.keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")),
+                        endpoint: .init(host: "localhost", port: simulator.port, caFile: folder.authorityFile)
+                    )
+                ]
             )
         ]
         let (once, controlPort) = (once, simulator.controlPort ?? 0)

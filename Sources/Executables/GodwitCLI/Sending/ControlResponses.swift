@@ -65,8 +65,12 @@ package struct AppsResponse: Decodable {
         package var pausedSince: String?
         package var delayed: String?
         package var estimate: Int?
+        /// nil for an app with one environment; otherwise that of pushes that name none comes first.
+        package var environments: [Environment]?
 
-        var state: String {
+        var state: String { state(delayed: delayed, estimate: estimate) }
+
+        func state(delayed: String?, estimate: Int?) -> String {
             guard bundleId != nil else { return "not configured: pushes are not sent" }
             if let pausedSince { return "paused since \(ControlResponses.time(pausedSince))" }
             guard let delayed else { return "ready" }
@@ -75,16 +79,35 @@ package struct AppsResponse: Decodable {
         }
     }
 
+    package struct Environment: Decodable {
+        package var environment: String
+        package var delayed: String?
+        package var estimate: Int?
+    }
+
     package var apps: [App]
 
+    /// A row for each app, and for each further environment of an app. The queues are those of all environments.
     package var text: String {
         let lanes = ["urgent", "normal", "bulk"]
+        let hasEnvironments = apps.contains { $0.environments != nil }
+        func environment(_ name: String?) -> [String] { hasEnvironments ? [name ?? "-"] : [] }
+        var rows: [[String]] = []
+        for app in apps {
+            let environments = app.environments ?? []
+            rows.append(
+                [app.app, app.bundleId ?? "-"] + environment(environments.first?.environment)
+                    + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
+            )
+            for other in environments.dropFirst() {
+                let state = app.state(delayed: other.delayed, estimate: other.estimate)
+                rows.append(["", ""] + environment(other.environment) + lanes.map { _ in "" } + [state])
+            }
+        }
+        let firstLane = hasEnvironments ? 3 : 2
         return TextTable.lines(
-            header: ["app", "bundle ID"] + lanes + ["state"],
-            rows: apps.map { app in
-                [app.app, app.bundleId ?? "-"] + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
-            },
-            rightAligned: [2, 3, 4]
+            header: ["app", "bundle ID"] + (hasEnvironments ? ["environment"] : []) + lanes + ["state"], rows: rows,
+            rightAligned: Set(firstLane..<firstLane + lanes.count)
         ).joined(separator: "\n")
     }
 }

@@ -17,6 +17,9 @@ struct PushFlags: ParsableArguments {
     @Option(help: "Name of the app in the gateway's configuration; required if there are several.")
     var app: String?
 
+    @Option(help: "APNs environment: production or sandbox. Default: the app's.")
+    var environment: String?
+
     @Option(help: "Push type, such as alert, background or voip. Default: alert.")
     var pushType: String?
 
@@ -42,7 +45,9 @@ struct PushFlags: ParsableArguments {
     var onUnanswered: String?
 
     var isEmpty: Bool {
-        [token, alert, payload, app, pushType, collapseID, topic, lane, onUnanswered].allSatisfy { $0 == nil }
+        [token, alert, payload, app, environment, pushType, collapseID, topic, lane, onUnanswered].allSatisfy {
+            $0 == nil
+        }
             && [priority, expiration, notBefore].allSatisfy { $0 == nil }
     }
 
@@ -76,8 +81,8 @@ struct PushFlags: ParsableArguments {
             output += (payload ?? "{}").utf8.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 }
         }
         for (name, value) in [
-            ("device_token", token), ("app", app), ("push_type", pushType), ("collapse_id", collapseID),
-            ("topic", topic), ("lane", lane ?? "normal"), ("on_unanswered", onUnanswered),
+            ("device_token", token), ("app", app), ("environment", environment), ("push_type", pushType),
+            ("collapse_id", collapseID), ("topic", topic), ("lane", lane ?? "normal"), ("on_unanswered", onUnanswered),
         ] {
             guard let value else { continue }
             output += ",\"\(name)\":".utf8

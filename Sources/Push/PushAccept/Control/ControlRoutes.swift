@@ -203,14 +203,14 @@ struct ControlRoutes: Sendable {
         JSONWriter.append("{\"apps\":[", to: &json)
         // Apps that are no longer configured are listed while pushes wait for them.
         let unconfigured = Set(depth.rows.map(\.app)).filter { apps.app(named: $0.name) == nil }.sorted()
-        let listed = apps.apps.map { ($0.id, Optional($0.bundleID)) } + unconfigured.map { ($0, nil) }
-        for (index, (app, bundleID)) in listed.enumerated() {
+        let listed = apps.apps.map { ($0.id, Optional($0)) } + unconfigured.map { ($0, nil) }
+        for (index, (app, configured)) in listed.enumerated() {
             if index > 0 { json.append(UInt8(ascii: ",")) }
             JSONWriter.append("\n{\"app\":", to: &json)
             JSONWriter.appendString(app.name, to: &json)
-            if let bundleID {
+            if let configured {
                 JSONWriter.append(#","bundle_id":"#, to: &json)
-                JSONWriter.appendString(bundleID, to: &json)
+                JSONWriter.appendString(configured.bundleID, to: &json)
             } else {
                 JSONWriter.append(#","configured":false"#, to: &json)
             }
@@ -223,11 +223,27 @@ struct ControlRoutes: Sendable {
             }
             json.append(UInt8(ascii: "}"))
             ResponseJSON.appendTime("paused_since", paused[app], to: &json)
-            if bundleID != nil { ResponseJSON.append(dispatch.delay(app), to: &json) }
+            if let configured { appendEnvironments(of: configured, to: &json) }
             json.append(UInt8(ascii: "}"))
         }
         JSONWriter.append("\n]}\n", to: &json)
         return .json(json)
+    }
+
+    /// Appends why pushes of the app that name no environment wait, and the environments of an app that has several.
+    private func appendEnvironments(of app: ConfiguredApp, to json: inout [UInt8]) {
+        let environments = app.appEnvironments
+        ResponseJSON.append(dispatch.delay(environments[0]), to: &json)
+        guard environments.count > 1 else { return }
+        JSONWriter.append(#","environments":["#, to: &json)
+        for (index, id) in environments.enumerated() {
+            if index > 0 { json.append(UInt8(ascii: ",")) }
+            JSONWriter.append(#"{"environment":"#, to: &json)
+            JSONWriter.appendString(id.environment.label, to: &json)
+            ResponseJSON.append(dispatch.delay(id), to: &json)
+            json.append(UInt8(ascii: "}"))
+        }
+        json.append(UInt8(ascii: "]"))
     }
 
     /// `POST /api/v1/apps/{app}/pause` and `…/resume`. Repeating the request changes nothing.

@@ -57,6 +57,13 @@ package struct AppDirectory: Sendable {
 
     func app(named name: String) -> ConfiguredApp? { indexes[name].map { apps[$0] } }
 
+    /// Why pushes of an app wait, for admission control. A delay that does not indicate load comes first: the oldest push
+    /// may be of that environment.
+    package func delay(of app: AppID, _ delay: (AppEnvironment) -> DeliveryDelay?) -> DeliveryDelay? {
+        let delays = self.app(named: app.name)?.appEnvironments.compactMap(delay) ?? []
+        return delays.first { !$0.reason.indicatesLoad } ?? delays.first
+    }
+
     /// The environment of a push.
     ///
     /// - Parameter named: the environment that the push names.

@@ -1,4 +1,5 @@
 import APNSKit
+import APNSWire
 package import PushAccept
 import PushDispatch
 import PushModel
