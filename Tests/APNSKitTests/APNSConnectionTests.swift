@@ -149,8 +149,8 @@ import Testing
         client.send(Samples.batch(2), indexes: nil, ticket: 0, timeouts: Samples.timeouts(.seconds(60)), to: groups)
         let all = await groups.all()
         let expected = APNSAnswer(
-            disposition: .answered, status: UInt16(status), reason: reason, tokenInvalidAtMilliseconds: timestamp,
-            retryAfterSeconds: 17
+            disposition: .answered, status: UInt16(status), reason: reason, failure: status == 204 ? .notAPNs : .none,
+            tokenInvalidAtMilliseconds: timestamp, retryAfterSeconds: 17
         )
         #expect(all.flatMap(\.answers) == [expected, expected])
         let unknown = all.reduce(into: [:]) { $0.merge($1.unknownReasons) { a, _ in a } }

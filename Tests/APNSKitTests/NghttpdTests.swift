@@ -9,7 +9,7 @@ struct `APNSClient and nghttpd` {
     @Test(arguments: [(1, 1_000), (10, 4_000), (100, 10_000), (1000, 20_000)])
     func `all pushes are answered with 200`(streams: Int, count: Int) async throws {
         let server = try await Nghttpd(streamsMax: streams)
-        let client = try Samples.client(port: server.port)
+        let client = try Samples.client(port: server.port) { $0.requiresAPNSID = false }
         let answers = await withTaskGroup(of: [APNSAnswer].self) { group in
             for first in stride(from: 0, to: count, by: 1000) {
                 group.addTask { await client.send(Samples.batch(1000, from: first), requestTimeout: .seconds(300)) }
@@ -29,7 +29,7 @@ struct `APNSClient and nghttpd` {
 
     @Test func `payloads larger than the flow-control window arrive`() async throws {
         let server = try await Nghttpd(streamsMax: 1000)
-        let client = try Samples.client(port: server.port)
+        let client = try Samples.client(port: server.port) { $0.requiresAPNSID = false }
         let answers = await client.send(Samples.batch(1000, payloadBytes: 4096))
         #expect(answers == [APNSAnswer](repeating: .accepted, count: 1000))
         await client.shutdown()
@@ -37,7 +37,7 @@ struct `APNSClient and nghttpd` {
 
     @Test func `one notification is sent and answered`() async throws {
         let server = try await Nghttpd()
-        let client = try Samples.client(port: server.port)
+        let client = try Samples.client(port: server.port) { $0.requiresAPNSID = false }
         let notification = APNSNotification(
             deviceToken: DeviceToken(bytes: Samples.token(1))!, headers: Samples.headers, payload: Array("{}".utf8)
         )

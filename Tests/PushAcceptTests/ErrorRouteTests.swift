@@ -232,6 +232,15 @@ import Testing
         }
     }
 
+    @Test func `the instance is ready although APNs is away, and says so`() async throws {
+        let notices = ["APNs cannot be reached since 2026-11-29T12:00:00.000Z: connect: EACCES (demo)", "another"]
+        try await TestGateway.run(notices: notices) { gateway async throws in
+            let response = try await gateway.send("GET", "/readyz")
+            #expect(response.status == 200)
+            #expect(response.body == "ready\n\(notices[0])\nanother\n")
+        }
+    }
+
     @Test func `probes, index, codes and metrics are served`() async throws {
         try await TestGateway.run { gateway in
             #expect(try await gateway.send("GET", "/healthz").body == "ok\n")

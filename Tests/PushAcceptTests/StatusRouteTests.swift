@@ -47,7 +47,8 @@ import Testing
     }
 
     @Test func `the state of a waiting push has the reason`() async throws {
-        let delay = DeliveryDelay(reason: .credentialRefused, estimate: .seconds(20))
+        let delay = DeliveryDelay(
+            reason: .credentialRefused, estimate: .seconds(20), detail: "InvalidProviderToken for key ID K")
         let dispatch = AcceptDispatch(
             handoff: FakeHandoff(), delay: { $0 == AppEnvironment(AppID("demo")) ? delay : nil })
         let queue = FaultyStore()
@@ -65,7 +66,9 @@ import Testing
         #expect(try queue.backend.find(pushes).map { $0?.state } == states)
         try await TestGateway.run(queue: queue, dispatch: dispatch) { gateway async throws in
             let one = try await gateway.send("GET", "/api/v1/messages/\(pushes[0])")
-            #expect(one.body.hasSuffix(#","delayed":"credential_refused","estimate":20}"# + "\n"))
+            let detail = #""detail":"InvalidProviderToken for key ID K""#
+            #expect(one.body.hasSuffix(#","delayed":"credential_refused","estimate":20,\#(detail)}"# + "\n"))
+            #expect(try await gateway.send("GET", "/api/v1/apps").body.contains(detail))
             let ids = pushes.map(\.description).joined(separator: "\n")
             let many = try await gateway.post("/api/v1/messages/query", ids, type: "application/x-ndjson")
             let reason = "credential_refused"

@@ -4,41 +4,54 @@ import PushGateway
 import Testing
 
 @Suite struct `Connectivity of an app` {
-    static func snapshot(
-        _ state: APNSClientSnapshot.State, _ change: (inout APNSClientSnapshot) -> Void = { _ in }
-    ) -> APNSClientSnapshot {
-        var snapshot = APNSClientSnapshot()
-        snapshot.state = state
-        change(&snapshot)
-        return snapshot
+    private static let refused = APNSOutage(
+        since: UNIXTime(secondsSince1970: 1_000), failure: APNSConnectionFailure(.connectRefused))
+    private static let silent = APNSOutage(
+        since: UNIXTime(secondsSince1970: 1_000), failure: APNSConnectionFailure(.connectTimeout))
+
+    /// Which of the conditions are logged.
+    private func logged(_ conditions: [ConnectivityMonitor.Condition]) -> [Bool] {
+        var filter = ConnectivityMonitor.ChangeFilter()
+        return conditions.map { filter.update($0) }
     }
 
-    @Test func `an outage and its end are reported once`() {
-        var state = ConnectivityMonitor.AppState()
-        let unreachable = Self.snapshot(.waiting) { $0.lastFailure = .connectRefused }
-        let (connecting, ready) = (Self.snapshot(.connecting), Self.snapshot(.ready))
-        let changes = [Self.snapshot(.idle), unreachable, connecting, unreachable, ready, ready].map {
-            state.update($0)
+    @Test func `an outage and its end are logged once`() {
+        let outage = ConnectivityMonitor.Condition.unreachable(Self.refused)
+        #expect(
+            logged([.reachable, outage, outage, .reachable, .reachable, outage])
+                == [false, true, false, true, false, true])
+    }
+
+    @Test func `each cause of an outage is logged once, even if the causes alternate`() {
+        let (refused, silent) = (
+            ConnectivityMonitor.Condition.unreachable(Self.refused),
+            ConnectivityMonitor.Condition.unreachable(Self.silent)
+        )
+        #expect(logged([refused, silent, refused, silent, .reachable]) == [true, true, false, false, true])
+    }
+
+    @Test func `a refused credential is logged once for each reason`() {
+        func refusal(_ reason: APNSReason) -> ConnectivityMonitor.Condition {
+            .credentialRefused(reason, detail: "\(reason)")
         }
-        #expect(changes == [nil, .unreachable(.connectRefused), nil, nil, .restored, nil])
+        let conditions = [
+            refusal(.invalidProviderToken), refusal(.invalidProviderToken), refusal(.expiredProviderToken), .reachable,
+        ]
+        #expect(logged(conditions) == [true, false, true, true])
     }
 
-    @Test func `a successful start is not reported`() {
-        var state = ConnectivityMonitor.AppState()
-        let changes = Self.changes(&state, [.idle, .connecting, .ready])
-        #expect(changes.isEmpty)
-    }
-
-    @Test func `a refused credential is reported although there is a connection`() {
-        var state = ConnectivityMonitor.AppState()
-        let refused = Self.snapshot(.ready) { $0.credentialReason = .invalidProviderToken }
-        let changes = [refused, refused, Self.snapshot(.ready)].map { state.update($0) }
-        #expect(changes == [.credentialRefused(.invalidProviderToken), nil, .restored])
-    }
-
-    private static func changes(
-        _ state: inout ConnectivityMonitor.AppState, _ states: [APNSClientSnapshot.State]
-    ) -> [ConnectivityMonitor.AppState.Change] {
-        states.compactMap { state.update(snapshot($0)) }
+    @Test func `an outage counts before a refused credential`() {
+        var snapshot = APNSClientSnapshot()
+        #expect(ConnectivityMonitor.Condition(snapshot) == .reachable)
+        snapshot.credentialReason = .invalidProviderToken
+        snapshot.refusalDetail = "text"
+        #expect(
+            ConnectivityMonitor.Condition(snapshot) == .credentialRefused(.invalidProviderToken, detail: "text"))
+        snapshot.outage = Self.refused
+        // The state flips while a connection is being opened, and says nothing.
+        for state in APNSClientSnapshot.State.allCases {
+            snapshot.state = state
+            #expect(ConnectivityMonitor.Condition(snapshot) == .unreachable(Self.refused))
+        }
     }
 }

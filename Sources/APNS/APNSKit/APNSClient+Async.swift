@@ -25,7 +25,7 @@ extension APNSClient {
     ) async throws(APNSSendError) -> APNSResponse {
         let collected = await collect(try notification.batch(), requestTimeout)
         let answer = collected.answers[0]
-        guard answer.disposition == .answered else { throw APNSSendError(answer) }
+        guard answer.disposition == .answered, answer.failure == .none else { throw APNSSendError(answer) }
         return APNSResponse(id: notification.id, answer: answer, unknownReason: collected.unknownReasons[0])
     }
 

@@ -65,8 +65,9 @@ public struct APNSClientConfiguration: Sendable {
     public var proxy: Proxy?
     /// Covers everything from name resolution to the server's SETTINGS frame.
     public var connectTimeout: Duration = .seconds(10)
-    /// While streams are open, a PING is sent when the server has sent nothing for this long.
-    public var pingInterval: Duration = .seconds(10)
+    /// While streams are open, a PING is sent when the server has sent nothing for this long. With `pingTimeout`, a
+    /// connection that packets no longer pass is detected within 15 seconds.
+    public var pingInterval: Duration = .seconds(8)
     /// The connection is closed when the server has sent nothing for this long after a PING.
     public var pingTimeout: Duration = .seconds(5)
     /// How long a connection that the server ends waits for the answers to its pushes.
@@ -87,6 +88,8 @@ public struct APNSClientConfiguration: Sendable {
     public var streamsPerConnectionMax = 1000
     /// Pushes inside the client, queued or in flight; further pushes fail as `overloaded`.
     public var queuedPushesMax = 100_000
+    /// Whether a 200 without `apns-id` is not an answer of APNs. False for HTTP/2 servers that do not speak APNs.
+    package var requiresAPNSID = true
     /// Used for the expiration of pushes. A `ProviderTokenSource` has its own clock.
     public var clock = WallClock.system
     /// Logs changes of connections at debug level.

@@ -25,10 +25,12 @@ package final class AcceptService: Service {
     ///   - configuration: without `problems()`.
     ///   - admission: for the apps of `apps`; the caller updates it once a second.
     ///   - readiness: the reasons why the gateway is not ready; empty if it is. Must not block.
+    ///   - notices: what an operator should know although the gateway is ready: one line each. Must not block.
     package init(
         configuration: AcceptConfiguration, apps: AppDirectory, stores: AcceptStores, dispatch: AcceptDispatch,
         admission: AdmissionController, metrics registry: MetricsRegistry,
         readiness: @escaping @Sendable () -> [String],
+        notices: @escaping @Sendable () -> [String] = { [] },
         clock: QueueClock, logger: Logger
     ) {
         self.configuration = configuration
@@ -78,7 +80,7 @@ package final class AcceptService: Service {
             middleware: RouteMiddleware(
                 limits: configuration.rateLimits, admission: admission, metrics: metrics, clock: clock.monotonic
             ),
-            readiness: readiness, stopFlag: stopFlag, registry: registry
+            readiness: readiness, notices: notices, stopFlag: stopFlag, registry: registry
         )
         responder = AcceptResponder(router: routes.router(), metrics: metrics, logger: logger)
     }

@@ -63,14 +63,18 @@ package final class Gateway: Sendable {
                 app.appEnvironments.first.flatMap { clients[$0] }.map { (app.id, $0) }
             }
         )
-        connectivity = ConnectivityMonitor(clientsByApp, logger: logger)
+        connectivity = ConnectivityMonitor(clients, logger: logger)
         failureSummaryLogger = FailureSummaryLogger(logger: logger)
         let directory = configuration.directory
         let admission = AdmissionController(limits: configuration.admission, apps: directory.apps.map(\.id))
         let delay: @Sendable (AppEnvironment) -> DeliveryDelay? = { [dispatcher, connectivity] app in
             // A breaker opens after several failed calls; the client detects a failed connection after one.
-            dispatcher.delay(of: app)
-                ?? (connectivity.isUnreachable(app.app) ? DeliveryDelay(reason: .apnsUnreachable, estimate: nil) : nil)
+            let unreachable = connectivity.outage(of: app).map { _ in
+                DeliveryDelay(reason: .apnsUnreachable, estimate: nil)
+            }
+            guard var delay = dispatcher.delay(of: app) ?? unreachable else { return nil }
+            delay.detail = connectivity.detail(of: app, for: delay.reason)
+            return delay
         }
         maintenance = StoreMaintenanceService(
             queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,
@@ -97,7 +101,8 @@ package final class Gateway: Sendable {
                 pauseObserver: { [dispatcher] in dispatcher.setPaused($1, app: $0) }
             ),
             admission: admission, metrics: metrics,
-            readiness: { [readiness] in readiness.problems }, clock: .system, logger: logger
+            readiness: { [readiness] in readiness.problems }, notices: { [connectivity] in connectivity.notices },
+            clock: .system, logger: logger
         )
     }
 

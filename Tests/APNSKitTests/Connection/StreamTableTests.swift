@@ -17,7 +17,7 @@ import Testing
     )
 
     private func table(streams count: Int) -> StreamTable {
-        var table = StreamTable()
+        var table = StreamTable(requiresAPNSID: false)
         for index in 0..<count {
             let tag = table.open(batch, UInt16(index), now: .uptimeNanoseconds(0))
             table.submitted(tag, as: Int32(index * 2 + 1))

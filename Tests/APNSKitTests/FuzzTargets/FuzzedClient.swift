@@ -11,7 +11,7 @@ final class FuzzedClient {
     private static let ownBytesMax = 8192
 
     private let session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
-    private var streams = StreamTable()
+    private var streams = StreamTable(requiresAPNSID: false)
     private var machine = ConnectionStateMachine()
     /// How often each push was reported, by index.
     private var reports = [Int](repeating: 0, count: pushes)

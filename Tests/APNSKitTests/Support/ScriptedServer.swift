@@ -39,6 +39,10 @@ final class ScriptedServer: Sendable {
         var onConnect: @Sendable (Peer) -> Void = { _ in }
         /// True: the server accepts connections and sends nothing, not even SETTINGS.
         var isSilent = false
+        /// The numbers of connections on which the server sends nothing after its SETTINGS.
+        var silentAfterSettings: Set<Int> = []
+        /// For ALPN.
+        var protocols = ["h2"]
         /// A file of certificates; clients must present a certificate that is signed by one of them.
         var trustedClients: String?
         var group: any EventLoopGroup = .singletonMultiThreadedEventLoopGroup
@@ -55,7 +59,7 @@ final class ScriptedServer: Sendable {
             },
             privateKey: .privateKey(try NIOSSLPrivateKey(file: options.certificate.keyPath, format: .pem))
         )
-        tls.applicationProtocols = ["h2"]
+        tls.applicationProtocols = options.protocols
         if let trusted = options.trustedClients {
             tls.trustRoots = .file(trusted)
             tls.certificateVerification = .noHostnameVerification
@@ -139,10 +143,14 @@ final class ScriptedServer: Sendable {
 
         // MARK: Actions of a script
 
-        func respond(_ request: Request, _ status: Int, _ body: String = "", fields: [(StaticString, String)] = []) {
+        /// - Parameter hasID: whether the response has the field `apns-id`, as each answer of APNs.
+        func respond(
+            _ request: Request, _ status: Int, _ body: String = "", fields: [(StaticString, String)] = [],
+            hasID: Bool = true
+        ) {
             var headers = HTTP2Headers()
             headers.append(":status", "\(status)")
-            headers.append("apns-id", request["apns-id"] ?? "", isIndexed: false)
+            if hasID { headers.append("apns-id", request["apns-id"] ?? "", isIndexed: false) }
             for (name, value) in fields { headers.append(name, value) }
             try? session.respond(headers, body: body.isEmpty ? nil : HTTP2Body(Array(body.utf8)), to: request.stream)
             flush()
@@ -217,6 +225,7 @@ final class ScriptedServer: Sendable {
             guard case TLSUserEvent.handshakeCompleted = event else { return }
             options.onConnect(self)
             flush()
+            if options.silentAfterSettings.contains(number) { isSilent = true }
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -32,6 +32,7 @@ struct TestGateway: Sendable {
     static func run(
         apps: AppDirectory = oneApp, queue: FaultyStore = FaultyStore(), handoff: FakeHandoff = FakeHandoff(),
         dispatch: AcceptDispatch? = nil, stores: AcceptStores? = nil, reasons: [String] = [],
+        notices: [String] = [],
         configuration: AcceptConfiguration = AcceptConfiguration(), clock: TestClock = TestClock(),
         log: Logger = silence,
         _ body: @Sendable (TestGateway) async throws -> Void
@@ -47,7 +48,7 @@ struct TestGateway: Sendable {
                     queue: queue, outcomes: queue, idempotent: queue, control: queue, deadLetters: queue
                 ),
             dispatch: dispatch ?? AcceptDispatch(handoff: handoff), admission: admission, metrics: metrics,
-            readiness: { reasons },
+            readiness: { reasons }, notices: { notices },
             clock: QueueClock(wall: { now + clock.elapsed }, monotonic: { clock.elapsed }), logger: log
         )
         let group = ServiceGroup(configuration: .init(services: [service], logger: silence))

@@ -274,6 +274,6 @@ extension ChannelConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { close(.connectionClosed) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        close(ConnectErrorMapping.classify(error, isReady: state != .connecting))
+        close(ConnectErrorMapping.classify(error, isReady: state != .connecting, host: route.authority).failure)
     }
 }

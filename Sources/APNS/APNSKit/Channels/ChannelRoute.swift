@@ -143,7 +143,7 @@ final class ChannelRoute {
         current = connection
         dialer.dial(
             connection, isWanted: { [weak connection] in connection?.state == .connecting },
-            failed: { [weak connection] in connection?.close(ConnectErrorMapping.classify($0, isReady: false)) }
+            failed: { [weak connection] in connection?.close($0.failure) }
         )
         // Covers what the dialer's own timeouts do not: the TLS handshake and the server's SETTINGS.
         eventLoop.assumeIsolated().scheduleTask(in: dialer.timeout) { [weak connection] in

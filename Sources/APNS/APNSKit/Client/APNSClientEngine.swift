@@ -34,6 +34,9 @@ final class APNSClientEngine {
     /// The failure reported for pushes that time out while there is no connection.
     private var connectFailure = APNSAnswer.Failure.none
     private var connectReason = APNSReason.none
+    private var reachability = Reachability()
+    /// The reason in `counters.refusalDetail`.
+    private var lastRefusal = APNSReason.none
     /// When a connection was last drained because of token updates.
     private var tokenUpdatesDrainAt: NIODeadline?
     /// No push times out before. A lower bound, so that answers need not update it.
@@ -106,11 +109,15 @@ final class APNSClientEngine {
 
     private func pump() {
         pool.pump()
-        if queue.isEmpty { wasQueueEmpty = true } else { pool.connectIfNeeded() }
+        if queue.isEmpty { wasQueueEmpty = true }
+        if wantsConnection || wantsReconnect { pool.connectIfNeeded() }
     }
 
     /// Whether pushes are queued.
     var wantsConnection: Bool { !queue.isEmpty }
+
+    /// Whether to connect although nothing is queued: only an attempt shows that an outage has ended.
+    var wantsReconnect: Bool { isInOutage && !isClosing }
 
     /// The next push in the queue. Settles pushes that must no longer be sent.
     func nextPush(now: NIODeadline) -> (InFlightBatch, UInt16)? {
@@ -247,11 +254,48 @@ final class APNSClientEngine {
     func connectionClosed(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) {
         emit(.closed(failure), of: connection.id)
         if pool.connectionClosed(connection, failure) {
-            configuration.logger.debug("APNs connection lost", metadata: ["apns.failure": "\(failure)"])
+            var cause = APNSConnectionFailure(failure)
+            if let known = connection.lossCause, known.failure == failure { cause = known }
+            configuration.logger.debug(
+                "APNs connection lost",
+                metadata: [
+                    "apns.failure": "\(failure)", "apns.cause": "\(cause.cause.rawValue)",
+                    "apns.detail": "\(cause.detail)",
+                ]
+            )
             connectFailure = failure
             counters.lastFailure = failure
+            connectionLost(connection, cause)
         }
         schedulePump()
+    }
+
+    private func connectionLost(_ connection: APNSConnection, _ failure: APNSConnectionFailure) {
+        // The client's own decisions, and refusals of the credential, which `refusalDetail` names, are no outage.
+        if failure.failure == .clientClosed || failure.failure == .credential { return }
+        if failure.failure == .goAway, connectReason != .none { return }
+        // Routers forget connections that are idle for long: their end says nothing.
+        let wasSilent = !connection.isProbing && (failure.cause == .pingTimeout || failure.cause == .timedOut)
+        let others = pool.ready
+        // After silence, another connection is only known to work if the server has sent something on it since.
+        let hasOther =
+            connection.unacknowledgedPingAt.map { since in others.contains { $0.hasReceived(since: since) } }
+            ?? !others.isEmpty
+        reachability.lost(
+            failure, showsOutage: !connection.connectStep.isReady || wasSilent, hasOther: hasOther,
+            now: configuration.clock.now())
+        if isInOutage { for other in others { other.verify() } }
+    }
+
+    /// Whether no connection is known to work.
+    var isInOutage: Bool { reachability.outage != nil }
+
+    func pingAcknowledged() { reachability.pingAcknowledged() }
+
+    func answeredByAPNs() { reachability.answered() }
+
+    func answeredByOther(_ failure: APNSConnectionFailure) {
+        reachability.answeredByOther(failure, now: configuration.clock.now())
     }
 
     func goAwayReceived(_ reason: APNSReason, _ goAway: HTTP2GoAway, by connection: APNSConnection) {
@@ -262,6 +306,7 @@ final class APNSClientEngine {
         emit(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
         guard reason.isAboutCredential else { return }
         connectReason = reason
+        noteRefusal(reason)
         pool.credentialRefused()
         rejected(reason, by: connection)
     }
@@ -277,6 +322,7 @@ final class APNSClientEngine {
     func replace(_ credential: APNSCredential, tls: NIOSSLContext) {
         self.credential = credential
         counters.credentialReason = .none
+        counters.refusalDetail = ""
         connectReason = .none
         tokenUpdatesDrainAt = nil
         pool.replaceCredential(tls: tls)
@@ -288,6 +334,9 @@ final class APNSClientEngine {
     /// - Returns: whether another connection will accept the push.
     @discardableResult
     func rejected(_ reason: APNSReason, by connection: APNSConnection) -> Bool {
+        if reason.isAboutCredential || reason.isAboutTopic || reason == .tooManyProviderTokenUpdates {
+            noteRefusal(reason)
+        }
         switch reason {
         case .expiredProviderToken:
             counters.credentialReason = reason
@@ -316,6 +365,12 @@ final class APNSClientEngine {
             return false
         default: return false
         }
+    }
+
+    private func noteRefusal(_ reason: APNSReason) {
+        guard reason != lastRefusal || counters.refusalDetail.isEmpty else { return }
+        lastRefusal = reason
+        counters.refusalDetail = credential.refusalDetail(reason, endpoint: authority)
     }
 
     /// No provider token can be signed, so no queued push can be sent.
@@ -364,6 +419,8 @@ final class APNSClientEngine {
         counters.streamsOpen = pool.streamsOpen
         counters.streamsMax = pool.streamsMax
         counters.waiting = queue.count
+        counters.failures = reachability.failures
+        counters.outage = reachability.outage
         shared.publish(counters)
     }
 

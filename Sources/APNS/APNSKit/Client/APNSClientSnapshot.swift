@@ -49,8 +49,16 @@ public struct APNSClientSnapshot: Sendable, Equatable {
     public var drained: UInt64 = 0
     /// Why the last connection closed, or could not be opened.
     public var lastFailure = APNSAnswer.Failure.none
+    /// Connections that could not be opened or were lost, and answers that are not those of APNs, by cause.
+    public var failures: [APNSConnectionFailure.Cause: UInt64] = [:]
+    /// Since when no connection works, and why; nil while one does, and before the first attempt. It ends when a server
+    /// has acknowledged a PING or answered a push.
+    public var outage: APNSOutage?
     /// Why APNs rejects the credential; `none` again after the next accepted push.
     public var credentialReason = APNSReason.none
+    /// The last refusal of a credential or topic, with the IDs of the credential and the likely cause; empty again after
+    /// the next accepted push. Contains no secret.
+    public var refusalDetail = ""
 
     public init() {}
 
@@ -58,9 +66,11 @@ public struct APNSClientSnapshot: Sendable, Equatable {
         switch answer.disposition {
         case .answered:
             answered += 1
-            guard answer.status == 200 else { return }
+            guard answer.isAccepted else { return }
             accepted += 1
+            guard !refusalDetail.isEmpty || credentialReason != .none else { return }
             credentialReason = .none
+            refusalDetail = ""
         case .ambiguous: ambiguous += 1
         case .refused, .neverWritten: unsent += 1
         }
@@ -68,6 +78,14 @@ public struct APNSClientSnapshot: Sendable, Equatable {
 }
 
 extension APNSReason {
+    /// Whether APNs does not let the credential send to the topic.
+    var isAboutTopic: Bool {
+        switch self {
+        case .topicDisallowed, .badTopic, .missingTopic: true
+        default: false
+        }
+    }
+
     /// Whether APNs rejects the credential, and so every push that uses it.
     var isAboutCredential: Bool {
         switch self {

@@ -1,6 +1,8 @@
 import APNSWire
 import HTTP2Session
 import NIOCore
+import NIOSSL
+import NIOTLS
 
 /// One connection to APNs: the HTTP/2 session, the pushes in flight on it, and the channel under it.
 ///
@@ -55,6 +57,9 @@ final class APNSConnection {
     /// Consecutive server errors after which the connection, not a push, is considered the cause.
     private static let serverErrorsMax = 50
 
+    /// Consecutive answers that are not those of APNs after which the connection is replaced: it may lead elsewhere.
+    private static let foreignAnswersMax = 3
+
     let engine: APNSClientEngine
     let session: HTTP2Session
     private let limits: Limits
@@ -65,7 +70,7 @@ final class APNSConnection {
     /// Numbers the client's connections from 1.
     let id: UInt64
     private var machine = ConnectionStateMachine()
-    private(set) var streams = StreamTable()
+    private(set) var streams: StreamTable
     /// Whether a push was answered here with anything but a server error.
     private(set) var isProven = false
     /// The connection was idle for a long time, and must acknowledge a PING before it gets pushes.
@@ -73,6 +78,13 @@ final class APNSConnection {
     private var statistics: ConnectionStatistics
     /// The provider token of the last requests.
     private(set) var token: ProviderToken?
+    /// How far the attempt to connect has got.
+    private(set) var connectStep = ConnectStep.connecting
+    /// Why the connection is lost, if more is known than the failure that its pushes report.
+    private(set) var lossCause: APNSConnectionFailure?
+    /// What the server says about itself, in the last answer that said it.
+    private var serverHint = ServerHint()
+    private var foreignAnswersInRow = 0
     /// The status in the header block being received; 0 without one. Blocks never interleave (RFC 9113, section 4.3).
     private var incomingStatus: UInt16 = 0
     private var now: NIODeadline
@@ -98,6 +110,7 @@ final class APNSConnection {
         self.limits = limits
         session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
         headerBlock = HeaderBlockTemplate(authority: authority)
+        streams = StreamTable(requiresAPNSID: engine.configuration.requiresAPNSID)
         output = ByteBufferAllocator().buffer(capacity: Self.writeBytesMax)
         now = engine.eventLoop.now
         lastRead = now
@@ -112,6 +125,12 @@ final class APNSConnection {
 
     /// Whether `tick` must be called frequently although no batch is in flight.
     var needsTick: Bool { state == .draining || pingSentAt != nil }
+
+    /// Whether the server has sent anything since `time`.
+    func hasReceived(since time: NIODeadline) -> Bool { state == .ready && lastRead > time }
+
+    /// When the PING was sent that the server has not acknowledged; nil without one.
+    var unacknowledgedPingAt: NIODeadline? { pingSentAt }
 
     /// Whether it has reached its maximum age and should be replaced.
     var isOverdue: Bool { statistics.isOverdue(now: engine.eventLoop.now) }
@@ -297,6 +316,12 @@ final class APNSConnection {
         context?.close(promise: nil)
     }
 
+    /// Ends the connection now, for a cause that is known in detail.
+    func close(_ failure: APNSConnectionFailure) {
+        lossCause = lossCause ?? failure
+        close(failure.failure)
+    }
+
     private func resolve(_ tag: UInt32, _ resolution: StreamTable.Resolution) {
         let stream = streams.slots[Int(tag)]
         guard let batch = stream.batch else { return }
@@ -372,6 +397,14 @@ final class APNSConnection {
         if pingSentAt == nil { sendPing() }
     }
 
+    /// Checks that the server responds, without a push.
+    func verify() {
+        guard state == .ready, pingSentAt == nil else { return }
+        now = engine.eventLoop.now
+        sendPing()
+        writeOutput()
+    }
+
     private func sendPing() {
         pingNumber += 1
         session.ping(pingNumber)
@@ -386,7 +419,10 @@ extension APNSConnection: HTTP2SessionDelegate {
     func settingsReceived() {
         guard machine.settingsReceived() else { return }
         statistics.connected(address: context?.channel.remoteAddress, window: Int(session.connectionSendWindow))
+        connectStep = .ready
         engine.connectionReady(self)
+        // That a server accepts connections does not show that it works.
+        if engine.isInOutage, pingSentAt == nil { sendPing() }
     }
 
     func requestEnded(stream: Int32, tag: UInt32) { streams.sent(tag, now: now) }
@@ -399,11 +435,17 @@ extension APNSConnection: HTTP2SessionDelegate {
     func headersBegan(stream: Int32, tag: UInt32) { incomingStatus = 0 }
 
     func headerReceived(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, stream: Int32, tag: UInt32) {
-        // The length is compared first: answers carry few fields, and only two of them matter.
-        if name.count == 7, let status = Self.number(value), Self.isEqual(name, ":status") {
-            incomingStatus = UInt16(clamping: status)
-        } else if name.count == 11, let seconds = Self.number(value), Self.isEqual(name, "retry-after") {
-            streams.retryAfterReceived(seconds, tag)
+        // The length is compared first: answers carry few fields, and only some of them matter.
+        switch name.count {
+        case 7 where Self.isEqual(name, ":status"):
+            if let status = Self.number(value) { incomingStatus = UInt16(clamping: status) }
+        case 7 where Self.isEqual(name, "apns-id"): streams.apnsIDReceived(tag)
+        case 11 where Self.isEqual(name, "retry-after"):
+            if let seconds = Self.number(value) { streams.retryAfterReceived(seconds, tag) }
+        // APNs sends neither of these with a 200.
+        case 6 where Self.isEqual(name, "server"): serverHint.serverReceived(value)
+        case 12 where Self.isEqual(name, "content-type"): serverHint.contentTypeReceived(value)
+        default: break
         }
     }
 
@@ -419,6 +461,7 @@ extension APNSConnection: HTTP2SessionDelegate {
     }
 
     func messageEnded(stream: Int32, tag: UInt32) {
+        streams.answerCompleted(tag)
         // The server may answer before the request is complete; the rest of the request is then cancelled.
         finish(tag, stream, isComplete: streams.slots[Int(tag)].state == .sent)
     }
@@ -436,9 +479,17 @@ extension APNSConnection: HTTP2SessionDelegate {
         }
         let milliseconds = latency(of: stream)
         statistics.countAnswer(answer, milliseconds: milliseconds, now: now)
-        if answer.status < 500, !isProven {
-            isProven = true
-            engine.connectionProven()
+        if answer.failure == .notAPNs {
+            foreignAnswersInRow += 1
+            engine.answeredByOther(serverHint.failure(status: answer.status))
+            if foreignAnswersInRow >= Self.foreignAnswersMax { drain(.notAPNs) }
+        } else {
+            foreignAnswersInRow = 0
+            if engine.isInOutage { engine.answeredByAPNs() }
+            if answer.status < 500, !isProven {
+                isProven = true
+                engine.connectionProven()
+            }
         }
         // A push that another connection will accept is requeued, and the caller does not see this answer.
         if answer.status != 200, engine.rejected(answer.reason, by: self) {
@@ -475,6 +526,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         guard number == pingNumber, let sentAt = pingSentAt else { return }
         pingSentAt = nil
         isProbing = false
+        if engine.isInOutage { engine.pingAcknowledged() }
         statistics.roundTrip = now - sentAt
         streams.pingAcknowledged()
     }
@@ -504,6 +556,7 @@ extension APNSConnection: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        connectStep = .tls
         if context.channel.isActive { writeOutput() }
     }
 
@@ -513,6 +566,11 @@ extension APNSConnection: ChannelInboundHandler {
     }
 
     func channelActive(context: ChannelHandlerContext) { writeOutput() }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case TLSUserEvent.handshakeCompleted(let name) = event { connectStep = .http2(protocol: name) }
+        context.fireUserInboundEventTriggered(event)
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard state != .closed else { return }
@@ -526,8 +584,16 @@ extension APNSConnection: ChannelInboundHandler {
         } catch {
             // The session may have a GOAWAY for the server.
             writeOutput()
-            close(.protocolError)
+            close(protocolFailure)
         }
+    }
+
+    private var protocolFailure: APNSConnectionFailure {
+        if state == .connecting, case .http2(let name) = connectStep, name != "h2" {
+            return APNSConnectionFailure(
+                .protocolError, .protocolViolation, "the server offers no HTTP/2 (ALPN), so it is not APNs")
+        }
+        return APNSConnectionFailure(.protocolError)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -548,6 +614,13 @@ extension APNSConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { close(.connectionClosed) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        close(ConnectErrorMapping.classify(error, isReady: state != .connecting))
+        close(
+            ConnectErrorMapping.classify(
+                error, isReady: state != .connecting, host: engine.configuration.endpoint.host,
+                certificate: {
+                    let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLClientHandler.self)
+                    return tls?.peerCertificate
+                })
+        )
     }
 }

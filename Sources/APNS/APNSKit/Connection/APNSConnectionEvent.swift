@@ -43,6 +43,8 @@ public enum APNSDrainReason: String, Sendable, CaseIterable {
     /// The server answers only with server errors: APNs has been seen to do this on single connections (Pushy, issue
     /// 408).
     case serverErrors
+    /// The server answers pushes, and not as APNs does.
+    case notAPNs
     /// The server refuses pushes that were refused before.
     case refusing
     /// APNs received an expired provider token, and accepts no other token on this connection (Pushy).

@@ -45,7 +45,7 @@ package struct ConnectionStatistics {
         // A weight of 1/16 follows a change within some dozens of answers, and is little affected by one slow push.
         averageMilliseconds += answered == 1 ? Double(milliseconds) : (Double(milliseconds) - averageMilliseconds) / 16
         serverErrorsInRow = answer.status >= 500 ? serverErrorsInRow + 1 : 0
-        if answer.status == 200 { accepted += 1 } else { answersByReason[answer.reason, default: 0] += 1 }
+        if answer.isAccepted { accepted += 1 } else { answersByReason[answer.reason, default: 0] += 1 }
     }
 
     /// The average time from the write of a push to its answer; nil before the first answer.

@@ -27,6 +27,10 @@ package struct StreamTable {
         package var status: UInt16 = 0
         package var id: Int32 = 0
         package var retryAfterSeconds: UInt32 = 0
+        /// Whether the answer has the field `apns-id`.
+        package var hasAPNSID = false
+        /// Whether the server has completed the answer.
+        package var isComplete = false
         package var bodyBytes = 0
         /// When the request was completely written; until then, when it was opened.
         package var writtenAt = NIODeadline.uptimeNanoseconds(0)
@@ -58,7 +62,12 @@ package struct StreamTable {
     /// Streams that the server may count as open.
     package private(set) var openCount = 0
 
-    package init() {}
+    private let requiresAPNSID: Bool
+
+    /// - Parameter requiresAPNSID: whether a 200 without `apns-id` is not an answer of APNs.
+    package init(requiresAPNSID: Bool = true) {
+        self.requiresAPNSID = requiresAPNSID
+    }
 
     /// Whether a push waits for its answer on any stream.
     package var carriesPush: Bool { slots.contains { $0.batch != nil } }
@@ -77,6 +86,8 @@ package struct StreamTable {
         slots[slot].batch = batch
         slots[slot].index = index
         slots[slot].writtenAt = now
+        slots[slot].hasAPNSID = !requiresAPNSID
+        slots[slot].isComplete = false
         openCount += 1
         return tag
     }
@@ -94,6 +105,10 @@ package struct StreamTable {
         slots[Int(tag)].retryAfterSeconds = seconds
     }
 
+    package mutating func apnsIDReceived(_ tag: UInt32) { slots[Int(tag)].hasAPNSID = true }
+
+    package mutating func answerCompleted(_ tag: UInt32) { slots[Int(tag)].isComplete = true }
+
     /// - Returns: whether the body exceeds `ErrorBody.bytesMax`.
     package mutating func bodyReceived(_ bytes: UnsafeRawBufferPointer, _ tag: UInt32) -> Bool {
         let slot = Int(tag)
@@ -101,7 +116,10 @@ package struct StreamTable {
         // The body of a 200 has no meaning. One byte over the limit is kept, so that `ErrorBody` detects the excess.
         let capacity = ErrorBody.bytesMax + 1 - slots[slot].body.count
         if slots[slot].status != 200, capacity > 0 { slots[slot].body.append(contentsOf: bytes.prefix(capacity)) }
-        return slots[slot].bodyBytes > ErrorBody.bytesMax
+        guard slots[slot].bodyBytes > ErrorBody.bytesMax else { return false }
+        // The rest cannot make it an answer of APNs.
+        slots[slot].isComplete = true
+        return true
     }
 
     /// The answer received on a stream; nil before its status, and after its push has been reported.
@@ -109,13 +127,23 @@ package struct StreamTable {
 
     private static func answer(of stream: Stream) -> (APNSAnswer, unknownReason: String?)? {
         guard stream.state == .sent || stream.state == .unsent, stream.status >= 200 else { return nil }
-        if stream.status == 200 { return (.accepted, nil) }
+        if stream.status == 200, stream.hasAPNSID { return (.accepted, nil) }
         let body = ErrorBody(stream.body)
         let answer = APNSAnswer(
             disposition: .answered, status: stream.status, reason: body.reason,
+            failure: isAPNs(stream, body.reason) ? .none : .notAPNs,
             tokenInvalidAtMilliseconds: body.timestamp, retryAfterSeconds: stream.retryAfterSeconds
         )
         return (answer, body.unknownReason)
+    }
+
+    /// Whether an answer can be one of APNs, which gives every answer an ID and every error a reason (Apple, "Handling
+    /// notification responses from APNs"). Proxies, portals and other servers do not.
+    private static func isAPNs(_ stream: Stream, _ reason: APNSReason) -> Bool {
+        if stream.status == 200 { return stream.hasAPNSID }
+        if reason != .none { return true }
+        // An overloaded APNs may fail to give a reason, and the end of an answer may be lost.
+        return stream.hasAPNSID && (stream.status >= 500 || !stream.isComplete)
     }
 
     /// The push of a stream has been reported; later events of the stream are ignored.

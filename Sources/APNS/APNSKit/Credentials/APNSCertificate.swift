@@ -72,6 +72,7 @@ public struct APNSCertificate: Sendable {
 
     /// Reads the bytes of a PKCS#12 file.
     public init(p12 bytes: [UInt8], password: String) throws(APNSCertificateError) {
+        try Self.checkContents(ofP12: bytes)
         let bundle: NIOSSLPKCS12Bundle
         do {
             bundle = try NIOSSLPKCS12Bundle(buffer: bytes, passphrase: Array(password.utf8))
@@ -79,13 +80,29 @@ public struct APNSCertificate: Sendable {
             // The library's text is left out: it contains only positions in its source.
             throw APNSCertificateError(
                 code: .badPKCS12,
-                message: "the .p12 cannot be opened: the password is wrong, or it is not a PKCS#12 file"
+                message: "the .p12 cannot be opened: the password is wrong, or the file is damaged"
             )
         }
-        guard !bundle.certificateChain.isEmpty else {
-            throw APNSCertificateError(code: .notACertificate, message: "the .p12 contains no certificate")
-        }
         try self.init(chain: bundle.certificateChain, privateKey: bundle.privateKey)
+    }
+
+    private static func checkContents(ofP12 bytes: [UInt8]) throws(APNSCertificateError) {
+        guard !bytes.isEmpty else { throw APNSCertificateError(code: .badPKCS12, message: "the .p12 is empty") }
+        guard let contents = try? PKCS12Contents(bytes) else {
+            throw APNSCertificateError(code: .badPKCS12, message: "the .p12 is not a PKCS#12 file")
+        }
+        guard contents.hasKey else {
+            throw APNSCertificateError(
+                code: .badKey,
+                message: "the .p12 contains no private key; export the certificate together with its private key"
+            )
+        }
+        guard contents.mayHaveCertificate else {
+            throw APNSCertificateError(
+                code: .notACertificate,
+                message: "the .p12 contains no certificate; export the private key together with its certificate"
+            )
+        }
     }
 
     private init(chain: [NIOSSLCertificate], privateKey: NIOSSLPrivateKey) throws(APNSCertificateError) {

@@ -11,34 +11,114 @@ import Musl
 import Darwin
 #endif
 
-/// Maps errors of sockets, DNS and TLS to `APNSAnswer.Failure`.
+/// Maps errors of sockets, DNS, proxies and TLS to `APNSConnectionFailure`.
 enum ConnectErrorMapping {
-    /// - Parameter isReady: whether the connection was ready before the error.
-    static func classify(_ error: any Error, isReady: Bool) -> APNSAnswer.Failure {
+    /// - Parameters:
+    ///   - isReady: whether the connection was ready before the error.
+    ///   - host: the host whose certificate was expected.
+    ///   - certificate: returns the server's certificate, if it sent one; called only if it matters.
+    static func classify(
+        _ error: any Error, isReady: Bool, host: String, certificate: () -> NIOSSLCertificate? = { nil }
+    ) -> APNSConnectionFailure {
         switch error {
-        case is ProxyError: return .proxy
+        case let error as ProxyError: return error.failure
         case let error as NIOConnectionError: return classify(error)
-        case let error as IOError: return classify(errno: error.errnoCode)
-        case NIOSSLError.uncleanShutdown: return isReady ? .connectionClosed : .tls
-        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: return .tls
-        case ChannelError.connectTimeout: return .connectTimeout
-        case ChannelError.ioOnClosedChannel, ChannelError.eof, ChannelError.inputClosed, ChannelError.outputClosed:
-            return .connectionClosed
-        default: return .connectionClosed
+        case let error as IOError: return classify(error, at: nil)
+        case NIOSSLError.uncleanShutdown where isReady: return APNSConnectionFailure(.connectionClosed)
+        case NIOSSLError.handshakeFailed(let error): return TLSErrorMapping.classify(error, host, certificate)
+        case let error as BoringSSLError: return TLSErrorMapping.classify(error, host, certificate)
+        case is NIOSSLError, is NIOSSLExtraError:
+            return TLSErrorMapping.classifyVerification(error, host, certificate)
+        case ChannelError.connectTimeout(let time):
+            return APNSConnectionFailure(
+                .connectTimeout, .timedOut,
+                "no TCP connection to \(host) within \(text(time)): packets are dropped, or the name server does not respond"
+            )
+        default: return APNSConnectionFailure(.connectionClosed)
         }
     }
 
-    private static func classify(_ error: NIOConnectionError) -> APNSAnswer.Failure {
-        guard let last = error.connectionErrors.last else { return .dns }
-        return classify(last.error, isReady: false)
+    fileprivate static func text(_ time: TimeAmount) -> String {
+        let milliseconds = time.nanoseconds / 1_000_000
+        return milliseconds < 1000 ? "\(milliseconds) ms" : "\(milliseconds / 1000) s"
     }
 
-    private static func classify(errno code: CInt) -> APNSAnswer.Failure {
-        switch code {
-        case ECONNREFUSED: .connectRefused
-        case ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: .connectTimeout
-        case ECONNRESET, EPIPE, ECONNABORTED: .connectionReset
-        default: .connectionClosed
+    private static func classify(_ error: NIOConnectionError) -> APNSConnectionFailure {
+        guard let last = error.connectionErrors.last else {
+            let code = ((error.dnsAError ?? error.dnsAAAAError) as? LookupFailed)?.code
+            return APNSConnectionFailure(
+                .dns, .nameNotResolved,
+                "getaddrinfo: \(code.map(SystemError.resolverName) ?? "no address") (\(SafeText(error.host)))"
+            )
         }
+        if let error = last.error as? IOError { return classify(error, at: last.target) }
+        return classify(last.error, isReady: false, host: error.host)
+    }
+
+    private static func classify(_ error: IOError, at address: SocketAddress?) -> APNSConnectionFailure {
+        let (failure, cause): (APNSAnswer.Failure, APNSConnectionFailure.Cause) =
+            switch error.errnoCode {
+            case ECONNREFUSED: (.connectRefused, .refused)
+            case ETIMEDOUT: (.connectTimeout, .timedOut)
+            case EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN: (.connectTimeout, .unreachable)
+            case ECONNRESET, EPIPE, ECONNABORTED: (.connectionReset, .connectionReset)
+            case EACCES, EPERM: (.connectionClosed, .permissionDenied)
+            default: (.connectionClosed, .systemError)
+            }
+        // NIO's text begins with the signature of the failed function, such as `connect(descriptor:addr:size:)`.
+        let function = error.description.prefix { $0.isASCII && ($0.isLetter || $0 == "_") }
+        let place = address.flatMap { address in
+            address.ipAddress.map { " (\($0.contains(":") ? "[\($0)]" : $0):\(address.port ?? 0))" }
+        }
+        return APNSConnectionFailure(
+            failure, cause, "\(function.prefix(40)): \(SystemError.name(error.errnoCode))\(place ?? "")"
+        )
+    }
+}
+
+/// The step of an attempt to connect.
+enum ConnectStep {
+    /// Name, TCP, and the tunnel of a proxy.
+    case connecting
+    case tls
+    /// TLS is complete, with the protocol that the server chose, if any; its SETTINGS are missing.
+    case http2(protocol: String?)
+    case ready
+
+    var isReady: Bool { if case .ready = self { true } else { false } }
+}
+
+extension APNSConnectionFailure {
+    /// The failure of an attempt to connect that ran out of time.
+    static func timedOut(at step: ConnectStep, _ dialer: Dialer) -> APNSConnectionFailure {
+        let time = "within \(ConnectErrorMapping.text(dialer.timeout))"
+        let endpoint = "\(dialer.endpoint.host):\(dialer.endpoint.port)"
+        switch step {
+        case .connecting:
+            if let proxy = dialer.proxy {
+                return APNSConnectionFailure(
+                    .proxy, .proxyUnreachable, "the proxy \(proxy.host):\(proxy.port) opened no tunnel \(time)")
+            }
+            return APNSConnectionFailure(
+                .connectTimeout, .timedOut,
+                "no TCP connection to \(endpoint) \(time): packets are dropped, or the name server does not respond")
+        case .tls:
+            return APNSConnectionFailure(
+                .connectTimeout, .timedOut, "\(endpoint) did not answer the TLS handshake \(time)")
+        case .http2, .ready:
+            return APNSConnectionFailure(.connectTimeout, .timedOut, "\(endpoint) sent no HTTP/2 SETTINGS \(time)")
+        }
+    }
+}
+
+/// Text of a peer, made safe for logs and responses: printable ASCII, at most 80 characters.
+struct SafeText: CustomStringConvertible {
+    let description: String
+
+    init(_ text: some StringProtocol) {
+        description = String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.prefix(80).map { (0x20...0x7E).contains($0.value) ? $0 : "?" })
+        )
     }
 }

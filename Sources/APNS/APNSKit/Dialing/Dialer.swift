@@ -1,3 +1,4 @@
+import APNSWire
 import NIOCore
 import NIOExtras
 import NIOHTTP1
@@ -21,13 +22,14 @@ struct Dialer {
     ///     reported.
     ///   - failed: called when the connection could not be opened.
     func dial(
-        _ handler: some ChannelHandler, isWanted: @escaping () -> Bool, failed: @escaping (any Error) -> Void
+        _ handler: some ChannelHandler, isWanted: @escaping () -> Bool,
+        failed: @escaping (APNSConnectionFailure) -> Void
     ) {
         let (host, port) = proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
         // Handlers are added later: the bootstrap may try several addresses concurrently, with a channel for each.
         bootstrap().connect(host: host, port: port).assumeIsolated().whenComplete { result in
             switch result {
-            case .failure(let error): failed(error)
+            case .failure(let error): failed(connectFailure(error))
             case .success(let channel):
                 guard isWanted() else { return channel.close(promise: nil) }
                 self.tunnel(through: channel) { result in
@@ -37,11 +39,19 @@ struct Dialer {
                         try self.addTLS(and: handler, to: channel)
                     } catch {
                         channel.close(promise: nil)
-                        failed(error)
+                        failed(ConnectErrorMapping.classify(error, isReady: false, host: endpoint.host))
                     }
                 }
             }
         }
+    }
+
+    /// The failure of the TCP connection, which with a proxy says nothing about APNs.
+    private func connectFailure(_ error: any Error) -> APNSConnectionFailure {
+        guard let proxy else { return ConnectErrorMapping.classify(error, isReady: false, host: endpoint.host) }
+        let failure = ConnectErrorMapping.classify(error, isReady: false, host: proxy.host)
+        return APNSConnectionFailure(
+            .proxy, .proxyUnreachable, "the proxy \(proxy.host):\(proxy.port) cannot be reached: \(failure.detail)")
     }
 
     /// Opens a tunnel through the proxy (RFC 9110, section 9.3.6); succeeds immediately without a proxy.
@@ -52,19 +62,20 @@ struct Dialer {
         let promise = eventLoop.makePromise(of: Void.self)
         let encoder = HTTPRequestEncoder()
         let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes))
+        let status = ProxyStatusReader()
         let connect = NIOHTTP1ProxyConnectHandler(
             targetHost: endpoint.host, targetPort: endpoint.port, headers: headers, deadline: .now() + timeout,
             promise: promise
         )
         let pipeline = channel.pipeline.syncOperations
         promise.futureResult.assumeIsolated().whenComplete { result in
-            guard case .success = result else { return then(result.mapError { ProxyError(cause: $0) }) }
+            guard case .success = result else { return then(.failure(ProxyError(proxy, status: status.status))) }
             // The connect handler has removed itself.
-            pipeline.removeHandler(encoder).and(pipeline.removeHandler(decoder)).assumeIsolated()
-                .whenComplete { then($0.map { _ in }) }
+            pipeline.removeHandler(encoder).and(pipeline.removeHandler(status)).and(pipeline.removeHandler(decoder))
+                .assumeIsolated().whenComplete { then($0.map { _ in }) }
         }
         do {
-            try pipeline.addHandlers([encoder, decoder, connect])
+            try pipeline.addHandlers([encoder, decoder, status, connect])
         } catch {
             promise.fail(error)
         }
@@ -95,5 +106,30 @@ struct Dialer {
 
 /// The proxy did not open a tunnel.
 struct ProxyError: Error {
-    let cause: any Error
+    let failure: APNSConnectionFailure
+
+    /// - Parameter status: the status of the proxy's response; nil without one.
+    init(_ proxy: APNSClientConfiguration.Proxy, status: UInt?) {
+        let name = "the proxy \(proxy.host):\(proxy.port)"
+        let detail =
+            switch status {
+            case nil: "\(name) closed the connection, or did not respond to CONNECT"
+            case 407?: "\(name) requires other credentials (status 407)"
+            case 403?: "\(name) does not allow the connection (status 403)"
+            case let status?: "\(name) did not open a tunnel (status \(status))"
+            }
+        failure = APNSConnectionFailure(.proxy, .proxyRefused, detail)
+    }
+}
+
+/// Keeps the status of the proxy's response to CONNECT, which `NIOHTTP1ProxyConnectHandler` does not report.
+private final class ProxyStatusReader: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPClientResponsePart
+
+    private(set) var status: UInt?
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head(let head) = Self.unwrapInboundIn(data) { status = head.status.code }
+        context.fireChannelRead(data)
+    }
 }

@@ -45,9 +45,8 @@ package final class ShufflingResolver: Resolver, Sendable {
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
         hints.ai_protocol = CInt(IPPROTO_TCP)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(port), &hints, &list) == 0 else {
-            throw LookupFailed()
-        }
+        let result = getaddrinfo(host, String(port), &hints, &list)
+        guard result == 0 else { throw LookupFailed(code: result) }
         // SAFETY: on success `list` is the head of a chain that we own until it is freed below; the type of each
         // element's address is given by its family.
         defer { freeaddrinfo(list) }
@@ -73,4 +72,7 @@ package final class ShufflingResolver: Resolver, Sendable {
 }
 
 /// The host has no address of the requested family.
-private struct LookupFailed: Error {}
+struct LookupFailed: Error {
+    /// The result of getaddrinfo(3).
+    let code: CInt
+}

@@ -81,7 +81,7 @@ final class ConnectionPool {
 
     /// Opens the connections that are missing, immediately or as soon as the policies allow.
     func connectIfNeeded() {
-        guard !isWaiting, engine.wantsConnection || isReplacing else { return }
+        guard !isWaiting, engine.wantsConnection || engine.wantsReconnect || isReplacing else { return }
         let usable = ready.count { !$0.isOverdue && !$0.isProbing }
         // Half as many concurrently as there are. After a failure, one connection must first succeed.
         let concurrentMax = reconnect.failures > 0 ? 1 : max(1, usable / 2)
@@ -147,12 +147,12 @@ final class ConnectionPool {
         engine.emit(.connecting, of: connection.id)
         dialer.dial(
             connection, isWanted: { [weak connection] in connection?.state == .connecting },
-            failed: { [weak connection] in connection?.close(ConnectErrorMapping.classify($0, isReady: false)) }
+            failed: { [weak connection] in connection?.close($0) }
         )
         // Covers what the dialer's own timeouts do not: the TLS handshake and the server's SETTINGS.
-        engine.eventLoop.assumeIsolated().scheduleTask(in: dialer.timeout) { [weak connection] in
+        engine.eventLoop.assumeIsolated().scheduleTask(in: dialer.timeout) { [weak connection, dialer] in
             guard let connection, connection.state == .connecting else { return }
-            connection.close(.connectTimeout)
+            connection.close(.timedOut(at: connection.connectStep, dialer))
         }
     }
 

@@ -152,6 +152,7 @@ public struct APNSSendError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         guard canRetry else { return "the payload is larger than 65,535 bytes" }
         let said = reason == .none ? "" : ", \(reason)"
+        if failure == .notAPNs { return "no answer from APNs: \(failure.meaning)" }
         return "no answer from APNs: \(failure.meaning)\(said); \(disposition.meaning)"
     }
 }

@@ -15,7 +15,7 @@ public struct APNSAnswer: Sendable, Equatable {
         case ambiguous
     }
 
-    /// Why there is no answer; `.none` if there is one.
+    /// Why there is no answer of APNs; `.none` if there is one.
     public enum Failure: UInt8, Sendable, CaseIterable {
         case none
         case connectTimeout, connectRefused, dns, tls
@@ -29,6 +29,8 @@ public struct APNSAnswer: Sendable, Equatable {
         case overloaded
         /// The proxy did not open a tunnel to APNs.
         case proxy
+        /// The server that answered is not APNs.
+        case notAPNs
         /// The expiration of the push passed before it was sent.
         case expired
     }
@@ -55,6 +57,9 @@ public struct APNSAnswer: Sendable, Equatable {
         self.tokenInvalidAtMilliseconds = tokenInvalidAtMilliseconds
         self.retryAfterSeconds = retryAfterSeconds
     }
+
+    /// Whether APNs accepted the push.
+    public var isAccepted: Bool { status == 200 && failure == .none }
 
     /// HTTP 200: APNs accepted the push.
     public static let accepted = APNSAnswer(disposition: .answered, status: 200)
@@ -136,6 +141,7 @@ extension APNSAnswer.Failure {
         case .credential: "the signing key cannot sign a provider token"
         case .overloaded: "the client's queue is full"
         case .expired: "the push expired before it could be sent"
+        case .notAPNs: "the server that answered is not APNs (check the host, proxies and captive portals)"
         case .proxy: "the proxy did not open a tunnel to APNs (check its credentials)"
         }
     }

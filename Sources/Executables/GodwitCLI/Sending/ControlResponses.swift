@@ -65,17 +65,19 @@ package struct AppsResponse: Decodable {
         package var pausedSince: String?
         package var delayed: String?
         package var estimate: Int?
+        package var detail: String?
         /// nil for an app with one environment; otherwise that of pushes that name none comes first.
         package var environments: [Environment]?
 
-        var state: String { state(delayed: delayed, estimate: estimate) }
+        var state: String { state(delayed: delayed, estimate: estimate, detail: detail) }
 
-        func state(delayed: String?, estimate: Int?) -> String {
+        func state(delayed: String?, estimate: Int?, detail: String?) -> String {
             guard bundleId != nil else { return "not configured: pushes are not sent" }
             if let pausedSince { return "paused since \(ControlResponses.time(pausedSince))" }
             guard let delayed else { return "ready" }
             let reason = delayed.replacing("_", with: " ").replacing("apns", with: "APNs")
-            return "delayed: \(reason)" + (estimate.map { ", about \(Duration.seconds($0).short)" } ?? "")
+            let estimate = estimate.map { ", about \(Duration.seconds($0).short)" } ?? ""
+            return "delayed: \(reason)\(estimate)" + (detail.map { ": \($0)" } ?? "")
         }
     }
 
@@ -83,6 +85,7 @@ package struct AppsResponse: Decodable {
         package var environment: String
         package var delayed: String?
         package var estimate: Int?
+        package var detail: String?
     }
 
     package var apps: [App]
@@ -100,7 +103,8 @@ package struct AppsResponse: Decodable {
                     + lanes.map { (app.queued[$0] ?? 0).grouped } + [app.state]
             )
             for other in environments.dropFirst() {
-                let state = app.state(delayed: other.delayed, estimate: other.estimate)
+                let state = app.state(
+                    delayed: other.delayed, estimate: other.estimate, detail: other.detail)
                 rows.append(["", ""] + environment(other.environment) + lanes.map { _ in "" } + [state])
             }
         }

@@ -55,6 +55,8 @@ struct ClientWorker: AsyncParsableCommand {
         configuration.trustRoots = .file(caFile)
         configuration.streamsPerConnectionMax = streams
         configuration.connectionsMax = connections
+        // Without a key, the server is another HTTP/2 server, which does not speak APNs.
+        configuration.requiresAPNSID = keyFile != nil
         if let keyFile {
             let key = try ProviderTokenKey(file: keyFile, keyID: "DEMOKEY000", teamID: "DEMOTEAM00")
             configuration.credential = .token(ProviderTokenSource(key: key))

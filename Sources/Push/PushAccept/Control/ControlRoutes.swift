@@ -233,14 +233,14 @@ struct ControlRoutes: Sendable {
     /// Appends why pushes of the app that name no environment wait, and the environments of an app that has several.
     private func appendEnvironments(of app: ConfiguredApp, to json: inout [UInt8]) {
         let environments = app.appEnvironments
-        ResponseJSON.append(dispatch.delay(environments[0]), to: &json)
+        ResponseJSON.appendDetailed(dispatch.delay(environments[0]), to: &json)
         guard environments.count > 1 else { return }
         JSONWriter.append(#","environments":["#, to: &json)
         for (index, id) in environments.enumerated() {
             if index > 0 { json.append(UInt8(ascii: ",")) }
             JSONWriter.append(#"{"environment":"#, to: &json)
             JSONWriter.appendString(id.environment.label, to: &json)
-            ResponseJSON.append(dispatch.delay(id), to: &json)
+            ResponseJSON.appendDetailed(dispatch.delay(id), to: &json)
             json.append(UInt8(ascii: "}"))
         }
         json.append(UInt8(ascii: "]"))

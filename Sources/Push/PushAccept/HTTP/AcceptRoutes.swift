@@ -13,6 +13,7 @@ struct AcceptRoutes: Sendable {
     let deadLetters: DeadLetterRoutes
     let middleware: RouteMiddleware
     let readiness: @Sendable () -> [String]
+    let notices: @Sendable () -> [String]
     let stopFlag: StopFlag
     let registry: MetricsRegistry
 
@@ -72,6 +73,7 @@ struct AcceptRoutes: Sendable {
             problem.headers[.retryAfter] = "1"
             throw problem
         }
-        return Self.response("text/plain", "ready\n")
+        // Accepted pushes are safe in the queue, so an outage of APNs is no reason to send pushes elsewhere.
+        return Self.response("text/plain", (["ready"] + notices()).map { "\($0)\n" }.joined())
     }
 }

@@ -34,6 +34,15 @@ enum ResponseJSON {
         JSONWriter.appendInteger(max(0, estimate.secondsRoundedUp), to: &json)
     }
 
+    /// Appends `delayed`, `estimate` and `detail`. The responses to pushes have no `detail`: it would be repeated for
+    /// each push.
+    static func appendDetailed(_ delay: DeliveryDelay?, to json: inout [UInt8]) {
+        append(delay, to: &json)
+        guard let detail = delay?.detail else { return }
+        JSONWriter.append(#","detail":"#, to: &json)
+        JSONWriter.appendString(detail, to: &json)
+    }
+
     // MARK: Items of a bulk request
 
     /// Appends the results of `run`, each followed by `separator`.
@@ -130,7 +139,7 @@ enum ResponseJSON {
         appendTime("updated_at", status.updatedAt, to: &json)
         appendTime("next_attempt_at", status.nextAttemptAt, to: &json)
         appendTime("token_dead_at", status.tokenDeadAt, to: &json)
-        append(delay, to: &json)
+        appendDetailed(delay, to: &json)
         JSONWriter.append("}\n", to: &json)
     }
 

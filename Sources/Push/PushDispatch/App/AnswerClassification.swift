@@ -65,7 +65,7 @@ package struct AnswerClassification: Sendable {
         _ answer: APNSAnswer, _ meaning: VerdictTable.Meaning, isSlow: Bool, isRetry: Bool
     ) {
         if answer.disposition == .ambiguous { ambiguous += 1 }
-        if answer.status == 200 { delivered += 1 }
+        if answer.isAccepted { delivered += 1 }
         switch meaning {
         case .settle(.expired, _): break
         case .settle:

@@ -15,8 +15,16 @@ extension GatewayMetrics {
         }
         registry.gauges(
             "godwit_apns_unreachable", help: "1 while no connection to APNs can be made.", label: "app",
-            clients.map { app, _ in ("\(app)", { connectivity.isUnreachable(app) ? 1 : 0 }) }
+            clients.map { app, _ in ("\(app)", { connectivity.outage(of: app) == nil ? 0 : 1 }) }
         )
+        registry.gauges(
+            "godwit_apns_unreachable_since_seconds",
+            help: "UNIX time since when no connection to APNs works; 0 while one does.", label: "app",
+            clients.map { app, _ in
+                ("\(app)", { connectivity.outage(of: app).map { Double($0.since.secondsSince1970) } ?? 0 })
+            }
+        )
+        registerFailures(clients, in: registry)
         let gauges: [(String, String, @Sendable (APNSClientSnapshot) -> Double)] = [
             ("connections", "Connections that accept pushes.", { Double($0.connections) }),
             ("streams_open", "Open streams.", { Double($0.streamsOpen) }),
@@ -44,5 +52,23 @@ extension GatewayMetrics {
         for (name, help, read) in totals {
             registry.counters("godwit_apns_\(name)_total", help: help, label: "app", readings { Double(read($0)) })
         }
+    }
+
+    private static func registerFailures(_ clients: [(key: AppID, value: APNSClient)], in registry: MetricsRegistry) {
+        registry.counters(
+            "godwit_apns_connection_failures_total",
+            help: "Connections that could not be opened or were lost, and answers that are not those of APNs.",
+            labels: ["app", "cause"]
+        ) {
+            clients.flatMap { app, client in
+                samples(of: client.snapshot().failures).map { (values: ["\(app)", $0], $1) }
+            }
+        }
+    }
+
+    /// One series exists from the start, so that the first failures show as an increase.
+    private static func samples(of failures: [APNSConnectionFailure.Cause: UInt64]) -> [(cause: String, Double)] {
+        APNSConnectionFailure.Cause.allCases.filter { failures[$0] != nil || $0 == .timedOut }
+            .map { ($0.rawValue, Double(failures[$0] ?? 0)) }
     }
 }

@@ -30,9 +30,12 @@ package struct DeliveryDelay: Sendable, Equatable {
     package var reason: Reason
     /// How long pushes will wait, as an estimate; nil if there is none, as for a paused app.
     package var estimate: Duration?
+    /// The cause in detail, for operators: one phrase without secrets; nil if it is not known.
+    package var detail: String?
 
-    package init(reason: Reason, estimate: Duration?) {
+    package init(reason: Reason, estimate: Duration?, detail: String? = nil) {
         self.reason = reason
         self.estimate = estimate
+        self.detail = detail
     }
 }

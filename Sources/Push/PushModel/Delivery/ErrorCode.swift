@@ -13,6 +13,7 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case tlsFailed = 1005
     case connectionLost = 1006
     case unanswered = 1007
+    case notAPNs = 1008
 
     // MARK: 2xxx: the protocols of APNs and of Godwit
     case heartbeatLost = 2001
@@ -115,6 +116,11 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
             Entry(
                 name: "unanswered", meaning: "APNs did not answer before the deadline.", isRetried: true,
                 advice: "Nothing to do; a retry has the same apns-id."
+            )
+        case .notAPNs:
+            Entry(
+                name: "not_apns", meaning: "The server that answered is not APNs.", isRetried: true,
+                advice: "Check the configured host, proxies and captive portals; pushes wait until APNs answers."
             )
         case .heartbeatLost:
             Entry(

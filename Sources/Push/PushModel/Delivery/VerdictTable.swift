@@ -37,11 +37,13 @@ package enum VerdictTable {
         default: break
         }
         // Refused streams count as failures: a server that refuses every stream is not usable.
-        return answer.disposition == .answered && answer.status < 500 ? .fine : .failed
+        return answer.disposition == .answered && answer.status < 500 && answer.failure == .none ? .fine : .failed
     }
 
     package static func meaning(of answer: APNSAnswer) -> Meaning {
-        switch answer.disposition {
+        // Whatever the status: the push has not reached APNs.
+        if answer.failure == .notAPNs { return .retry(.notAPNs, .free) }
+        return switch answer.disposition {
         case .answered: answered(answer)
         case .neverWritten, .refused: unprocessed(answer)
         case .ambiguous: .retry(code(of: answer.failure), .ambiguous)
@@ -123,6 +125,7 @@ package enum VerdictTable {
         case .goAway: .goAway
         case .streamRefused: .streamRefused
         case .streamReset: .streamReset
+        case .notAPNs: .notAPNs
         case .pingTimeout: .heartbeatLost
         case .protocolError: .protocolViolation
         case .clientClosed: .reconnectFailed
