@@ -61,7 +61,8 @@ package final class Dispatcher: Sendable {
             counters.count(write)
             recorder.record(write.settlement)
         }
-        if !actions.sends.isEmpty { queue.begun(actions.sends.map(\.lease)) }
+        let begun = actions.sends.filter(\.isFirst).map(\.lease)
+        if !begun.isEmpty { queue.begun(begun) }
         for send in actions.sends { begin(send) }
         for event in actions.events {
             counters.count(event)
