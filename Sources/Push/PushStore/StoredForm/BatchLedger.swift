@@ -156,7 +156,10 @@ package struct BatchLedger: Sendable, Equatable {
     /// The batch with the times from which the lifetimes of its pushes count: a replay begins another one.
     package func restartingLifetimes(of batch: Batch) -> Batch {
         guard !replayTimes.isEmpty else { return batch }
-        return batch.scheduled(PushColumn((0..<count).map { replayTimes[UInt16($0)] ?? batch.dueTimes[$0] }))
+        let times = (0..<count).map { index in
+            (isSettled(index) ? nil : replayTimes[UInt16(index)]) ?? batch.dueTimes[index]
+        }
+        return batch.scheduled(PushColumn(times))
     }
 
     /// The attempts of a push, settled or not, that may have reached APNs.

@@ -66,8 +66,8 @@ package enum ProgressCodec {
         var update = BatchUpdate(at: WallTime(milliseconds: stored.atMs &- before[0]))
         for row in 0..<rows {
             let at = WallTime(milliseconds: stored.atMs &- before[row])
-            // Rows of one update are in the order in which they apply.
-            let startsUpdate = at != update.at || columns.rank(of: row) < columns.rank(of: max(row - 1, 0))
+            let startsUpdate = at != update.at || columns.kind(of: row) != columns.kind(of: max(row - 1, 0))
+            // Otherwise the kinds of rows apply in the order of `BatchUpdate`, wherever they are.
             if startsUpdate, !stored.beforeMs.isEmpty {
                 record.updates.append(update)
                 update = BatchUpdate(at: at)
@@ -109,13 +109,11 @@ private struct ProgressColumns {
         reasonIndexes = try FoldedColumn(stored.reasonIndexes, absent: 0, rows: rows, name: "reason_indexes")
     }
 
-    /// The position of a row's kind in the order in which the rows of one update apply.
-    func rank(of row: Int) -> Int {
+    /// `.retry`, `.replayed`, `.sent`, or nil for an outcome.
+    func kind(of row: Int) -> StoredProgress.State? {
         switch states[row] {
-        case .replayed: 0
-        case .sent: 1
-        case .retry: 3
-        default: 2
+        case .retry, .replayed, .sent: states[row]
+        default: nil
         }
     }
 
