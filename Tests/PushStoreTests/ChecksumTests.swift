@@ -20,7 +20,7 @@ import Testing
         #expect(checksum([UInt8](0..<32), isPortable: isPortable) == 0x46DD_794E)
     }
 
-    @Test func `is the same with and without the instruction of the processor, at once and in parts`() {
+    @Test func `is the same with and without the instruction of the processor, as a whole and in parts`() {
         var generator = SeededGenerator(seed: 1)
         for count in 0..<70 {
             let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }

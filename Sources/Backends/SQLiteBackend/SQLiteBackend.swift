@@ -78,7 +78,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             }
             try Takeover.prepare(path, suffix: ".left-\(clock.wall().milliseconds)", configuration)
         }
-        let connections = try Connections.open(path: path, configuration: configuration, now: clock.wall())
+        let connections = try Connections.open(path: path, configuration: configuration)
         do {
             let state = try connections.writer.inDatabase { try QueueState.recover($0, after: left ?? LeftMarks()) }
             reserve.renew()

@@ -130,6 +130,10 @@ struct Claim {
         _ state: inout QueueState
     ) throws -> EncodedClaim {
         let body = try batch.storedBody(db)
+        // Outcomes that cannot be read were counted.
+        if problem != nil {
+            state.adjustCounts(of: batch.appLane, pushes: batch.ledger.unsettled - batch.storedUnsettled)
+        }
         state.hold(QueueState.Held(batch: batch, deadline: monotonic + request.lease))
         return EncodedClaim(
             batch: batch, body: body, pending: pending, isQuarantined: isQuarantined, problem: problem, at: wall

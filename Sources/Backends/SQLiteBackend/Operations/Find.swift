@@ -60,6 +60,10 @@ struct Find {
             acceptedAt: record.acceptedAt, updatedAt: record.acceptedAt
         )
         switch update {
+        case .retry where record.hasEnded, .replay where record.hasEnded, nil where record.hasEnded:
+            // The record of its outcome cannot be read.
+            status.state = .settled(.givenUp)
+            status.code = .storedDataDamaged
         case .outcome(let outcome, let at):
             status.state = .settled(outcome.verdict)
             status.code = outcome.code
@@ -80,10 +84,6 @@ struct Find {
         case .replay(let at):
             if record.isLeased { status.state = .sending }
             status.updatedAt = at
-        case nil where record.hasEnded:
-            // Its update cannot be read.
-            status.state = .settled(.givenUp)
-            status.code = .storedDataDamaged
         case nil:
             if let due = record.dueTimes[id.index], due > now {
                 status.state = .scheduled

@@ -10,9 +10,7 @@ struct Connections: Sendable {
     let pageBytes: Int
 
     /// Opens the file, creates it if necessary, and migrates its schema.
-    static func open(
-        path: String, configuration: SQLiteConfiguration, now: WallTime
-    ) throws(SQLiteOpenError) -> Connections {
+    static func open(path: String, configuration: SQLiteConfiguration) throws(SQLiteOpenError) -> Connections {
         do {
             try inspect(path)
             createPrivately(path)

@@ -15,8 +15,8 @@ package protocol DurableQueue: Sendable {
     /// Claims due batches under a lease of `request.lease`, measured by the store's own clock.
     ///
     /// Order: by lane, urgent first; within a lane by deficit round robin between the apps, counted in pushes and
-    /// continued from one claim to the next; within an app the oldest first. Apps are told apart by environment. A batch
-    /// is claimed when an unsettled push of it is due. It lists its unsettled pushes that are due within
+    /// continued from one claim to the next; within an app the oldest first. Each environment of an app counts as an
+    /// app. A batch is claimed when an unsettled push of it is due. It lists its unsettled pushes that are due within
     /// `request.lookahead`, which the holder sends when they are due; of a batch with a collapse ID those that are due
     /// already, because a newer push replaces an older one only while that one waits.
     ///
