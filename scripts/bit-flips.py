@@ -12,6 +12,7 @@ import time
 import urllib.request
 
 DATABASE, LOG = "godwit.sqlite", "godwit.sqlite-wal"
+DAMAGE = ("damage", "missing", "cannot be read", "incomplete", "malformed", "corrupt")
 REST = ("delivered", "rejected", "expired", "cancelled", "suppressed", "given_up")
 
 
@@ -175,7 +176,8 @@ def examine(godwit, folder, store, simulator, sent, after):
         wrong += not isSame
     counts = collections.Counter(states.values())
     missing = counts["unknown"] + counts["queued"] + counts["sending"] + counts["retrying"]
-    said = gateway.messages()
+    # Other messages, for example about connections, do not count.
+    said = [line for line in gateway.messages() if any(word in line.lower() for word in DAMAGE)]
     text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     if stopped is not None:
         return f"stopped with status {stopped}: {said[-1] if said else 'no message'}", wrong > 0 or not said, after

@@ -10,5 +10,8 @@
 # Exit status: 0 when that holds, 1 when it does not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-swift build --explicit-target-dependency-import-check error --product godwit
-exec python3 scripts/bit-flips.py "$(swift build --show-bin-path)/godwit" "${1:-76}" "${2:-$RANDOM}"
+if [ -z "${RELEASE_DIR:-}" ]; then
+    swift build --explicit-target-dependency-import-check error --product godwit
+    RELEASE_DIR="$(swift build --show-bin-path)"
+fi
+exec python3 -B scripts/bit-flips.py "$RELEASE_DIR/godwit" "${1:-76}" "${2:-$RANDOM}"

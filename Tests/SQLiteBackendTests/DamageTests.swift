@@ -175,8 +175,10 @@ import Testing
         await backend.close()
     }
 
-    @Test(.enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"), arguments: [true, false])
-    func `what was drained can be filled again, before and after the free pages are returned`(
+    @Test(
+        .needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"),
+        arguments: [true, false])
+    func `as root, what was drained can be filled again, before and after the free pages are returned`(
         isReclaimed: Bool
     ) async throws {
         let folder = try TemporaryFolder()

@@ -21,13 +21,14 @@ else
 fi
 
 # The quick ones first.
-all=(systemd container simulation vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
+all=(systemd container simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
 
 check() {
     case "$1" in
         systemd) scripts/deep/systemd.py ;;
         container) scripts/deep/container.py ;;
         simulation) "$bin/godwit-lab" simulate-path --first 1001 --seeds 20000 ;;
+        bit-flips) scripts/bit-flips.sh ;;
         vm-power-cut) scripts/deep/vm_power_cut.py ;;
         power-cut) scripts/power-cut.sh 10 ;;
         torture) for seed in 5 11 21 31 41; do "$bin/godwit-lab" torture --seed "$seed" || return; done ;;

@@ -1,8 +1,8 @@
 import Foundation
 
 // A write-ahead log that was damaged on the disk looks to SQLite like one whose last transaction was interrupted: recovery
-// stops at the first frame whose checksum is wrong and drops the rest without an error. The inspection tells both cases
-// apart before SQLite opens the file.
+// stops at the first frame whose checksum is wrong and drops the rest without an error. The inspection distinguishes both
+// cases before SQLite opens the file.
 //
 // The format (SQLite, "Database File Format", 4): a header of 32 bytes with two salts, then frames, each a header of 24 bytes
 // and a page. A frame has the salts of the log and a checksum over all frames before it. The last frame of a transaction has
