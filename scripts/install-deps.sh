@@ -54,6 +54,8 @@ if [ "$set_name" = test ] || [ "$set_name" = deep ]; then
     command_from promtool prometheus
     command_from strace strace
     command_from tinyproxy tinyproxy
+    command_from ip iproute2
+    command_from nft nftables
     # The client programs of the README.
     command_from node nodejs
     command_from go golang-go

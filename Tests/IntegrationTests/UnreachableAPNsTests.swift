@@ -61,8 +61,11 @@ import Testing
             #expect(try await get("/readyz").hasPrefix("ready\n"))
             #expect(try await get("/readyz").contains(text))
             for path in ["/api/v1/apps", "/api/v1/messages/\(push)"] {
-                let body = try await get(path)
-                #expect(body.contains(#""delayed":"\#(delayed)""#) && body.contains(text), "\(path): \(body)")
+                // A push that waits for an answer has no delay.
+                try await waitUntil("the cause in \(path)", within: .seconds(60)) {
+                    let body = try await get(path)
+                    return body.contains(#""delayed":"\#(delayed)""#) && body.contains(text)
+                }
             }
             let apps = try await run(Repository.godwit, ["apps"], environment: ["GODWIT_URL": url])
             #expect(apps.output.contains(text), "\(apps.output)")

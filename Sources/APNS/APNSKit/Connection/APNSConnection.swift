@@ -294,7 +294,7 @@ final class APNSConnection {
     private func closeIfDone() {
         let failure = machine.closeFailure(
             isIdle: !streams.carriesPush, isSessionOver: !session.wantsToRead && !session.wantsToWrite)
-        if let failure { close(failure) }
+        if let failure { close(failure == .protocolError ? protocolFailure : APNSConnectionFailure(failure)) }
     }
 
     /// Ends the connection now: every push in flight is settled or requeued, and the channel is closed.

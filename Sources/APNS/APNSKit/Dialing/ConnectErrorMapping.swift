@@ -24,11 +24,18 @@ enum ConnectErrorMapping {
         case let error as ProxyError: return error.failure
         case let error as NIOConnectionError: return classify(error)
         case let error as IOError: return classify(error, at: nil)
-        case NIOSSLError.uncleanShutdown where isReady: return APNSConnectionFailure(.connectionClosed)
+        case NIOSSLError.uncleanShutdown:
+            return isReady
+                ? APNSConnectionFailure(.connectionClosed)
+                : APNSConnectionFailure(.tls, .tlsFailed, "\(host) closed the connection after the TLS handshake")
         case NIOSSLError.handshakeFailed(let error): return TLSErrorMapping.classify(error, host, certificate)
         case let error as BoringSSLError: return TLSErrorMapping.classify(error, host, certificate)
+        case let error as NIOSSLExtraError where error == .failedToValidateHostname:
+            return TLSErrorMapping.classifyVerification(isNameWrong: true, host, certificate)
+        case NIOSSLError.unableToValidateCertificate:
+            return TLSErrorMapping.classifyVerification(isNameWrong: false, host, certificate)
         case is NIOSSLError, is NIOSSLExtraError:
-            return TLSErrorMapping.classifyVerification(error, host, certificate)
+            return APNSConnectionFailure(.tls, .tlsFailed, "TLS with \(host) failed")
         case ChannelError.connectTimeout(let time):
             return APNSConnectionFailure(
                 .connectTimeout, .timedOut,

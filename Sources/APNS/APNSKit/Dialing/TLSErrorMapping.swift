@@ -28,7 +28,9 @@ enum TLSErrorMapping {
             return APNSConnectionFailure(.tls, .tlsFailed, "\(host) closed the connection during the TLS handshake")
         }
         let reasons = errors.map { reason(in: $0.description) }
-        if reasons.contains("CERTIFICATE_VERIFY_FAILED") { return classifyVerification(error, host, certificate) }
+        if reasons.contains("CERTIFICATE_VERIFY_FAILED") {
+            return classifyVerification(isNameWrong: false, host, certificate)
+        }
         let alerts = reasons.compactMap(alert)
         if let alert = alerts.first {
             let isAboutClient = alert.contains("certificate") || alert == "unknown_ca" || alert == "access_denied"
@@ -61,17 +63,17 @@ enum TLSErrorMapping {
     // MARK: Certificates
 
     /// The failure of a certificate that was not accepted.
+    ///
+    /// - Parameter isNameWrong: whether everything but the name was accepted.
     static func classifyVerification(
-        _ error: any Error, _ host: String, _ certificate: () -> NIOSSLCertificate?
+        isNameWrong: Bool, _ host: String, _ certificate: () -> NIOSSLCertificate?
     ) -> APNSConnectionFailure {
-        let isName = (error as? NIOSSLExtraError) == .failedToValidateHostname
         guard let bytes = try? certificate()?.toDERBytes(), let certificate = try? Certificate(derEncoded: bytes) else {
-            return APNSConnectionFailure(
-                .tls, isName ? .certificateForOtherName : .tlsFailed,
-                isName ? "the certificate is not for \(host)" : "the server's certificate is not accepted"
-            )
+            return isNameWrong
+                ? APNSConnectionFailure(.tls, .certificateForOtherName, "the certificate is not for \(host)")
+                : APNSConnectionFailure(.tls, .tlsFailed, "the certificate of \(host) is not accepted")
         }
-        return classify(certificate, isNameWrong: isName, host: host, now: Date())
+        return classify(certificate, isNameWrong: isNameWrong, host: host, now: Date())
     }
 
     /// - Parameter isNameWrong: whether everything but the name was accepted.
