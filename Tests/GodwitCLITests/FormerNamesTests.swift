@@ -9,7 +9,6 @@ import Testing
         ("godwit send --token ab --answer-timeout 5", "'--answer-timeout' is '--response-timeout' now"),
         ("godwit send --answer-timeout=5", "'--answer-timeout' is '--response-timeout' now"),
         ("godwit serve --take-over", "'--take-over' is '--takeover' now"),
-        ("godwit-lab torture --judge logs", "'--judge' is '--check' now"),
     ])
     func `the present name is given`(command: String, advice: String) {
         #expect(Self.advice(command) == advice)

@@ -3,9 +3,7 @@ package enum FormerNames {
     private static let commands = [
         "bench": "godwit-lab bench", "torture": "godwit-lab torture", "simulate-path": "godwit-lab simulate-path",
     ]
-    private static let options = [
-        "--answer-timeout": "--response-timeout", "--take-over": "--takeover", "--judge": "--check",
-    ]
+    private static let options = ["--answer-timeout": "--response-timeout", "--take-over": "--takeover"]
 
     /// What to write instead of a former name in a command line that was refused.
     ///

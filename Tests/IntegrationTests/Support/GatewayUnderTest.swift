@@ -18,9 +18,10 @@ final class GatewayUnderTest: Sendable {
     ///   - extra: more lines of the configuration.
     ///   - isStarted: false leaves the first start to `restart` or `startUnder`.
     ///   - grace: how long the gateway serves after SIGTERM.
+    ///   - sandbox: APNs of the app's sandbox; nil: the app has production only.
     init(
         _ mode: SimulatorConfiguration.Mode = .faithful, extra: String = "", isStarted: Bool = true,
-        grace: String = "0s"
+        grace: String = "0s", sandbox: Simulator? = nil
     ) async throws {
         let folder = try TemporaryFolder()
         let credentials = SimulatorCredentials()
@@ -30,6 +31,10 @@ final class GatewayUnderTest: Sendable {
         let port = try freePort()
         try credentials.privateKeyPEM.write(toFile: "\(folder.path)/key.p8", atomically: true, encoding: .utf8)
         try simulator.certificateAuthorityPEM.write(toFile: "\(folder.path)/ca.pem", atomically: true, encoding: .utf8)
+        let environments = try sandbox.map { sandbox in
+            let file = try folder.write(sandbox.certificateAuthorityPEM, to: "sandbox-ca.pem")
+            return "environments: {sandbox: {endpoint: {host: localhost, port: \(sandbox.port), ca_file: \(file)}}}"
+        }
         let configuration = """
             listen: {port: \(port)}
             store: {path: store}
@@ -37,6 +42,7 @@ final class GatewayUnderTest: Sendable {
               - bundle_id: com.example.app
                 key: {file: key.p8, key_id: \(credentials.keyID), team_id: \(credentials.teamID)}
                 endpoint: {host: localhost, port: \(simulator.port), ca_file: ca.pem}
+                \(environments ?? "")
             shutdown: {grace: \(grace)}
             log: {level: notice}
             \(extra)

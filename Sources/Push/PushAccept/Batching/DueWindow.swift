@@ -2,7 +2,7 @@
 ///
 /// A batch is claimed when its first push is due and is held until the last one is, so a window is short: 30 seconds, or
 /// 1/64 to 1/32 of the time that is left, if that is longer. The number of windows therefore grows only with the
-/// logarithm of the range of times: about 220 for the next 14 hours.
+/// logarithm of the range of times: about 210 for the next 14 hours.
 ///
 /// Windows start at multiples of their length, so that a window has the same start for all requests.
 enum DueWindow {
