@@ -67,8 +67,10 @@ import Testing
         frame.withUnsafeBytes { bytes in
             var machine = ConnectionStateMachine()
             let first = machine.bytesReceived(bytes)
+            _ = machine.settingsReceived()
             let second = machine.bytesReceived(bytes)
-            #expect(first?.lastStream == 3 && second == nil)
+            #expect(first == .goAway(HTTP2GoAway(lastStream: 3, code: .noError, debugData: [])))
+            #expect(second == .pass(held: []))
         }
     }
 }

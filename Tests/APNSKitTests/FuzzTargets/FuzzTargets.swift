@@ -33,6 +33,12 @@ package enum FuzzTargets {
             try check(early.debugData.count <= HTTP2Limits().debugDataBytesMax, "debug data is cut off")
             _ = ErrorBody(early.debugData)
         }
+        var reader = EarlyGoAway()
+        var actions = bytes.map { byte in withUnsafeBytes(of: byte) { reader.receive($0) } }
+        actions = actions.filter { $0 != .wait && $0 != .pass(held: []) }
+        if let early, case .goAway(let split) = actions.first {
+            try check(early == split, "a frame that arrives byte by byte is the same")
+        }
         let recorder = GoAwayRecorder()
         let session = HTTP2Session(role: .client)
         let emptySettings: [UInt8] = [0, 0, 0, 4, 0, 0, 0, 0, 0]

@@ -253,8 +253,15 @@ extension ChannelConnection: ChannelInboundHandler {
         isInSession = true
         do throws(HTTP2SessionError) {
             try Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
-                if let goAway = machine.bytesReceived(bytes) { return goAwayReceived(goAway) }
-                try session.receive(bytes, delegate: self)
+                switch machine.bytesReceived(bytes) {
+                case .wait: return
+                case .goAway(let goAway): return goAwayReceived(goAway)
+                case .pass(let held):
+                    try held.withUnsafeBufferPointer { held throws(HTTP2SessionError) in
+                        try session.receive(UnsafeRawBufferPointer(held), delegate: self)
+                    }
+                    try session.receive(bytes, delegate: self)
+                }
             }
             isInSession = false
         } catch {

@@ -578,8 +578,15 @@ extension APNSConnection: ChannelInboundHandler {
         lastRead = now
         do throws(HTTP2SessionError) {
             try Self.unwrapInboundIn(data).withUnsafeReadableBytes { bytes throws(HTTP2SessionError) in
-                if let goAway = machine.bytesReceived(bytes) { return goAwayReceived(goAway) }
-                try session.receive(bytes, delegate: self)
+                switch machine.bytesReceived(bytes) {
+                case .wait: return
+                case .goAway(let goAway): return goAwayReceived(goAway)
+                case .pass(let held):
+                    try held.withUnsafeBufferPointer { held throws(HTTP2SessionError) in
+                        try session.receive(UnsafeRawBufferPointer(held), delegate: self)
+                    }
+                    try session.receive(bytes, delegate: self)
+                }
             }
         } catch {
             // The session may have a GOAWAY for the server.

@@ -26,7 +26,7 @@ package struct ConnectionStateMachine {
     package private(set) var state = State.connecting
     package private(set) var goAway: GoAway?
     private var drainDeadline = NIODeadline.distantFuture
-    private var hasReceived = false
+    private var earlyGoAway = EarlyGoAway()
 
     package init() {}
 
@@ -34,11 +34,9 @@ package struct ConnectionStateMachine {
 
     /// To be called with all received bytes before the session reads them.
     ///
-    /// - Returns: the GOAWAY frame that the server sent instead of its first SETTINGS, if it did.
-    package mutating func bytesReceived(_ bytes: UnsafeRawBufferPointer) -> HTTP2GoAway? {
-        guard !hasReceived else { return nil }
-        hasReceived = true
-        return EarlyGoAway.read(bytes)
+    /// - Returns: whether the session reads the bytes, or the server sent GOAWAY instead of its first SETTINGS.
+    package mutating func bytesReceived(_ bytes: UnsafeRawBufferPointer) -> EarlyGoAway.Action {
+        state == .connecting ? earlyGoAway.receive(bytes) : .pass(held: [])
     }
 
     /// - Returns: whether the connection has become ready by these SETTINGS.
