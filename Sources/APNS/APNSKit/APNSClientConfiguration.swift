@@ -73,7 +73,7 @@ public struct APNSClientConfiguration: Sendable {
     /// How long a connection that the server ends waits for the answers to its pushes.
     public var drainTimeout: Duration = .seconds(10)
     /// A connection is replaced when it has answered no push for this long, even if it acknowledges PINGs.
-    public var stallTimeout: Duration = .seconds(15)
+    public var stallTimeout: Duration = .seconds(8)
     /// A connection that was idle for this long must acknowledge a PING before it gets pushes.
     public var idleBeforeProbe: Duration = .seconds(60)
     /// How often a PING is sent on a connection without pushes. Apple, "Sending notification requests to APNs", allows

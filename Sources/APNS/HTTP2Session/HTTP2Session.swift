@@ -334,6 +334,7 @@ extension HTTP2Session {
 
         // Closed streams are needed for priorities only, which both sides ignore.
         nghttp2_option_set_no_closed_streams(option, 1)
+        nghttp2_option_set_no_auto_window_update(option, limits.enlargesWindows ? 0 : 1)
         nghttp2_option_set_max_outbound_ack(option, limits.outboundAcknowledgementsMax)
         nghttp2_option_set_max_settings(option, limits.settingsEntriesMax)
         nghttp2_option_set_peer_max_concurrent_streams(option, limits.streamsBeforeSettings)

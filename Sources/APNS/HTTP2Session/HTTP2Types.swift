@@ -140,6 +140,8 @@ package struct HTTP2Limits: Sendable {
     package var settingsEntriesMax = 32
     /// GOAWAY debug data is cut off at this length.
     package var debugDataBytesMax = 1_024
+    /// Whether the peer's flow-control windows are enlarged as its data is received. False imitates a faulty peer.
+    package var enlargesWindows = true
 
     package init() {}
 }

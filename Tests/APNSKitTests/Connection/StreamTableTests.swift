@@ -122,6 +122,20 @@ import Testing
         #expect(table.answer(for: 0)?.0 == APNSAnswer(disposition: .answered, status: 500))
     }
 
+    @Test func `streams whose request is not complete are counted`() {
+        var table = table(streams: 4)
+        #expect(table.unsentCount == 4)
+        table.sent(0, now: .uptimeNanoseconds(0))
+        table.sent(0, now: .uptimeNanoseconds(0))
+        #expect(table.unsentCount == 3)
+        table.settle(1)
+        table.cancel(2)
+        #expect(table.unsentCount == 1)
+        table.awaitResetAck(2)
+        for tag in 0..<4 where tag != 2 { table.close(UInt32(tag)) }
+        #expect(table.unsentCount == 0 && table.openCount == 1)
+    }
+
     @Test func `the time for the answer begins when the request is completely written`() {
         var table = table(streams: 1)
         #expect(table.slots[0].timeout == .uptimeNanoseconds(700), "the wait ends at a fixed time")

@@ -45,6 +45,8 @@ final class ScriptedServer: Sendable {
         var protocols = ["h2"]
         /// A file of certificates; clients must present a certificate that is signed by one of them.
         var trustedClients: String?
+        /// Whether a connection, by its number, never enlarges the client's flow-control windows.
+        var keepsWindow: @Sendable (Int) -> Bool = { _ in false }
         var group: any EventLoopGroup = .singletonMultiThreadedEventLoopGroup
     }
 
@@ -138,7 +140,9 @@ final class ScriptedServer: Sendable {
             self.options = options
             isSilent = options.isSilent
             self.script = script
-            session = HTTP2Session(role: .server, settings: options.settings)
+            var limits = HTTP2Limits()
+            limits.enlargesWindows = !options.keepsWindow(number)
+            session = HTTP2Session(role: .server, settings: options.settings, limits: limits)
         }
 
         // MARK: Actions of a script

@@ -37,8 +37,9 @@ import NIOTLS
 /// slot until the server acknowledges a later PING. A server that stops answering thus cannot make us open streams that
 /// it still counts.
 ///
-/// **Health.** A connection drains when it has reached its maximum age, answers PINGs but no pushes, answers only with server
-/// errors, or refuses a push that was refused before (`APNSDrainReason`). Only a drain by GOAWAY has a timeout:
+/// **Health.** A connection drains when it has reached its maximum age, answers PINGs but no pushes, grants no window for
+/// requests, answers only with server errors, or refuses a push that was refused before (`APNSDrainReason`). Requests
+/// that wait for the window are then requeued. Only a drain by GOAWAY has a timeout:
 /// otherwise the timeouts of the pushes bound it. A connection that was idle for a long time is probed with a PING before it
 /// gets pushes, because pushes written to a dead connection would be ambiguous.
 ///
@@ -52,6 +53,8 @@ final class APNSConnection {
     private static let writeBytesMax = 128 * 1024
     /// The approximate size of a push on the wire without its payload: frames and fields.
     private static let pushOverheadBytes = 160
+    /// How long requests may wait for the server's flow control before the connection is replaced.
+    private static let windowTimeout = TimeAmount.seconds(3)
     /// How long pushes wait for the PING of an idle connection.
     private static let probeTimeout = TimeAmount.seconds(2)
     /// Consecutive server errors after which the connection, not a push, is considered the cause.
@@ -75,6 +78,8 @@ final class APNSConnection {
     private(set) var isProven = false
     /// The connection was idle for a long time, and must acknowledge a PING before it gets pushes.
     private(set) var isProbing = false
+    /// Whether the next push in the queue waits for the connection's flow-control window.
+    private var waitsForWindow = false
     private var statistics: ConnectionStatistics
     /// The provider token of the last requests.
     private(set) var token: ProviderToken?
@@ -196,6 +201,7 @@ final class APNSConnection {
 
     /// - Returns: whether the queue has pushes that this connection could still take.
     private func submitQueued(max: Int) -> Bool {
+        waitsForWindow = false
         guard state == .ready, !isProbing, !engine.queue.isEmpty, streams.openCount < streamsMax else { return false }
         guard prepareAuthorization() else { return false }
         engine.readWallClock()
@@ -207,7 +213,10 @@ final class APNSConnection {
             let payloadBytes = Int(batch.batch.entries[Int(index)].payloadLength)
             // A body that would wait for the window stays in the queue instead, where another connection can take it.
             // One stream is always opened, so that a small window cannot block everything.
-            guard payloadBytes <= window || streams.openCount == 0 else { return false }
+            guard payloadBytes <= window || streams.openCount == 0 else {
+                waitsForWindow = true
+                return false
+            }
             guard budget > 0 else { return true }
             guard submit(batch, index) else { return false }
             window -= payloadBytes
@@ -220,7 +229,7 @@ final class APNSConnection {
     private func submit(_ batch: InFlightBatch, _ index: UInt16) -> Bool {
         engine.queue.removeFirst()
         engine.countSent()
-        statistics.countSent(isFirst: streams.openCount == 0, now: now)
+        statistics.countSent()
         guard headerBlock.fill(Int(index), of: batch) else {
             engine.settle(batch, index, .failed(.protocolError, .neverWritten))
             return true
@@ -370,6 +379,21 @@ final class APNSConnection {
         }
     }
 
+    /// Replaces the connection when its server grants no window for requests, whether it acknowledges PINGs or not. The
+    /// requests that wait for the window were not processed, so they are requeued.
+    private func drainIfBlocked() {
+        statistics.flowControlObserved(isBlocked: waitsForWindow || streams.unsentCount > 0, now: now)
+        guard statistics.isBlocked(since: min(Self.windowTimeout, limits.stallTimeout), now: now) else { return }
+        drain(.stalled)
+        for tag in streams.slots.indices where streams.slots[tag].state == .unsent {
+            let stream = streams.slots[tag]
+            cancel(UInt32(tag), stream.id)
+            if let batch = stream.batch {
+                engine.requeue(batch, stream.index, .failed(.deadlineExceeded, .neverWritten))
+            }
+        }
+    }
+
     /// Applies all timeouts; called some twenty times a second while any of them is running.
     func tick(now: NIODeadline) {
         self.now = now
@@ -382,7 +406,8 @@ final class APNSConnection {
             let interval = streams.openCount > 0 ? limits.pingInterval : limits.idlePingInterval
             if lastRead + interval <= now { sendPing() }
         }
-        if streams.openCount > 0, statistics.isStalled(since: limits.stallTimeout, now: now) { drain(.stalled) }
+        if statistics.isStalled(since: limits.stallTimeout, now: now) { drain(.stalled) }
+        drainIfBlocked()
         // A server that allows no stream leaves no push unanswered, so the stall check does not detect it.
         statistics.streamLimitObserved(allowsStreams: streamsMax > 0, now: now)
         if engine.wantsConnection, statistics.isStarved(since: limits.stallTimeout, now: now) { drain(.stalled) }
@@ -425,7 +450,10 @@ extension APNSConnection: HTTP2SessionDelegate {
         if engine.isInOutage, pingSentAt == nil { sendPing() }
     }
 
-    func requestEnded(stream: Int32, tag: UInt32) { streams.sent(tag, now: now) }
+    func requestEnded(stream: Int32, tag: UInt32) {
+        streams.sent(tag, now: now)
+        statistics.requestWritten(now: now)
+    }
 
     func requestNotSent(stream: Int32, tag: UInt32) {
         resolve(tag, .requeue(machine.answerForDroppedRequest))
@@ -478,7 +506,7 @@ extension APNSConnection: HTTP2SessionDelegate {
             cancel(tag, streamID)
         }
         let milliseconds = latency(of: stream)
-        statistics.countAnswer(answer, milliseconds: milliseconds, now: now)
+        statistics.countAnswer(answer, milliseconds: milliseconds, isLast: streams.openCount == 1, now: now)
         if answer.failure == .notAPNs {
             foreignAnswersInRow += 1
             engine.answeredByOther(serverHint.failure(status: answer.status))

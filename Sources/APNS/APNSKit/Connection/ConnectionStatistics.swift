@@ -16,10 +16,13 @@ package struct ConnectionStatistics {
     package var roundTrip: TimeAmount?
     /// 0 before the first answer.
     private var averageMilliseconds = 0.0
-    /// When the number of open streams last rose from zero.
-    private var busySince = NIODeadline.distantFuture
+    /// Since when no push has been answered although one was written; nil when all are answered. A push that is no
+    /// longer waited for still counts: it was not answered.
+    private var unansweredSince: NIODeadline?
     /// Since when the server has allowed no stream; nil while it allows some.
     private var starvedSince: NIODeadline?
+    /// Since when flow control has held up requests; nil while they are written.
+    private var blockedSince: NIODeadline?
     private var windowMax = 1
 
     package init(now: NIODeadline, ageMax: TimeAmount) {
@@ -33,15 +36,19 @@ package struct ConnectionStatistics {
         self.address = ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
     }
 
-    /// - Parameter isFirst: no other push is in flight.
-    package mutating func countSent(isFirst: Bool, now: NIODeadline) {
-        sent += 1
-        if isFirst { busySince = now }
+    package mutating func countSent() { sent += 1 }
+
+    /// A request is completely written.
+    package mutating func requestWritten(now: NIODeadline) {
+        if unansweredSince == nil { unansweredSince = now }
+        blockedSince = nil
     }
 
-    package mutating func countAnswer(_ answer: APNSAnswer, milliseconds: UInt32, now: NIODeadline) {
+    /// - Parameter isLast: no other push is in flight.
+    package mutating func countAnswer(_ answer: APNSAnswer, milliseconds: UInt32, isLast: Bool, now: NIODeadline) {
         answered += 1
         lastAnswerAt = now
+        unansweredSince = isLast ? nil : now
         // A weight of 1/16 follows a change within some dozens of answers, and is little affected by one slow push.
         averageMilliseconds += answered == 1 ? Double(milliseconds) : (Double(milliseconds) - averageMilliseconds) / 16
         serverErrorsInRow = answer.status >= 500 ? serverErrorsInRow + 1 : 0
@@ -53,11 +60,19 @@ package struct ConnectionStatistics {
 
     package func isOverdue(now: NIODeadline) -> Bool { overdueAt <= now }
 
-    /// Whether pushes have been in flight for `timeout` and none was answered in that time.
-    ///
-    /// - Precondition: a push is in flight.
+    /// Whether pushes were written, and none has been answered for `timeout`.
     package func isStalled(since timeout: TimeAmount, now: NIODeadline) -> Bool {
-        max(lastAnswerAt ?? createdAt, busySince) + timeout <= now
+        unansweredSince.map { $0 + timeout <= now } ?? false
+    }
+
+    /// - Parameter isBlocked: whether a request waits for the server's flow control.
+    package mutating func flowControlObserved(isBlocked: Bool, now: NIODeadline) {
+        blockedSince = isBlocked ? blockedSince ?? now : nil
+    }
+
+    /// Whether flow control has held up requests for `timeout`, and none was completely written in that time.
+    package func isBlocked(since timeout: TimeAmount, now: NIODeadline) -> Bool {
+        blockedSince.map { $0 + timeout <= now } ?? false
     }
 
     package mutating func streamLimitObserved(allowsStreams: Bool, now: NIODeadline) {

@@ -61,6 +61,8 @@ package struct StreamTable {
     private var coveredByPing = 0
     /// Streams that the server may count as open.
     package private(set) var openCount = 0
+    /// Streams whose request is not completely written.
+    package private(set) var unsentCount = 0
 
     private let requiresAPNSID: Bool
 
@@ -82,7 +84,7 @@ package struct StreamTable {
             slots.append(Stream())
         }
         let slot = Int(tag)
-        slots[slot].state = .unsent
+        setState(of: slot, .unsent)
         slots[slot].batch = batch
         slots[slot].index = index
         slots[slot].writtenAt = now
@@ -96,7 +98,7 @@ package struct StreamTable {
 
     package mutating func sent(_ tag: UInt32, now: NIODeadline) {
         guard slots[Int(tag)].state == .unsent else { return }
-        slots[Int(tag)].state = .sent
+        setState(of: Int(tag), .sent)
         slots[Int(tag)].writtenAt = now
     }
 
@@ -148,13 +150,13 @@ package struct StreamTable {
 
     /// The push of a stream has been reported; later events of the stream are ignored.
     package mutating func settle(_ tag: UInt32) {
-        slots[Int(tag)].state = .settled
+        setState(of: Int(tag), .settled)
         slots[Int(tag)].batch = nil
     }
 
     /// The push of a stream has been reported, and the stream is being reset.
     package mutating func cancel(_ tag: UInt32) {
-        slots[Int(tag)].state = .cancelled
+        setState(of: Int(tag), .cancelled)
         slots[Int(tag)].batch = nil
     }
 
@@ -172,7 +174,7 @@ package struct StreamTable {
     /// Frees a slot: the stream is closed on both sides.
     package mutating func close(_ tag: UInt32) {
         let slot = Int(tag)
-        slots[slot].state = .unused
+        setState(of: slot, .unused)
         slots[slot].batch = nil
         slots[slot].status = 0
         slots[slot].retryAfterSeconds = 0
@@ -182,13 +184,19 @@ package struct StreamTable {
         openCount -= 1
     }
 
+    private mutating func setState(of slot: Int, _ state: State) {
+        if slots[slot].state == .unsent { unsentCount -= 1 }
+        if state == .unsent { unsentCount += 1 }
+        slots[slot].state = state
+    }
+
     // MARK: Streams that we reset
 
     /// Keeps the slot of a stream that we reset until the server acknowledges a later PING, and so has read the reset.
     ///
     /// This way a server that stops answering costs a bounded number of streams, not a new one for each timeout.
     package mutating func awaitResetAck(_ tag: UInt32) {
-        slots[Int(tag)].state = .awaitingResetAck
+        setState(of: Int(tag), .awaitingResetAck)
         slots[Int(tag)].batch = nil
         awaitingResetAck.append(tag)
     }
