@@ -279,6 +279,7 @@ let package = Package(
             dependencies: [
                 "APNSKit", "APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOTLS", package: "swift-nio"),
             ] + nio,
             exclude: ["Hostile"],

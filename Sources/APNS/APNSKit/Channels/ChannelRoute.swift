@@ -21,6 +21,7 @@ final class ChannelRoute {
     private var current: ChannelConnection?
     private var draining: [ChannelConnection] = []
     private var reconnect = ReconnectPolicy()
+    private var failedAt = NIODeadline.distantPast
     private var isWaitingToConnect = false
     private var isClosed = false
     /// The failure reported for requests that time out while there is no connection.
@@ -142,7 +143,7 @@ final class ChannelRoute {
         let connection = ChannelConnection(route: self)
         current = connection
         dialer.dial(
-            connection, isWanted: { [weak connection] in connection?.state == .connecting },
+            connection, since: failedAt, isWanted: { [weak connection] in connection?.state == .connecting },
             failed: { [weak connection] in connection?.close($0.failure) }
         )
         // Covers what the dialer's own timeouts do not: the TLS handshake and the server's SETTINGS.
@@ -183,6 +184,7 @@ final class ChannelRoute {
         logger.debug("connection for channels closed", metadata: ["apns.failure": "\(failure)"])
         current = nil
         connectFailure = (failure, reason)
+        failedAt = now
         if !connection.isProven { reconnect.failed() }
         eventLoop.assumeIsolated().execute { [weak self] in self?.pump() }
     }

@@ -18,16 +18,17 @@ struct Dialer {
     /// Connects and puts `handler` on top of TLS.
     ///
     /// - Parameters:
+    ///   - since: when the last connection failed; an earlier look-up of the host is not used.
     ///   - isWanted: called before `handler` is added; when it returns false, the channel is closed and nothing is
     ///     reported.
     ///   - failed: called when the connection could not be opened.
     func dial(
-        _ handler: some ChannelHandler, isWanted: @escaping () -> Bool,
+        _ handler: some ChannelHandler, since: NIODeadline, isWanted: @escaping () -> Bool,
         failed: @escaping (APNSConnectionFailure) -> Void
     ) {
         let (host, port) = proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
         // Handlers are added later: the bootstrap may try several addresses concurrently, with a channel for each.
-        bootstrap().connect(host: host, port: port).assumeIsolated().whenComplete { result in
+        bootstrap(since).connect(host: host, port: port).assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error): failed(connectFailure(error))
             case .success(let channel):
@@ -88,9 +89,9 @@ struct Dialer {
         try channel.pipeline.syncOperations.addHandlers([InterruptedReadHandler(), tls, handler])
     }
 
-    private func bootstrap() -> ClientBootstrap {
+    private func bootstrap(_ since: NIODeadline) -> ClientBootstrap {
         let bootstrap = ClientBootstrap(group: eventLoop)
-            .resolver(ShufflingResolver(eventLoop: eventLoop))
+            .resolver(ShufflingResolver(since: since, eventLoop: eventLoop))
             .connectTimeout(timeout)
             .channelOption(.writeBufferWaterMark, value: .init(low: 64 * 1024, high: 256 * 1024))
         #if os(Linux)

@@ -9,37 +9,39 @@ import Musl
 import Darwin
 #endif
 
-/// Resolves the host again for each connection, and returns its addresses in random order.
+/// Resolves the host for one connection, and returns its addresses in random order.
 ///
 /// APNs' host name has several addresses, and the system's resolver sorts them (RFC 6724): without the shuffle, all
 /// connections of a machine would use the same address. Apple, "Sending notification requests to APNs", recommends to
 /// spread them.
 package final class ShufflingResolver: Resolver, Sendable {
+    private let lookup: HostLookup
+    private let since: NIODeadline
     private let eventLoop: any EventLoop
 
-    package init(eventLoop: any EventLoop) {
+    /// - Parameter since: when the last connection failed; earlier look-ups are not used.
+    package init(_ lookup: HostLookup = .shared, since: NIODeadline = .distantPast, eventLoop: any EventLoop) {
+        self.lookup = lookup
+        self.since = since
         self.eventLoop = eventLoop
     }
 
     package func initiateAQuery(host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
-        query(host, port, family: AF_INET)
+        lookup.addresses(of: host, port: port, family: AF_INET, since: since, on: eventLoop)
     }
 
     package func initiateAAAAQuery(host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
-        query(host, port, family: AF_INET6)
+        lookup.addresses(of: host, port: port, family: AF_INET6, since: since, on: eventLoop)
     }
 
-    // getaddrinfo(3) cannot be cancelled; its result is discarded.
+    // getaddrinfo(3) cannot be cancelled; its result is used by others.
     package func cancelQueries() {}
+}
 
-    private func query(_ host: String, _ port: Int, family: CInt) -> EventLoopFuture<[SocketAddress]> {
-        // getaddrinfo(3) blocks.
-        NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) {
-            try Self.addresses(of: host, port: port, family: family).shuffled()
-        }
-    }
-
-    private static func addresses(of host: String, port: Int, family: CInt) throws -> [SocketAddress] {
+/// The system's resolver.
+enum SystemResolver {
+    /// Blocks. The addresses are in the resolver's order.
+    static func addresses(of host: String, port: Int, family: CInt) throws -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_family = family
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)

@@ -16,6 +16,8 @@ final class ConnectionPool {
     private var policy: PoolPolicy
     private var reconnect = ReconnectPolicy()
     private var rate: ConnectRate
+    /// When a connection was last lost, or could not be opened.
+    private var failedAt = NIODeadline.distantPast
     /// Whether the next attempt to connect is scheduled.
     private var isWaiting = false
     /// The delay after a failure has passed; only the rate may still delay the attempt.
@@ -146,7 +148,7 @@ final class ConnectionPool {
         connecting.append(connection)
         engine.emit(.connecting, of: connection.id)
         dialer.dial(
-            connection, isWanted: { [weak connection] in connection?.state == .connecting },
+            connection, since: failedAt, isWanted: { [weak connection] in connection?.state == .connecting },
             failed: { [weak connection] in connection?.close($0) }
         )
         // Covers what the dialer's own timeouts do not: the TLS handshake and the server's SETTINGS.
@@ -188,7 +190,10 @@ final class ConnectionPool {
     func connectionDraining(_ connection: APNSConnection) {
         guard let index = ready.firstIndex(where: { $0 === connection }) else { return }
         draining.append(ready.remove(at: index))
-        if !connection.isProven { reconnect.failed() }
+        if !connection.isProven {
+            failedAt = engine.eventLoop.now
+            reconnect.failed()
+        }
         if connection.answeredCount >= ConnectRate.usefulAnswers { rate.refund() }
     }
 
@@ -208,6 +213,7 @@ final class ConnectionPool {
         } else {
             return false
         }
+        failedAt = engine.eventLoop.now
         if !connection.isProven { reconnect.failed() }
         if ready.isEmpty { policy.lostAll() }
         return true
