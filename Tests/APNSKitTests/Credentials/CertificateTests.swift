@@ -141,6 +141,15 @@ import Testing
         #expect(await client.send(Samples.batch(3)).allSatisfy { $0 == .accepted })
         #expect(server.requests.allSatisfy { $0["authorization"] == nil })
         await client.shutdown()
+        // A refusal follows after the handshake of the client; it is reported without further waiting.
+        let other = try make()
+        let foreign = try APNSCertificate(p12File: other.path("modern.p12"), password: Self.password)
+        let refused = try Samples.client(port: server.port) { $0.credential = .certificate(foreign) }
+        let refusals = await refused.send(Samples.batch(2), requestTimeout: .seconds(3600))
+        let refusal = APNSAnswer(disposition: .neverWritten, reason: .badCertificate, failure: .tls)
+        #expect(refusals == [APNSAnswer](repeating: refusal, count: 2))
+        #expect(refused.snapshot().credentialReason == .badCertificate)
+        await refused.shutdown(grace: .zero)
         // Without a certificate, this server accepts no connection.
         let anonymous = try Samples.client(port: server.port)
         let answers = await anonymous.send(Samples.batch(1), requestTimeout: .seconds(2))

@@ -223,8 +223,12 @@ final class APNSClientEngine {
 
     /// Settles the queued pushes of `batch`, or of all batches.
     private func failQueued(of batch: InFlightBatch? = nil, _ failure: APNSAnswer.Failure) {
+        failQueued(of: batch, with: .failed(failure, .neverWritten))
+    }
+
+    private func failQueued(of batch: InFlightBatch? = nil, with answer: APNSAnswer) {
         for push in queue.removeAll(where: { batch == nil || $0 === batch }) {
-            settle(push.batch, push.index, push.answer ?? .failed(failure, .neverWritten))
+            settle(push.batch, push.index, push.answer ?? answer)
         }
     }
 
@@ -273,7 +277,7 @@ final class APNSClientEngine {
     private func connectionLost(_ connection: APNSConnection, _ failure: APNSConnectionFailure) {
         // The client's own decisions, and refusals of the credential, which `refusalDetail` names, are no outage.
         if failure.failure == .clientClosed || failure.failure == .credential { return }
-        if failure.failure == .goAway, connectReason != .none { return }
+        if connectReason != .none, failure.failure == .goAway || failure.cause == .tlsRefused { return }
         // Routers forget connections that are idle for long: their end says nothing.
         let wasSilent = !connection.isProbing && (failure.cause == .pingTimeout || failure.cause == .timedOut)
         let others = pool.ready
@@ -305,10 +309,23 @@ final class APNSClientEngine {
         counters.goAways += 1
         emit(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
         guard reason.isAboutCredential else { return }
+        rejected(reason, by: connection)
+        credentialRefused(reason, .goAway)
+    }
+
+    /// The server has refused the client's certificate in the TLS handshake.
+    func certificateRefused() {
+        guard case .certificate = credential else { return }
+        counters.credentialReason = .badCertificate
+        credentialRefused(.badCertificate, .tls)
+    }
+
+    /// APNs ended a connection because of the credential. Waiting for the next one helps no push when that happens again.
+    private func credentialRefused(_ reason: APNSReason, _ failure: APNSAnswer.Failure) {
         connectReason = reason
         noteRefusal(reason)
-        pool.credentialRefused()
-        rejected(reason, by: connection)
+        guard pool.credentialRefused() else { return }
+        failQueued(with: APNSAnswer(disposition: .neverWritten, reason: reason, failure: failure))
     }
 
     func emit(_ kind: APNSConnectionEvent.Kind, of connection: UInt64) {

@@ -89,7 +89,7 @@ extension APNSReason {
     /// Whether APNs rejects the credential, and so every push that uses it.
     var isAboutCredential: Bool {
         switch self {
-        case .badCertificate, .badCertificateEnvironment, .expiredProviderToken, .forbidden, .invalidProviderToken,
+        case .badCertificate, .badCertificateEnvironment, .expiredProviderToken, .invalidProviderToken,
             .missingProviderToken, .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken,
             .topicMismatch:
             true

@@ -649,6 +649,7 @@ extension APNSConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { close(.connectionClosed) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if state == .connecting, CertificateRefusal.isReported(by: error) { engine.certificateRefused() }
         close(
             ConnectErrorMapping.classify(
                 error, isReady: state != .connecting, host: engine.configuration.endpoint.host,

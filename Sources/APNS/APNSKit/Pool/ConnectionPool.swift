@@ -10,6 +10,8 @@ import NIOSSL
 final class ConnectionPool {
     /// Fewer pushes than this are not worth a TLS record of their own.
     private static let shareMin = 32
+    /// Connections that APNs ended because of the credential before waiting pushes are reported.
+    private static let refusalsMax = 2
 
     private unowned let engine: APNSClientEngine
     private var dialer: Dialer
@@ -18,6 +20,8 @@ final class ConnectionPool {
     private var rate: ConnectRate
     /// When a connection was last lost, or could not be opened.
     private var failedAt = NIODeadline.distantPast
+    /// Consecutive connections that APNs ended because of the credential.
+    private var credentialRefusals = 0
     /// Whether the next attempt to connect is scheduled.
     private var isWaiting = false
     /// The delay after a failure has passed; only the rate may still delay the attempt.
@@ -168,6 +172,7 @@ final class ConnectionPool {
         for connection in ready { connection.drain(.credentialReplaced) }
         // The failures may have been caused by the old credential.
         reconnect = ReconnectPolicy()
+        credentialRefusals = 0
         isWaiting = false
         hasBackedOff = false
     }
@@ -181,10 +186,19 @@ final class ConnectionPool {
     }
 
     /// A connection has answered its first push.
-    func connectionProven() { reconnect.succeeded() }
+    func connectionProven() {
+        reconnect.succeeded()
+        credentialRefusals = 0
+    }
 
     /// APNs ended a connection because of the credential.
-    func credentialRefused() { reconnect.needsOperator = true }
+    ///
+    /// - Returns: whether it has ended several in succession, so that the refusal is no accident of one server.
+    func credentialRefused() -> Bool {
+        reconnect.needsOperator = true
+        credentialRefusals += 1
+        return credentialRefusals >= Self.refusalsMax
+    }
 
     /// A connection takes no new pushes.
     func connectionDraining(_ connection: APNSConnection) {
