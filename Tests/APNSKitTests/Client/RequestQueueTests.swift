@@ -8,11 +8,15 @@ import Testing
         func receive(_ answers: APNSAnswers) {}
     }
 
-    private func inFlight(_ count: Int, indexes: [UInt16]? = nil) -> InFlightBatch {
+    private static let receiver = IgnoringReceiver()
+
+    private func inFlight(
+        _ count: Int, indexes: [UInt16]? = nil, for receiver: any APNSAnswerReceiver = receiver
+    ) -> InFlightBatch {
         InFlightBatch(
             Samples.batch(count), indexes: indexes, ticket: 7, serial: 1, waitUntil: .uptimeNanoseconds(1_000),
             answerTimeout: .seconds(10),
-            receiver: IgnoringReceiver()
+            receiver: receiver
         )
     }
 
@@ -68,6 +72,39 @@ import Testing
         #expect(order == [2, 0, 0, 1])
         #expect(queue.isEmpty)
         #expect(first.untaken == 0)
+    }
+
+    @Test func `receivers take turns, so that a single push does not wait for the batches of another`() {
+        var queue = RequestQueue()
+        let (large, small) = (IgnoringReceiver(), IgnoringReceiver())
+        for _ in 0..<10 { queue.append(inFlight(1000, for: large)) }
+        let (single, last) = (inFlight(1, for: small), inFlight(100, for: small))
+        queue.append(single)
+        queue.append(last)
+        var order: [ObjectIdentifier] = []
+        while let next = queue.first {
+            order.append(ObjectIdentifier(next.batch.receiver))
+            queue.removeFirst()
+        }
+        #expect(order.count == 10_101 && queue.isEmpty)
+        #expect(order.firstIndex(of: ObjectIdentifier(small)) == RequestQueue.turn)
+        // Equal turns until one has no more pushes.
+        let turns = order.prefix(4 * RequestQueue.turn).count { $0 == ObjectIdentifier(small) }
+        #expect(turns == 101)
+        // The line of a receiver ends with its last push, and a new one begins.
+        queue.append(inFlight(1, for: small))
+        #expect(queue.first?.index == 0)
+    }
+
+    @Test func `the first timeout is that of any push in the queue`() {
+        var queue = RequestQueue()
+        #expect(queue.firstTimeout == .distantFuture)
+        let batch = inFlight(1)
+        queue.append(batch)
+        #expect(queue.firstTimeout == .uptimeNanoseconds(1_000))
+        queue.removeFirst()
+        queue.requeue(RequestQueue.Requeued(batch: batch, index: 0, answer: .failed(.goAway, .refused)))
+        #expect(queue.firstTimeout == .uptimeNanoseconds(1_000))
     }
 
     @Test func `removing the pushes of one batch keeps the order of the others`() {

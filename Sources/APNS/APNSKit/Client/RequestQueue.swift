@@ -3,7 +3,8 @@ package import NIOCore
 
 /// The queue in front of the connections: pushes that no connection has taken.
 ///
-/// Whole batches are queued, and taken push by push; requeued pushes leave first. Bounded by
+/// Whole batches are queued, and taken push by push. The receivers of answers take turns, so that the batches of one do
+/// not delay a single push of another; the batches of one receiver leave in order. Requeued pushes leave first. Bounded by
 /// `APNSClientConfiguration.queuedPushesMax`.
 package struct RequestQueue {
     /// A push that a connection returned unprocessed.
@@ -20,8 +21,26 @@ package struct RequestQueue {
         }
     }
 
+    /// Pushes of one receiver that leave in one turn: enough to fill TLS records, and few enough that hundreds of
+    /// receivers wait milliseconds.
+    package static let turn = 64
+
+    /// The batches of one receiver.
+    private final class Line {
+        let receiver: ObjectIdentifier
+        var batches = CircularBuffer<InFlightBatch>()
+
+        init(_ receiver: ObjectIdentifier) {
+            self.receiver = receiver
+        }
+    }
+
     private var requeued = CircularBuffer<Requeued>()
-    private var batches = CircularBuffer<InFlightBatch>()
+    /// The lines with pushes, in the order of their turns.
+    private var lines = CircularBuffer<Line>()
+    private var lineOf: [ObjectIdentifier: Line] = [:]
+    /// Pushes that the first line has taken in its turn.
+    private var taken = 0
     /// Pushes in the queue.
     package private(set) var count = 0
 
@@ -31,7 +50,16 @@ package struct RequestQueue {
 
     package mutating func append(_ batch: InFlightBatch) {
         guard batch.untaken > 0 else { return }
-        batches.append(batch)
+        // A batch retains its receiver, so the identifier is unique while the line has batches.
+        let receiver = ObjectIdentifier(batch.receiver)
+        if let line = lineOf[receiver] {
+            line.batches.append(batch)
+        } else {
+            let line = Line(receiver)
+            line.batches.append(batch)
+            lineOf[receiver] = line
+            lines.append(line)
+        }
         count += batch.untaken
     }
 
@@ -42,14 +70,15 @@ package struct RequestQueue {
 
     /// When the first push in the queue has waited too long.
     package var firstTimeout: NIODeadline {
-        let batches = batches.reduce(NIODeadline.distantFuture) { min($0, $1.waitUntil) }
-        return requeued.reduce(batches) { min($0, $1.batch.waitUntil) }
+        var first = requeued.reduce(NIODeadline.distantFuture) { min($0, $1.batch.waitUntil) }
+        for line in lines { first = line.batches.reduce(first) { min($0, $1.waitUntil) } }
+        return first
     }
 
     /// The next push; it stays in the queue until `removeFirst`.
     package var first: (batch: InFlightBatch, index: UInt16)? {
         if let first = requeued.first { return (first.batch, first.index) }
-        guard let batch = batches.first, let index = batch.next else { return nil }
+        guard let batch = lines.first?.batches.first, let index = batch.next else { return nil }
         return (batch, index)
     }
 
@@ -60,9 +89,22 @@ package struct RequestQueue {
             requeued.removeFirst()
             return
         }
-        let batch = batches[batches.startIndex]
+        let line = lines[lines.startIndex]
+        let batch = line.batches[line.batches.startIndex]
         batch.advance()
-        if batch.untaken == 0 { batches.removeFirst() }
+        taken += 1
+        if batch.untaken == 0 { line.batches.removeFirst() }
+        if line.batches.isEmpty {
+            removeLine()
+        } else if taken >= Self.turn {
+            lines.append(lines.removeFirst())
+            taken = 0
+        }
+    }
+
+    private mutating func removeLine() {
+        lineOf[lines.removeFirst().receiver] = nil
+        taken = 0
     }
 
     /// A push removed from the queue.
@@ -84,10 +126,24 @@ package struct RequestQueue {
                 requeued.append(push)
             }
         }
-        for _ in 0..<batches.count {
-            let batch = batches.removeFirst()
+        let first = lines.first
+        for _ in 0..<lines.count {
+            let line = lines.removeFirst()
+            Self.removeAll(where: isMatch, from: line, &removed)
+            if line.batches.isEmpty { lineOf[line.receiver] = nil } else { lines.append(line) }
+        }
+        if lines.first !== first { taken = 0 }
+        count -= removed.count
+        return removed
+    }
+
+    private static func removeAll(
+        where isMatch: (InFlightBatch) -> Bool, from line: Line, _ removed: inout [Removed]
+    ) {
+        for _ in 0..<line.batches.count {
+            let batch = line.batches.removeFirst()
             guard isMatch(batch) else {
-                batches.append(batch)
+                line.batches.append(batch)
                 continue
             }
             while let index = batch.next {
@@ -95,7 +151,5 @@ package struct RequestQueue {
                 removed.append(Removed(batch: batch, index: index, answer: nil))
             }
         }
-        count -= removed.count
-        return removed
     }
 }
