@@ -16,8 +16,8 @@ import Synchronization
 /// - it is reported exactly once, at most 50 ms after its timeout;
 /// - `neverWritten` and `refused` mean that APNs has certainly not processed it, `ambiguous` that it may have;
 /// - a push that a server did not process (a refused stream, a stream above GOAWAY's last ID, an expired provider token
-///   that could be renewed, a server that shuts down) is sent again immediately on another connection, up to twenty
-///   times;
+///   that could be renewed, a server that shuts down) is sent again immediately on another connection, up to five
+///   times, and is then reported as `refused`;
 /// - no other push is sent again, and none is sent after its expiration.
 ///
 /// The event loop group must outlive the client; call `shutdown` before you release either.

@@ -119,6 +119,7 @@ package final class HTTP2Session {
             bodies.remove(slot)
             throw HTTP2SessionError(libraryCode: stream)
         }
+        lastSubmittedStream = stream
         bodies.setStream(stream, of: slot)
         unsentRequests.append(stream: stream, tag: tag, bodySlot: slot)
         return stream
@@ -189,6 +190,9 @@ package final class HTTP2Session {
 
     /// The highest stream opened by the peer that has been processed.
     package var lastProcessedStream: Int32 { nghttp2_session_get_last_proc_stream_id(session) }
+
+    /// Client: the last stream that `submitRequest` opened; 0 before the first.
+    package private(set) var lastSubmittedStream: Int32 = 0
 
     /// How many concurrent streams the peer allows; before its SETTINGS, `HTTP2Limits.streamsBeforeSettings`.
     package var remoteStreamsMax: UInt32 {

@@ -64,6 +64,24 @@ import Testing
         await client.shutdown()
     }
 
+    @Test func `a single push does not wait for the large batches of another receiver`() async throws {
+        let server = try await ScriptedServer(.init(settings: HTTP2Settings(streamsMax: 1))) { $0.respond($1, 200) }
+        let client = try client(server) { $0.connectionsMax = 1 }
+        let (large, small) = (AnswerGroups(), AnswerGroups())
+        let single = Samples.batch(1, from: 5000)
+        for number in 0..<2 {
+            client.send(
+                Samples.batch(500, from: number * 500), indexes: nil, ticket: 1,
+                timeouts: Samples.timeouts(.seconds(60)), to: large)
+        }
+        client.send(single, indexes: nil, ticket: 2, timeouts: Samples.timeouts(.seconds(60)), to: small)
+        #expect(await small.all().flatMap(\.answers) == [.accepted])
+        try await waitUntil("all have arrived") { server.requests.count == 1001 }
+        let position = server.requests.firstIndex { $0["apns-id"] == single.id(at: 0).description }
+        #expect(try #require(position) <= 2 * RequestQueue.turn)
+        await client.shutdown()
+    }
+
     @Test func `few pushes need one connection`() async throws {
         let server = try await slowServer(streams: 1000)
         let client = try client(server)
@@ -163,6 +181,43 @@ import Testing
         await client.shutdown()
     }
 
+    @Test func `a GOAWAY before SETTINGS is read when it arrives byte by byte`() async throws {
+        let reason = Array(#"{"reason":"BadCertificate"}"#.utf8)
+        let frame = [0, 0, 8 + UInt8(reason.count), 7] + [UInt8](repeating: 0, count: 13) + reason
+        let server = try await ScriptedServer(
+            .init(onConnect: { peer in
+                guard peer.number == 0 else { return }
+                peer.stopResponding()
+                for (index, byte) in frame.enumerated() {
+                    peer.after(.milliseconds(Int64(index))) { peer.write(raw: [byte]) }
+                }
+            })
+        ) { $0.respond($1, 200) }
+        let events = EventLog()
+        let client = try client(server, events)
+        #expect(await client.send(Samples.batch(5)).allSatisfy { $0 == .accepted })
+        #expect(events.kinds.contains(.goAway(code: 0, reason: .badCertificate, lastStream: 0)))
+        await client.shutdown()
+    }
+
+    @Test func `a credential that ends two connections is reported without further waiting`() async throws {
+        let reason = Array(#"{"reason":"BadCertificateEnvironment"}"#.utf8)
+        let frame = [0, 0, 8 + UInt8(reason.count), 7] + [UInt8](repeating: 0, count: 13) + reason
+        let server = try await ScriptedServer(
+            .init(onConnect: { peer in
+                peer.write(raw: frame)
+                peer.stopResponding()
+            })
+        ) { $0.respond($1, 200) }
+        let client = try client(server)
+        // Much earlier than the timeout, which would fail the test's time limit.
+        let answers = await client.send(Samples.batch(3), requestTimeout: .seconds(3600))
+        let refused = APNSAnswer(disposition: .neverWritten, reason: .badCertificateEnvironment, failure: .goAway)
+        #expect(answers == [APNSAnswer](repeating: refused, count: 3))
+        #expect(server.connections == 2)
+        await client.shutdown(grace: .zero)
+    }
+
     @Test func `an idle connection must acknowledge a PING before it gets pushes`() async throws {
         let server = try await ScriptedServer { peer, request in
             peer.respond(request, 200)
@@ -240,11 +295,68 @@ import Testing
         }
         let client = try client(server) { $0.connectionsMax = 1 }
         let start = ContinuousClock.now
-        for number in 0..<16 { #expect(await client.send(Samples.batch(1, from: number)) == [.accepted]) }
-        // A burst of five, and then four a second.
+        for number in 0..<6 { #expect(await client.send(Samples.batch(1, from: number)) == [.accepted]) }
+        // A burst of three, and then one a second: one answer does not prove a connection useful.
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        #expect(server.connections == 16)
-        #expect(Double(server.connections) <= 5 + seconds * ConnectRate.perSecond + 1)
+        #expect(server.connections == 6)
+        #expect(Double(server.connections) <= ConnectRate.burst + seconds * ConnectRate.perSecond + 1)
+        #expect(client.snapshot().connectsDelayed >= 3)
+        await client.shutdown()
+    }
+
+    @Test func `a server that refuses all but the first stream of a connection is not flooded`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            if request.stream == 1 { peer.respond(request, 200) } else { peer.reset(request, .refusedStream) }
+        }
+        let client = try client(server)
+        let answers = await client.send(Samples.batch(600), requestTimeout: .seconds(3))
+        let accepted = answers.count { $0 == .accepted }
+        #expect(accepted == server.connections, "each connection served one push")
+        #expect(server.connections <= 8, "a burst of three, and then one a second")
+        #expect(answers.allSatisfy { $0 == .accepted || $0.disposition != .ambiguous })
+        // 600, 300, 150 and so on, and few on the next connections; not all of them each time.
+        #expect(server.requests.count < 2000)
+        #expect(Dictionary(grouping: server.requests) { $0["apns-id"] }.values.allSatisfy { $0.count <= 6 })
+        await client.shutdown(grace: .zero)
+    }
+
+    @Test func `a push is sent again five times and then reported as refused`() async throws {
+        let server = try await ScriptedServer { peer, request in
+            if request["apns-topic"] == "later" { return peer.respond(request, 200) }
+            peer.reset(request, .refusedStream)
+        }
+        let client = try client(server)
+        #expect(await client.send(Samples.batch(1)) == [.failed(.streamRefused, .refused)])
+        #expect(server.requests.count == 6)
+        #expect(client.snapshot().requeued == 5 && client.snapshot().requeueLimit == 1)
+        let later = NotificationHeaders(topic: "later", pushType: .alert)
+        #expect(await client.send(Samples.batch(300, from: 1, headers: later)).allSatisfy { $0 == .accepted })
+        await client.shutdown()
+    }
+
+    @Test func `a connection whose window is never enlarged is replaced, and no push is lost or duplicated`()
+        async throws
+    {
+        // The server reads one window and no more: its session returns no window on the first connection.
+        let server = try await ScriptedServer(.init(keepsWindow: { $0 == 0 })) { $0.respond($1, 200) }
+        let events = EventLog()
+        let client = try client(server, events) { $0.stallTimeout = .milliseconds(300) }
+        let answers = await client.send(Samples.batch(200, payloadBytes: 1000), requestTimeout: .seconds(60))
+        #expect(answers.allSatisfy { $0 == .accepted })
+        #expect(events.drainReasons(of: 1) == [.stalled])
+        #expect(Set(server.requests.map { $0["apns-id"] }).count == 200 && server.requests.count == 200)
+        await client.shutdown()
+    }
+
+    @Test func `an attempt that hangs does not hold up the next one`() async throws {
+        let server = try await ScriptedServer(
+            .init(onConnect: { if $0.number < 2 { $0.stopResponding() } })
+        ) { $0.respond($1, 200) }
+        let client = try client(server) { $0.connectTimeout = .seconds(60) }
+        #expect(await client.send(Samples.batch(3), requestTimeout: .seconds(30)).allSatisfy { $0 == .accepted })
+        #expect(server.connections == 3)
+        // The attempts that hung are closed, not kept until their timeout.
+        try await waitUntil("one connection is left") { await client.connections().count == 1 }
         await client.shutdown()
     }
 }

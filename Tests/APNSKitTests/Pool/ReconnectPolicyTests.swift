@@ -11,22 +11,22 @@ import Testing
         #expect(policy.delay(random: 0.99) == .zero)
     }
 
-    @Test func `delays double up to 1.5 seconds, and have full jitter`() {
+    @Test func `delays double up to a second, and have full jitter`() {
         var policy = ReconnectPolicy()
         var ceilings: [Duration] = []
-        for _ in 0..<7 {
+        for _ in 0..<6 {
             policy.failed()
             #expect(policy.delay(random: 0) == .zero)
             ceilings.append(policy.delay(random: 1))
         }
-        #expect(ceilings == [100, 200, 400, 800, 1500, 1500, 1500].map { .milliseconds($0) })
-        while policy.failures < 40 { policy.failed() }
-        #expect(policy.delay(random: 1) == .milliseconds(1500))
-        // After about half a minute of failures, the cap is higher.
+        #expect(ceilings == [100, 200, 400, 800, 1000, 1000].map { .milliseconds($0) })
+        while policy.failures < 60 { policy.failed() }
+        #expect(policy.delay(random: 1) == .seconds(1) && policy.interval == .seconds(1))
+        // After about a minute of failures, attempts are rarer.
         policy.failed()
-        #expect(policy.delay(random: 1) == .seconds(10))
+        #expect(policy.delay(random: 1) == .seconds(5) && policy.interval == .seconds(5))
         for _ in 0..<10_000 { policy.failed() }
-        #expect(policy.delay(random: 1) == .seconds(10))
+        #expect(policy.delay(random: 1) == .seconds(5))
     }
 
     @Test func `a failure that only an operator can fix has the highest cap, until a push is answered`() {
@@ -34,9 +34,9 @@ import Testing
         policy.needsOperator = true
         #expect(policy.delay(random: 1) == .zero)
         for _ in 0..<20 { policy.failed() }
-        #expect(policy.delay(random: 1) == .seconds(30))
+        #expect(policy.delay(random: 1) == .seconds(10))
         policy.succeeded()
         for _ in 0..<20 { policy.failed() }
-        #expect(policy.delay(random: 1) == .milliseconds(1500))
+        #expect(policy.delay(random: 1) == .seconds(1))
     }
 }

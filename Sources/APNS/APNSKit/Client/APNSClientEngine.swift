@@ -142,6 +142,8 @@ final class APNSClientEngine {
 
     func countReset() { counters.resets += 1 }
 
+    func countDelayedConnect() { counters.connectsDelayed += 1 }
+
     /// To be called before a series of `nextPush`, to avoid a system call per push.
     func readWallClock() { wallNow = configuration.clock.now().secondsSince1970 }
 
@@ -163,8 +165,12 @@ final class APNSClientEngine {
     @discardableResult
     func requeue(_ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer) -> UInt8 {
         let isHopeless = answer.reason.isAboutCredential && answer.reason != .expiredProviderToken
-        guard !isClosing, !isHopeless, batch.waitUntil > eventLoop.now, let requeues = batch.countRequeue(of: index)
-        else {
+        guard !isClosing, !isHopeless, batch.waitUntil > eventLoop.now else {
+            settle(batch, index, answer)
+            return 0
+        }
+        guard let requeues = batch.countRequeue(of: index) else {
+            counters.requeueLimit += 1
             settle(batch, index, answer)
             return 0
         }
@@ -246,12 +252,14 @@ final class APNSClientEngine {
     /// A connection has answered its first push.
     func connectionProven() { pool.connectionProven() }
 
+    func connectionUseful() { pool.connectionUseful() }
+
     /// A connection takes no new streams.
     func connectionDraining(_ connection: APNSConnection, _ reason: APNSDrainReason) {
         configuration.logger.debug("APNs connection draining", metadata: ["apns.drain_reason": "\(reason)"])
         counters.drained += 1
         emit(.draining(reason), of: connection.id)
-        pool.connectionDraining(connection)
+        pool.connectionDraining(connection, reason)
         schedulePump()
     }
 

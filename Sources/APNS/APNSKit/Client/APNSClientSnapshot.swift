@@ -37,12 +37,16 @@ public struct APNSClientSnapshot: Sendable, Equatable {
     public var unsent: UInt64 = 0
     /// Pushes sent again after a server had not processed them.
     public var requeued: UInt64 = 0
+    /// Pushes reported as refused because they had been sent again as often as the client does so.
+    public var requeueLimit: UInt64 = 0
 
     /// Streams reset by the client: pushes past their deadline, and answers without an end.
     public var resets: UInt64 = 0
 
     /// Connections that became ready.
     public var connects: UInt64 = 0
+    /// Attempts to connect that waited because many connections had been opened before.
+    public var connectsDelayed: UInt64 = 0
     /// GOAWAY frames received.
     public var goAways: UInt64 = 0
     /// Connections that stopped taking new pushes; see `APNSDrainReason`.

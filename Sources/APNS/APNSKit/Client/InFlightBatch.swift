@@ -6,7 +6,7 @@ package import NIOCore
 /// Used on the client's event loop only.
 package final class InFlightBatch {
     /// How often a push that servers did not process is requeued before it is reported.
-    package static let requeuesMax: UInt8 = 20
+    package static let requeuesMax: UInt8 = 5
 
     package let batch: NotificationBatch
     /// Unique among the client's batches. Cheaper to compare than headers.

@@ -78,6 +78,7 @@ final class APNSConnection {
     private(set) var isProven = false
     /// The connection was idle for a long time, and must acknowledge a PING before it gets pushes.
     private(set) var isProbing = false
+    private var allowance: StreamAllowance
     /// Whether the next push in the queue waits for the connection's flow-control window.
     private var waitsForWindow = false
     private var statistics: ConnectionStatistics
@@ -109,12 +110,13 @@ final class APNSConnection {
         var ageMax: TimeAmount
     }
 
-    init(engine: APNSClientEngine, id: UInt64, authority: String, limits: Limits) {
+    init(engine: APNSClientEngine, id: UInt64, authority: String, limits: Limits, isCautious: Bool) {
         self.engine = engine
         self.id = id
         self.limits = limits
         session = HTTP2Session(role: .client, settings: HTTP2Settings(isPushEnabled: false))
         headerBlock = HeaderBlockTemplate(authority: authority)
+        allowance = StreamAllowance(isCautious: isCautious)
         streams = StreamTable(requiresAPNSID: engine.configuration.requiresAPNSID)
         output = ByteBufferAllocator().buffer(capacity: Self.writeBytesMax)
         now = engine.eventLoop.now
@@ -125,8 +127,8 @@ final class APNSConnection {
 
     var state: ConnectionStateMachine.State { machine.state }
 
-    /// Streams that may be open concurrently: our limit or the server's, whichever is lower.
-    var streamsMax: Int { min(limits.streamsMax, Int(session.remoteStreamsMax)) }
+    /// Streams that may be open concurrently: our limit, the server's, or what it has not refused, whichever is lowest.
+    var streamsMax: Int { min(limits.streamsMax, Int(session.remoteStreamsMax), allowance.count) }
 
     /// Whether `tick` must be called frequently although no batch is in flight.
     var needsTick: Bool { state == .draining || pingSentAt != nil }
@@ -146,8 +148,11 @@ final class APNSConnection {
         return max(streams, statistics.measureWindowUse(available: Int(session.connectionSendWindow)))
     }
 
-    /// Pushes answered here.
-    var answeredCount: UInt64 { statistics.answered }
+    /// Whether it has had enough pushes accepted to permit others; see `ConnectRate`.
+    var isUseful: Bool { statistics.accepted >= ConnectRate.usefulAnswers }
+
+    /// When the client began to open it.
+    var createdAt: NIODeadline { statistics.createdAt }
 
     /// The average time from the write of a push to its answer; nil before the first answer.
     var answerTime: TimeAmount? { statistics.answerTime }
@@ -507,6 +512,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         }
         let milliseconds = latency(of: stream)
         statistics.countAnswer(answer, milliseconds: milliseconds, isLast: streams.openCount == 1, now: now)
+        allowance.answered()
         if answer.failure == .notAPNs {
             foreignAnswersInRow += 1
             engine.answeredByOther(serverHint.failure(status: answer.status))
@@ -518,6 +524,7 @@ extension APNSConnection: HTTP2SessionDelegate {
                 isProven = true
                 engine.connectionProven()
             }
+            if answer.status == 200, statistics.accepted == ConnectRate.usefulAnswers { engine.connectionUseful() }
         }
         // A push that another connection will accept is requeued, and the caller does not see this answer.
         if answer.status != 200, engine.rejected(answer.reason, by: self) {
@@ -531,6 +538,7 @@ extension APNSConnection: HTTP2SessionDelegate {
     func streamClosed(stream streamID: Int32, tag: UInt32, code: HTTP2ErrorCode) {
         let stream = streams.slots[Int(tag)]
         guard stream.state != .unused, stream.id == streamID else { return }
+        if code == .refusedStream { streamRefused(streamID) }
         resolve(
             tag,
             StreamTable.resolution(
@@ -540,6 +548,12 @@ extension APNSConnection: HTTP2SessionDelegate {
                     streamID, isSent: stream.state == .sent, isRefused: code == .refusedStream))
         )
         if stream.state == .cancelled { streams.awaitResetAck(tag) } else { streams.close(tag) }
+    }
+
+    private func streamRefused(_ stream: Int32) {
+        // Streams above GOAWAY's last ID are reported as refused as well.
+        guard state == .ready else { return }
+        allowance.refused(stream, open: streams.openCount, lastStream: session.lastSubmittedStream)
     }
 
     func goAwayReceived(_ goAway: HTTP2GoAway) {

@@ -10,6 +10,8 @@ import NIOSSL
 final class ConnectionPool {
     /// Fewer pushes than this are not worth a TLS record of their own.
     private static let shareMin = 32
+    /// Concurrent attempts to connect while there is no connection.
+    private static let attemptsMax = 10
     /// Connections that APNs ended because of the credential before waiting pushes are reported.
     private static let refusalsMax = 2
 
@@ -17,11 +19,13 @@ final class ConnectionPool {
     private var dialer: Dialer
     private var policy: PoolPolicy
     private var reconnect = ReconnectPolicy()
-    private var rate: ConnectRate
+    private var rate = ConnectRate()
     /// When a connection was last lost, or could not be opened.
     private var failedAt = NIODeadline.distantPast
     /// Consecutive connections that APNs ended because of the credential.
     private var credentialRefusals = 0
+    /// Whether the last connection was left because it refused streams, and none has proven useful since.
+    private var isCautious = false
     /// Whether the next attempt to connect is scheduled.
     private var isWaiting = false
     /// The delay after a failure has passed; only the rate may still delay the attempt.
@@ -41,7 +45,6 @@ final class ConnectionPool {
         self.engine = engine
         self.dialer = dialer
         policy = PoolPolicy(max: connectionsMax)
-        rate = ConnectRate(burst: connectionsMax + 4)
     }
 
     var all: [APNSConnection] { connecting + ready + draining }
@@ -88,15 +91,24 @@ final class ConnectionPool {
     /// Opens the connections that are missing, immediately or as soon as the policies allow.
     func connectIfNeeded() {
         guard !isWaiting, engine.wantsConnection || engine.wantsReconnect || isReplacing else { return }
-        let usable = ready.count { !$0.isOverdue && !$0.isProbing }
+        let usable = usableCount
+        let now = engine.eventLoop.now
+        // Without a connection, an attempt that hangs does not hold up the next one: after an outage in which packets
+        // were dropped, TCP repeats them late.
+        let hanging =
+            usable > 0 ? 0 : connecting.count { $0.createdAt + TimeAmount(reconnect.interval) <= now }
         // Half as many concurrently as there are. After a failure, one connection must first succeed.
         let concurrentMax = reconnect.failures > 0 ? 1 : max(1, usable / 2)
-        while !isWaiting, usable + connecting.count < policy.target, connecting.count < concurrentMax {
-            let delay = hasBackedOff ? .zero : TimeAmount(reconnect.delay(random: .random(in: 0..<1)))
+        while !isWaiting, usable + connecting.count - hanging < policy.target,
+            connecting.count - hanging < concurrentMax, hanging < Self.attemptsMax
+        {
+            let hasDelay = !hasBackedOff && hanging == 0
+            let delay = hasDelay ? TimeAmount(reconnect.delay(random: .random(in: 0..<1))) : .zero
             hasBackedOff = true
             if delay > .zero {
                 wait(delay)
-            } else if let delay = rate.acquire(now: engine.eventLoop.now) {
+            } else if let delay = rate.acquire(useful: ready.count { $0.isUseful }, now: now) {
+                engine.countDelayedConnect()
                 wait(delay)
             } else {
                 hasBackedOff = false
@@ -104,6 +116,9 @@ final class ConnectionPool {
             }
         }
     }
+
+    /// Connections that take pushes, and will for some time.
+    private var usableCount: Int { ready.count { !$0.isOverdue && !$0.isProbing } }
 
     /// Whether an overdue connection stays in use until its replacement is ready.
     private var isReplacing: Bool { ready.contains { $0.isOverdue && $0.streams.openCount > 0 } }
@@ -148,7 +163,9 @@ final class ConnectionPool {
     private func connect() {
         connectionsEver += 1
         let connection = APNSConnection(
-            engine: engine, id: connectionsEver, authority: engine.authority, limits: engine.limits)
+            engine: engine, id: connectionsEver, authority: engine.authority, limits: engine.limits,
+            isCautious: isCautious
+        )
         connecting.append(connection)
         engine.emit(.connecting, of: connection.id)
         dialer.dial(
@@ -182,13 +199,29 @@ final class ConnectionPool {
     func connectionReady(_ connection: APNSConnection) {
         connecting.removeAll { $0 === connection }
         ready.append(connection)
+        closeSurplusAttempts()
         drainOverdue()
+    }
+
+    /// Closes attempts that began while another one hung, and are not needed now.
+    private func closeSurplusAttempts() {
+        while let attempt = connecting.last, usableCount + connecting.count > policy.target {
+            // First, so that its end is no failure.
+            connecting.removeLast()
+            attempt.close(.clientClosed)
+        }
     }
 
     /// A connection has answered its first push.
     func connectionProven() {
         reconnect.succeeded()
         credentialRefusals = 0
+    }
+
+    /// A connection has had `ConnectRate.usefulAnswers` pushes accepted.
+    func connectionUseful() {
+        rate.provedUseful()
+        isCautious = false
     }
 
     /// APNs ended a connection because of the credential.
@@ -201,14 +234,13 @@ final class ConnectionPool {
     }
 
     /// A connection takes no new pushes.
-    func connectionDraining(_ connection: APNSConnection) {
+    func connectionDraining(_ connection: APNSConnection, _ reason: APNSDrainReason) {
+        if reason == .refusing { isCautious = true }
         guard let index = ready.firstIndex(where: { $0 === connection }) else { return }
         draining.append(ready.remove(at: index))
-        if !connection.isProven {
-            failedAt = engine.eventLoop.now
-            reconnect.failed()
-        }
-        if connection.answeredCount >= ConnectRate.usefulAnswers { rate.refund() }
+        guard !connection.isProven else { return }
+        failedAt = engine.eventLoop.now
+        reconnect.failed()
     }
 
     /// A connection closed, or could not be opened.

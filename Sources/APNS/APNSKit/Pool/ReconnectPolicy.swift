@@ -1,16 +1,16 @@
-/// Decides how long to wait before the next attempt to connect. Full jitter spreads the attempts of many clients. Pure:
-/// the caller passes the random number.
+/// Decides when the next attempt to connect begins. Full jitter spreads the attempts of many clients. Pure: the caller
+/// passes the random number.
 ///
-/// After an outage of less than half a minute, clients reconnect within two seconds. A longer outage is retried less
-/// often, and so is a failure that only an operator can fix.
+/// For the first minute of an outage, attempts begin about once a second, so that pushes are sent within two seconds of
+/// its end. A longer outage is retried less often, and so is a failure that only an operator can fix.
 package struct ReconnectPolicy {
     package static let base: Duration = .milliseconds(100)
-    package static let cap: Duration = .milliseconds(1500)
-    /// After this many failures, about half a minute, `lateCap` replaces `cap`.
-    package static let failuresBeforeLateCap = 40
-    package static let lateCap: Duration = .seconds(10)
+    package static let cap: Duration = .seconds(1)
+    /// After this many failures, about a minute, `lateCap` replaces `cap`.
+    package static let failuresBeforeLateCap = 60
+    package static let lateCap: Duration = .seconds(5)
     /// While the credential is rejected or the server's certificate is not trusted: an operator must fix that.
-    package static let operatorCap: Duration = .seconds(30)
+    package static let operatorCap: Duration = .seconds(10)
 
     /// Attempts since the last connection that answered a push.
     package private(set) var failures = 0
@@ -28,10 +28,14 @@ package struct ReconnectPolicy {
         needsOperator = false
     }
 
+    /// The longest delay of an attempt, and how long an attempt may hang before the next one begins.
+    package var interval: Duration {
+        needsOperator ? Self.operatorCap : failures > Self.failuresBeforeLateCap ? Self.lateCap : Self.cap
+    }
+
     /// - Parameter random: 0..<1.
     package func delay(random: Double) -> Duration {
         guard failures > 0 else { return .zero }
-        let cap = needsOperator ? Self.operatorCap : failures > Self.failuresBeforeLateCap ? Self.lateCap : Self.cap
-        return min(cap, Self.base * (1 << min(failures - 1, 10))) * random
+        return min(interval, Self.base * (1 << min(failures - 1, 10))) * random
     }
 }

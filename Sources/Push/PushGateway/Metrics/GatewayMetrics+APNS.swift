@@ -44,8 +44,10 @@ extension GatewayMetrics {
             ("accepted", "Answers with status 200.", \.accepted),
             ("ambiguous", "Requests that were written and not answered.", \.ambiguous),
             ("sent_again", "Requests that APNs had not processed, sent again immediately.", \.requeued),
+            ("sent_again_limit", "Pushes that wait because they were sent again as often as allowed.", \.requeueLimit),
             ("resets", "Streams that the client reset: deadlines, and answers without an end.", \.resets),
             ("connects", "Connections made.", \.connects),
+            ("connects_delayed", "Connections that waited because many had been opened before.", \.connectsDelayed),
             ("goaways", "GOAWAY frames received.", \.goAways),
             ("retired", "Connections drained.", \.drained),
         ]
