@@ -7,7 +7,6 @@ import Telemetry
 package final class DispatchCounters: Sendable {
     package let batchesClaimed = Atomic<Int>(0)
     package let batchesHandedOver = Atomic<Int>(0)
-    package let pushesSent = Atomic<Int>(0)
     package let retries = Atomic<Int>(0)
     /// Attempts that were written and not answered: each may become a duplicate.
     package let ambiguous = Atomic<Int>(0)

@@ -73,7 +73,6 @@ package final class Dispatcher: Sendable {
 
     /// Hands pushes to the APNs client of their app. The state machine sends only for apps that have one.
     private func begin(_ send: DispatchActions.Send) {
-        counters.pushesSent.add(send.count, ordering: .relaxed)
         senders[send.app]?.send(
             send.batch, indexes: send.indexes, ticket: send.ticket, timeouts: send.timeouts,
             to: AnswerReceiver(dispatcher: self, app: send.app)

@@ -53,15 +53,10 @@ package final class Gateway: Sendable {
         self.clients = clients
         readiness = Readiness()
         recorder = OutcomeRecorder(queue: store, logger: logger)
+        let senders = clients.mapValues { AppSender($0) }
         dispatcher = Dispatcher(
-            queue: store, recorder: recorder, senders: clients, configuration: configuration.dispatch,
+            queue: store, recorder: recorder, senders: senders, configuration: configuration.dispatch,
             clock: .system, logger: logger
-        )
-        // By app: its default environment.
-        let clientsByApp = Dictionary(
-            uniqueKeysWithValues: configuration.directory.apps.compactMap { app in
-                app.appEnvironments.first.flatMap { clients[$0] }.map { (app.id, $0) }
-            }
         )
         connectivity = ConnectivityMonitor(clients, logger: logger)
         failureSummaryLogger = FailureSummaryLogger(logger: logger)
@@ -86,8 +81,7 @@ package final class Gateway: Sendable {
         )
         let metrics = MetricsRegistry()
         GatewayMetrics.register(
-            in: metrics, dispatcher: dispatcher, clients: clientsByApp, connectivity: connectivity,
-            maintenance: maintenance,
+            in: metrics, dispatcher: dispatcher, senders: senders, connectivity: connectivity, maintenance: maintenance,
             store: store, readiness: readiness
         )
         GatewayMetrics.register(admission, of: directory, in: metrics)

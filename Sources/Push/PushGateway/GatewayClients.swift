@@ -1,42 +1,72 @@
-import APNSKit
+package import APNSKit
 import Foundation
-import Logging
+package import Logging
 import NIOPosix
-import PushModel
+package import PushModel
 
-/// Creates the APNs clients of a gateway, one for each environment of an app: connections never mix teams, and a fault of one app does
-/// not stop the pushes of another. Apps with the same signing key share its provider token, because APNs limits how
-/// often the token of a key may change.
-enum GatewayClients {
+/// Creates the APNs clients of a gateway: one for each credential and endpoint, shared by all environments of apps that use
+/// both.
+///
+/// Connections never mix teams, and the number of connections does not depend on the number of apps. Clients with the same
+/// signing key share its provider token, because APNs limits how often the token of a key may change.
+package struct GatewayClients {
+    /// What the apps of one client have in common.
+    private struct Identity: Hashable {
+        var credential: GatewayConfiguration.Credential
+        var endpoint: APNSClientConfiguration.Endpoint
+        var caFile: String?
+    }
+
+    private let configuration: GatewayConfiguration
+    private let logger: Logger
+    private var clients: [Identity: APNSClient] = [:]
+    private var sources: [GatewayConfiguration.Key: ProviderTokenSource] = [:]
+    private var certificates: [GatewayConfiguration.Certificate: APNSCertificate] = [:]
+
     /// - Throws: `ConfigurationError` that names the app.
-    static func make(_ configuration: GatewayConfiguration, logger: Logger) throws -> [AppEnvironment: APNSClient] {
-        var sources: [GatewayConfiguration.Key: ProviderTokenSource] = [:]
-        var clients: [AppEnvironment: APNSClient] = [:]
+    package static func make(
+        _ configuration: GatewayConfiguration, logger: Logger
+    ) throws -> [AppEnvironment: APNSClient] {
+        var clients = GatewayClients(configuration: configuration, logger: logger)
+        var byApp: [AppEnvironment: APNSClient] = [:]
         for (id, app, settings) in configuration.appEnvironments {
             do {
-                let credential = try credential(settings.credential, of: app, &sources, logger)
-                var client = APNSClientConfiguration(endpoint: settings.apnsEndpoint, credential: credential)
-                if let file = settings.endpoint?.caFile {
-                    try requireText(file, as: "endpoint.ca_file")
-                    client.trustRoots = .file(file)
-                }
-                client.proxy = try configuration.proxy.map(proxy)
-                client.connectionsMax = configuration.connectionsMax
-                client.logger = logger
-                clients[id] = try APNSClient(
-                    configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton
-                )
+                byApp[id] = try clients.client(of: app, settings)
             } catch {
                 throw ConfigurationError(file: "app \"\(app.name)\"", problems: ["\(error)"])
             }
         }
-        return clients
+        return byApp
     }
 
-    private static func credential(
-        _ credential: GatewayConfiguration.Credential, of app: GatewayConfiguration.App,
-        _ sources: inout [GatewayConfiguration.Key: ProviderTokenSource],
-        _ logger: Logger
+    private init(configuration: GatewayConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    private mutating func client(
+        of app: GatewayConfiguration.App, _ settings: GatewayConfiguration.EnvironmentSettings
+    ) throws -> APNSClient {
+        let credential = try credential(settings.credential, of: app)
+        let identity = Identity(
+            credential: settings.credential, endpoint: settings.apnsEndpoint, caFile: settings.endpoint?.caFile
+        )
+        if let client = clients[identity] { return client }
+        var client = APNSClientConfiguration(endpoint: settings.apnsEndpoint, credential: credential)
+        if let file = settings.endpoint?.caFile {
+            try Self.requireText(file, as: "endpoint.ca_file")
+            client.trustRoots = .file(file)
+        }
+        client.proxy = try configuration.proxy.map(Self.proxy)
+        client.connectionsMax = configuration.connectionsMax
+        client.logger = logger
+        let made = try APNSClient(configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
+        clients[identity] = made
+        return made
+    }
+
+    private mutating func credential(
+        _ credential: GatewayConfiguration.Credential, of app: GatewayConfiguration.App
     ) throws -> APNSCredential {
         switch credential {
         case .key(let key):
@@ -47,8 +77,9 @@ enum GatewayClients {
             sources[key] = source
             return .token(source)
         case .certificate(let files):
-            let certificate = try certificate(from: files)
-            logExpiry(of: certificate, app: app, logger)
+            let certificate = try certificates[files] ?? Self.certificate(from: files)
+            certificates[files] = certificate
+            Self.logExpiry(of: certificate, app: app, logger)
             return .certificate(certificate)
         }
     }

@@ -79,13 +79,13 @@ package struct GatewayConfiguration: Sendable {
     }
 
     /// How an app authenticates to APNs.
-    package enum Credential: Sendable, Equatable {
+    package enum Credential: Sendable, Hashable {
         case key(Key)
         case certificate(Certificate)
     }
 
     /// A TLS client certificate: a PKCS#12 file, or PEM files of certificate and key.
-    package struct Certificate: Sendable, Equatable {
+    package struct Certificate: Sendable, Hashable {
         package var p12File: String?
         package var certificateFile: String?
         package var keyFile: String?

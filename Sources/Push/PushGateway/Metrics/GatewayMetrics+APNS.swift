@@ -1,39 +1,74 @@
 import APNSKit
 import APNSWire
 import PushModel
+import Synchronization
 import Telemetry
 
 extension GatewayMetrics {
-    /// Registers one series of each metric for the APNs client of each app.
+    /// Registers the metrics of the APNs clients.
+    ///
+    /// Apps that share a client have one series of its figures together, under the name of the first of them, so that a
+    /// sum counts each client once. Whether APNs is reached is a fact of each app, and so is what the app sends.
     static func registerAPNS(
-        _ clients: [AppID: APNSClient], _ connectivity: ConnectivityMonitor, in registry: MetricsRegistry
+        _ senders: [AppEnvironment: AppSender], _ connectivity: ConnectivityMonitor, in registry: MetricsRegistry
     ) {
-        let clients = clients.sorted { $0.key < $1.key }
-        func readings(_ read: @escaping @Sendable (APNSClientSnapshot) -> Double) -> [(String, MetricsRegistry.Reading)]
-        {
-            clients.map { app, client in ("\(app)", { read(client.snapshot()) }) }
-        }
+        let sendersByApp = Dictionary(grouping: senders) { $0.key.app }.mapValues { $0.map(\.value) }
+        let apps = sendersByApp.sorted { $0.key < $1.key }
+        registry.counters(
+            "godwit_attempts_total", help: "Pushes handed to an APNs client.", label: "app",
+            apps.map { app, senders in
+                ("\(app)", { Double(senders.reduce(0) { $0 + $1.attempts.load(ordering: .relaxed) }) })
+            }
+        )
         registry.gauges(
             "godwit_apns_unreachable", help: "1 while no connection to APNs can be made.", label: "app",
-            clients.map { app, _ in ("\(app)", { connectivity.outage(of: app) == nil ? 0 : 1 }) }
+            apps.map { app, _ in ("\(app)", { connectivity.outage(of: app) == nil ? 0 : 1 }) }
         )
         registry.gauges(
             "godwit_apns_unreachable_since_seconds",
             help: "UNIX time since when no connection to APNs works; 0 while one does.", label: "app",
-            clients.map { app, _ in
+            apps.map { app, _ in
                 ("\(app)", { connectivity.outage(of: app).map { Double($0.since.secondsSince1970) } ?? 0 })
             }
         )
-        registerFailures(clients, in: registry)
+        registry.gauges(
+            "godwit_apns_credential_refused", help: "1 while APNs refuses the key or certificate.", label: "app",
+            apps.map { app, senders in
+                ("\(app)", { senders.contains { $0.client.snapshot().credentialReason != .none } ? 1 : 0 })
+            }
+        )
+        registerClients(clientsByFirstApp(senders), in: registry)
+    }
+
+    /// Each client once, by the first app that uses it.
+    private static func clientsByFirstApp(
+        _ senders: [AppEnvironment: AppSender]
+    ) -> [(app: AppID, clients: [APNSClient])] {
+        var seen: Set<ObjectIdentifier> = []
+        var clients: [(app: AppID, clients: [APNSClient])] = []
+        for (app, sender) in senders.sorted(by: { $0.key < $1.key })
+        where seen.insert(ObjectIdentifier(sender.client)).inserted {
+            if clients.last?.app == app.app {
+                clients[clients.count - 1].clients.append(sender.client)
+            } else {
+                clients.append((app.app, [sender.client]))
+            }
+        }
+        return clients
+    }
+
+    private static func registerClients(
+        _ clients: [(app: AppID, clients: [APNSClient])], in registry: MetricsRegistry
+    ) {
+        func readings(_ read: @escaping @Sendable (APNSClientSnapshot) -> Double) -> [(String, MetricsRegistry.Reading)]
+        {
+            clients.map { app, clients in ("\(app)", { clients.reduce(0) { $0 + read($1.snapshot()) } }) }
+        }
         let gauges: [(String, String, @Sendable (APNSClientSnapshot) -> Double)] = [
             ("connections", "Connections that accept pushes.", { Double($0.connections) }),
             ("streams_open", "Open streams.", { Double($0.streamsOpen) }),
             ("streams_max", "Streams that may be open.", { Double($0.streamsMax) }),
             ("waiting", "Pushes that no connection has accepted yet.", { Double($0.waiting) }),
-            (
-                "credential_refused", "1 while APNs refuses the key or certificate.",
-                { $0.credentialReason == .none ? 0 : 1 }
-            ),
         ]
         for (name, help, read) in gauges {
             registry.gauges("godwit_apns_\(name)", help: help, label: "app", readings(read))
@@ -54,16 +89,16 @@ extension GatewayMetrics {
         for (name, help, read) in totals {
             registry.counters("godwit_apns_\(name)_total", help: help, label: "app", readings { Double(read($0)) })
         }
-    }
-
-    private static func registerFailures(_ clients: [(key: AppID, value: APNSClient)], in registry: MetricsRegistry) {
         registry.counters(
             "godwit_apns_connection_failures_total",
             help: "Connections that could not be opened or were lost, and answers that are not those of APNs.",
             labels: ["app", "cause"]
         ) {
-            clients.flatMap { app, client in
-                samples(of: client.snapshot().failures).map { (values: ["\(app)", $0], $1) }
+            clients.flatMap { app, clients in
+                let failures = clients.reduce(into: [:]) { sum, client in
+                    sum.merge(client.snapshot().failures) { $0 + $1 }
+                }
+                return samples(of: failures).map { (values: ["\(app)", $0], $1) }
             }
         }
     }

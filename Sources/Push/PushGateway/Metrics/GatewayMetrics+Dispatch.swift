@@ -33,7 +33,6 @@ extension GatewayMetrics {
                 "batches_handed_over", "Batches handed directly from acceptance to dispatch.",
                 { counters.batchesHandedOver.load(ordering: .relaxed) }
             ),
-            ("attempts", "Pushes handed to an APNs client.", { counters.pushesSent.load(ordering: .relaxed) }),
             (
                 "retries", "Attempts after which the push returned to the queue.",
                 { counters.retries.load(ordering: .relaxed) }

@@ -1,4 +1,3 @@
-import APNSKit
 import PushAccept
 import PushDispatch
 import PushModel
@@ -8,17 +7,17 @@ import Telemetry
 /// The metrics of all modules except acceptance, which registers its own. Reference: docs/reference/metrics.md
 enum GatewayMetrics {
     static func register(
-        in registry: MetricsRegistry, dispatcher: Dispatcher, clients: [AppID: APNSClient],
+        in registry: MetricsRegistry, dispatcher: Dispatcher, senders: [AppEnvironment: AppSender],
         connectivity: ConnectivityMonitor, maintenance: StoreMaintenanceService, store: any StoreMaintenance,
         readiness: Readiness
     ) {
-        let apps = clients.keys.sorted()
+        let apps = Set(senders.keys.map(\.app)).sorted()
         registry.gauge("godwit_ready", help: "1 while GET /readyz returns 200.") {
             readiness.problems.isEmpty ? 1 : 0
         }
         registerDispatch(dispatcher, apps: apps, in: registry)
         registerOutcomes(store, apps: apps, in: registry)
-        registerAPNS(clients, connectivity, in: registry)
+        registerAPNS(senders, connectivity, in: registry)
         registerStore(maintenance, apps: apps, in: registry)
     }
 
