@@ -141,7 +141,7 @@ import Testing
     }
 
     #if os(Linux)
-    @Test(.needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
+    @Test(.needsRoot)
     func `as root, new pushes are refused while the disk is full, and accepted again without a restart`() async throws {
         let folder = try TemporaryFolder()
         let disk = try SmallDisk(at: folder.path, megabytes: 32)
@@ -175,9 +175,7 @@ import Testing
         await backend.close()
     }
 
-    @Test(
-        .needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"),
-        arguments: [true, false])
+    @Test(.needsRoot, arguments: [true, false])
     func `as root, what was drained can be filled again, before and after the free pages are returned`(
         isReclaimed: Bool
     ) async throws {
@@ -224,7 +222,7 @@ import Testing
 
     /// Applications cannot use the space that the next start needs.
     @Test(
-        .needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"),
+        .needsRoot,
         arguments: [true, false])
     func `as root, a store on a full disk opens, drains and closes, and accepts pushes after space is freed`(
         isFilledByStore: Bool
@@ -277,7 +275,7 @@ import Testing
     }
 
     @Test(
-        .needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"),
+        .needsRoot,
         arguments: [0, 1, 4, 8, 12, 20, 30])
     func `as root, a store that cannot be created on a full disk reports it, and is created after space is freed`(
         pagesFree: Int
@@ -306,7 +304,7 @@ import Testing
         return try await call()
     }
 
-    @Test(.needsRoot, .enabled(if: SmallDisk.isPossible, "requires permission to mount a tmpfs"))
+    @Test(.needsRoot)
     func `as root, a start on a full disk without the reserve fails with advice, and finds all after space is freed`()
         async throws
     {
@@ -337,15 +335,6 @@ import Testing
 /// A file system of a few megabytes.
 private struct SmallDisk {
     let path: String
-
-    /// Evaluated once, on a separate folder.
-    static let isPossible: Bool = {
-        guard geteuid() == 0, let folder = try? TemporaryFolder(),
-            let disk = try? SmallDisk(at: folder.path, megabytes: 1)
-        else { return false }
-        disk.unmount()
-        return true
-    }()
 
     init(at path: String, megabytes: Int) throws {
         self.path = path
