@@ -63,6 +63,7 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case idempotencyMismatch = 3026
     case idempotencyRunning = 3027
     case overloaded = 3028
+    case bundleIDRefused = 3029
 
     /// The description of a code.
     package struct Entry: Sendable {
@@ -358,6 +359,13 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
                 name: "overloaded", meaning: "The gateway admits no new pushes at present, of this app or of any app.",
                 isRetried: false,
                 advice: "Send again after the time in Retry-After; the detail names the exhausted resource."
+            )
+        case .bundleIDRefused:
+            Entry(
+                name: "bundle_id_refused",
+                meaning: "APNs refuses the topic that is derived from the app's bundle ID, for several devices.",
+                isRetried: true,
+                advice: "Check the app's `bundle_id` and that its credential covers it; until then its pushes wait."
             )
         }
     }
