@@ -170,8 +170,13 @@ import Testing
         #expect(parsed("alert")?.ambiguity == .resend)
         #expect(parsed("alert")?.expiration == NotificationBatch.noExpiration)
         #expect(parsed("background")?.priority == .conserving)
-        #expect(parsed("voip")?.lane == .urgent)
-        #expect(parsed("pushtotalk")?.lane == .urgent)
+        for call in ["voip", "pushtotalk"] {
+            #expect(parsed(call)?.lane == .urgent)
+            #expect(parsed(call)?.expiration == 0, "APNs does not store a call")
+        }
+        let dated = #"{"device_token":"ab","payload":{},"push_type":"voip","expiration":1900000000}"#
+        guard case .push(let lasting) = Self.parse(dated) else { return #expect(Bool(false)) }
+        #expect(lasting.expiration == 1_900_000_000)
         #expect(
             Self.columns(#"{"device_token":"ab","payload":{},"push_type":"voip"}"#)?.headers.topic
                 == "com.example.app.voip"

@@ -126,6 +126,7 @@ package struct PushParser {
         var hasToken: Bool { bits & 1 != 0 }
         var hasPayload: Bool { bits & 2 != 0 }
         var hasApp: Bool { bits & 4 != 0 }
+        var hasExpiration: Bool { bits & 64 != 0 }
         var hasLane: Bool { bits & 512 != 0 }
         var hasEnvironment: Bool { bits & 4096 != 0 }
     }
@@ -184,7 +185,11 @@ package struct PushParser {
             )
         }
         push.environment = environment
-        if !seen.hasLane, push.pushType == .voip || push.pushType == .pushtotalk { push.lane = .urgent }
+        if push.pushType == .voip || push.pushType == .pushtotalk {
+            if !seen.hasLane { push.lane = .urgent }
+            // A call is useless later: APNs tries once and does not store it.
+            if !seen.hasExpiration { push.expiration = 0 }
+        }
         if push.pushType == .background, push.priority == nil { push.priority = .conserving }
         if push.expiration > 0, push.notBefore >= push.expiration {
             return .badField(.expiration, "must be after not_before, otherwise the push could never be sent")
