@@ -64,7 +64,9 @@ import Testing
         #expect(ledger.nextDue == now + .seconds(5))
         #expect(ledger.pending(until: now).isEmpty)
         #expect(
-            ledger.pending(until: now + .seconds(6)) == [PendingPush(index: 0, attempts: 1, due: now + .seconds(5))]
+            ledger.pending(until: now + .seconds(6)) == [
+                PendingPush(index: 0, attempts: 1, due: now + .seconds(5), code: .apnsUnavailable)
+            ]
         )
         var last = update([0])
         ledger.record(&last)

@@ -15,7 +15,7 @@ extension QueueConformance {
             try expect(try await harness.claim().isEmpty, "nothing is due")
             try await harness.advance(by: .seconds(11))
             let first = try await harness.claimOne("the first retry is due")
-            let expected = PendingPush(index: 0, attempts: 1, due: now + .seconds(10))
+            let expected = PendingPush(index: 0, attempts: 1, due: now + .seconds(10), code: .apnsUnavailable)
             try expect(first.pending, is: [expected], "the push that is due")
             _ = try await harness.settle(first.lease, Samples.delivered([0]), release: .release)
             try expect(try await harness.claim().isEmpty, "the second retry is not due")

@@ -50,7 +50,8 @@ extension QueueConformance {
             let retry = Samples.retry(1, attempts: 3, due: now + .seconds(20))
             _ = try await harness.settle(lease, retries: [retry], release: .release)
             let expected = [
-                PendingPush(index: 0, attempts: 0, due: now), PendingPush(index: 1, attempts: 3, due: retry.due),
+                PendingPush(index: 0, attempts: 0, due: now),
+                PendingPush(index: 1, attempts: 3, due: retry.due, code: retry.code),
             ]
             let claimed = try await harness.claimOne(lookahead: .seconds(30))
             try expect(claimed.pending, is: expected, "both")
@@ -128,8 +129,8 @@ extension QueueConformance {
             try await harness.advance(by: .seconds(300))
             let claimed = try await harness.claimOne()
             let expected = [
-                PendingPush(index: 0, attempts: 200, due: now + .seconds(200)),
-                PendingPush(index: 1, attempts: 7, due: now, isUnanswered: true),
+                PendingPush(index: 0, attempts: 200, due: now + .seconds(200), code: .apnsUnavailable),
+                PendingPush(index: 1, attempts: 7, due: now, isUnanswered: true, code: .apnsUnavailable),
                 PendingPush(index: 2, attempts: 0, due: now, isUnanswered: true),
             ]
             try expect(claimed.pending, is: expected, "the waiting pushes")
@@ -146,7 +147,9 @@ extension QueueConformance {
             }
             try await harness.crash()
             let last = try await harness.claimOne()
-            try expect(last.pending, is: [PendingPush(index: 1, attempts: 70, due: now)], "the replayed push")
+            try expect(
+                last.pending, is: [PendingPush(index: 1, attempts: 70, due: now, code: .apnsUnavailable)],
+                "the replayed push")
             try expect(last.batch.due(of: 1), is: replayedAt, "its lifetime counts from the replay")
             let states: [PushStatus.State] = [.settled(.givenUp), .sending, .settled(.givenUp), .settled(.delivered)]
             try expect(try await harness.states(batch), is: states, "all")

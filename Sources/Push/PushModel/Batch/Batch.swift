@@ -107,11 +107,16 @@ package struct PendingPush: Sendable, Equatable {
     /// Whether an at-most-once push may have reached APNs: it was announced as about to be sent, and no answer is
     /// recorded. Always false for pushes with the policy `resend`.
     package var isUnanswered: Bool
+    /// Why the last attempt failed; `.none` if it did not. A push that expires keeps this code.
+    package var code: ErrorCode
 
-    package init(index: UInt16, attempts: UInt16, due: WallTime, isUnanswered: Bool = false) {
+    package init(
+        index: UInt16, attempts: UInt16, due: WallTime, isUnanswered: Bool = false, code: ErrorCode = .none
+    ) {
         self.index = index
         self.attempts = attempts
         self.due = due
         self.isUnanswered = isUnanswered
+        self.code = code
     }
 }

@@ -22,6 +22,7 @@ package struct BatchLedger: Sendable, Equatable {
         var attempts: UInt16 = 0
         var due: WallTime
         var isUnanswered = false
+        var code = ErrorCode.none
     }
 
     /// - Parameters:
@@ -72,7 +73,7 @@ package struct BatchLedger: Sendable, Equatable {
         update.retries.removeAll { isSettled(checked($0.index)) }
         if !update.retries.isEmpty { allocateWaits() }
         for retry in update.retries {
-            waits[Int(retry.index)] = Wait(attempts: retry.attempts, due: retry.due)
+            waits[Int(retry.index)] = Wait(attempts: retry.attempts, due: retry.due, code: retry.code)
         }
     }
 
@@ -134,7 +135,8 @@ package struct BatchLedger: Sendable, Equatable {
             guard wait.due <= limit else { continue }
             pending.append(
                 PendingPush(
-                    index: UInt16(index), attempts: wait.attempts, due: wait.due, isUnanswered: wait.isUnanswered
+                    index: UInt16(index), attempts: wait.attempts, due: wait.due, isUnanswered: wait.isUnanswered,
+                    code: wait.code
                 )
             )
         }
