@@ -7,22 +7,23 @@ import Testing
 /// A claimed batch of `count` pushes of `app`.
 func claimed(
     _ count: Int, app: String = "a", lane: Lane = .normal, expiration: Int64 = -1,
-    ambiguity: AmbiguityPolicy = .resend
+    ambiguity: AmbiguityPolicy = .resend, firstToken: UInt64 = 0, topic: String = "t",
+    acceptedAt: WallTime = WallTime(milliseconds: 1_000_000)
 ) -> ClaimedBatch {
-    let id = BatchID.random(at: WallTime(milliseconds: 1_000_000))
+    let id = BatchID.random(at: acceptedAt)
     var notifications = NotificationBatch(firstID: id.value)
     for index in 0..<count {
-        withUnsafeBytes(of: UInt64(index).bigEndian) { token in
+        withUnsafeBytes(of: (firstToken + UInt64(index)).bigEndian) { token in
             Array("{}".utf8).withUnsafeBytes { payload in
                 notifications.append(
-                    token: token, payload: payload, headers: NotificationHeaders(topic: "t", pushType: .alert),
+                    token: token, payload: payload, headers: NotificationHeaders(topic: topic, pushType: .alert),
                     expiration: expiration
                 )
             }
         }
     }
     let batch = Batch(
-        id: id, app: AppID(app), lane: lane, acceptedAt: WallTime(milliseconds: 1_000_000),
+        id: id, app: AppID(app), lane: lane, acceptedAt: acceptedAt,
         notifications: notifications, ambiguity: ambiguity
     )
     return ClaimedBatch(lease: Lease(batch: id, epoch: 1), batch: batch)

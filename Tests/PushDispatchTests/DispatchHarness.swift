@@ -35,6 +35,10 @@ final class DispatchHarness {
     var sent: [AppID: Int] = [:]
     /// The answer of APNs to each push of a send; nil for none.
     var answer: (DispatchActions.Send) -> APNSAnswer? = { _ in .accepted }
+    /// The same for single pushes; nil: `answer` decides.
+    var answerPush: ((DispatchActions.Send, UInt16) -> APNSAnswer?)?
+    /// The next token of `addNew`.
+    private var nextToken: UInt64 = 1_000_000
     /// Sends and settlements, to compare runs.
     var trace: [String] = []
     var settlements: [Settlement] = []
@@ -130,7 +134,7 @@ final class DispatchHarness {
             }
             var answers = APNSAnswers(ticket: send.ticket)
             for index in send.indexes ?? Array(0..<UInt16(send.batch.count)) {
-                answers.append(answer, of: index, latency: latency)
+                answers.append(answerPush?(send, index) ?? answer, of: index, latency: latency)
             }
             answers.isLast = true
             apply { $0.answered(answers, of: send.app, now: $1, &$2) }
@@ -155,6 +159,32 @@ final class DispatchHarness {
     func add(_ batches: Int, of count: Int, app: String = "a", lane: Lane = .normal) {
         for _ in 0..<batches { append(claimed(count, app: app, lane: lane).batch) }
     }
+
+    /// Appends a batch of pushes that are accepted now, to tokens that no other push has.
+    @discardableResult
+    func addNew(_ count: Int, app: String = "a", expiration: Int64 = -1, topic: String = "t") -> BatchID {
+        let batch = claimed(
+            count, app: app, expiration: expiration, firstToken: nextToken, topic: topic, acceptedAt: now.wall
+        ).batch
+        nextToken += UInt64(count)
+        append(batch)
+        return batch.id
+    }
+
+    /// Appends new pushes at a constant rate, every 250 ms.
+    func flow(_ perSecond: Int, app: String = "a", for duration: Duration) {
+        let end = now.monotonic + duration
+        var owed = 0.0
+        while now.monotonic < end {
+            owed += Double(perSecond) / 4
+            if owed >= 1 { addNew(Int(owed), app: app) }
+            owed -= owed.rounded(.down)
+            run(.milliseconds(250))
+        }
+    }
+
+    /// The status of one push.
+    func status(_ batch: BatchID, _ index: Int = 0) -> PushStatus { try! store.find([batch.push(index)])[0]! }
 
     /// Claims a batch by the write that appends it, and hands it over with the due times of a claim: its pushes are due
     /// in `dueIn`, by index.
@@ -181,7 +211,7 @@ final class DispatchHarness {
     func delay(_ app: String = "a") -> DeliveryDelay? {
         stateMachine.delay(of: AppEnvironment(AppID(app)), now: now)
     }
-    func state(_ app: String = "a") -> Breaker.State { stateMachine.breakerState(of: AppID(app)) }
+    func state(_ app: String = "a") -> CircuitBreaker.State { stateMachine.breakerState(of: AppID(app)) }
     func reserve(_ app: String, _ lane: Lane = .normal) -> Bool {
         let app = AppEnvironment(AppID(app))
         guard let reservation = stateMachine.reserve(pushes: 1, for: app, lane: lane, now: now) else { return false }

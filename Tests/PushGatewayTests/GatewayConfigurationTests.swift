@@ -66,7 +66,9 @@ import Testing
     @Test func `limits are read, and 0 removes a limit`() throws {
         let configuration = try Self.parse(
             Self.complete.replacing(
-                "lifetime: 48h}", with: "lifetime: 48h, lease: 40s, breaker_open: 2s, retry_budget_burst: 7}") + """
+                "lifetime: 48h}",
+                with: "lifetime: 48h, immediate_lifetime: 9s, lease: 40s, breaker_open: 2s, retry_budget_burst: 7}")
+                    + """
 
                     limits:
                       push: {rate: 10}
@@ -78,6 +80,7 @@ import Testing
                     shutdown: {grace: 0s}
                     """
         )
+        #expect(configuration.delivery.policy.immediateLifetime == .seconds(9))
         #expect(configuration.limits.push == RateLimit(perSecond: 10, burst: 20))
         #expect(configuration.limits.batch == nil && configuration.limits.status == nil)
         #expect(configuration.limits.device == RateLimit(3, in: .seconds(60)))
@@ -225,6 +228,10 @@ import Testing
             Self.problems(Self.complete + "\nlimits: {keyed_body_max_mib: 8, keyed_bodies_max_mib: 64}") == [
                 "line 13: limits.keyed_body_max_mib is not a known key; it is limits.idempotent_body_max_mib now",
                 "line 13: limits.keyed_bodies_max_mib is not a known key; it is limits.idempotent_bodies_max_mib now",
+            ])
+        #expect(
+            Self.problems(Self.complete.replacing("lifetime: 48h", with: "lifetime: 48h, breaker_slow_after: 5s")) == [
+                "line 11: delivery.breaker_slow_after is not a known key; a slow answer no longer opens a circuit breaker"
             ])
     }
 

@@ -5,9 +5,15 @@ import Testing
 @Suite struct `The verdict table` {
     /// Every HTTP status.
     private static let statuses: [UInt16] = Array(100...599)
+    private static let unanswered: [APNSAnswer.Disposition] = [.neverWritten, .refused, .ambiguous]
 
-    private func meaning(_ status: UInt16, _ reason: APNSReason) -> VerdictTable.Meaning {
-        VerdictTable.meaning(of: APNSAnswer(disposition: .answered, status: status, reason: reason))
+    private func meaning(_ status: UInt16, _ reason: APNSReason, isOwnTopic: Bool = false) -> VerdictTable.Meaning {
+        VerdictTable.meaning(
+            of: APNSAnswer(disposition: .answered, status: status, reason: reason), isOwnTopic: isOwnTopic)
+    }
+
+    private func health(_ answer: APNSAnswer) -> VerdictTable.CallHealth {
+        VerdictTable.health(of: answer, meaning: VerdictTable.meaning(of: answer))
     }
 
     @Test func `200 and only 200 is a delivery`() {
@@ -28,6 +34,8 @@ import Testing
                     #expect(code != .none && !code.entry.isRetried, "\(status) \(reason)")
                 case .retry(let code, _):
                     #expect(code != .none && code.entry.isRetried, "\(status) \(reason)")
+                case .refused(let kind):
+                    #expect(kind.waitingCode.entry.isRetried && !kind.rejectedCode.entry.isRetried, "\(kind)")
                 }
             }
         }
@@ -41,25 +49,39 @@ import Testing
         }
     }
 
-    @Test func `a temporary error at APNs is retried later, and the attempt counts`() {
-        let temporary: [APNSReason] = [.tooManyRequests, .internalServerError, .serviceUnavailable, .shutdown]
-        for reason in temporary {
-            guard case .retry(_, .later) = meaning(reason.status!, reason) else {
+    @Test func `a server error is retried, and so is a limit of one token`() {
+        for reason in [APNSReason.internalServerError, .serviceUnavailable, .shutdown] {
+            guard case .retry(_, .serverError) = meaning(reason.status!, reason) else {
                 Issue.record("\(reason)")
                 continue
             }
         }
+        #expect(meaning(429, .tooManyRequests) == .retry(.frequencyExceeded, .later))
     }
 
-    @Test func `a refused credential settles no push`() {
+    @Test func `a 403 is the fault of the credential or, for Forbidden and unknown reasons, of the push`() {
         for reason in APNSReason.allCases where reason.status == 403 {
-            guard case .retry(_, .credential) = meaning(403, reason) else {
-                Issue.record("\(reason)")
-                continue
-            }
+            let expected: RefusalKind =
+                switch reason {
+                case .forbidden: .permission
+                case .expiredProviderToken: .expiredToken
+                default: .credential
+                }
+            #expect(meaning(403, reason) == .refused(expected), "\(reason)")
         }
-        #expect(meaning(429, .tooManyProviderTokenUpdates) == .retry(.credentialRefused, .credential))
-        #expect(meaning(403, .unknown) == .retry(.credentialRefused, .credential))
+        #expect(meaning(403, .unknown) == .refused(.permission))
+        #expect(meaning(429, .tooManyProviderTokenUpdates) == .refused(.tokenUpdates))
+    }
+
+    @Test(arguments: [APNSReason.badTopic, .missingTopic, .topicDisallowed])
+    func `a refused topic is the fault of the push if the caller named it`(_ reason: APNSReason) {
+        #expect(meaning(400, reason) == .settle(.rejected, .topicRefused))
+        #expect(meaning(400, reason, isOwnTopic: true) == .refused(.ownTopic))
+        for other in APNSReason.allCases
+        where ![.badTopic, .missingTopic, .topicDisallowed].contains(other) {
+            #expect(meaning(400, other, isOwnTopic: true) == meaning(400, other), "\(other)")
+        }
+        #expect(meaning(200, .none, isOwnTopic: true) == .settle(.delivered, .none))
     }
 
     @Test func `a refusal of the push itself is final`() {
@@ -74,73 +96,101 @@ import Testing
         #expect(meaning(410, .expiredToken) == .settle(.rejected, .tokenExpired))
     }
 
-    @Test(arguments: [APNSReason.none, .unknown])
-    func `without a known reason the status decides`(reason: APNSReason) {
+    @Test func `an unknown reason is rejected by status`() {
+        let others: [UInt16] = [407, 408, 421, 425]
         for status in Self.statuses where status != 200 {
-            switch (status, meaning(status, reason)) {
-            case (403, .retry(.credentialRefused, .credential)): break
+            switch (status, meaning(status, .unknown)) {
+            case (403, .refused(.permission)): break
             case (429, .retry(.frequencyExceeded, .later)): break
-            case (500...599, .retry(_, .later)): break
-            case (400...499, .settle(.rejected, _)) where status != 403 && status != 429: break
-            case (100..<400, .settle(.rejected, .unknownAnswer)): break
+            case (500...599, .retry(_, .serverError)): break
+            case (400...499, .settle(.rejected, _)) where ![403, 429].contains(status) && !others.contains(status):
+                break
+            case (_, .retry(.notAPNs, .serverError)) where status < 400 || others.contains(status): break
             default: Issue.record("\(status)")
             }
         }
     }
 
-    @Test func `an unanswered push is retried, and the attempt counts only if APNs may have received it`() {
-        for failure in APNSAnswer.Failure.allCases where failure != .expired {
-            for disposition in [APNSAnswer.Disposition.neverWritten, .refused, .ambiguous] {
-                guard case .retry(let code, let retryClass) = VerdictTable.meaning(of: .failed(failure, disposition))
-                else {
-                    Issue.record("\(failure) \(disposition)")
-                    continue
+    @Test func `an answer without a reason is not one of APNs, and its push waits`() {
+        for status in Self.statuses where status != 200 {
+            let expected: VerdictTable.Meaning =
+                switch status {
+                case 503: .retry(.apnsUnavailable, .serverError)
+                case 500...: .retry(.apnsInternalError, .serverError)
+                default: .retry(.notAPNs, .serverError)
                 }
-                #expect(code != .none && code.entry.isRetried)
-                switch disposition {
-                case .ambiguous: #expect(retryClass == .ambiguous)
-                default: #expect(retryClass == (failure == .credential ? .credential : .free))
+            #expect(meaning(status, .none) == expected, "\(status)")
+        }
+        // What only the client can see: no apns-id, or a body that is not JSON.
+        for status in [UInt16(200), 400, 404, 410] {
+            for disposition in APNSAnswer.Disposition.allCases {
+                let answer = APNSAnswer(disposition: disposition, status: status, failure: .notAPNs)
+                #expect(VerdictTable.meaning(of: answer) == .retry(.notAPNs, .serverError))
+                #expect(health(answer) == .failed)
+            }
+        }
+    }
+
+    @Test func `an unanswered push is retried, and the attempt counts only if APNs may have received it`() {
+        for failure in APNSAnswer.Failure.allCases where failure != .expired && failure != .notAPNs {
+            for disposition in Self.unanswered {
+                switch VerdictTable.meaning(of: .failed(failure, disposition)) {
+                case .retry(let code, let retryClass):
+                    #expect(code != .none && code.entry.isRetried)
+                    #expect(retryClass == (disposition == .ambiguous ? .ambiguous : .free))
+                case .refused(.credential): #expect(failure == .credential && disposition != .ambiguous)
+                default: Issue.record("\(failure) \(disposition)")
                 }
             }
         }
     }
 
     @Test func `a push that expired before it was sent is settled as expired without an attempt`() {
-        let answer = APNSAnswer.failed(.expired, .neverWritten)
-        #expect(VerdictTable.meaning(of: answer) == .settle(.expired, .expired))
+        let meaning = VerdictTable.meaning(of: .failed(.expired, .neverWritten))
+        #expect(meaning == .settle(.expired, .expired))
         let now = WallTime(seconds: 1_790_000_000)
         let action = DeliveryPolicy().action(
-            after: answer, attempts: 2, deadline: now + .seconds(60), now: now, jitter: 0.5
-        )
+            for: meaning, attempts: 2, deadline: now + .seconds(60), now: now, jitter: 0.5)
         #expect(action == .settle(.expired, .expired, attempts: 2))
     }
 
-    @Test func `a refusal of the push does not count as a failure of APNs`() {
-        func health(_ answer: APNSAnswer) -> VerdictTable.CallHealth {
-            VerdictTable.health(of: answer, meaning: VerdictTable.meaning(of: answer))
-        }
+    @Test func `any answer of APNs but a server error shows that APNs works`() {
         for status in Self.statuses {
-            for reason in APNSReason.allCases where reason.status == status || reason == .unknown {
-                let isCredentials = status == 403 || reason == .tooManyProviderTokenUpdates
-                let expected: VerdictTable.CallHealth = isCredentials ? .void : status >= 500 ? .failed : .fine
+            for reason in APNSReason.allCases where reason.status == status {
                 #expect(
-                    health(APNSAnswer(disposition: .answered, status: status, reason: reason)) == expected,
-                    "\(status) \(reason)"
-                )
+                    health(APNSAnswer(disposition: .answered, status: status, reason: reason))
+                        == (status >= 500 ? .failed : .fine), "\(status) \(reason)")
             }
         }
+        #expect(health(.accepted) == .fine)
+        #expect(health(APNSAnswer(disposition: .answered, status: 302)) == .failed)
+    }
+
+    @Test func `a lost or missing connection is one failure for all of its pushes`() {
+        let streams: [APNSAnswer.Failure] = [.streamRefused, .streamReset, .none]
+        let ours: [APNSAnswer.Failure] = [.clientClosed, .overloaded, .credential, .expired]
         for failure in APNSAnswer.Failure.allCases {
-            for disposition in [APNSAnswer.Disposition.neverWritten, .refused, .ambiguous] {
-                let isOurs = [.clientClosed, .overloaded, .credential, .expired].contains(failure)
-                #expect(
-                    health(.failed(failure, disposition)) == (isOurs ? .void : .failed), "\(failure) \(disposition)")
+            for disposition in Self.unanswered {
+                let expected: VerdictTable.CallHealth =
+                    if ours.contains(failure) {
+                        .void
+                    } else if streams.contains(failure) || failure == .notAPNs
+                        || failure == .deadlineExceeded && disposition != .neverWritten
+                    {
+                        .failed
+                    } else {
+                        .lost
+                    }
+                #expect(health(.failed(failure, disposition)) == expected, "\(failure) \(disposition)")
             }
         }
+        let refused = APNSAnswer(disposition: .neverWritten, reason: .badCertificate, failure: .goAway)
+        #expect(health(refused) == .void, "APNs answered, by GOAWAY")
     }
 
     @Test func `an unsent push gets the reason that prevented the attempt`() {
         let refused = APNSAnswer(disposition: .neverWritten, reason: .badCertificate, failure: .goAway)
-        #expect(VerdictTable.meaning(of: refused) == .retry(.credentialRefused, .credential))
+        #expect(VerdictTable.meaning(of: refused) == .refused(.credential))
         let shut = APNSAnswer(disposition: .refused, reason: .shutdown, failure: .goAway)
         #expect(VerdictTable.meaning(of: shut) == .retry(.goAway, .free))
         // The push was not sent, so it cannot be unanswered.

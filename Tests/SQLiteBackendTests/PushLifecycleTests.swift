@@ -116,7 +116,8 @@ private enum LifecycleEvent {
             for ambiguity in AmbiguityPolicy.allCases {
                 for (attempts, lifetime) in [(0, 3600), (49, 3600), (0, 0)] as [(UInt16, Int64)] {
                     let action = DeliveryPolicy().action(
-                        after: answer, attempts: attempts, ambiguity: ambiguity,
+                        for: VerdictTable.meaning(of: answer), context: DeliveryPolicy.Context(blame: .push),
+                        attempts: attempts, ambiguity: ambiguity,
                         deadline: WallTime(seconds: 1_000_000 + lifetime), now: WallTime(seconds: 1_000_000),
                         jitter: 0.5
                     )

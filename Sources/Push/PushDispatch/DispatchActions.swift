@@ -35,11 +35,11 @@ package struct DispatchActions: Sendable {
         /// Attempts that were written and not answered.
         case ambiguous(pushes: Int)
         case leasesLost(batches: Int)
-        /// The circuit breaker of an APNs endpoint changed state.
-        case endpointBreakerChanged(String, Breaker.State)
+        /// The circuit breaker of an APNs endpoint changed state; `cause` is the code of the last failure.
+        case endpointBreakerChanged(String, CircuitBreaker.State, cause: ErrorCode)
         /// The circuit breaker of an app changed state.
-        case appBreakerChanged(AppEnvironment, Breaker.State)
-        case credentialRefused(AppEnvironment)
+        case appBreakerChanged(AppEnvironment, CircuitBreaker.State, cause: ErrorCode)
+        case credentialRefused(AppEnvironment, APNSReason)
         case credentialAccepted(AppEnvironment)
         /// Retries wait because the retry budget is used up.
         case retryBudgetExhausted(pushes: Int)

@@ -14,10 +14,9 @@ package struct DispatchConfiguration: Sendable {
     /// The interval of `DispatchStateMachine.tick`, which also polls the store for due batches.
     package var pollEvery: Duration = .milliseconds(250)
 
-    package var breaker = Breaker.Settings()
+    package var breaker = CircuitBreaker.Settings()
     package var retryBudget = RetryBudget.Settings()
-    /// A refused credential is probed with one push after a random time from half of this to all of it.
-    package var credentialProbeEvery: Duration = .seconds(30)
+    package var credential = CredentialCheck.Settings()
     /// Apps that are missing here share one endpoint and have no rate.
     package var apps: [AppEnvironment: AppSettings] = [:]
 
@@ -45,12 +44,8 @@ package struct DispatchConfiguration: Sendable {
         if breaker.openBase <= .zero || breaker.openCap < breaker.openBase {
             problems.append("breaker_open must be above zero and not above breaker_open_max")
         }
-        if breaker.slowAfter <= .zero || breaker.probeTimeout <= .zero {
-            problems.append("breaker_slow_after and breaker.probe_timeout must be above zero")
-        }
-        if !(1...breaker.probes).contains(breaker.probesGood) {
-            problems.append(
-                "breaker.probes_good (\(breaker.probesGood)) must be 1 to breaker.probes (\(breaker.probes))")
+        if credential.probeCap < credential.probeBase {
+            problems.append("credential_probe must be at least \(credential.probeBase)")
         }
         if retryBudget.perSecond < 1 || retryBudget.burst < 1 || retryBudget.share < 0 {
             problems.append("retry_budget_per_second and retry_budget_burst must be at least 1")

@@ -75,7 +75,7 @@ extension DispatchStateMachine {
     }
 
     /// The worst state among the app's breakers, its credentials and the breakers of its endpoints.
-    package func breakerState(of id: AppID) -> Breaker.State {
+    package func breakerState(of id: AppID) -> CircuitBreaker.State {
         environments(of: id).map { app in app.state.withLock { $0.breakerState } }
             .max { $0.rawValue < $1.rawValue } ?? .closed
     }

@@ -60,10 +60,13 @@ import Synchronization
 // Whether the pushes of an app may be sent is its `SendPermit`. It combines what applies to the app alone (pause,
 // credential, breaker) with the breaker of its APNs endpoint:
 //
-//      .open         send, within window, rate and retry budget
-//      .probes(n)    send at most n pushes; their answers decide whether the breaker closes
-//      .pending      probes are in flight: unsent pushes stay in memory
-//      .closed       nothing is sent soon: unsent pushes return to the store and no attempt is counted
+//      .open     send, within window, rate and retry budget
+//      .ramp     the same, within the limit after an outage
+//      .probes   send single pushes; an answer decides whether the breaker closes
+//      .closed   nothing is sent soon: unsent pushes return to the store
+//
+// A breaker that opens returns the unsent pushes to the store. From then on a claim serves to find a push for the next
+// probe. While a breaker is open, failed attempts are not counted, and their pushes are due immediately.
 //
 // At-most-once pushes, those with `AmbiguityPolicy.drop`, are the exception: they must not be sent twice, not even after
 // a crash. They are sent only after the store has recorded that they are about to be sent (`announced`). An instance
@@ -252,10 +255,8 @@ package final class DispatchStateMachine: Sendable {
             actions.events.append(.lateAnswers(pushes: answers.answers.count))
             return
         }
-        // Answers are classified without a lock.
-        let classification = AnswerClassification(
-            answers, for: work, policy: configuration.policy, slowAfter: configuration.breaker.slowAfter, now: now.wall
-        )
+        let bundleID = configuration.apps[app.app]?.bundleID ?? ""
+        let classification = AnswerClassification(answers, for: work, bundleID: bundleID)
         update(app, now: now, &actions) { $0.answered(classification, now: now, &$1) }
     }
 
@@ -306,10 +307,7 @@ package final class DispatchStateMachine: Sendable {
     /// Advances breakers, credentials and rates, and sends what has become due. The caller reports it every
     /// `DispatchConfiguration.pollEvery`.
     package func tick(now: Moment, _ actions: inout DispatchActions) {
-        for change in shared.withLock({ $0.advance(now: now.monotonic) }) {
-            actions.events.append(.endpointBreakerChanged(change.name, change.state))
-            notify(of: change, now: now, &actions)
-        }
+        shared.withLock { $0.advance(now: now.monotonic) }
         var retrying: [Int] = []
         for app in apps {
             let isRetrying = update(app, now: now, &actions) { state, actions in

@@ -12,7 +12,7 @@ extension Dispatcher {
     package func delay(of app: AppEnvironment) -> DeliveryDelay? { stateMachine.delay(of: app, now: clock.now) }
 
     /// The app's circuit-breaker state: the worst among its own breakers, its credentials and its endpoints.
-    package func breakerState(of app: AppID) -> Breaker.State { stateMachine.breakerState(of: app) }
+    package func breakerState(of app: AppID) -> CircuitBreaker.State { stateMachine.breakerState(of: app) }
 
     // MARK: Control
 

@@ -98,10 +98,14 @@ package final class Dispatcher: Sendable {
         switch event {
         case .lateAnswers, .ambiguous, .retryBudgetExhausted, .rateLimited: break
         case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": "\(batches)"])
-        case .endpointBreakerChanged(let name, let state): log(state, metadata: ["apns.endpoint": "\(name)"])
-        case .appBreakerChanged(let app, let state): log(state, metadata: Self.metadata(of: app))
-        case .credentialRefused(let app):
-            logger.error("credential refused by APNs, sending suspended", metadata: Self.metadata(of: app))
+        case .endpointBreakerChanged(let name, let state, let cause):
+            log(state, cause, metadata: ["apns.endpoint": "\(name)"])
+        case .appBreakerChanged(let app, let state, let cause): log(state, cause, metadata: Self.metadata(of: app))
+        case .credentialRefused(let app, let reason):
+            logger.error(
+                "credential refused by APNs, sending suspended",
+                metadata: Self.metadata(of: app).merging(["apns.reason": "\(reason)"]) { $1 }
+            )
         case .credentialAccepted(let app):
             logger.notice("credential accepted by APNs, sending resumed", metadata: Self.metadata(of: app))
         case .nothingDelivered(let app, let pushes):
@@ -116,9 +120,13 @@ package final class Dispatcher: Sendable {
         ["app": "\(app.app)", "environment": "\(app.environment.label)"]
     }
 
-    private func log(_ state: Breaker.State, metadata: Logger.Metadata) {
+    private func log(_ state: CircuitBreaker.State, _ cause: ErrorCode, metadata: Logger.Metadata) {
         switch state {
-        case .open: logger.warning("circuit breaker opened, sending suspended", metadata: metadata)
+        case .open:
+            logger.warning(
+                "circuit breaker opened, sending suspended",
+                metadata: metadata.merging(["cause": "\(cause.entry.name)"]) { $1 }
+            )
         case .halfOpen: logger.info("circuit breaker half open, sending probes", metadata: metadata)
         case .closed: logger.notice("circuit breaker closed, sending resumed", metadata: metadata)
         }

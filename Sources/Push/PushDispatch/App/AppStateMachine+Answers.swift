@@ -14,6 +14,12 @@ extension AppStateMachine {
             actions.events.append(.lateAnswers(pushes: classification.count))
             return
         }
+        var classification = classification
+        let changes = record(classification, isTrial: work.claimed.isQuarantined, now: now.monotonic)
+        classification.resolve(
+            for: work, policy: configuration.policy, health: changes.health, window: &refusals,
+            isAppRefused: credential.state == .refused, now: now
+        )
         holdRetries(classification.retries, of: work.key, now: now)
         append(
             to: &actions, work, outcomes: classification.outcomes, retries: classification.retries,
@@ -21,7 +27,7 @@ extension AppStateMachine {
         )
         if classification.ambiguous > 0 { actions.events.append(.ambiguous(pushes: classification.ambiguous)) }
         answersSinceTick += classification.count
-        updatePermit(with: classification, isTrial: work.claimed.isQuarantined, now: now, &actions)
+        apply(changes, now: now, &actions)
         sendNext(now: now, &actions)
     }
 
@@ -54,7 +60,8 @@ extension AppStateMachine {
         else { return }
         let pushes = retries.map { retry in
             BatchWork.HeldPush(
-                push: PendingPush(index: retry.index, attempts: retry.attempts, due: retry.due),
+                push: PendingPush(
+                    index: retry.index, attempts: retry.attempts, due: retry.due, code: retry.code),
                 wake: now.monotonic + (retry.due - now.wall)
             )
         }
@@ -82,7 +89,7 @@ extension AppStateMachine {
             guard var send = announcing.removeValue(forKey: lease), let work = work(of: lease) else { continue }
             endAnnouncement(of: work.key)
             // The write may have been slow: sending needs enough of the lease to wait for the answer.
-            if let timeouts = timeouts(of: work, isShort: false, now: now.monotonic) {
+            if let timeouts = timeouts(of: work, now: now.monotonic) {
                 send.timeouts.wait = min(send.timeouts.wait, timeouts.wait)
                 actions.sends.append(send)
             } else {
@@ -99,6 +106,7 @@ extension AppStateMachine {
 
     /// Reverts an announced send that was not performed, and records the reversal in the store.
     private mutating func revert(_ send: DispatchActions.Send, now: Moment, _ actions: inout DispatchActions) {
+        probeReverted(send.ticket, now: now.monotonic)
         guard let work = removeAnswered(send.count, of: send.ticket) else { return }
         let attempts = AttemptTable(work.claimed)
         let retries = (send.indexes ?? Array(0..<UInt16(send.batch.count))).map {

@@ -44,15 +44,13 @@ extension AppStateMachine {
     }
 
     /// Holds the ready retries of a batch that exceed the retry budget, or returns them to the store unchanged.
-    ///
-    /// - Parameter countMax: the most pushes that are sent now.
-    mutating func holdOverBudget(_ key: UInt64, countMax: Int, now: Moment, _ actions: inout DispatchActions) {
+    mutating func holdOverBudget(_ key: UInt64, now: Moment, _ actions: inout DispatchActions) {
         // A fresh batch, the common case, has no retries.
         let retries = works[key]?.ready?.count { $0.attempts > 0 } ?? 0
         guard retries > 0, let ready = works[key]?.ready else { return }
         retriedAt = now.monotonic
         var left = budget.available(now: now.monotonic)
-        guard left < min(retries, countMax) else { return }
+        guard left < retries else { return }
         var (allowed, excess): ([PendingPush], [PendingPush]) = ([], [])
         for push in ready {
             if push.attempts == 0 || left > 0 { allowed.append(push) } else { excess.append(push) }
@@ -102,8 +100,10 @@ extension AppStateMachine {
         guard !selected.isEmpty else { return }
         setReady(ready.filter { !isSelected($0) }, of: key)
         setHeld(work.held.filter { !isSelected($0.push) }, of: key)
-        let outcomes = selected.map {
-            Outcome(index: $0.index, verdict: verdict, code: code, attempts: $0.attempts + attempts)
+        let outcomes = selected.map { push in
+            // Why the push could not be sent in time says more than that it was not.
+            let code = verdict == .expired && push.code != .none ? push.code : code
+            return Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
         }
         append(to: &actions, work, outcomes: outcomes, release: endsLease ? finish(key) : .keep, now: now)
     }

@@ -5,39 +5,22 @@ import PushStore
 // Everything that asks or informs the credential, the breakers, the rate and the retry budget.
 //
 //      permit          asks: may pushes be sent now?
-//      sent            informs: pushes are sent, as probes or not
-//      updatePermit    informs: APNs has answered
-//      tick            informs: time has passed
+//      probeCandidate  asks: which push may test the credential or a breaker now?
+//      sent, probed    inform: pushes are sent
+//      record          informs: APNs has answered
+//      advance         informs: time has passed
 //      endpointChanged the breaker of the endpoint has changed, because of this app or another one
 
 extension AppStateMachine {
     // MARK: Permit
 
     /// Whether pushes of the app may be sent now.
-    func permit(now: Duration) -> SendPermit {
-        Self.combined(ownPermit(now: now), shared.withLock { $0.permit(of: number) })
-    }
-
-    /// The permit without the endpoint.
-    private func ownPermit(now: Duration) -> SendPermit {
-        guard !isPaused, breaker.state != .open else { return .closed }
-        if credential.isRefused, !credential.isProbeDue(now: now) {
-            return credential.isProbing ? .pending : .closed
-        }
-        let probes = min(
-            credential.isRefused ? 1 : Int.max, breaker.state == .halfOpen ? breaker.probesLeft() : Int.max
-        )
-        return probes == .max ? .open : probes == 0 ? .pending : .probes(probes)
-    }
-
-    private static func combined(_ a: SendPermit, _ b: SendPermit) -> SendPermit {
-        switch (a, b) {
-        case (.closed, _), (_, .closed): .closed
-        case (.pending, _), (_, .pending): .pending
-        case (.probes(let a), .probes(let b)): .probes(min(a, b))
-        case (.probes, _): a
-        case (_, .probes), (.open, .open): b
-        }
+    func permit() -> SendPermit {
+        guard !isPaused else { return .closed }
+        let endpoint = shared.withLock { $0.permit(of: number) }
+        if endpoint == .closed { return .closed }
+        if endpoint == .probes || breaker.state != .closed || credential.state != .accepted { return .probes }
+        return breaker.isRamping ? .ramp : endpoint
     }
 
     /// The number of pushes, of those that a batch wants to send, that the app's rate allows now.
@@ -49,138 +32,252 @@ extension AppStateMachine {
         return capacity
     }
 
+    /// Acquires as many of `wanted` sends as the ramps of the app and of its endpoint allow now.
+    mutating func acquireRamp(_ wanted: Int, now: Duration) -> Int {
+        let own = breaker.capacity(for: wanted, now: now)
+        let count = shared.withLock { $0.acquireRamp(own, of: number, now: now) }
+        breaker.sent(count)
+        return count
+    }
+
     /// Whether the ready pushes of the app last for two seconds at its rate.
-    var holdsEnough: Bool {
-        guard let rate else { return false }
-        return readyPushes >= max(NotificationBatch.countMax, Int(2 * rate.perSecond))
+    private func holdsEnough(permit: SendPermit, now: Duration) -> Bool {
+        var perSecond = rate?.perSecond
+        if permit == .ramp {
+            let ramps = [breaker.rampRate(now: now), shared.withLock { $0.rampRate(of: number, now: now) }, perSecond]
+            perSecond = ramps.compactMap { $0 }.min()
+        }
+        guard let perSecond else { return false }
+        return readyPushes >= max(NotificationBatch.countMax, Int(2 * perSecond))
     }
 
     /// Whether a batch that is accepted now may be handed over, apart from its capacity.
-    func permitsHandoff(now: Duration) -> Bool { permit(now: now) == .open && !holdsEnough }
+    func permitsHandoff(now: Duration) -> Bool { permit() == .open && !holdsEnough(permit: .open, now: now) }
 
     /// Reports to the shared part whether more batches are to be claimed, if that has changed.
     mutating func publishDemand(now: Duration) {
         var new = SharedState.ClaimDemand(hasReady: readyPushes > 0)
-        switch ownPermit(now: now) {
-        case .closed, .pending: new.isBlocked = true
-        // Probes need few pushes.
-        case .probes: new.isBlocked = new.hasReady
-        case .open: new.isBlocked = holdsEnough
+        switch permit() {
+        case .closed: new.isBlocked = true
+        // While only probes are sent, a claim serves to find a push for one.
+        case .probes: new.isBlocked = !lacksProbe(now: now)
+        case .ramp: new.isBlocked = holdsEnough(permit: .ramp, now: now)
+        case .open: new.isBlocked = holdsEnough(permit: .open, now: now)
         }
         guard new != demand else { return }
         demand = new
         shared.withLock { $0.apps[number].demand = new }
     }
 
+    // MARK: Probes
+
+    /// A token that no push has: a probe is due for it whenever one is due for any token.
+    private static let anyToken: UInt64 = 0
+
+    /// What must let a probe pass: the credential, the app's breaker and the endpoint's.
+    private struct ProbeGates {
+        var credential: CredentialCheck
+        var breaker: CircuitBreaker
+        var endpoint: CircuitBreaker
+        var app: Int
+
+        func isProbeDue(token: UInt64, now: Duration) -> Bool {
+            (credential.state == .accepted || credential.isProbeDue(token: token, now: now))
+                && (breaker.state == .closed || breaker.isProbeDue(token: token, now: now))
+                && (endpoint.state == .closed || endpoint.isProbeDue(token: token, app: app, now: now))
+        }
+
+        /// Whether a push to another token is a better probe.
+        func wasProbed(token: UInt64) -> Bool { breaker.wasProbed(token: token) || endpoint.wasProbed(token: token) }
+    }
+
+    /// nil while no probe is due, or another app of the endpoint has the turn.
+    private func dueGates(now: Duration) -> ProbeGates? {
+        let (endpoint, isTurn) = shared.withLock { ($0.breaker(of: number), $0.isTurn(of: number, now: now)) }
+        let gates = ProbeGates(credential: credential, breaker: breaker, endpoint: endpoint, app: number)
+        return isTurn && gates.isProbeDue(token: Self.anyToken, now: now) ? gates : nil
+    }
+
+    struct ProbeCandidate {
+        var key: UInt64
+        var push: PendingPush
+        var token: UInt64
+        /// Whether a push to another token would be a better probe.
+        var wasProbed: Bool
+    }
+
+    /// The ready push that may be sent now as a probe; nil if none may.
+    ///
+    /// At-most-once pushes come last: without an answer they are given up.
+    func probeCandidate(now: Duration) -> ProbeCandidate? {
+        guard readyPushes > 0, let gates = dueGates(now: now) else { return nil }
+        var best: ProbeCandidate?
+        for work in firstBatches {
+            if work.isAtMostOnce, best != nil { continue }
+            for push in work.readyPushes.prefix(NotificationBatch.countMax / 10) {
+                let token = work.claimed.batch.notifications.tokenHash(at: Int(push.index))
+                guard gates.isProbeDue(token: token, now: now) else { continue }
+                let wasProbed = gates.wasProbed(token: token)
+                let candidate = ProbeCandidate(key: work.key, push: push, token: token, wasProbed: wasProbed)
+                if !wasProbed, !work.isAtMostOnce { return candidate }
+                if best == nil { best = candidate }
+            }
+        }
+        return best
+    }
+
+    /// Whether a probe is due, and no push in memory is a good one.
+    private func lacksProbe(now: Duration) -> Bool {
+        dueGates(now: now) != nil && probeCandidate(now: now)?.wasProbed ?? true
+    }
+
+    /// A push is sent as a probe.
+    mutating func probed(_ ticket: UInt64, token: UInt64, now: Duration, _ actions: inout DispatchActions) {
+        if credential.state != .accepted { credential.probe(ticket, token: token, now: now) }
+        if breaker.state != .closed {
+            let change = breaker.probe(ticket, token: token, now: now, jitter: generator.nextUnit())
+            if change != nil { actions.events.append(.appBreakerChanged(app, breaker.state, cause: breaker.cause)) }
+        }
+        let change = shared.withLock { $0.probed(ticket, token: token, by: number, now: now) }
+        if let change { appendChange(change, &actions) }
+    }
+
+    /// A probe was not sent.
+    mutating func probeReverted(_ ticket: UInt64, now: Duration) {
+        _ = credential.probeAnswered(ticket, .void, now: now, jitter: generator.nextUnit())
+        _ = breaker.probeAnswered(ticket, .void, now: now)
+        shared.withLock { $0.probeReverted(ticket, of: number, now: now) }
+    }
+
     // MARK: Sends
 
     /// Pushes are handed to the client, or are about to be.
-    mutating func sent(_ send: DispatchActions.Send, retries: Int, isProbe: Bool, now: Duration) {
+    ///
+    /// - Parameter retries: those that use the retry budget.
+    mutating func sent(_ send: DispatchActions.Send, retries: Int, now: Duration) {
         rate?.sent(send.count)
         budget.sentAgain(retries, now: now)
         budget.sentFirst(send.count - retries, now: now)
         stallDetector.sent(send.count, now: now)
-        guard isProbe else { return }
-        if credential.isRefused { credential.probe(send.ticket, now: now) }
-        if breaker.state == .halfOpen { breaker.probe(send.ticket, count: send.count, now: now) }
-        shared.withLock { $0.probed(send.ticket, count: send.count, by: number, now: now) }
     }
 
     // MARK: Answers
 
-    /// APNs has answered pushes of one send.
+    /// What answers have changed, to be applied after their pushes are settled.
+    struct UpstreamChanges {
+        var credential: CredentialCheck.Change?
+        var breaker: CircuitBreaker.Change?
+        var endpoint: EndpointChange?
+        /// Of the app and its endpoint, the answers included.
+        var health = UpstreamHealth.unknown
+    }
+
+    /// Records what the answers to one send show about the credential, the app and its endpoint.
     ///
     /// - Parameter isTrial: whether they are of a quarantined batch.
-    mutating func updatePermit(
-        with classification: AnswerClassification, isTrial: Bool, now: Moment, _ actions: inout DispatchActions
-    ) {
-        let time = now.monotonic
+    mutating func record(
+        _ classification: AnswerClassification, isTrial: Bool, now: Duration
+    ) -> UpstreamChanges {
         if classification.delivered > 0 { stallDetector.delivered() }
-        if classification.finalAnswers > 0 { lastFinalAnswerAt = time }
+        if classification.finalAnswers > 0 { lastFinalAnswerAt = now }
         budget.answered(
             final: classification.finalAnswers, failed: classification.failedAttempts,
-            recovered: classification.recovered, now: time
+            recovered: classification.recovered, now: now
         )
-        updateCredential(with: classification, now: now, &actions)
-        breaker.record(classification.tally, now: time)
-        let isHealthy = breaker.isHealthy(now: time)
-        let (change, endpoint) = shared.withLock { shared in
-            shared.quarantine.answered(classification, isTrial: isTrial, by: app, now: time)
-            let change = shared.answered(classification, by: number, isHealthy: isHealthy, now: time)
-            return (change, shared.breakerState(of: number))
+        var changes = UpstreamChanges()
+        changes.credential = recordCredential(classification, now: now)
+        // While the app's breaker is open, its failures are known to be its own.
+        let isOwnFault = breaker.state != .closed
+        changes.breaker = recordBreaker(classification, now: now)
+        let isHealthy = breaker.isHealthy(now: now)
+        (changes.endpoint, changes.health) = shared.withLock { shared in
+            shared.quarantine.answered(classification, isTrial: isTrial, by: app, now: now)
+            let change = shared.record(
+                classification, by: number, isHealthy: isHealthy, isOwnFault: isOwnFault, now: now)
+            return (change, shared.health(of: number, now: now))
         }
-        if let change { appendChange(change, &actions) }
-        updateBreaker(with: classification, endpoint: endpoint, now: now, &actions)
+        // While the endpoint's breaker is open, failures belong to the endpoint.
+        if classification.report.hasFailures, changes.health != .failing, breaker.isFailing(now: now) {
+            breaker.open(now: now, jitter: generator.nextUnit())
+            changes.breaker = .opened
+        }
+        if breaker.state != .closed { changes.health = .failing }
+        return changes
     }
 
-    private mutating func updateCredential(
-        with classification: AnswerClassification, now: Moment, _ actions: inout DispatchActions
-    ) {
-        if classification.credentialRefused > 0 {
-            let isStateChange = credential.refused(
-                classification.ticket, now: now.monotonic, jitter: generator.nextUnit()
-            )
-            guard isStateChange else { return }
-            actions.events.append(.credentialRefused(app))
+    private mutating func recordCredential(
+        _ classification: AnswerClassification, now: Duration
+    ) -> CredentialCheck.Change? {
+        if classification.lastAnswers.isEmpty {
+            refusals.recordAccepted(classification.delivered, now: now)
+        } else {
+            refusals.record(classification.lastAnswers, now: now)
+        }
+        let jitter = generator.nextUnit()
+        if credential.isProbing(classification.ticket) {
+            return credential.probeAnswered(
+                classification.ticket, classification.credentialResult, cause: classification.refusalReason, now: now,
+                jitter: jitter)
+        }
+        var (refused, blamed) = (DistinctTokens(), DistinctTokens())
+        for (kind, tokens) in classification.refusals {
+            switch kind {
+            case .credential, .expiredToken, .tokenUpdates: refused.formUnion(tokens)
+            case .permission, .ownTopic: if refusals.blamesApp(for: kind, now: now) { blamed.formUnion(tokens) }
+            }
+        }
+        return credential.record(
+            refused: refused.isEmpty ? blamed : refused, cause: classification.refusalReason,
+            good: classification.decided, isProven: refused.isEmpty, now: now, jitter: jitter)
+    }
+
+    private mutating func recordBreaker(
+        _ classification: AnswerClassification, now: Duration
+    ) -> CircuitBreaker.Change? {
+        if breaker.isProbing(classification.ticket) {
+            return breaker.probeAnswered(classification.ticket, classification.probeResult, now: now)
+        }
+        breaker.record(classification.report, now: now)
+        return nil
+    }
+
+    /// Applies changes that `record` returned.
+    mutating func apply(_ changes: UpstreamChanges, now: Moment, _ actions: inout DispatchActions) {
+        switch changes.credential {
+        case .refused:
+            actions.events.append(.credentialRefused(app, credential.cause))
             returnUnsent(now: now, &actions)
-        } else if credential.isRefused {
-            let isAccepted = credential.answered(
-                classification.ticket, isClassified: classification.finalAnswers > 0, now: now.monotonic,
-                jitter: generator.nextUnit()
-            )
-            guard isAccepted else { return }
-            actions.events.append(.credentialAccepted(app))
+        case .accepted, .checked:
+            refusals.clearAnswers()
+            if changes.credential == .accepted { actions.events.append(.credentialAccepted(app)) }
             actions.wantsClaim = true
+        case nil: break
         }
-    }
-
-    /// Updates the app's own breaker.
-    ///
-    /// - Parameter endpoint: the state of the endpoint's breaker. Unless it is closed, failures belong to the endpoint.
-    private mutating func updateBreaker(
-        with classification: AnswerClassification, endpoint: Breaker.State, now: Moment,
-        _ actions: inout DispatchActions
-    ) {
-        let tally = classification.tally
-        let bad = tally.calls - tally.good
-        if breaker.state == .halfOpen {
-            let change = breaker.answered(
-                classification.ticket, good: tally.good, bad: bad, void: classification.count - tally.calls,
-                now: now.monotonic, jitter: generator.nextUnit()
-            )
-            breakerChanged(change, now: now, &actions)
-        } else if bad > 0, endpoint == .closed, breaker.isFailing(now: now.monotonic) {
-            breaker.open(now: now.monotonic, jitter: generator.nextUnit())
-            breakerChanged(.opened, now: now, &actions)
-        }
-    }
-
-    private func appendChange(_ change: EndpointChange, _ actions: inout DispatchActions) {
-        actions.events.append(.endpointBreakerChanged(change.name, change.state))
-        actions.endpointChanges.append(change)
-    }
-
-    private mutating func breakerChanged(
-        _ change: Breaker.Change, now: Moment, _ actions: inout DispatchActions
-    ) {
-        guard change != .none else { return }
-        actions.events.append(.appBreakerChanged(app, breaker.state))
+        if let change = changes.endpoint { appendChange(change, &actions) }
+        guard let change = changes.breaker else { return }
+        actions.events.append(.appBreakerChanged(app, breaker.state, cause: breaker.cause))
         permitChanged(change, now: now, &actions)
     }
 
+    private func appendChange(_ change: EndpointChange, _ actions: inout DispatchActions) {
+        actions.events.append(.endpointBreakerChanged(change.name, change.state, cause: change.cause))
+        actions.endpointChanges.append(change)
+    }
+
     /// The breaker of the app's endpoint has changed.
-    mutating func endpointChanged(_ change: Breaker.Change, now: Moment, _ actions: inout DispatchActions) {
-        // The failures in the window belong to the endpoint.
-        if change == .opened { breaker.clearWindow() }
+    mutating func endpointChanged(_ change: CircuitBreaker.Change, now: Moment, _ actions: inout DispatchActions) {
+        // What the app's breaker has counted belongs to the endpoint.
+        if change == .opened { breaker.reset() }
         permitChanged(change, now: now, &actions)
     }
 
     private mutating func permitChanged(
-        _ change: Breaker.Change, now: Moment, _ actions: inout DispatchActions
+        _ change: CircuitBreaker.Change, now: Moment, _ actions: inout DispatchActions
     ) {
-        if change == .opened {
-            returnUnsent(now: now, &actions)
-        } else {
+        switch change {
+        case .opened: returnUnsent(now: now, &actions)
+        case .halfOpened: break
+        case .closed:
             sendNext(now: now, &actions)
             actions.wantsClaim = true
         }
@@ -195,8 +292,7 @@ extension AppStateMachine {
             (shared.retryingApps(with: number), Lane.allCases.contains { shared.hasBacklog(number, $0) })
         }
         budget.share(among: sharers, now: now.monotonic)
-        let change = breaker.advance(now: now.monotonic, jitter: generator.nextUnit())
-        breakerChanged(change, now: now, &actions)
+        breaker.advance(now: now.monotonic)
         credential.advance(now: now.monotonic, jitter: generator.nextUnit())
         if let pushes = stallDetector.poll(now: now.monotonic) {
             actions.events.append(.nothingDelivered(app, pushes: pushes))
@@ -216,12 +312,12 @@ extension AppStateMachine {
     /// Why new pushes would not be sent immediately; nil if they would.
     func delay(now: Duration) -> DeliveryDelay? {
         if isPaused { return DeliveryDelay(reason: .paused, estimate: nil) }
-        if let probesIn = credential.timeUntilProbe(now: now) {
-            return DeliveryDelay(reason: .credentialRefused, estimate: Self.wholeSeconds(probesIn))
+        if credential.state == .refused, let probeIn = credential.timeUntilProbe(now: now) {
+            return DeliveryDelay(reason: .credentialRefused, estimate: Self.wholeSeconds(probeIn))
         }
-        if let probesIn = shared.withLock({ $0.timeUntilProbes(of: number, now: now) }) ?? timeUntilProbes(now: now) {
-            let estimate = probesIn > .zero ? probesIn : configuration.breaker.probeTimeout
-            return DeliveryDelay(reason: .apnsUnreachable, estimate: Self.wholeSeconds(estimate))
+        let endpointProbe = shared.withLock { $0.timeUntilProbe(of: number, now: now) }
+        if let probeIn = endpointProbe ?? breaker.timeUntilProbe(now: now) {
+            return DeliveryDelay(reason: .apnsUnreachable, estimate: Self.wholeSeconds(probeIn))
         }
         if let rate, waitsForRate, readyPushes > 0 {
             let estimate = Duration.seconds(Double(readyPushes) / rate.perSecond)
@@ -233,19 +329,15 @@ extension AppStateMachine {
         return DeliveryDelay(reason: .backlog, estimate: estimate.map(Self.wholeSeconds))
     }
 
-    private func timeUntilProbes(now: Duration) -> Duration? {
-        guard breaker.state != .closed, !breaker.hasOnlyGoodProbes else { return nil }
-        return breaker.remainingOpenTime(now: now) ?? .zero
-    }
-
     /// At least one second, rounded up: estimates are no more precise.
     private static func wholeSeconds(_ duration: Duration) -> Duration {
         .seconds(max(1, (duration.milliseconds + 999) / 1000))
     }
 
     /// The worst state among the app's breaker, its credential and the breaker of its endpoint.
-    var breakerState: Breaker.State {
-        let credential: Breaker.State = !credential.isRefused ? .closed : credential.isProbing ? .halfOpen : .open
+    var breakerState: CircuitBreaker.State {
+        let credential: CircuitBreaker.State =
+            credential.state != .refused ? .closed : credential.isProbing ? .halfOpen : .open
         return [breaker.state, shared.withLock { $0.breakerState(of: number) }, credential]
             .max { $0.rawValue < $1.rawValue } ?? .closed
     }

@@ -8,17 +8,13 @@ extension AppStateMachine {
     mutating func sendNext(now: Moment, _ actions: inout DispatchActions) {
         wake(now: now)
         while readyPushes + heldPushes > 0 {
-            let permit = permit(now: now.monotonic)
+            let permit = permit()
             // Checked before the window: batches that wait for the window return to the store as well.
             if permit == .closed { return returnUnsent(now: now, &actions) }
-            guard let work = first, hasWindow(for: work) else { return }
-            let hasSent: Bool
-            switch permit {
-            case .open: hasSent = sendPart(of: work.key, probesMax: nil, now: now, &actions)
-            case .probes(let count): hasSent = sendPart(of: work.key, probesMax: count, now: now, &actions)
-            case .pending, .closed: hasSent = false
-            }
-            if !hasSent { return }
+            if permit == .probes { return sendProbe(now: now, &actions) }
+            guard let work = first, hasWindow(for: work),
+                sendPart(of: work.key, isRamping: permit == .ramp, now: now, &actions)
+            else { return }
         }
     }
 
@@ -32,43 +28,80 @@ extension AppStateMachine {
 
     /// Sends as many ready pushes of a batch as may be sent now; the others stay ready or are held.
     ///
-    /// - Parameter probesMax: the most pushes, if they are probes.
+    /// - Parameter isRamping: whether a ramp limits the sends.
     /// - Returns: false if the batch, and so the app, has to wait.
     private mutating func sendPart(
-        of key: UInt64, probesMax: Int?, now: Moment, _ actions: inout DispatchActions
+        of key: UInt64, isRamping: Bool, now: Moment, _ actions: inout DispatchActions
     ) -> Bool {
         guard hasClient else {
-            retryAll(key, code: .unknownApp, after: configuration.policy.credentialPause, now: now, &actions)
+            retryAll(key, code: .unknownApp, after: Self.unknownAppPause, now: now, &actions)
             return true
         }
-        guard let timeouts = timeouts(of: works[key]!, isShort: probesMax != nil, now: now.monotonic) else {
+        guard let timeouts = timeouts(of: works[key]!, now: now.monotonic) else {
             // The lease may end before the answer arrives, and another instance would send the pushes again.
             returnUnsent(key, now: now, &actions)
             return true
         }
         settleUnsendable(key, now: now, &actions)
-        holdOverBudget(key, countMax: probesMax ?? .max, now: now, &actions)
+        holdOverBudget(key, now: now, &actions)
         guard let work = works[key], work.readyCount > 0 else { return true }
-        let wanted = min(work.readyCount, probesMax ?? .max)
-        let count = min(wanted, announceCapacity(for: work, now: now), rateCapacity(for: wanted, now: now, &actions))
+        let wanted = work.readyCount
+        var count = min(wanted, announceCapacity(for: work, now: now), rateCapacity(for: wanted, now: now, &actions))
+        if isRamping, count > 0 { count = acquireRamp(count, now: now.monotonic) }
         guard count > 0 else { return false }
-        send(count, of: work, timeouts: timeouts, isProbe: probesMax != nil, now: now, &actions)
+        guard count < work.claimed.batch.count || work.ready != nil else {
+            // The common case: a fresh batch, as a whole.
+            let send = send(nil, rest: [], of: work, timeouts: timeouts, now: now, &actions)
+            sent(send, retries: 0, now: now.monotonic)
+            return true
+        }
+        let ready = work.readyPushes
+        let pushes = Array(ready.prefix(count))
+        let send = send(
+            pushes, rest: Array(ready.dropFirst(count)), of: work, timeouts: timeouts, now: now, &actions)
+        sent(send, retries: pushes.count { $0.attempts > 0 }, now: now.monotonic)
         return true
     }
 
+    /// How long pushes of an app without a client wait.
+    private static let unknownAppPause: Duration = .seconds(30)
+
+    /// Sends one ready push as a probe, if one is due. Probes use neither the window nor the retry budget: both may be
+    /// used up by the outage.
+    private mutating func sendProbe(now: Moment, _ actions: inout DispatchActions) {
+        while let candidate = probeCandidate(now: now.monotonic) {
+            let key = candidate.key
+            guard let timeouts = timeouts(of: works[key]!, now: now.monotonic) else {
+                returnUnsent(key, now: now, &actions)
+                continue
+            }
+            settleUnsendable(key, now: now, &actions)
+            guard let work = works[key] else { continue }
+            let ready = work.readyPushes
+            let rest = ready.filter { $0.index != candidate.push.index }
+            guard rest.count < ready.count else { continue }
+            guard announceCapacity(for: work, now: now) > 0, rateCapacity(for: 1, now: now, &actions) > 0 else {
+                return
+            }
+            let send = send([candidate.push], rest: rest, of: work, timeouts: timeouts, now: now, &actions)
+            rate?.sent(1)
+            stallDetector.sent(1, now: now.monotonic)
+            probed(send.ticket, token: candidate.token, now: now.monotonic, &actions)
+            return
+        }
+    }
+
     /// How long the client may take for pushes of a batch; nil if the lease is too short to wait for the answer.
-    ///
-    /// - Parameter isShort: for probes, which decide about a breaker and so must end soon, like the trial of quarantined
-    ///   pushes.
-    func timeouts(of work: BatchWork, isShort: Bool, now: Duration) -> APNSSendTimeouts? {
+    func timeouts(of work: BatchWork, now: Duration) -> APNSSendTimeouts? {
         let left = work.leaseUntil - now - configuration.requestTimeout
         guard left > .zero else { return nil }
-        guard isShort || work.claimed.isQuarantined else {
+        guard work.claimed.isQuarantined else {
             return APNSSendTimeouts(
                 wait: min(DispatchConfiguration.waitMax, left), answer: configuration.requestTimeout
             )
         }
-        let timeout = min(configuration.requestTimeout, configuration.breaker.probeTimeout)
+        // The trial of quarantined pushes must end soon: there is one at a time.
+        let timeout = min(configuration.requestTimeout, Quarantine.answerTimeout)
         return APNSSendTimeouts(wait: min(timeout, left), answer: timeout)
     }
 
@@ -84,34 +117,29 @@ extension AppStateMachine {
     /// How long an answer counts as evidence that APNs responds.
     private static let healthEvidenceLifetime: Duration = .seconds(2)
 
-    /// Sends the first `count` ready pushes of a batch.
+    /// Sends ready pushes of a batch; nil: the whole batch.
+    ///
+    /// - Parameter rest: the other ready pushes.
     private mutating func send(
-        _ count: Int, of work: BatchWork, timeouts: APNSSendTimeouts, isProbe: Bool, now: Moment,
+        _ pushes: [PendingPush]?, rest: [PendingPush], of work: BatchWork, timeouts: APNSSendTimeouts, now: Moment,
         _ actions: inout DispatchActions
-    ) {
+    ) -> DispatchActions.Send {
         let batch = work.claimed.batch
-        var part: [PendingPush]?
-        if work.ready == nil, count == batch.count {
-            // The common case: a fresh batch, as a whole.
-            setReady([], of: work.key)
-        } else {
-            let ready = work.readyPushes
-            part = Array(ready.prefix(count))
-            setReady(Array(ready.dropFirst(count)), of: work.key)
-        }
+        setReady(rest, of: work.key)
+        let count = pushes?.count ?? batch.count
         let send = DispatchActions.Send(
             ticket: newTicket(), app: app, lease: work.claimed.lease, batch: batch.notifications,
-            indexes: count == batch.count ? nil : part?.map(\.index), timeouts: timeouts, isFirst: !work.isBegun
+            indexes: count == batch.count ? nil : pushes?.map(\.index), timeouts: timeouts, isFirst: !work.isBegun
         )
         parts[send.ticket] = Part(key: work.key, unanswered: count)
         works[work.key]!.inFlight += count
         works[work.key]!.isBegun = true
         inFlight[work.lane] += count
         if work.isAtMostOnce { inFlightAtMostOnce += count }
-        sent(send, retries: part?.count { $0.attempts > 0 } ?? 0, isProbe: isProbe, now: now.monotonic)
         switch batch.ambiguity {
         case .resend: actions.sends.append(send)
         case .drop: announce(send, of: work.key, now: now, &actions)
         }
+        return send
     }
 }

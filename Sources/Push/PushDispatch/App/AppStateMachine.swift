@@ -78,8 +78,9 @@ struct AppStateMachine: Sendable {
 
     // Permit.
     var isPaused: Bool
-    var credential: CredentialBreaker
-    var breaker: Breaker
+    var credential: CredentialCheck
+    var refusals = RefusalWindow()
+    var breaker: CircuitBreaker
     var budget: RetryBudget
     /// When the app last had retries to send.
     var retriedAt: Duration?
@@ -113,10 +114,8 @@ struct AppStateMachine: Sendable {
         generator = SeededGenerator(seed: seed)
         // The tickets of different apps never coincide: one client may serve several apps.
         nextTicket = UInt64(number) << 40
-        credential = CredentialBreaker(
-            probeEvery: configuration.credentialProbeEvery, probeTimeout: configuration.breaker.probeTimeout
-        )
-        breaker = Breaker(settings: configuration.breaker)
+        credential = CredentialCheck(settings: configuration.credential)
+        breaker = CircuitBreaker(settings: configuration.breaker, scope: .app)
         budget = RetryBudget(settings: configuration.retryBudget)
         rate = settings.pushesPerSecond.map { SendRate(perSecond: Double($0)) }
     }
@@ -190,6 +189,11 @@ struct AppStateMachine: Sendable {
 
     /// The batch to send next, of the most urgent lane.
     var first: BatchWork? { queues.lazy.compactMap(\.first).first.flatMap { works[$0] } }
+
+    /// The first batches with ready pushes, in the order in which they are sent.
+    var firstBatches: some Sequence<BatchWork> {
+        queues.lazy.flatMap { $0 }.prefix(50).compactMap { works[$0] }
+    }
 
     /// A ticket for one send.
     mutating func newTicket() -> UInt64 {

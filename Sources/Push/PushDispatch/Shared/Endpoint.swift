@@ -3,10 +3,10 @@ import PushModel
 /// Whether the pushes of an app may be sent.
 enum SendPermit: Equatable {
     case open
-    /// At most this many, as probes of a breaker or credential.
-    case probes(Int)
-    /// Probes are in flight; their answers decide.
-    case pending
+    /// As many as the ramp after an outage allows.
+    case ramp
+    /// Single pushes, as probes of a breaker or of the credential. The others wait in memory or in the store.
+    case probes
     /// Not soon: unsent batches return to the store.
     case closed
 }
@@ -15,27 +15,26 @@ enum SendPermit: Equatable {
 package struct EndpointChange: Sendable, Equatable {
     let endpoint: Int
     let name: String
-    let change: Breaker.Change
-    let state: Breaker.State
+    let change: CircuitBreaker.Change
+    let state: CircuitBreaker.State
+    let cause: ErrorCode
 }
 
 /// An APNs endpoint, as its apps share it.
 struct Endpoint: Sendable {
     let name: String
-    var appCount = 0
-    var breaker: Breaker
-    /// When each app last had a window that shows that the endpoint works.
+    var breaker: CircuitBreaker
+    /// When the last call of each app was good, if it was.
     var healthyAt: [Int: Duration] = [:]
+    /// The app that sent the last probe.
+    var lastProber = -1
     /// Apps that had retries to send of late: they share the retry budget.
     var retryingApps = 0
 
-    init(name: String, settings: Breaker.Settings) {
+    init(name: String, settings: CircuitBreaker.Settings) {
         self.name = name
-        breaker = Breaker(settings: settings)
+        breaker = CircuitBreaker(settings: settings)
     }
-
-    /// Whether the endpoint has more than one app.
-    var isShared: Bool { appCount > 1 }
 }
 
 extension SharedState {
@@ -52,78 +51,113 @@ extension SharedState {
         if isDraining { return .closed }
         // Not copied: asked for every batch.
         let index = apps[number].endpoint
-        switch endpoints[index].breaker.state {
-        case .closed: return .open
-        case .open: return .closed
-        case .halfOpen:
-            let probes = endpoints[index].breaker.probesLeft(for: number, isShared: endpoints[index].isShared)
-            return probes == 0 ? .pending : .probes(probes)
-        }
+        guard endpoints[index].breaker.state == .closed else { return .probes }
+        return endpoints[index].breaker.isRamping ? .ramp : .open
     }
 
-    /// Counts the pushes of a send as probes, if the endpoint's breaker is half open.
-    mutating func probed(_ ticket: UInt64, count: Int, by number: Int, now: Duration) {
+    /// Acquires as many of `wanted` sends as the ramp of the app's endpoint allows now.
+    mutating func acquireRamp(_ wanted: Int, of number: Int, now: Duration) -> Int {
         let index = apps[number].endpoint
-        guard endpoints[index].breaker.state == .halfOpen else { return }
-        endpoints[index].breaker.probe(ticket, count: count, group: number, now: now)
+        let count = endpoints[index].breaker.capacity(for: wanted, now: now)
+        endpoints[index].breaker.sent(count)
+        return count
     }
 
-    /// The time until the endpoint's breaker sends probes, zero while it does; nil if it is closed or about to close.
-    func timeUntilProbes(of number: Int, now: Duration) -> Duration? {
-        let index = apps[number].endpoint
-        guard endpoints[index].breaker.state != .closed, !endpoints[index].breaker.hasOnlyGoodProbes else {
-            return nil
-        }
-        return endpoints[index].breaker.remainingOpenTime(now: now) ?? .zero
+    func breakerState(of number: Int) -> CircuitBreaker.State { endpoints[apps[number].endpoint].breaker.state }
+
+    func health(of number: Int, now: Duration) -> UpstreamHealth {
+        endpoints[apps[number].endpoint].breaker.health(now: now)
     }
 
-    func breakerState(of number: Int) -> Breaker.State { endpoints[apps[number].endpoint].breaker.state }
+    /// A copy of the breaker, for decisions about a probe.
+    func breaker(of number: Int) -> CircuitBreaker { endpoints[apps[number].endpoint].breaker }
+
+    /// The time until the endpoint's next probe is due; nil if its breaker is closed.
+    func timeUntilProbe(of number: Int, now: Duration) -> Duration? {
+        endpoints[apps[number].endpoint].breaker.timeUntilProbe(now: now)
+    }
 
     /// The apps of the same endpoint that had retries to send of late.
     func retryingApps(with number: Int) -> Int { endpoints[apps[number].endpoint].retryingApps }
+
+    func rampRate(of number: Int, now: Duration) -> Double? {
+        endpoints[apps[number].endpoint].breaker.rampRate(now: now)
+    }
+
+    // MARK: Probes
+
+    /// How long a probe waits for the app whose turn it is.
+    private static let turnTime: Duration = .milliseconds(500)
+
+    /// Whether the app may send the next probe of its endpoint: the apps that have pushes take turns, so that an app
+    /// whose pushes all fail does not hide that the others would succeed.
+    func isTurn(of number: Int, now: Duration) -> Bool {
+        let index = apps[number].endpoint
+        let lastProber = endpoints[index].lastProber
+        guard endpoints[index].breaker.state != .closed, lastProber >= 0,
+            (.zero..<Self.turnTime).contains(endpoints[index].breaker.probeOverdue(now: now))
+        else { return true }
+        let waiting = apps.indices.lazy.filter { self.apps[$0].endpoint == index && self.apps[$0].demand.hasReady }
+        let next = waiting.first { $0 > lastProber } ?? waiting.first { _ in true }
+        return next == nil || next == number
+    }
+
+    /// A push of the app is sent as a probe, if the endpoint's breaker is open.
+    mutating func probed(_ ticket: UInt64, token: UInt64, by number: Int, now: Duration) -> EndpointChange? {
+        let index = apps[number].endpoint
+        guard endpoints[index].breaker.state != .closed else { return nil }
+        endpoints[index].lastProber = number
+        return endpointChange(
+            index,
+            endpoints[index].breaker.probe(
+                ticket, token: token, app: number, now: now, jitter: generator.nextUnit()))
+    }
+
+    mutating func probeReverted(_ ticket: UInt64, of number: Int, now: Duration) {
+        _ = endpoints[apps[number].endpoint].breaker.probeAnswered(ticket, .void, now: now)
+    }
+
+    // MARK: Answers
 
     /// Updates the endpoint's breaker with the answers to one send.
     ///
     /// The breaker opens if calls fail and no app shows that the endpoint works; otherwise the fault belongs to the app.
     ///
-    /// - Parameter isHealthy: whether the window of the app shows that the endpoint works.
+    /// - Parameters:
+    ///   - isHealthy: whether the last call of the app was good.
+    ///   - isOwnFault: whether failures of the app are known to be its own.
     /// - Returns: nil if the state has not changed.
-    mutating func answered(
-        _ classification: AnswerClassification, by number: Int, isHealthy: Bool, now: Duration
+    mutating func record(
+        _ classification: AnswerClassification, by number: Int, isHealthy: Bool, isOwnFault: Bool, now: Duration
     ) -> EndpointChange? {
         let index = apps[number].endpoint
-        let tally = classification.tally
-        let bad = tally.calls - tally.good
         endpoints[index].healthyAt[number] = isHealthy ? now : nil
-        endpoints[index].breaker.record(tally, now: now)
-        var change = Breaker.Change.none
-        if endpoints[index].breaker.state == .halfOpen {
-            change = endpoints[index].breaker.answered(
-                classification.ticket, good: tally.good, bad: bad, void: classification.count - tally.calls,
-                isShared: endpoints[index].isShared, now: now, jitter: generator.nextUnit()
-            )
-        } else if bad > 0, endpoints[index].breaker.isFailing(now: now), !hasHealthyApp(endpoints[index], now: now) {
-            endpoints[index].breaker.open(now: now, jitter: generator.nextUnit())
-            endpoints[index].healthyAt = [:]
-            change = .opened
+        if endpoints[index].breaker.isProbing(classification.ticket) {
+            let change = endpoints[index].breaker.probeAnswered(
+                classification.ticket, classification.probeResult, now: now)
+            return endpointChange(index, change)
         }
-        return endpointChange(index, change)
-    }
-
-    private func hasHealthyApp(_ endpoint: Endpoint, now: Duration) -> Bool {
-        endpoint.healthyAt.values.contains { now - $0 < endpoint.breaker.settings.window }
+        let report = isOwnFault ? .good(classification.report.good) : classification.report
+        endpoints[index].breaker.record(report, app: number, now: now)
+        guard report.hasFailures, endpoints[index].breaker.isFailing(now: now),
+            !endpoints[index].healthyAt.values.contains(where: { now - $0 < endpoints[index].breaker.settings.window })
+        else { return nil }
+        endpoints[index].breaker.open(now: now, jitter: generator.nextUnit())
+        endpoints[index].healthyAt = [:]
+        endpoints[index].lastProber = -1
+        return endpointChange(index, .opened)
     }
 
     /// Applies the passage of time to the breakers of all endpoints.
-    mutating func advance(now: Duration) -> [EndpointChange] {
-        endpoints.indices.compactMap { index in
-            endpointChange(index, endpoints[index].breaker.advance(now: now, jitter: generator.nextUnit()))
-        }
+    mutating func advance(now: Duration) {
+        for index in endpoints.indices { endpoints[index].breaker.advance(now: now) }
     }
 
-    private func endpointChange(_ index: Int, _ change: Breaker.Change) -> EndpointChange? {
-        guard change != .none else { return nil }
+    private func endpointChange(_ index: Int, _ change: CircuitBreaker.Change?) -> EndpointChange? {
+        guard let change else { return nil }
         let endpoint = endpoints[index]
-        return EndpointChange(endpoint: index, name: endpoint.name, change: change, state: endpoint.breaker.state)
+        return EndpointChange(
+            endpoint: index, name: endpoint.name, change: change, state: endpoint.breaker.state,
+            cause: endpoint.breaker.cause)
     }
 }

@@ -19,6 +19,8 @@ struct Quarantine: Sendable {
     /// Several times the deadline of a trial, so that an app whose pushes are never answered uses few of the trials that
     /// all apps share.
     private static let unansweredPause: Duration = .seconds(30)
+    /// The deadline of a trial.
+    static let answerTimeout: Duration = .seconds(5)
     private static let unsentPause: Duration = .seconds(5)
 
     /// The batches of the current trial.

@@ -23,7 +23,7 @@ extension SharedState {
         for number in apps.indices {
             let app = apps[number].app
             let capacities = Lane.allCases.map { self.capacity(of: number, for: $0) }
-            guard !isExcluded(number), capacities.contains(where: { $0 >= countMax }) else {
+            guard !apps[number].demand.isBlocked, capacities.contains(where: { $0 >= countMax }) else {
                 plan.excludedApps.insert(app)
                 continue
             }
@@ -37,17 +37,6 @@ extension SharedState {
             }
         }
         return plan
-    }
-
-    /// Whether batches of the app stay in the store for now.
-    private func isExcluded(_ number: Int) -> Bool {
-        if apps[number].demand.isBlocked { return true }
-        switch permit(of: number) {
-        case .closed, .pending: return true
-        // Probes need few pushes.
-        case .probes: return apps[number].demand.hasReady
-        case .open: return false
-        }
     }
 
     /// The store has returned the result of a claim.

@@ -95,11 +95,10 @@ struct SharedState: Sendable {
     /// Adds an app.
     ///
     /// - Returns: its number, which never changes.
-    mutating func add(_ app: AppEnvironment, endpoint name: String, breaker: Breaker.Settings) -> Int {
+    mutating func add(_ app: AppEnvironment, endpoint name: String, breaker: CircuitBreaker.Settings) -> Int {
         let number = apps.count
         let endpoint = endpoints.firstIndex { $0.name == name } ?? endpoints.count
         if endpoint == endpoints.count { endpoints.append(Endpoint(name: name, settings: breaker)) }
-        endpoints[endpoint].appCount += 1
         // Only a later claim shows whether batches of the app wait in the store.
         apps.append(App(app: app, endpoint: endpoint, backlogUntil: Lane.allCases.map { _ in plans + 1 }))
         numbers[app] = number

@@ -125,12 +125,12 @@ extension GatewayConfiguration {
             }
             section.readDuration("breaker_open") { delivery.breaker.openBase = $0 }
             section.readDuration("breaker_open_max") { delivery.breaker.openCap = $0 }
-            section.readDuration("breaker_slow_after") { delivery.breaker.slowAfter = $0 }
-            section.readDuration("credential_probe") { delivery.credentialProbeEvery = $0 }
+            section.readDuration("credential_probe") { delivery.credential.probeCap = $0 }
             section.read("retry_budget_per_second") { (rate: Int) in delivery.retryBudget.perSecond = Double(rate) }
             section.read("retry_budget_burst") { (count: Int) in delivery.retryBudget.burst = Double(count) }
             section.readDuration("lifetime") { delivery.policy.lifetime = $0 }
             section.readDuration("urgent_lifetime") { delivery.policy.urgentLifetime = $0 }
+            section.readDuration("immediate_lifetime") { delivery.policy.immediateLifetime = $0 }
             section.readDuration("drain_timeout") { drainTimeout = $0 }
         }
     }

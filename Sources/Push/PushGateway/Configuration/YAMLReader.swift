@@ -174,13 +174,16 @@ struct YAMLReader {
         "limits.keyed_body_max_mib": "limits.idempotent_body_max_mib",
         "limits.keyed_bodies_max_mib": "limits.idempotent_bodies_max_mib",
     ]
+    /// Why former keys do not exist any more.
+    private static let removedKeys = ["delivery.breaker_slow_after": "a slow answer no longer opens a circuit breaker"]
 
     /// Reports every key that was not read.
     mutating func finish() {
         for (key, _) in mapping ?? [:] {
             guard let text = key.string, known.contains(text) else {
                 let name = name(key.string ?? "?")
-                let hint = Self.renamedKeys[name].map { "; it is \($0) now" } ?? ""
+                let hint =
+                    Self.renamedKeys[name].map { "; it is \($0) now" } ?? Self.removedKeys[name].map { "; \($0)" } ?? ""
                 problems.append(
                     Problem(
                         path: name, line: key.mark?.line, text: "\(name) is not a known key\(hint)",

@@ -1,61 +1,68 @@
-package import APNSWire
-
 /// Decides whether a push is settled or retried after an attempt. Pure: the caller passes the time and the random
 /// sample.
 package struct DeliveryPolicy: Sendable, Equatable {
     /// Full jitter: a retry waits a random time between zero and `retryBase` × 2^(attempt - 1), at most `retryCap`.
     package var retryBase: Duration = .milliseconds(500)
     package var retryCap: Duration = .seconds(60)
+    /// The same limit for a push that gets server errors while others succeed. Apple: 5xx may be retried after 15
+    /// minutes.
+    package var serverErrorCap: Duration = .seconds(15 * 60)
     /// The longest `Retry-After` that is obeyed; a longer one counts as this.
     package var retryAfterMax: Duration = .seconds(15 * 60)
-    /// The longest wait for a retry after APNs refused the credential; the shortest is half of it.
-    package var credentialPause: Duration = .seconds(30)
+    /// The longest wait of a push that was refused once, if it is undecided whether it or its app is at fault; it
+    /// doubles with each refusal, up to `retryCap`. The shortest is half of it.
+    package var refusalPause: Duration = .seconds(1)
     /// How long a push without an expiration is retried.
     package var lifetime: Duration = .seconds(24 * 3600)
     /// How long an urgent push without an expiration is retried.
     package var urgentLifetime: Duration = .seconds(3600)
-    /// A safety limit. Retries normally end by time.
+    /// How long a push with the expiration 0 is retried: APNs does not store it, so it is useless later.
+    package var immediateLifetime: Duration = .seconds(30)
+    /// A safety limit for pushes that fail while others succeed. Retries normally end by time.
     package var attemptsMax: UInt16 = 50
 
     package init() {}
 
     package enum Action: Sendable, Equatable {
         case settle(Verdict, ErrorCode, attempts: UInt16)
+        /// Due immediately if the upstream is failing or the app's pushes wait: then nothing is claimed before.
         case retry(ErrorCode, attempts: UInt16, due: WallTime)
+    }
+
+    /// What other answers show about the cause of a failure.
+    package struct Context: Sendable, Equatable {
+        package var health: UpstreamHealth
+        /// Used for refusals only.
+        package var blame: RefusalWindow.Blame
+
+        package init(health: UpstreamHealth = .unknown, blame: RefusalWindow.Blame = .undecided(refusals: 1)) {
+            self.health = health
+            self.blame = blame
+        }
     }
 
     /// The time from which a push may no longer be sent.
     ///
-    /// `apns-expiration: 0` limits APNs to one attempt. It does not limit the gateway's retries, so the lifetime of the
-    /// lane applies.
-    package func deadline(expiration: Int64, acceptedAt: WallTime, notBefore: WallTime?, lane: Lane) -> WallTime {
-        if expiration > 0 { return WallTime(seconds: expiration) }
-        // A `notBefore` in the past means "now" and does not shorten the lifetime.
-        return max(notBefore ?? acceptedAt, acceptedAt) + (lane == .urgent ? urgentLifetime : lifetime)
-    }
-
-    /// The action after `answer`.
+    /// `apns-expiration: 0` limits APNs to one attempt. It does not limit the number of the gateway's retries, but
+    /// their time.
     ///
-    /// - Parameters:
-    ///   - attempts: attempts before this one that may have reached APNs.
-    ///   - deadline: the result of `deadline(expiration:acceptedAt:notBefore:lane:)`.
-    ///   - jitter: a uniform random sample in 0..<1. Pushes of one batch share it, so that they stay together.
-    package func action(
-        after answer: APNSAnswer, attempts: UInt16, ambiguity: AmbiguityPolicy = .resend, deadline: WallTime,
-        now: WallTime, jitter: Double
-    ) -> Action {
-        action(
-            for: VerdictTable.meaning(of: answer), retryAfter: answer.retryAfterSeconds, attempts: attempts,
-            ambiguity: ambiguity, deadline: deadline, now: now, jitter: jitter
-        )
+    /// - Parameter due: the earliest time at which the push could be sent, from which a lifetime counts.
+    package func deadline(expiration: Int64, due: WallTime, lane: Lane) -> WallTime {
+        if expiration > 0 { return WallTime(seconds: expiration) }
+        if expiration == 0 { return due + immediateLifetime }
+        return due + (lane == .urgent ? urgentLifetime : lifetime)
     }
 
     /// The action after an answer whose meaning is known.
     ///
-    /// - Parameter retryAfter: `Retry-After` of the answer, in seconds; 0 without one.
+    /// - Parameters:
+    ///   - retryAfter: `Retry-After` of the answer, in seconds; 0 without one.
+    ///   - attempts: attempts before this one that count.
+    ///   - deadline: the result of `deadline(expiration:due:lane:)`.
+    ///   - jitter: a uniform random sample in 0..<1. Pushes of one batch share it, so that they stay together.
     package func action(
-        for meaning: VerdictTable.Meaning, retryAfter: UInt32, attempts: UInt16, ambiguity: AmbiguityPolicy,
-        deadline: WallTime, now: WallTime, jitter: Double
+        for meaning: VerdictTable.Meaning, context: Context = Context(), retryAfter: UInt32 = 0, attempts: UInt16,
+        ambiguity: AmbiguityPolicy = .resend, deadline: WallTime, now: WallTime, jitter: Double
     ) -> Action {
         switch meaning {
         case .settle(.expired, let code):
@@ -66,23 +73,54 @@ package struct DeliveryPolicy: Sendable, Equatable {
         case .retry(_, .ambiguous) where ambiguity == .drop:
             return .settle(.givenUp, .droppedUnanswered, attempts: attempts + 1)
         case .retry(let code, let retryClass):
-            let counts = retryClass == .ambiguous || retryClass == .later
-            let attempts = counts ? attempts + 1 : attempts
+            let isCounted =
+                switch retryClass {
+                case .free: false
+                case .later: true
+                case .ambiguous, .serverError: context.health != .failing
+                }
+            let attempts = isCounted ? attempts + 1 : attempts
             guard attempts < attemptsMax else { return .settle(.givenUp, code, attempts: attempts) }
+            let isWaiting = context.health == .failing && retryClass != .later
             let requested = min(.seconds(Int64(retryAfter)), retryAfterMax)
-            let due = now + max(delay(retryClass, attempts: attempts, jitter: jitter), requested)
-            guard due < deadline else { return .settle(.expired, code, attempts: attempts) }
-            return .retry(code, attempts: attempts, due: due)
+            let pause =
+                isWaiting
+                ? .zero : max(delay(retryClass, attempts: attempts, health: context.health, jitter: jitter), requested)
+            return retry(code, attempts: attempts, after: pause, deadline: deadline, now: now)
+        case .refused(let kind):
+            let pause: Duration
+            switch context.blame {
+            case .push: return .settle(.rejected, kind.rejectedCode, attempts: attempts + 1)
+            case .app: pause = .zero
+            case .undecided(let refusals):
+                pause = Self.doubled(refusalPause, refusals, cap: retryCap) * (0.5 + jitter / 2)
+            }
+            return retry(kind.waitingCode, attempts: attempts, after: pause, deadline: deadline, now: now)
         }
     }
 
-    private func delay(_ retryClass: VerdictTable.RetryClass, attempts: UInt16, jitter: Double) -> Duration {
+    /// A push whose next attempt would be too late is due at its deadline: then it is settled as expired.
+    private func retry(
+        _ code: ErrorCode, attempts: UInt16, after pause: Duration, deadline: WallTime, now: WallTime
+    ) -> Action {
+        guard now < deadline else { return .settle(.expired, code, attempts: attempts) }
+        return .retry(code, attempts: attempts, due: min(now + pause, deadline))
+    }
+
+    private func delay(
+        _ retryClass: VerdictTable.RetryClass, attempts: UInt16, health: UpstreamHealth, jitter: Double
+    ) -> Duration {
         switch retryClass {
-        case .credential: return credentialPause * (0.5 + jitter / 2)
         case .free: return retryBase * jitter
-        case .ambiguous, .later:
-            let doublings = min(Int(attempts) - 1, 20)
-            return min(retryCap, retryBase * Double(1 << max(doublings, 0))) * jitter
+        case .ambiguous, .later: return Self.doubled(retryBase, Int(attempts), cap: retryCap) * jitter
+        case .serverError:
+            let cap = health == .succeeding ? max(retryCap, serverErrorCap) : retryCap
+            return Self.doubled(retryBase, Int(attempts), cap: cap) * jitter
         }
+    }
+
+    /// `base` × 2^(count - 1), at most `cap`.
+    private static func doubled(_ base: Duration, _ count: Int, cap: Duration) -> Duration {
+        min(cap, base * Double(1 << min(max(count - 1, 0), 20)))
     }
 }

@@ -6,43 +6,74 @@ package enum VerdictTable {
     package enum Meaning: Sendable, Equatable {
         case settle(Verdict, ErrorCode)
         case retry(ErrorCode, RetryClass)
+        /// The push or its app is at fault; other answers of the app show which (`RefusalWindow`).
+        case refused(RefusalKind)
+
+        package var code: ErrorCode {
+            switch self {
+            case .settle(_, let code), .retry(let code, _): code
+            case .refused(let kind): kind.waitingCode
+            }
+        }
     }
 
     /// Whether an attempt counts, and how long the retry waits.
     package enum RetryClass: Sendable, Equatable {
         /// APNs has certainly not processed the push: the attempt does not count.
         case free
-        /// APNs may have processed the push: the attempt counts.
+        /// APNs may have processed the push: the attempt counts, unless the upstream is failing.
         case ambiguous
-        /// APNs answered and asks for a delay: the attempt counts.
+        /// APNs asks for a delay of this push: the attempt counts.
         case later
-        /// The app's credential is at fault, not the push: the attempt does not count, and the delay is long.
-        case credential
+        /// The endpoint is at fault: a server error, or the server is not APNs. The attempt counts, unless the upstream
+        /// is failing.
+        case serverError
     }
 
     /// The result of a call, for the breakers.
     package enum CallHealth: Sendable, Equatable {
-        /// APNs answered. 400, 410, 413 and 429 also count: they concern the push, not the health of APNs.
+        /// APNs answered. A refusal also counts: it shows that APNs works.
         case fine
-        /// APNs answered with a server error, did not answer, or was unreachable.
+        /// APNs answered with a server error, did not answer this push, or is not APNs.
         case failed
-        /// The answer says nothing about APNs: the cause is the credential or the gateway.
+        /// There was no connection, or it was lost: one failure for all of its pushes.
+        case lost
+        /// The attempt says nothing about APNs: the cause is in the gateway, or the credential.
         case void
     }
 
     package static func health(of answer: APNSAnswer, meaning: Meaning) -> CallHealth {
-        if case .retry(_, .credential) = meaning { return .void }
         switch answer.failure {
+        case .notAPNs: return .failed
         case .clientClosed, .overloaded, .credential, .expired: return .void
         default: break
         }
+        if answer.disposition == .answered {
+            if case .retry(_, .serverError) = meaning { return .failed }
+            return .fine
+        }
+        if case .refused = meaning { return .void }
+        switch answer.failure {
         // Refused streams count as failures: a server that refuses every stream is not usable.
-        return answer.disposition == .answered && answer.status < 500 && answer.failure == .none ? .fine : .failed
+        case .streamRefused, .streamReset, .none: return .failed
+        case .deadlineExceeded: return answer.disposition == .neverWritten ? .lost : .failed
+        default: return .lost
+        }
     }
 
-    package static func meaning(of answer: APNSAnswer) -> Meaning {
-        // Whatever the status: the push has not reached APNs.
-        if answer.failure == .notAPNs { return .retry(.notAPNs, .free) }
+    /// Whether the topic of the push is refused. Then `meaning` depends on who chose it.
+    package static func concernsTopic(_ answer: APNSAnswer) -> Bool {
+        switch answer.reason {
+        case .badTopic, .missingTopic, .topicDisallowed: answer.disposition == .answered
+        default: false
+        }
+    }
+
+    /// - Parameter isOwnTopic: whether the gateway derived the topic from the app's bundle ID. Otherwise the caller
+    ///   named it, and the next push may name another one.
+    package static func meaning(of answer: APNSAnswer, isOwnTopic: Bool = false) -> Meaning {
+        if isOwnTopic, concernsTopic(answer) { return .refused(.ownTopic) }
+        if isOfOtherServer(answer) { return .retry(.notAPNs, .serverError) }
         return switch answer.disposition {
         case .answered: answered(answer)
         case .neverWritten, .refused: unprocessed(answer)
@@ -50,13 +81,25 @@ package enum VerdictTable {
         }
     }
 
+    /// Whether the answer is not one of APNs, for example of a proxy or a captive portal: APNs gives a reason with
+    /// every status but 200, and none of these statuses. A server error without a reason is treated like one with.
+    private static func isOfOtherServer(_ answer: APNSAnswer) -> Bool {
+        if answer.failure == .notAPNs { return true }
+        guard answer.disposition == .answered, answer.status != 200 else { return false }
+        switch answer.reason {
+        case .none: return !(500..<600).contains(answer.status)
+        case .unknown: return !(400..<600).contains(answer.status) || [407, 408, 421, 425].contains(answer.status)
+        default: return false
+        }
+    }
+
     /// The meaning of an answer to a push that APNs has certainly not processed.
     private static func unprocessed(_ answer: APNSAnswer) -> Meaning {
         if answer.failure == .expired { return .settle(.expired, .expired) }
-        if answer.failure == .credential { return .retry(.credentialRefused, .credential) }
-        // APNs refused or closed the connection because of the credential: same meaning as that answer to the push.
-        if case .retry(let code, .credential) = answered(answer), answer.reason != .none {
-            return .retry(code, .credential)
+        if answer.failure == .credential { return .refused(.credential) }
+        // APNs refused or closed the connection because of the credential.
+        if answer.reason != .none, case .refused(let kind) = answered(answer) {
+            return .refused(kind == .permission ? .credential : kind)
         }
         // No connection was available before the deadline, so the push was not sent.
         if answer.failure == .deadlineExceeded { return .retry(.connectionTimedOut, .free) }
@@ -64,12 +107,6 @@ package enum VerdictTable {
     }
 
     /// The meaning of a complete answer.
-    ///
-    /// `Forbidden` concerns the credential: every push of the app will be rejected until the permissions of the key or
-    /// certificate change, so attempts are not counted.
-    ///
-    /// A refused topic concerns the push: a push may name its own topic, so the next push may succeed, and APNs would
-    /// refuse this one indefinitely.
     private static func answered(_ answer: APNSAnswer) -> Meaning {
         if answer.status == 200 { return .settle(.delivered, .none) }
         switch answer.reason {
@@ -85,15 +122,16 @@ package enum VerdictTable {
             .channelNotRegistered, .badRequestParams, .badRequestPayload, .missingPushType,
             .cannotCreateChannelConfig:
             return .settle(.rejected, .requestRefused)
-        case .badCertificate, .badCertificateEnvironment, .forbidden, .invalidProviderToken, .missingProviderToken,
+        case .badCertificate, .badCertificateEnvironment, .invalidProviderToken, .missingProviderToken,
             .unrelatedKeyIdInToken, .badEnvironmentKeyIdInToken, .badEnvironmentKeyInToken, .topicMismatch:
-            return .retry(.credentialRefused, .credential)
-        case .expiredProviderToken: return .retry(.credentialExpired, .credential)
-        case .tooManyProviderTokenUpdates: return .retry(.credentialRefused, .credential)
+            return .refused(.credential)
+        case .expiredProviderToken: return .refused(.expiredToken)
+        case .tooManyProviderTokenUpdates: return .refused(.tokenUpdates)
+        case .forbidden: return .refused(.permission)
         case .tooManyRequests: return .retry(.frequencyExceeded, .later)
-        case .internalServerError: return .retry(.apnsInternalError, .later)
-        case .serviceUnavailable: return .retry(.apnsUnavailable, .later)
-        case .shutdown: return .retry(.apnsShutdown, .later)
+        case .internalServerError: return .retry(.apnsInternalError, .serverError)
+        case .serviceUnavailable: return .retry(.apnsUnavailable, .serverError)
+        case .shutdown: return .retry(.apnsShutdown, .serverError)
         case .idleTimeout: return .retry(.goAway, .free)
         case .none, .unknown: return byStatus(answer.status)
         }
@@ -102,15 +140,13 @@ package enum VerdictTable {
     /// The meaning of an answer without a known reason, by its status.
     private static func byStatus(_ status: UInt16) -> Meaning {
         switch status {
-        case 403: .retry(.credentialRefused, .credential)
+        case 403: .refused(.permission)
         case 410: .settle(.rejected, .notSubscribed)
         case 413: .settle(.rejected, .payloadTooLarge)
         case 429: .retry(.frequencyExceeded, .later)
-        case 500, 502, 504: .retry(.apnsInternalError, .later)
-        case 503: .retry(.apnsUnavailable, .later)
+        case 503: .retry(.apnsUnavailable, .serverError)
         case 400..<500: .settle(.rejected, .requestRefused)
-        case 500..<600: .retry(.apnsInternalError, .later)
-        default: .settle(.rejected, .unknownAnswer)
+        default: .retry(.apnsInternalError, .serverError)
         }
     }
 

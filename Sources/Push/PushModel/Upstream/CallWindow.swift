@@ -3,21 +3,15 @@ package struct CallTally: Sendable, Equatable {
     package var calls = 0
     /// Calls that got a server error or no answer, or were not sent because there was no connection.
     package var failed = 0
-    /// Calls that were answered late.
-    package var slow = 0
 
-    package init(calls: Int = 0, failed: Int = 0, slow: Int = 0) {
+    package init(calls: Int = 0, failed: Int = 0) {
         self.calls = calls
         self.failed = failed
-        self.slow = slow
     }
-
-    package var good: Int { calls - failed - slow }
 
     package static func += (sum: inout CallTally, other: CallTally) {
         sum.calls += other.calls
         sum.failed += other.failed
-        sum.slow += other.slow
     }
 }
 

@@ -149,7 +149,7 @@ final class ModelAPNsClient {
 
     private func answered(_ flight: ModelLink.Flight, _ answer: APNSAnswer, on link: ModelLink) {
         var answer = answer
-        if case .retry(_, .credential) = VerdictTable.meaning(of: answer) {
+        if case .refused = VerdictTable.meaning(of: answer) {
             // An attempt that failed because of the credential does not count.
         } else {
             flight.truth.pushes[flight.push].countable += 1
