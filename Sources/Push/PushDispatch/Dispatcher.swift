@@ -14,6 +14,7 @@ package final class Dispatcher: Sendable {
     let queue: any DurableQueue
     let recorder: OutcomeRecorder
     private let senders: [AppEnvironment: any APNSSender]
+    private let turns: [AppEnvironment: Turn]
     private let configuration: DispatchConfiguration
     let clock: QueueClock
     let logger: Logger
@@ -29,6 +30,7 @@ package final class Dispatcher: Sendable {
         self.queue = queue
         self.recorder = recorder
         self.senders = senders
+        turns = senders.mapValues { _ in Turn() }
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
@@ -73,21 +75,29 @@ package final class Dispatcher: Sendable {
 
     /// Hands pushes to the APNs client of their app. The state machine sends only for apps that have one.
     private func begin(_ send: DispatchActions.Send) {
-        senders[send.app]?.send(
+        guard let sender = senders[send.app], let turn = turns[send.app] else { return }
+        sender.send(
             send.batch, indexes: send.indexes, ticket: send.ticket, timeouts: send.timeouts,
-            to: AnswerReceiver(dispatcher: self, app: send.app)
+            to: AnswerReceiver(dispatcher: self, app: send.app, turn)
         )
     }
+
+    /// Identifies an app in the queue of an APNs client that it shares with other apps, where the apps take turns.
+    private final class Turn: Sendable {}
 
     /// Receives the answers to the pushes of one send.
     private final class AnswerReceiver: APNSAnswerReceiver {
         private let dispatcher: Dispatcher
         private let app: AppEnvironment
+        private let turn: Turn
 
-        init(dispatcher: Dispatcher, app: AppEnvironment) {
+        init(dispatcher: Dispatcher, app: AppEnvironment, _ turn: Turn) {
             self.dispatcher = dispatcher
             self.app = app
+            self.turn = turn
         }
+
+        var owner: ObjectIdentifier { ObjectIdentifier(turn) }
 
         func receive(_ answers: APNSAnswers) {
             dispatcher.apply { $0.answered(answers, of: app, now: $1, &$2) }

@@ -3,8 +3,8 @@ package import NIOCore
 
 /// The queue in front of the connections: pushes that no connection has taken.
 ///
-/// Whole batches are queued, and taken push by push. The receivers of answers take turns, so that the batches of one do
-/// not delay a single push of another; the batches of one receiver leave in order. Requeued pushes leave first. Bounded by
+/// Whole batches are queued, and taken push by push. Their owners take turns, so that the batches of one do not delay a
+/// single push of another; the batches of one owner leave in order. Requeued pushes leave first. Bounded by
 /// `APNSClientConfiguration.queuedPushesMax`.
 package struct RequestQueue {
     /// A push that a connection returned unprocessed.
@@ -21,17 +21,17 @@ package struct RequestQueue {
         }
     }
 
-    /// Pushes of one receiver that leave in one turn: enough to fill TLS records, and few enough that hundreds of
-    /// receivers wait milliseconds.
+    /// Pushes of one owner that leave in one turn: enough to fill TLS records, and few enough that hundreds of owners
+    /// wait milliseconds.
     package static let turn = 64
 
-    /// The batches of one receiver.
+    /// The batches of one owner.
     private final class Line {
-        let receiver: ObjectIdentifier
+        let owner: ObjectIdentifier
         var batches = CircularBuffer<InFlightBatch>()
 
-        init(_ receiver: ObjectIdentifier) {
-            self.receiver = receiver
+        init(_ owner: ObjectIdentifier) {
+            self.owner = owner
         }
     }
 
@@ -51,13 +51,13 @@ package struct RequestQueue {
     package mutating func append(_ batch: InFlightBatch) {
         guard batch.untaken > 0 else { return }
         // A batch retains its receiver, so the identifier is unique while the line has batches.
-        let receiver = ObjectIdentifier(batch.receiver)
-        if let line = lineOf[receiver] {
+        let owner = batch.receiver.owner
+        if let line = lineOf[owner] {
             line.batches.append(batch)
         } else {
-            let line = Line(receiver)
+            let line = Line(owner)
             line.batches.append(batch)
-            lineOf[receiver] = line
+            lineOf[owner] = line
             lines.append(line)
         }
         count += batch.untaken
@@ -103,7 +103,7 @@ package struct RequestQueue {
     }
 
     private mutating func removeLine() {
-        lineOf[lines.removeFirst().receiver] = nil
+        lineOf[lines.removeFirst().owner] = nil
         taken = 0
     }
 
@@ -130,7 +130,7 @@ package struct RequestQueue {
         for _ in 0..<lines.count {
             let line = lines.removeFirst()
             Self.removeAll(where: isMatch, from: line, &removed)
-            if line.batches.isEmpty { lineOf[line.receiver] = nil } else { lines.append(line) }
+            if line.batches.isEmpty { lineOf[line.owner] = nil } else { lines.append(line) }
         }
         if lines.first !== first { taken = 0 }
         count -= removed.count

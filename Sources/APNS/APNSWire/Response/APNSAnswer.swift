@@ -102,6 +102,13 @@ public struct APNSAnswers: Sendable, Equatable {
 public protocol APNSAnswerReceiver: AnyObject, Sendable {
     /// Called on the sender's event loop with one or many answers. Must return quickly and must not block.
     func receive(_ answers: APNSAnswers)
+    /// Whose pushes these are. Owners take turns in a sender's queue, and the pushes of one owner leave in order. The
+    /// identified object must live as long as the receiver; by default it is the receiver itself.
+    var owner: ObjectIdentifier { get }
+}
+
+extension APNSAnswerReceiver {
+    public var owner: ObjectIdentifier { ObjectIdentifier(self) }
 }
 
 /// Sends batches to APNs.
