@@ -226,7 +226,7 @@ final class ConnectionPool {
 
     /// APNs ended a connection because of the credential.
     ///
-    /// - Returns: whether it has ended several in succession, so that the refusal is no accident of one server.
+    /// - Returns: whether it has ended several consecutively, so that the refusal is no accident of one server.
     func credentialRefused() -> Bool {
         reconnect.needsOperator = true
         credentialRefusals += 1
