@@ -19,7 +19,8 @@ import Testing
             $0.pingInterval = .milliseconds(500)
             $0.pingTimeout = .seconds(1)
             $0.drainTimeout = .seconds(1)
-            $0.stallTimeout = .seconds(2)
+            // Longer than the timeouts of the pushes, so that a connection is not left before they end.
+            $0.stallTimeout = .seconds(3)
             $0.connectTimeout = .seconds(2)
         }
         let memory = try PeakMemory()

@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test func `can be accepted from servers for tests`() async throws {
-        let (answer, _) = try await answer({ $0.requiresAPNSID = false }) { $0.respond($1, 200, hasID: false) }
+        let (answer, _) = try await answer({ $0.requiresAPNSID = false }, { $0.respond($1, 200, hasID: false) })
         #expect(answer == .accepted)
     }
 

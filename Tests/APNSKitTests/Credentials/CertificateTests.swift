@@ -145,10 +145,12 @@ import Testing
         let other = try make()
         let foreign = try APNSCertificate(p12File: other.path("modern.p12"), password: Self.password)
         let refused = try Samples.client(port: server.port) { $0.credential = .certificate(foreign) }
-        let refusals = await refused.send(Samples.batch(2), requestTimeout: .seconds(3600))
+        let before = server.connections
+        let refusals = await refused.send(Samples.batch(2), requestTimeout: .seconds(30))
         let refusal = APNSAnswer(disposition: .neverWritten, reason: .badCertificate, failure: .tls)
         #expect(refusals == [APNSAnswer](repeating: refusal, count: 2))
         #expect(refused.snapshot().credentialReason == .badCertificate)
+        #expect(server.connections == before + 2, "waiting until the timeout would take further connections")
         await refused.shutdown(grace: .zero)
         // Without a certificate, this server accepts no connection.
         let anonymous = try Samples.client(port: server.port)

@@ -210,8 +210,8 @@ import Testing
             })
         ) { $0.respond($1, 200) }
         let client = try client(server)
-        // Much earlier than the timeout, which would fail the test's time limit.
-        let answers = await client.send(Samples.batch(3), requestTimeout: .seconds(3600))
+        // Waiting until the timeout would take further connections.
+        let answers = await client.send(Samples.batch(3), requestTimeout: .seconds(30))
         let refused = APNSAnswer(disposition: .neverWritten, reason: .badCertificateEnvironment, failure: .goAway)
         #expect(answers == [APNSAnswer](repeating: refused, count: 3))
         #expect(server.connections == 2)
@@ -311,7 +311,8 @@ import Testing
         let client = try client(server)
         let answers = await client.send(Samples.batch(600), requestTimeout: .seconds(3))
         let accepted = answers.count { $0 == .accepted }
-        #expect(accepted == server.connections, "each connection served one push")
+        // The last connection may have opened too late for a push.
+        #expect((server.connections - 1...server.connections).contains(accepted), "one push on each connection")
         #expect(server.connections <= 8, "a burst of three, and then one a second")
         #expect(answers.allSatisfy { $0 == .accepted || $0.disposition != .ambiguous })
         // 600, 300, 150 and so on, and few on the next connections; not all of them each time.
