@@ -72,8 +72,10 @@ enum ConnectErrorMapping {
             case EACCES, EPERM: (.connectionClosed, .permissionDenied)
             default: (.connectionClosed, .systemError)
             }
-        // NIO's text begins with the signature of the failed function, such as `connect(descriptor:addr:size:)`.
-        let function = error.description.prefix { $0.isASCII && ($0.isLetter || $0 == "_") }
+        // NIO's text begins with the signature of the failed function, such as `connect(descriptor:addr:size:)`, or with
+        // "connection" if a connect failed after its call returned.
+        var function = error.description.prefix { $0.isASCII && ($0.isLetter || $0 == "_") }
+        if function == "connection" { function = "connect" }
         let place = address.flatMap { address in
             address.ipAddress.map { " (\($0.contains(":") ? "[\($0)]" : $0):\(address.port ?? 0))" }
         }

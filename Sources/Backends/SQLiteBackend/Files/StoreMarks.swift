@@ -142,14 +142,17 @@ final class StoreMarks: Sendable {
 
     /// Records the position after each commit of `db`, which must be the only connection that writes.
     func observeCommits(of db: Database) {
-        // The backend closes the connection before it lets go of this object.
+        // SAFETY: the backend closes the connection before it releases this object, so the pointer stays valid for each
+        // call of the hook.
+        let context = Unmanaged.passUnretained(self).toOpaque()
         _ = sqlite3_wal_hook(
             db.sqliteConnection,
             { context, _, _, frames in
                 guard let context else { return SQLITE_OK }
+                // SAFETY: the context is this object, see above.
                 Unmanaged<StoreMarks>.fromOpaque(context).takeUnretainedValue().acknowledge(frames: Int(frames))
                 return SQLITE_OK
-            }, Unmanaged.passUnretained(self).toOpaque()
+            }, context
         )
     }
 
