@@ -29,12 +29,14 @@ extension PlantedBug {
         case .renewalSkipped: [.noLateSend, .oneOwner]
         case .claimedByTwo, .epochReused: [.oneOwner]
         case .outcomeDropped: [.oneOwner, .progress]
+        case .refusalBlamesPush, .outageCostsAttempts, .expiredEarly: [.noSilentDrop]
+        case .goodProbesLost: [.progress]
         case .unprocessedCounted: [.unprocessedNotCounted]
         case .reservationLost: [.boundedMemory]
         case .verdictChanges: [.oneVerdict]
         case .unknownReportedRefused: [.admission]
         case .drainDropsUnsent: [.progress]
-        case .poisonGivesUpBatch, .mixedQuarantineTrial: [.poisonIsolated]
+        case .poisonGivesUpBatch, .mixedQuarantineTrial, .unbegunCounted: [.poisonIsolated]
         }
     }
 }

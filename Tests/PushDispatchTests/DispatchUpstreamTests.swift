@@ -312,6 +312,8 @@ private let badToken = APNSAnswer(disposition: .answered, status: 403, reason: .
         let harness = DispatchHarness(configuration, apps: ["a", "b"])
         harness.add(400, of: 10, app: "a")
         harness.add(20, of: 500, app: "b")
+        harness.claim()
+        #expect(harness.stateMachine.pushesInMemory <= 2_000 + harness.sent("a") + 10_000, "before the first tick")
         harness.run(.seconds(10))
         #expect((1_000...1_100).contains(harness.sent("a")))
         #expect(harness.sent("b") == 10_000)

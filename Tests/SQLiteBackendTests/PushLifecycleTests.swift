@@ -238,7 +238,9 @@ private final class LifecycleTrial {
         _ = try await harness.queue.replay(.ids([batch.push(0)]), at: harness.now)
     }
 
+    /// The process crashes after it has begun to send.
     private func crash() throws {
+        if let lease { harness.queue.begun([lease]) }
         try harness.crash()
         lease = nil
     }

@@ -51,6 +51,7 @@ final class FaultScheduler {
         case .apnsSlow: return window(2_000...10_000)
         case .apnsDown: return window(1_000...20_000)
         case .tokenExpiry: return window(200...5_000)
+        case .keyRefused: return window(200...15_000)
         case .streamLimit: return window(1_000...10_000)
         case .gatewayCrash: return onSomeGateway { $0.crash() }
         case .gatewayPause:

@@ -3,7 +3,7 @@ package enum InjectedFault: String, Sendable, CaseIterable {
     case gatewayCrash, crashBetweenSteps, gatewayPause, gatewayRestart
     case clockStep, clockDrift
     case storeSlow, storeOutage, storeLostReply, storeFull, storePowerCut
-    case apnsErrors, apnsRetryAfter, apnsStall, apnsSlow, apnsDown, tokenExpiry
+    case apnsErrors, apnsRetryAfter, apnsStall, apnsSlow, apnsDown, tokenExpiry, keyRefused
     case connectionLoss, blackHole, goAway, streamRefused, streamReset, streamLimit
     case poison
 

@@ -33,7 +33,11 @@ final class Simulation {
     // MARK: Time
 
     /// The correct wall time. The clocks of gateways may deviate from it.
-    var wall: WallTime { WallTime(milliseconds: 1_790_000_000_000 + Int64(now / .millisecond)) }
+    var wall: WallTime { Self.wall(at: now) }
+
+    static func wall(at now: Ticks) -> WallTime {
+        WallTime(milliseconds: 1_790_000_000_000 + Int64(now / .millisecond))
+    }
 
     func after(_ delay: Ticks, _ action: @escaping () -> Void) {
         heap.add(at: now + max(delay, 0), action)

@@ -44,16 +44,15 @@ import Testing
     @Test func `a connection is blocked while flow control lets no request pass`() {
         var statistics = statistics()
         let limit = TimeAmount.seconds(3)
-        statistics.flowControlObserved(isBlocked: true, now: start)
-        statistics.flowControlObserved(isBlocked: true, now: start + .seconds(2))
+        statistics.flowControlBlocked(now: start)
+        statistics.flowControlBlocked(now: start + .seconds(2))
         #expect(!statistics.isBlocked(since: limit, now: start + .seconds(2)))
         #expect(statistics.isBlocked(since: limit, now: start + .seconds(3)))
         // Each request that is written restarts the time: a full window is no fault of a busy connection.
         statistics.requestWritten(now: start + .seconds(3))
-        statistics.flowControlObserved(isBlocked: true, now: start + .seconds(4))
-        #expect(!statistics.isBlocked(since: limit, now: start + .seconds(6)))
-        statistics.flowControlObserved(isBlocked: false, now: start + .seconds(6))
         #expect(!statistics.isBlocked(since: limit, now: start + .hours(1)))
+        statistics.flowControlBlocked(now: start + .hours(1))
+        #expect(!statistics.isBlocked(since: limit, now: start + .hours(1) + .seconds(2)))
     }
 
     @Test func `it is overdue at its maximum age, and measures the use of its window`() {

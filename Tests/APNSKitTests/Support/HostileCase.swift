@@ -49,7 +49,7 @@ struct HostileCase: Sendable, CustomTestStringConvertible {
         HostileCase("answer-on-stream-zero", "8 ambiguous protocolError", .lost),
         HostileCase("answer-to-idle-stream", "8 ambiguous protocolError", .lost),
         HostileCase("answers-without-end", "8 accepted", .kept, deadline: .milliseconds(1500)),
-        HostileCase("body-100mib-error", "8 400 none", .kept),
+        HostileCase("body-100mib-error", "8 400 none", .lost),
         HostileCase("body-100mib-ok", "8 accepted", .kept),
         HostileCase("close-notify", "8 ambiguous connectionClosed", .lost),
         HostileCase("content-length-lies", "8 accepted", .kept),

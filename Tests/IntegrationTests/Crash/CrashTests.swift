@@ -80,7 +80,8 @@ import Testing
         try await waitUntil("the end of the killed gateway's connections") {
             gateway.simulator.counters.connectionsOpen == 0
         }
-        let taken = Set(gateway.simulator.takenIDs()).map { PushID($0) }
+        // Sorted, so that a look-up reads the records of few batches.
+        let taken = Set(gateway.simulator.takenIDs()).map { PushID($0) }.sorted()
         let store = try SQLiteBackend.open(folder: gateway.storeFolder, logger: Logger(label: "crash test"))
         var settled = 0
         for start in stride(from: 0, to: taken.count, by: 1000) {

@@ -387,8 +387,9 @@ final class APNSConnection {
     /// Replaces the connection when its server grants no window for requests, whether it acknowledges PINGs or not. The
     /// requests that wait for the window were not processed, so they are requeued.
     private func drainIfBlocked() {
-        statistics.flowControlObserved(isBlocked: waitsForWindow || streams.unsentCount > 0, now: now)
-        guard statistics.isBlocked(since: min(Self.windowTimeout, limits.stallTimeout), now: now) else { return }
+        let isBlocked = waitsForWindow || streams.unsentCount > 0
+        if isBlocked { statistics.flowControlBlocked(now: now) }
+        guard isBlocked, statistics.isBlocked(since: min(Self.windowTimeout, limits.stallTimeout), now: now) else { return }
         drain(.stalled)
         for tag in streams.slots.indices where streams.slots[tag].state == .unsent {
             let stream = streams.slots[tag]

@@ -65,9 +65,10 @@ package struct ConnectionStatistics {
         unansweredSince.map { $0 + timeout <= now } ?? false
     }
 
-    /// - Parameter isBlocked: whether a request waits for the server's flow control.
-    package mutating func flowControlObserved(isBlocked: Bool, now: NIODeadline) {
-        blockedSince = isBlocked ? blockedSince ?? now : nil
+    /// A request waits for the server's flow control. Ends with the next request that is written: the server has granted
+    /// nothing to one that only reached its deadline.
+    package mutating func flowControlBlocked(now: NIODeadline) {
+        blockedSince = blockedSince ?? now
     }
 
     /// Whether flow control has held up requests for `timeout`, and none was completely written in that time.

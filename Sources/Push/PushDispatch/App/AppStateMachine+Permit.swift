@@ -40,29 +40,32 @@ extension AppStateMachine {
         return count
     }
 
-    /// Whether the ready pushes of the app last for two seconds at its rate.
-    private func holdsEnough(permit: SendPermit, now: Duration) -> Bool {
+    /// How many more pushes the app takes. With a rate, that is at most one batch more than lasts for two seconds: long
+    /// waits happen in the store.
+    private func pushesWanted(permit: SendPermit, now: Duration) -> Int {
         var perSecond = rate?.perSecond
         if permit == .ramp {
             let ramps = [breaker.rampRate(now: now), shared.withLock { $0.rampRate(of: number, now: now) }, perSecond]
             perSecond = ramps.compactMap { $0 }.min()
         }
-        guard let perSecond else { return false }
-        return readyPushes >= max(NotificationBatch.countMax, Int(2 * perSecond))
+        guard let perSecond else { return .max }
+        let countMax = NotificationBatch.countMax
+        let enough = max(countMax, Int(2 * perSecond))
+        return readyPushes < enough ? enough + countMax - readyPushes : 0
     }
 
     /// Whether a batch that is accepted now may be handed over, apart from its capacity.
-    func permitsHandoff(now: Duration) -> Bool { permit() == .open && !holdsEnough(permit: .open, now: now) }
+    func permitsHandoff(now: Duration) -> Bool { permit() == .open && pushesWanted(permit: .open, now: now) > 0 }
 
-    /// Reports to the shared part whether more batches are to be claimed, if that has changed.
+    /// Reports to the shared part how much is to be claimed, if that has changed.
     mutating func publishDemand(now: Duration) {
         var new = SharedState.ClaimDemand(hasReady: readyPushes > 0)
-        switch permit() {
-        case .closed: new.isBlocked = true
+        let permit = permit()
+        switch permit {
+        case .closed: new.pushesMax = 0
         // While only probes are sent, a claim serves to find a push for one.
-        case .probes: new.isBlocked = !lacksProbe(now: now)
-        case .ramp: new.isBlocked = holdsEnough(permit: .ramp, now: now)
-        case .open: new.isBlocked = holdsEnough(permit: .open, now: now)
+        case .probes: new.pushesMax = lacksProbe(now: now) ? .max : 0
+        case .ramp, .open: new.pushesMax = pushesWanted(permit: permit, now: now)
         }
         guard new != demand else { return }
         demand = new

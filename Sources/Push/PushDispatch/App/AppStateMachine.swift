@@ -118,6 +118,7 @@ struct AppStateMachine: Sendable {
         breaker = CircuitBreaker(settings: configuration.breaker, scope: .app)
         budget = RetryBudget(settings: configuration.retryBudget)
         rate = settings.pushesPerSecond.map { SendRate(perSecond: Double($0)) }
+        publishDemand(now: .zero)
     }
 
     // MARK: Batches

@@ -23,10 +23,12 @@ extension SharedState {
         for number in apps.indices {
             let app = apps[number].app
             let capacities = Lane.allCases.map { self.capacity(of: number, for: $0) }
-            guard !apps[number].demand.isBlocked, capacities.contains(where: { $0 >= countMax }) else {
+            let demand = apps[number].demand.pushesMax
+            guard demand > 0, capacities.contains(where: { $0 >= countMax }) else {
                 plan.excludedApps.insert(app)
                 continue
             }
+            plan.pushesMax = min(plan.pushesMax, demand)
             for (lane, capacity) in zip(Lane.allCases, capacities) {
                 if capacity >= countMax {
                     // All claimed batches may be of this app and lane.

@@ -51,8 +51,8 @@ struct SharedState: Sendable {
 
     /// Whether an app takes more batches from the store, apart from its capacity and its endpoint.
     struct ClaimDemand: Sendable, Equatable {
-        /// Its pushes are not sent soon, or it has enough of them.
-        var isBlocked = false
+        /// How many more pushes the app takes. 0: its pushes are not sent soon, or it has enough of them.
+        var pushesMax = Int.max
         /// Ready pushes wait in memory.
         var hasReady = false
     }

@@ -54,6 +54,17 @@ final class Checker {
         }
     }
 
+    // MARK: Gateways
+
+    /// A gateway is going to record a settlement.
+    func decided(_ settlement: Settlement) {
+        guard let truth = batchesByID[settlement.lease.batch] else { return }
+        for retry in settlement.retries {
+            let index = Int(retry.index)
+            truth.pushes[index].writesAtRetry[retry.due] = truth.pushes[index].writes
+        }
+    }
+
     // MARK: The store
 
     func committed(_ truth: BatchGroundTruth) {
@@ -121,7 +132,10 @@ final class Checker {
                 fail(.oneVerdict, "push \(truth.number)/\(index) is \(verdict) and returned to the queue")
             }
             check(attempts: retry.attempts, of: truth, index)
-            truth.pushes[index].unrecordedBy = nil
+            // A held push may be sent again before its retry is recorded.
+            if truth.pushes[index].writesAtRetry[retry.due] ?? .max >= truth.pushes[index].writes {
+                truth.pushes[index].unrecordedBy = nil
+            }
             truth.pushes[index].announcedEpoch = nil
             truth.pushes[index].isRecordLost = false
         }
@@ -166,8 +180,10 @@ final class Checker {
         case .rejected:
             if !push.isRejectedByAPNs { fail(.noSilentDrop, "\(name) is rejected and APNs did not reject it") }
         case .expired:
-            if !truth.hasExpiration, !plan.faults.contains(.clockStep) {
-                fail(.noSilentDrop, "\(name) is expired and has no expiration")
+            if truth.deadline(of: outcome.index).map({ Simulation.wall(at: now) < $0 }) ?? true,
+                !plan.faults.contains(.clockStep)
+            {
+                fail(.noSilentDrop, "\(name) is expired before its expiration, or has none")
             }
         case .cancelled:
             if !push.isCancelRequested { fail(.noSilentDrop, "\(name) is cancelled without a request") }
@@ -202,6 +218,12 @@ final class Checker {
     func claimedQuarantined(_ batches: [ClaimedBatch], whileHolding held: Set<Lease>) {
         if !held.isEmpty, !batches.isEmpty {
             fail(.poisonIsolated, "a process with \(held.count) quarantined batches claimed another one")
+        }
+        for batch in batches {
+            guard let truth = batchesByID[batch.lease.batch] else { continue }
+            if truth.crashes < PoisonLimits.redeliveriesBeforeQuarantine {
+                fail(.poisonIsolated, "batch \(truth.number) is quarantined after \(truth.crashes) crashes")
+            }
         }
     }
 

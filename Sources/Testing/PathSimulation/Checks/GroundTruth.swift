@@ -7,6 +7,8 @@ struct PushGroundTruth {
     var verdict: Verdict?
     /// Requests written to a connection.
     var writes = 0
+    /// The writes before each retry, by the due time of the retry.
+    var writesAtRetry: [WallTime: Int] = [:]
     /// Deliveries by APNs.
     var deliveries = 0
     /// Attempts that a gateway may count: answered because of the push itself, or not answered.
@@ -61,6 +63,8 @@ final class BatchGroundTruth {
     /// The epoch of the last lease.
     var lastEpoch: UInt64 = 0
     var pushes: [PushGroundTruth]
+    /// Leases of which a push was sent and that ended without a release.
+    var crashes = 0
 
     init(number: Int, batch: Batch, appIndex: Int, submittedAt: Ticks) {
         self.number = number
@@ -71,5 +75,13 @@ final class BatchGroundTruth {
     }
 
     var id: BatchID { batch.id }
-    var hasExpiration: Bool { batch.notifications.entries[0].expiration > 0 }
+
+    /// When a push expires; nil: not within the time of a run.
+    func deadline(of index: UInt16) -> WallTime? {
+        switch batch.notifications.entries[Int(index)].expiration {
+        case 0: batch.due(of: index) + .seconds(30)
+        case let expiration where expiration > 0: WallTime(seconds: expiration)
+        default: nil
+        }
+    }
 }

@@ -51,4 +51,14 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case requestWrittenPartly = "request-written-partly"
     /// A settlement that the store could not write is not repeated.
     case outcomeDropped = "outcome-dropped"
+    /// The answer that APNs refuses the credential is read as an answer that the push is wrong.
+    case refusalBlamesPush = "refusal-blames-push"
+    /// Good answers to probes get lost, so that an outage never ends.
+    case goodProbesLost = "good-probes-lost"
+    /// No breaker opens, so that an outage uses up the attempts, of which there are three.
+    case outageCostsAttempts = "outage-costs-attempts"
+    /// A push expires when its next attempt would be too late, and not at its expiration.
+    case expiredEarly = "expired-early"
+    /// A crash counts against batches of which no push was sent.
+    case unbegunCounted = "unbegun-counted"
 }

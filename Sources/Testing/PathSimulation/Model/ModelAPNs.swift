@@ -43,6 +43,7 @@ final class ModelAPNs {
     /// - Returns: nil if APNs does not answer.
     private func result(of flight: ModelLink.Flight) -> ModelAPNsClient.StreamResult? {
         if simulation.isActive(.tokenExpiry) { return .answered(answer(403, .expiredProviderToken)) }
+        if simulation.isActive(.keyRefused) { return .answered(answer(403, .invalidProviderToken)) }
         if simulation.sampleFault(.streamRefused, 0.1) { return .refused }
         if simulation.sampleFault(.streamReset, 0.05) {
             if simulation.random.chance(0.5) { deliver(flight) }

@@ -149,6 +149,9 @@ final class ModelAPNsClient {
 
     private func answered(_ flight: ModelLink.Flight, _ answer: APNSAnswer, on link: ModelLink) {
         var answer = answer
+        if simulation.bug == .refusalBlamesPush, answer.reason == .invalidProviderToken {
+            answer = APNSAnswer(disposition: .answered, status: 400, reason: .badTopic)
+        }
         if case .refused = VerdictTable.meaning(of: answer) {
             // An attempt that failed because of the credential does not count.
         } else {

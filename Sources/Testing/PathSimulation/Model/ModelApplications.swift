@@ -61,16 +61,17 @@ final class ModelApplications {
             request.notBefore = simulation.wall + .milliseconds(simulation.random.within(500...20_000))
         }
         if simulation.random.chance(plan.expiring) {
+            let lifetime = Int64(simulation.random.within(2...40))
             request.expiration =
-                (request.notBefore ?? simulation.wall).seconds + Int64(simulation.random.within(2...40))
+                simulation.random.chance(0.2) ? 0 : (request.notBefore ?? simulation.wall).seconds + lifetime
         }
         if simulation.random.chance(plan.dropping) { request.ambiguity = .drop }
         request.isCancelled = simulation.random.chance(plan.cancelling)
-        request.isPoisonous = poisonRequest == requestsLeft
         submit(request)
     }
 
-    private func submit(_ request: RequestPlan) {
+    private func submit(_ plan: RequestPlan) {
+        var request = plan
         let open = simulation.gateways.filter(\.isAccepting)
         guard !open.isEmpty else {
             // No gateway is running: the application retries.
@@ -78,9 +79,11 @@ final class ModelApplications {
             return
         }
         let gateway = simulation.random.pick(open)
+        // Decided here and not in `sendRequest`: several requests may wait until a gateway accepts, and one is poisonous.
+        request.isPoisonous = poisonRequest == requestsLeft
+        requestsLeft -= 1
         let truths = request.sizes.map { batch(request, count: $0, at: gateway.wall) }
         simulation.trace(.request, gateway.number, truths[0].number, request.sizes[0])
-        requestsLeft -= 1
         gateway.accept(truths) { [simulation] response in
             for truth in truths { simulation.checker.responded(response, to: truth) }
         }

@@ -119,6 +119,11 @@ extension ModelGateway {
     /// The APNs client of an app reports answers.
     func received(_ answers: APNSAnswers, of app: AppID) {
         if crashByChance() { return }
+        if simulation.bug == .goodProbesLost, stateMachine.breakerState(of: app) != .closed, answers.answers.count == 1,
+            answers.answers[0].isAccepted
+        {
+            return
+        }
         simulation.trace(.answered, number, Int(answers.ticket), answers.answers.count)
         apply { $0.answered(answers, of: AppEnvironment(app), now: $1, &$2) }
     }

@@ -9,6 +9,8 @@ extension ModelGateway {
     // MARK: Outcomes
 
     func record(_ settlement: Settlement) {
+        let settlement = simulation.bug == .expiredEarly ? expiringEarly(settlement) : settlement
+        simulation.checker.decided(settlement)
         buffer.record(settlement)
         if simulation.bug == .sentUnannounced, !settlement.sends.isEmpty {
             after(0) { [self] in apply { $0.announced([settlement.lease], now: $1, &$2) } }
@@ -19,6 +21,20 @@ extension ModelGateway {
             isGathering = false
             write(pause: 100 * .millisecond)
         }
+    }
+
+    /// The settlement with retries that are due at the expiration replaced by the verdict, for
+    /// `PlantedBug.expiredEarly`.
+    private func expiringEarly(_ settlement: Settlement) -> Settlement {
+        guard let truth = simulation.checker.batchesByID[settlement.lease.batch] else { return settlement }
+        let expired = settlement.retries.filter { retry in truth.deadline(of: retry.index) == retry.due }
+        let outcomes = expired.map {
+            Outcome(index: $0.index, verdict: .expired, code: $0.code, attempts: $0.attempts)
+        }
+        return Settlement(
+            lease: settlement.lease, outcomes: settlement.outcomes + outcomes,
+            retries: settlement.retries.filter { !expired.contains($0) }, sends: settlement.sends,
+            release: settlement.release, at: settlement.at)
     }
 
     func write(pause: Ticks) {

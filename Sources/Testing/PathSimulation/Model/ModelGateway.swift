@@ -54,6 +54,10 @@ final class ModelGateway {
         configuration.limits.pushesMax = simulation.plan.memoryPushes
         configuration.limits.windowPerApp = simulation.plan.window
         configuration.pollEvery = .milliseconds(500)
+        if simulation.bug == .outageCostsAttempts {
+            (configuration.breaker.callsMin, configuration.breaker.runMin) = (.max, .max)
+            configuration.policy.attemptsMax = 3
+        }
         self.configuration = configuration
         stateMachine = DispatchStateMachine(
             configuration: configuration, apps: simulation.apps.map { AppEnvironment($0) }, seed: 0)

@@ -153,7 +153,8 @@ extension ModelStore {
         row.ledger.record(&update)
         let isUnfiltered = simulation.bug == .verdictChanges || !isOwner && simulation.bug == .staleOutcomeOverwrites
         let applied = isUnfiltered ? all : update
-        if !applied.isEmpty {
+        let endsOtherLease = !isOwner && row.lease != nil && settlement.release.endsLease
+        if !applied.isEmpty || endsOtherLease {
             simulation.checker.applied(applied, to: row.truth, epoch: settlement.lease.epoch, isOwner: isOwner)
             row.lease?.hasUpdates = !row.isQuarantined
             if !row.isQuarantined { row.crashDeliveries = 0 }

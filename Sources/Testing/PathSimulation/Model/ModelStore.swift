@@ -203,7 +203,8 @@ final class ModelStore {
         guard let lease = row.lease else { return }
         row.lease = nil
         simulation.trace(.leaseEnded, lease.holder.gateway, row.truth.number, Int(row.epoch))
-        guard lease.hasBegun, !lease.hasUpdates else { return }
+        if lease.hasBegun { row.truth.crashes += 1 }
+        guard lease.hasBegun || simulation.bug == .unbegunCounted, !lease.hasUpdates else { return }
         row.crashDeliveries += 1
         if let isolatedPush = lease.isolatedPush {
             row.truth.pushes[Int(isolatedPush)].isolatedCrashes += 1
