@@ -16,7 +16,8 @@ made="$folder/made-from"
 mkdir -p .build/tests
 exec 9>.build/tests/python-peers.lock
 flock 9
-if [ "$(cat "$made" 2>/dev/null)" != "${packages[*]}" ]; then
+# Another user may have made it with an interpreter that this one cannot start.
+if [ "$(cat "$made" 2>/dev/null)" != "${packages[*]}" ] || ! "$folder/bin/python" -c "" 2>/dev/null; then
     rm -rf "$folder"
     python3 -m venv "$folder"
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps "${packages[@]}"

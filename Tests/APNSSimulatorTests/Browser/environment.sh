@@ -8,7 +8,8 @@ root=$(cd "$here/../../.." && pwd)
 wanted=$(sha256sum "$here/requirements.txt" | cut -c 1-12)
 folder="$root/.build/tests/browser-$wanted"
 
-if [ ! -e "$folder/ready" ]; then
+# Another user may have made it with an interpreter that this one cannot start.
+if [ ! -e "$folder/ready" ] || ! "$folder/bin/python" -c "" 2>/dev/null; then
     rm -rf "$folder"
     python3 -m venv "$folder"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" >&2

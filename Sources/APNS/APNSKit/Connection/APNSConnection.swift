@@ -389,7 +389,9 @@ final class APNSConnection {
     private func drainIfBlocked() {
         let isBlocked = waitsForWindow || streams.unsentCount > 0
         if isBlocked { statistics.flowControlBlocked(now: now) }
-        guard isBlocked, statistics.isBlocked(since: min(Self.windowTimeout, limits.stallTimeout), now: now) else { return }
+        guard isBlocked, statistics.isBlocked(since: min(Self.windowTimeout, limits.stallTimeout), now: now) else {
+            return
+        }
         drain(.stalled)
         for tag in streams.slots.indices where streams.slots[tag].state == .unsent {
             let stream = streams.slots[tag]
