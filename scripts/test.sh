@@ -47,5 +47,11 @@ status=0
 drop+=(env HOME="$home" XDG_CACHE_HOME="$home" GODWIT_UNPRIVILEGED_TESTS="$user")
 run "${drop[@]}" "${words[@]}" --skip 'as root' || status=$?
 echo "test.sh: the tests that need root"
-run "${words[@]}" --skip '^(?!.*as root)' || status=$?
+pattern=${1:-}
+case $pattern in
+    "") pattern='^(?=.*as root)' ;;
+    ^*) pattern="^(?=.*as root)${pattern#^}" ;;
+    *) pattern="^(?=.*as root).*($pattern)" ;;
+esac
+run "$tests" --testing-library swift-testing --no-parallel --filter "$pattern" || status=$?
 exit "$status"

@@ -133,6 +133,7 @@ private struct DatabaseReaderInTransaction {
     init(_ path: String) throws {
         var configuration = Configuration()
         configuration.readonly = true
+        configuration.allowsUnsafeTransactions = true
         queue = try DatabaseQueue(path: path, configuration: configuration)
         try queue.inDatabase { db in
             try db.execute(sql: "BEGIN")
