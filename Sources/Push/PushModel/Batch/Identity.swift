@@ -85,7 +85,7 @@ extension Duration {
     }
 }
 
-/// The name of an app: the configured name of a bundle ID with its environment and credential.
+/// The name of an app: the configured name of a bundle ID with a credential for each of its environments.
 package struct AppID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package let name: String
 

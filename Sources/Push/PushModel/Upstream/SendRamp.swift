@@ -2,8 +2,8 @@
 /// has just recovered.
 ///
 /// The limit is 1.4 times the rate before the outage. It stays there for three times the duration of the outage, in which
-/// a backlog of constant rate drains, but for three minutes at most, and then grows by a tenth each second. Without a known rate it starts at 1,000/s
-/// and doubles each second. Pure: the caller passes the time of the monotonic clock.
+/// a backlog of constant rate drains, but for three minutes at most, and then grows by a tenth each second. Without a
+/// known rate it starts at 1,000/s and doubles each second. Pure: the caller passes the time of the monotonic clock.
 package struct SendRamp: Sendable, Equatable {
     /// Below 1.5, because sends happen in steps.
     private static let factor = 1.4
