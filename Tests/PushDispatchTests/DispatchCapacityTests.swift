@@ -209,7 +209,9 @@ final class CapacityHarness {
         let harness = CapacityHarness(capacity: 40_000, perApp: 20_000, shares: LaneShares(bulk: 0.6, normal: 0.85))
         try harness.claim([claimed(1, lane: .bulk)])
         while let plan = harness.plan(), plan.excludedLanes.isEmpty {
-            let batches = (0..<plan.pushesMax / 1_000).map { _ in claimed(1_000, lane: .bulk) }
+            // As a store does it.
+            let pushes = min(plan.pushesMax, (plan.enough[AppEnvironment(AppID("a"))] ?? .max) + 999)
+            let batches = (0..<pushes / 1_000).map { _ in claimed(1_000, lane: .bulk) }
             _ = harness.claim(batches, plan: plan)
         }
         #expect((11_000...12_000).contains(harness.stateMachine.pushesInMemory))

@@ -213,7 +213,7 @@ package final class DispatchStateMachine: Sendable {
     ///   there is no capacity. A reservation ends with `cancel` or `handoffDelivered`.
     package func reserve(pushes: Int, for app: AppEnvironment, lane: Lane, now: Moment) -> HandoffReservation? {
         let app = self.app(app)
-        guard app.state.withLock({ $0.permitsHandoff(now: now.monotonic) }) else { return nil }
+        guard app.state.withLock({ $0.permitsHandoff(lane, now: now.monotonic) }) else { return nil }
         let isReserved = shared.withLock { $0.reserve(pushes, for: app.number, lane: lane) }
         return isReserved
             ? HandoffReservation(app: app.app, lane: lane, pushes: pushes, since: now.monotonic) : nil

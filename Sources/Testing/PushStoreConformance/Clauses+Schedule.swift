@@ -107,6 +107,17 @@ extension QueueConformance {
             try await harness.append(Samples.batch(at: now))
             try expect(try await harness.claim(pushesMax: 0).isEmpty, "none is wanted")
         },
+        Clause("a claim leaves the batches of an app of which it has enough pushes") { harness in
+            let now = try await harness.now
+            for count in [30, 30, 30] { try await harness.append(Samples.batch(count, at: now)) }
+            try await harness.append(Samples.batch(5, at: now, app: AppID("other")))
+            var request = ClaimRequest(
+                batchesMax: 99, lease: .seconds(20), enough: [AppEnvironment(Samples.app): 31])
+            let first = try await harness.claim(request).map(\.batch.count).sorted()
+            try expect(first, is: [5, 30, 30], "as many batches as reach the number, and all of the other app")
+            request.enough = [AppEnvironment(Samples.app): 1]
+            try expect(try await harness.claim(request).map(\.batch.count), is: [30], "a whole batch")
+        },
         Clause("a batch with very many updates keeps the state of each push") { harness in
             let now = try await harness.now
             let batch = Samples.batch(4, at: now, ambiguity: .drop)

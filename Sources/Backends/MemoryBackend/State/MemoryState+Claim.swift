@@ -13,6 +13,7 @@ extension MemoryState {
         let batchesMax = min(request.batchesMax, 1000) - (quarantined.isEmpty ? 0 : 1)
         var claims: [ClaimedBatch] = []
         var bytes = 0
+        var wanted = request.enough
         var pushesLeft = request.pushesMax - quarantined.reduce(0) { $0 + $1.pendingCount }
         lanes: for lane in Lane.allCases where claims.count < batchesMax {
             let apps = claimableApps(in: lane, request)
@@ -20,7 +21,8 @@ extension MemoryState {
             defer { self.turns[Int(lane.rawValue)] = turns }
             while claims.count < batchesMax, bytes < bytesMax, pushesLeft > 0 {
                 let app = turns.next(among: apps) { app in
-                    firstDue(WaitingList(appLane: AppLane(app, lane: lane), standing: .ordinary), at: now.wall)
+                    if let left = wanted[app], left <= 0 { return nil }
+                    return firstDue(WaitingList(appLane: AppLane(app, lane: lane), standing: .ordinary), at: now.wall)
                         .flatMap { entries[$0]?.ledger.unsettled }
                 }
                 guard let app,
@@ -34,6 +36,7 @@ extension MemoryState {
                 else { break lanes }
                 bytes += claim.batch.notifications.byteCount
                 pushesLeft -= claim.pendingCount
+                wanted[app]? -= claim.pendingCount
                 claims.append(claim)
             }
         }

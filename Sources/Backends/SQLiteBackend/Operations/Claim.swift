@@ -63,12 +63,14 @@ struct Claim {
         // The quarantined batches count as one: together they have at most as many pushes as one batch.
         let batchesMax = request.batchesMax - (quarantined.isEmpty ? 0 : 1)
         var bytes = 0
+        var wanted = request.enough
         var pushesLeft = request.pushesMax - quarantined.reduce(0) { $0 + ($1.pending?.count ?? 0) }
         lanes: for lane in Lane.allCases {
             let apps = state.claimableApps(in: lane, request)
             var batchesByApp: [AppEnvironment: DueBatches] = [:]
             while result.claims.count < batchesMax, bytes < bytesMax, pushesLeft > 0 {
                 let app = try state.turns[Int(lane.rawValue)].next(among: apps) { app in
+                    if let left = wanted[app], left <= 0 { return nil }
                     let appLane = AppLane(app, lane: lane)
                     return try batchesByApp[app, default: DueBatches(appLane: appLane, until: wall)].first(db)?
                         .storedUnsettled
@@ -78,7 +80,9 @@ struct Claim {
                 guard batch.storedUnsettled <= pushesLeft else { break lanes }
                 guard let claim = try claim(batch, &state) else { continue }
                 bytes += claim.body.count
-                pushesLeft -= claim.pending?.count ?? claim.batch.ledger.count
+                let pushes = claim.pending?.count ?? claim.batch.ledger.count
+                pushesLeft -= pushes
+                wanted[app]? -= pushes
                 result.claims.append(claim)
             }
         }

@@ -40,31 +40,39 @@ extension AppStateMachine {
         return count
     }
 
-    /// How many more pushes the app takes. With a rate, that is at most one batch more than lasts for two seconds: long
-    /// waits happen in the store.
-    private func pushesWanted(permit: SendPermit, now: Duration) -> Int {
+    /// The fewest pushes that are claimed for an app whose sends are limited: a claim costs a write.
+    private static let pushesWantedMin = 100
+
+    /// How many more pushes of each lane the app takes. With a rate, that is as many as last for two seconds: longer waits
+    /// happen in the store, which has the order of all pushes.
+    private func pushesWanted(permit: SendPermit, now: Duration) -> LaneCounts {
         var perSecond = rate?.perSecond
         if permit == .ramp {
             let ramps = [breaker.rampRate(now: now), shared.withLock { $0.rampRate(of: number, now: now) }, perSecond]
             perSecond = ramps.compactMap { $0 }.min()
         }
-        guard let perSecond else { return .max }
-        let countMax = NotificationBatch.countMax
-        let enough = max(countMax, Int(2 * perSecond))
-        return readyPushes < enough ? enough + countMax - readyPushes : 0
+        guard let perSecond else { return LaneCounts(repeating: .max) }
+        var wanted = LaneCounts()
+        for lane in Lane.allCases {
+            let enough = max(Self.pushesWantedMin, Int(2 * perSecond))
+            wanted[lane] = max(0, enough - ready.count(atLeastAsUrgentAs: lane))
+        }
+        return wanted
     }
 
-    /// Whether a batch that is accepted now may be handed over, apart from its capacity.
-    func permitsHandoff(now: Duration) -> Bool { permit() == .open && pushesWanted(permit: .open, now: now) > 0 }
+    /// Whether a batch of the lane that is accepted now may be handed over, apart from its capacity.
+    func permitsHandoff(_ lane: Lane, now: Duration) -> Bool {
+        permit() == .open && pushesWanted(permit: .open, now: now)[lane] > 0
+    }
 
     /// Reports to the shared part how much is to be claimed, if that has changed.
     mutating func publishDemand(now: Duration) {
-        var new = SharedState.ClaimDemand(hasReady: readyPushes > 0)
+        var new = SharedState.ClaimDemand(pushesMax: LaneCounts(), hasReady: readyPushes > 0)
         let permit = permit()
         switch permit {
-        case .closed: new.pushesMax = 0
+        case .closed: break
         // While only probes are sent, a claim serves to find a push for one.
-        case .probes: new.pushesMax = lacksProbe(now: now) ? .max : 0
+        case .probes: if lacksProbe(now: now) { new.pushesMax = LaneCounts(repeating: Self.pushesWantedMin) }
         case .ramp, .open: new.pushesMax = pushesWanted(permit: permit, now: now)
         }
         guard new != demand else { return }

@@ -60,7 +60,8 @@ struct AppStateMachine: Sendable {
     private var queues: [Deque<UInt64>] = Array(repeating: [], count: Lane.allCases.count)
     /// Quarantined batches.
     private(set) var trial: Set<UInt64> = []
-    private(set) var readyPushes = 0
+    /// Ready pushes.
+    private(set) var ready = LaneCounts()
     private(set) var heldPushes = 0
     /// When the first held push of a batch is due, monotonic time.
     private(set) var wakes: [UInt64: Duration] = [:]
@@ -136,8 +137,8 @@ struct AppStateMachine: Sendable {
             works[key] = work
             keys[batch.lease] = key
             if batch.isQuarantined { trial.insert(key) }
-            let (ready, held) = work.dividedByDueTime(now: now)
-            setReady(ready, of: key)
+            let (due, held) = work.dividedByDueTime(now: now)
+            setReady(due, of: key)
             if !held.isEmpty { hold(held, of: key, now: now) }
         }
         sendNext(now: now, &actions)
@@ -150,7 +151,7 @@ struct AppStateMachine: Sendable {
         let before = works[key]!.readyCount
         works[key]!.ready = ready
         let work = works[key]!
-        readyPushes += work.readyCount - before
+        self.ready[work.lane] += work.readyCount - before
         if before == 0, work.readyCount > 0, !work.isAnnouncing { enqueue(work, isFirst: isFirst) }
         if before > 0, work.readyCount == 0 { dequeue(work) }
     }
@@ -172,10 +173,13 @@ struct AppStateMachine: Sendable {
         return wakes.filter { $0.value <= now }.keys.sorted()
     }
 
-    /// Adds a batch to the queue of its lane.
+    /// Adds a batch to the queue of its lane, after the batches that were due before it.
     mutating func enqueue(_ work: BatchWork, isFirst: Bool) {
         let lane = Int(work.lane.rawValue)
-        if isFirst { queues[lane].prepend(work.key) } else { queues[lane].append(work.key) }
+        if isFirst { return queues[lane].prepend(work.key) }
+        // From the end: a batch is due before others only if it failed in an outage.
+        let position = queues[lane].lastIndex { works[$0].map { $0.due <= work.due } ?? true }
+        queues[lane].insert(work.key, at: position.map { $0 + 1 } ?? 0)
     }
 
     /// Removes a batch from the queue of its lane, if it is there.
@@ -187,6 +191,8 @@ struct AppStateMachine: Sendable {
             queues[lane].removeAll { $0 == work.key }
         }
     }
+
+    var readyPushes: Int { ready.total }
 
     /// The batch to send next, of the most urgent lane.
     var first: BatchWork? { queues.lazy.compactMap(\.first).first.flatMap { works[$0] } }

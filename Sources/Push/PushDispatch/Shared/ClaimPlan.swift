@@ -9,6 +9,8 @@ package struct ClaimPlan: Equatable, Sendable {
     package var pushesMax: Int
     package var excludedApps: Set<AppEnvironment>
     package var excludedLanes: Set<AppLane>
+    /// How many pushes of an app are enough, where that is less than `pushesMax`.
+    package var enough: [AppEnvironment: Int] = [:]
     /// The trial size: pushes of quarantined batches that may be claimed. Zero while a trial is in memory.
     package var quarantinedMax: Int
     /// Apps whose quarantined batches are not tried now.
@@ -18,8 +20,8 @@ package struct ClaimPlan: Equatable, Sendable {
     package func request(lease: Duration) -> ClaimRequest {
         ClaimRequest(
             batchesMax: batchesMax, pushesMax: pushesMax, lease: lease, lookahead: DispatchConfiguration.heldMax,
-            excludedApps: excludedApps, excludedLanes: excludedLanes, quarantinedMax: quarantinedMax,
-            excludedQuarantined: excludedQuarantined
+            excludedApps: excludedApps, excludedLanes: excludedLanes, enough: enough,
+            quarantinedMax: quarantinedMax, excludedQuarantined: excludedQuarantined
         )
     }
 }

@@ -6,12 +6,24 @@ package struct LaneCounts: Sendable, Equatable {
 
     package init() {}
 
+    /// The same number for each lane.
+    package init(repeating count: Int) { for lane in Lane.allCases { self[lane] = count } }
+
     package subscript(lane: Lane) -> Int {
         get { counts[Int(lane.rawValue)] }
         set { counts[Int(lane.rawValue)] = newValue }
     }
 
     package var total: Int { counts.wrappedSum() }
+
+    /// The pushes of `lane` and of all more urgent lanes.
+    package func count(atLeastAsUrgentAs lane: Lane) -> Int {
+        switch lane {
+        case .urgent: counts[0]
+        case .normal: counts[0] + counts[1]
+        case .bulk: total
+        }
+    }
 
     /// The pushes of `lane` and of all less urgent lanes.
     package func count(atMostAsUrgentAs lane: Lane) -> Int {
@@ -48,23 +60,4 @@ package struct LaneShares: Sendable, Equatable {
         if lane == .bulk { capacity = min(capacity, Int(Double(limit) * bulk) - used.count(atMostAsUrgentAs: .bulk)) }
         return capacity
     }
-}
-
-package struct LaneSet: OptionSet, Sendable {
-    package let rawValue: UInt8
-
-    package init(rawValue: UInt8) {
-        self.rawValue = rawValue
-    }
-
-    package init(_ lane: Lane) {
-        rawValue = 1 << lane.rawValue
-    }
-
-    package static let all: LaneSet = [LaneSet(.urgent), LaneSet(.normal), LaneSet(.bulk)]
-
-    package func contains(_ lane: Lane) -> Bool { contains(LaneSet(lane)) }
-
-    /// Whether it contains `lane` or a more urgent one.
-    package func containsAny(atLeastAsUrgentAs lane: Lane) -> Bool { rawValue & (1 << (lane.rawValue + 1) - 1) != 0 }
 }

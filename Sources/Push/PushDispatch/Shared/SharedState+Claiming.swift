@@ -12,8 +12,10 @@ extension SharedState {
     /// The next claim; nil when there is no capacity or after a drain. The cost depends on the number of apps only.
     mutating func claimPlan(now: Duration) -> ClaimPlan? {
         let countMax = NotificationBatch.countMax
-        let capacity = min(limits.pushesMax - pushes.total, Self.claimedPushesMax)
-        guard !isDraining, capacity >= countMax else { return nil }
+        // All claimed batches may be of one lane.
+        let capacity = Lane.allCases.map { limits.totalShares.capacity(for: $0, used: pushes, limit: limits.pushesMax) }
+            .filter { $0 >= countMax }.reduce(Self.claimedPushesMax, min)
+        guard !isDraining, limits.pushesMax - pushes.total >= countMax else { return nil }
         plans += 1
         var plan = ClaimPlan(
             number: plans, batchesMax: Self.claimedBatchesMax, pushesMax: capacity, excludedApps: [],
@@ -24,19 +26,22 @@ extension SharedState {
             let app = apps[number].app
             let capacities = Lane.allCases.map { self.capacity(of: number, for: $0) }
             let demand = apps[number].demand.pushesMax
-            guard demand > 0, capacities.contains(where: { $0 >= countMax }) else {
+            let open = zip(Lane.allCases, capacities).filter { demand[$0] > 0 && $1 >= countMax }
+            guard let first = open.first else {
                 plan.excludedApps.insert(app)
                 continue
             }
-            plan.pushesMax = min(plan.pushesMax, demand)
+            // The more urgent the lane, the more pushes the app takes.
+            var enough = demand[first.0]
             for (lane, capacity) in zip(Lane.allCases, capacities) {
-                if capacity >= countMax {
-                    // All claimed batches may be of this app and lane.
-                    plan.pushesMax = min(plan.pushesMax, capacity)
+                if demand[lane] > 0, capacity >= countMax {
+                    // All batches of the app may be of this lane, and the last one must fit, too.
+                    enough = min(enough, capacity - countMax + 1)
                 } else {
                     plan.excludedLanes.insert(AppLane(app, lane: lane))
                 }
             }
+            if enough < plan.pushesMax { plan.enough[app] = enough }
         }
         return plan
     }
@@ -46,16 +51,20 @@ extension SharedState {
     /// - Parameter numbers: the apps of `batches`.
     /// - Returns: whether the store may have more.
     mutating func claimed(_ batches: [ClaimedBatch], of numbers: [Int], plan: ClaimPlan) -> Bool {
+        var wanted = plan.enough
         for (batch, number) in zip(batches, numbers) {
             acquireCapacity(batch.pendingCount, of: number, batch.batch.lane)
             added(batch, of: number)
+            if !wanted.isEmpty { wanted[apps[number].app]? -= batch.pendingCount }
         }
         // Perhaps the next batch of the store did not fit: the store counts unsettled pushes, due or not.
         let left = plan.pushesMax - batches.reduce(0) { $0 + $1.batch.count }
         guard batches.count < plan.batchesMax, left >= NotificationBatch.countMax else { return !isDraining }
         completePlan = plan.number
-        // The claim shows nothing about what it excluded.
-        for app in plan.excludedApps { if let number = self.numbers[app] { assumeBacklog(of: number) } }
+        // The claim shows nothing about what it excluded, or what is left of an app of which it returned enough.
+        for app in plan.excludedApps.union(wanted.lazy.filter { $0.value <= 0 }.map(\.key)) {
+            if let number = self.numbers[app] { assumeBacklog(of: number) }
+        }
         for excluded in plan.excludedLanes {
             if let number = self.numbers[excluded.appEnvironment] { noteBacklog(of: number, excluded.lane) }
         }

@@ -51,8 +51,9 @@ struct SharedState: Sendable {
 
     /// Whether an app takes more batches from the store, apart from its capacity and its endpoint.
     struct ClaimDemand: Sendable, Equatable {
-        /// How many more pushes the app takes. 0: its pushes are not sent soon, or it has enough of them.
-        var pushesMax = Int.max
+        /// How many more pushes the app takes, by lane. 0: its pushes are not sent soon, or it has enough of them and of
+        /// more urgent ones.
+        var pushesMax = LaneCounts(repeating: .max)
         /// Ready pushes wait in memory.
         var hasReady = false
     }

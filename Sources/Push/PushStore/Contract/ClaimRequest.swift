@@ -13,6 +13,9 @@ package struct ClaimRequest: Sendable {
     package var excludedApps: Set<AppEnvironment>
     /// Lanes of single apps that are not claimed, for example because the dispatcher has no capacity for them.
     package var excludedLanes: Set<AppLane>
+    /// Apps of which few pushes are wanted: their batches are claimed while fewer pushes than this have been. So the
+    /// last batch may exceed it.
+    package var enough: [AppEnvironment: Int]
     /// The most pushes of quarantined batches. A holder asks for some only while it has none, so that a crash points to
     /// them. With 1, a crash of the holder counts against that single push.
     package var quarantinedMax: Int
@@ -21,7 +24,7 @@ package struct ClaimRequest: Sendable {
 
     package init(
         batchesMax: Int, pushesMax: Int = .max, lease: Duration, lookahead: Duration = .zero,
-        excludedApps: Set<AppEnvironment> = [], excludedLanes: Set<AppLane> = [],
+        excludedApps: Set<AppEnvironment> = [], excludedLanes: Set<AppLane> = [], enough: [AppEnvironment: Int] = [:],
         quarantinedMax: Int = 1, excludedQuarantined: Set<AppEnvironment> = []
     ) {
         self.batchesMax = batchesMax
@@ -30,6 +33,7 @@ package struct ClaimRequest: Sendable {
         self.lookahead = lookahead
         self.excludedApps = excludedApps
         self.excludedLanes = excludedLanes
+        self.enough = enough
         self.quarantinedMax = quarantinedMax
         self.excludedQuarantined = excludedQuarantined
     }

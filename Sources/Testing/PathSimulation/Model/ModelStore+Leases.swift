@@ -24,6 +24,12 @@ extension ModelStore {
                 guard !queues[turn].isEmpty else { continue }
                 let row = queues[turn].removeFirst()
                 let claimed = claims.reduce(0) { $0 + $1.pendingCount }
+                let app = row.truth.batch.appEnvironment
+                let ofApp = claims.reduce(0) { $1.batch.appEnvironment == app ? $0 + $1.pendingCount : $0 }
+                if let enough = request.enough[app], ofApp >= enough {
+                    queues[turn] = []
+                    continue
+                }
                 guard row.ledger.unsettled <= request.pushesMax - claimed else { return claims }
                 guard !row.isQuarantined || fitsTrial(row, request, left: quarantinedLeft) else { continue }
                 guard let claim = claim(row, request, quarantinedMax: quarantinedLeft, by: life) else { continue }
