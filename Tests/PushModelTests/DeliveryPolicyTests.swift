@@ -16,11 +16,11 @@ import Testing
     private func action(
         _ meaning: VerdictTable.Meaning, health: UpstreamHealth = .unknown,
         blame: RefusalWindow.Blame = .undecided(refusals: 1), retryAfter: UInt32 = 0, attempts: UInt16 = 0,
-        deadline: WallTime = .distantFuture, jitter: Double = 0.5
+        due: WallTime? = nil, deadline: WallTime = .distantFuture, jitter: Double = 0.5
     ) -> DeliveryPolicy.Action {
         policy.action(
             for: meaning, context: DeliveryPolicy.Context(health: health, blame: blame), retryAfter: retryAfter,
-            attempts: attempts, deadline: deadline, now: now, jitter: jitter)
+            attempts: attempts, due: due ?? now, deadline: deadline, now: now, jitter: jitter)
     }
 
     /// How long a retry waits.
@@ -151,13 +151,25 @@ import Testing
         for lane in Lane.allCases { #expect(deadline(0, lane) == now + .seconds(30)) }
     }
 
+    @Test func `a push that waits for the end of an outage keeps its place`() {
+        for meaning in [unavailable, unanswered, unsent] {
+            #expect(wait(action(meaning, health: .failing, due: now + .seconds(-100))) == .seconds(-100))
+            #expect(wait(action(meaning, health: .failing, due: now + .seconds(100))) == .zero, "the clock moved")
+        }
+        let refused = VerdictTable.Meaning.refused(.credential)
+        for (meaning, health) in [(tooMany, .failing), (refused, .failing), (unsent, .unknown)] as [(_, UpstreamHealth)]
+        {
+            #expect(wait(action(meaning, health: health, blame: .app, due: now + .seconds(-100)))! >= .zero)
+        }
+    }
+
     @Test func `an unanswered push with the policy drop is given up`() {
         for health in healths {
             let context = DeliveryPolicy.Context(health: health)
             func drop(_ meaning: VerdictTable.Meaning) -> DeliveryPolicy.Action {
                 policy.action(
-                    for: meaning, context: context, attempts: 0, ambiguity: .drop, deadline: .distantFuture, now: now,
-                    jitter: 0)
+                    for: meaning, context: context, attempts: 0, ambiguity: .drop, due: now, deadline: .distantFuture,
+                    now: now, jitter: 0)
             }
             #expect(drop(unanswered) == .settle(.givenUp, .droppedUnanswered, attempts: 1))
             for meaning in [unavailable, tooMany, unsent] {

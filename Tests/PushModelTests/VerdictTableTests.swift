@@ -150,7 +150,7 @@ import Testing
         #expect(meaning == .settle(.expired, .expired))
         let now = WallTime(seconds: 1_790_000_000)
         let action = DeliveryPolicy().action(
-            for: meaning, attempts: 2, deadline: now + .seconds(60), now: now, jitter: 0.5)
+            for: meaning, attempts: 2, due: now, deadline: now + .seconds(60), now: now, jitter: 0.5)
         #expect(action == .settle(.expired, .expired, attempts: 2))
     }
 

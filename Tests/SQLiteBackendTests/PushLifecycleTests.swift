@@ -117,7 +117,7 @@ private enum LifecycleEvent {
                 for (attempts, lifetime) in [(0, 3600), (49, 3600), (0, 0)] as [(UInt16, Int64)] {
                     let action = DeliveryPolicy().action(
                         for: VerdictTable.meaning(of: answer), context: DeliveryPolicy.Context(blame: .push),
-                        attempts: attempts, ambiguity: ambiguity,
+                        attempts: attempts, ambiguity: ambiguity, due: WallTime(seconds: 1_000_000),
                         deadline: WallTime(seconds: 1_000_000 + lifetime), now: WallTime(seconds: 1_000_000),
                         jitter: 0.5
                     )

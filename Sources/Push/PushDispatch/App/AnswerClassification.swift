@@ -156,8 +156,8 @@ package struct AnswerClassification: Sendable {
             let (answer, index) = (failure.answer, failure.index)
             let action = policy.action(
                 for: failure.meaning, context: context, retryAfter: answer.retryAfterSeconds,
-                attempts: failure.attempts, ambiguity: batch.ambiguity, deadline: deadlines[index], now: now.wall,
-                jitter: work.jitter)
+                attempts: failure.attempts, ambiguity: batch.ambiguity, due: batch.due(of: index),
+                deadline: deadlines[index], now: now.wall, jitter: work.jitter)
             switch action {
             case .settle(let verdict, let code, let attempts):
                 outcomes.append(

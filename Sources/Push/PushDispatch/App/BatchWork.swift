@@ -29,6 +29,8 @@ package struct BatchWork: Sendable {
     var hasSettlements = false
     /// The capacity that the batch occupies, in pushes.
     var occupied: Int
+    /// When its first push was due at the time of the claim: the order of the store.
+    let due: WallTime
     /// End of the lease, monotonic time.
     var leaseUntil: Duration
     /// 0..<1. Shared by all retries of the batch, so that they become due together.
@@ -41,6 +43,7 @@ package struct BatchWork: Sendable {
         self.jitter = jitter
         ready = []
         occupied = claimed.pendingCount
+        due = claimed.pending?.lazy.map(\.due).min() ?? claimed.batch.firstDue
     }
 
     var lane: Lane { claimed.batch.lane }

@@ -25,7 +25,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
 
     package enum Action: Sendable, Equatable {
         case settle(Verdict, ErrorCode, attempts: UInt16)
-        /// Due immediately if the upstream is failing or the app's pushes wait: then nothing is claimed before.
+        /// Due immediately if the app's pushes wait: then nothing is claimed before. If the upstream is failing, due
+        /// when the push was due at first: it keeps its place before the pushes that were accepted later.
         case retry(ErrorCode, attempts: UInt16, due: WallTime)
     }
 
@@ -58,11 +59,12 @@ package struct DeliveryPolicy: Sendable, Equatable {
     /// - Parameters:
     ///   - retryAfter: `Retry-After` of the answer, in seconds; 0 without one.
     ///   - attempts: attempts before this one that count.
+    ///   - due: when the push was due at first.
     ///   - deadline: the result of `deadline(expiration:due:lane:)`.
     ///   - jitter: a uniform random sample in 0..<1. Pushes of one batch share it, so that they stay together.
     package func action(
         for meaning: VerdictTable.Meaning, context: Context = Context(), retryAfter: UInt32 = 0, attempts: UInt16,
-        ambiguity: AmbiguityPolicy = .resend, deadline: WallTime, now: WallTime, jitter: Double
+        ambiguity: AmbiguityPolicy = .resend, due: WallTime, deadline: WallTime, now: WallTime, jitter: Double
     ) -> Action {
         switch meaning {
         case .settle(.expired, let code):
@@ -82,11 +84,10 @@ package struct DeliveryPolicy: Sendable, Equatable {
             let attempts = isCounted ? attempts + 1 : attempts
             guard attempts < attemptsMax else { return .settle(.givenUp, code, attempts: attempts) }
             let isWaiting = context.health == .failing && retryClass != .later
+            if isWaiting { return retry(code, attempts: attempts, due: min(due, now), deadline: deadline, now: now) }
             let requested = min(.seconds(Int64(retryAfter)), retryAfterMax)
-            let pause =
-                isWaiting
-                ? .zero : max(delay(retryClass, attempts: attempts, health: context.health, jitter: jitter), requested)
-            return retry(code, attempts: attempts, after: pause, deadline: deadline, now: now)
+            let pause = max(delay(retryClass, attempts: attempts, health: context.health, jitter: jitter), requested)
+            return retry(code, attempts: attempts, due: now + pause, deadline: deadline, now: now)
         case .refused(let kind):
             let pause: Duration
             switch context.blame {
@@ -95,16 +96,16 @@ package struct DeliveryPolicy: Sendable, Equatable {
             case .undecided(let refusals):
                 pause = Self.doubled(refusalPause, refusals, cap: retryCap) * (0.5 + jitter / 2)
             }
-            return retry(kind.waitingCode, attempts: attempts, after: pause, deadline: deadline, now: now)
+            return retry(kind.waitingCode, attempts: attempts, due: now + pause, deadline: deadline, now: now)
         }
     }
 
     /// A push whose next attempt would be too late is due at its deadline: then it is settled as expired.
     private func retry(
-        _ code: ErrorCode, attempts: UInt16, after pause: Duration, deadline: WallTime, now: WallTime
+        _ code: ErrorCode, attempts: UInt16, due: WallTime, deadline: WallTime, now: WallTime
     ) -> Action {
         guard now < deadline else { return .settle(.expired, code, attempts: attempts) }
-        return .retry(code, attempts: attempts, due: min(now + pause, deadline))
+        return .retry(code, attempts: attempts, due: min(due, deadline))
     }
 
     private func delay(
