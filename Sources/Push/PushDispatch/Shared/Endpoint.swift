@@ -107,10 +107,10 @@ extension SharedState {
         let index = apps[number].endpoint
         guard endpoints[index].breaker.state != .closed else { return nil }
         endpoints[index].lastProber = number
-        return endpointChange(
-            index,
-            endpoints[index].breaker.probe(
-                ticket, token: token, app: number, now: now, jitter: generator.nextUnit()))
+        // First, because the change is reported with the state after it.
+        let change = endpoints[index].breaker.probe(
+            ticket, token: token, app: number, now: now, jitter: generator.nextUnit())
+        return endpointChange(index, change)
     }
 
     mutating func probeReverted(_ ticket: UInt64, of number: Int, now: Duration) {
