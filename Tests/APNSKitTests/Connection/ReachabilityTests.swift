@@ -19,6 +19,15 @@ import Testing
         #expect(reachability.failures == [.refused: 1, .nameNotResolved: 1])
     }
 
+    @Test func `only what an operator can mend makes attempts rare`() {
+        let causes = APNSConnectionFailure.Cause.allCases.filter(\.needsOperator)
+        #expect(
+            causes == [
+                .certificateUntrusted, .certificateForOtherName, .certificateExpired, .certificateNotYetValid,
+                .tlsRefused,
+            ], "a handshake that ends early is the trouble of a load balancer")
+    }
+
     @Test func `an outage ends with an acknowledged PING or an answer`() {
         for isPing in [true, false] {
             var reachability = Reachability()

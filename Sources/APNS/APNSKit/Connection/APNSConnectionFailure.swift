@@ -52,6 +52,18 @@ public struct APNSConnectionFailure: Sendable, Equatable {
 }
 
 extension APNSConnectionFailure.Cause {
+    /// Whether the server did not answer: packets are lost, or it is stuck.
+    var isSilence: Bool { self == .pingTimeout || self == .timedOut }
+
+    /// Whether the next attempt will fail in the same way, until an operator changes something.
+    package var needsOperator: Bool {
+        switch self {
+        case .certificateUntrusted, .certificateForOtherName, .certificateExpired, .certificateNotYetValid, .tlsRefused:
+            true
+        default: false
+        }
+    }
+
     init(_ failure: APNSAnswer.Failure) {
         self =
             switch failure {

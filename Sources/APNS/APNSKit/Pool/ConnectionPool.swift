@@ -246,8 +246,9 @@ final class ConnectionPool {
     /// A connection closed, or could not be opened.
     ///
     /// - Returns: whether it took pushes, or was meant to; false for a draining connection.
-    func connectionClosed(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) -> Bool {
-        if failure == .tls { reconnect.needsOperator = true }
+    func connectionClosed(_ connection: APNSConnection, _ failure: APNSConnectionFailure) -> Bool {
+        // TLS may fail for another reason: a load balancer in trouble ends connections before it answers.
+        if failure.cause.needsOperator { reconnect.needsOperator = true }
         if let index = draining.firstIndex(where: { $0 === connection }) {
             draining.remove(at: index)
             return false

@@ -14,7 +14,7 @@ package struct ReconnectPolicy {
 
     /// Attempts since the last connection that answered a push.
     package private(set) var failures = 0
-    /// APNs rejected the credential, or TLS failed.
+    /// APNs rejected the credential, or one side refused the certificate of the other.
     package var needsOperator = false
 
     package init() {}
