@@ -255,6 +255,18 @@ import Testing
         await client.shutdown()
     }
 
+    @Test(.timeLimit(.minutes(2))) func `in an outage, pushes wait for a connection only as long as is tolerated`()
+        async throws
+    {
+        let server = try await ScriptedServer { $0.respond($1, 200) }
+        let port = server.port
+        try await server.close()
+        let client = try Samples.client(port: port) { $0.outageTolerance = .milliseconds(300) }
+        let answers = await client.send(Samples.batch(2), requestTimeout: .seconds(3600))
+        #expect(answers == [APNSAnswer](repeating: .failed(.connectRefused, .neverWritten), count: 2))
+        await client.shutdown()
+    }
+
     @Test func `an untrusted certificate is rejected`() async throws {
         let server = try await ScriptedServer(.init(certificate: .untrusted)) { $0.respond($1, 200) }
         let client = try Samples.client(port: server.port)

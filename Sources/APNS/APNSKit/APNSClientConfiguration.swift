@@ -88,6 +88,9 @@ public struct APNSClientConfiguration: Sendable {
     public var streamsPerConnectionMax = 1000
     /// Pushes inside the client, queued or in flight; further pushes fail as `overloaded`.
     public var queuedPushesMax = 100_000
+    /// In an outage, pushes that have waited for a connection this long are settled as never written, so that the caller
+    /// decides how fast they are sent afterwards. nil: they wait as long as their own timeouts permit.
+    public var outageTolerance: Duration?
     /// Whether a 200 without `apns-id` is not an answer of APNs. False for HTTP/2 servers that do not speak APNs.
     package var requiresAPNSID = true
     /// Used for the expiration of pushes. A `ProviderTokenSource` has its own clock.

@@ -59,6 +59,7 @@ package struct GatewayClients {
         }
         client.proxy = try configuration.proxy.map(Self.proxy)
         client.connectionsMax = configuration.connectionsMax
+        client.outageTolerance = .seconds(1)
         client.logger = logger
         let made = try APNSClient(configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
         clients[identity] = made

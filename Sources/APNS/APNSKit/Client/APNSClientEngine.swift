@@ -79,7 +79,7 @@ final class APNSClientEngine {
     ) {
         serial += 1
         let inFlight = InFlightBatch(
-            batch, indexes: indexes, ticket: ticket, serial: serial, waitUntil: waitUntil,
+            batch, indexes: indexes, ticket: ticket, serial: serial, queuedAt: eventLoop.now, waitUntil: waitUntil,
             answerTimeout: answerTimeout, receiver: receiver
         )
         expectTimeout(at: waitUntil)
@@ -265,9 +265,11 @@ final class APNSClientEngine {
 
     func connectionClosed(_ connection: APNSConnection, _ failure: APNSAnswer.Failure) {
         emit(.closed(failure), of: connection.id)
-        if pool.connectionClosed(connection, failure) {
-            var cause = APNSConnectionFailure(failure)
-            if let known = connection.lossCause, known.failure == failure { cause = known }
+        var cause = APNSConnectionFailure(failure)
+        if let known = connection.lossCause, known.failure == failure { cause = known }
+        let wasUsed = pool.connectionClosed(connection, cause)
+        // A connection that answered nothing for a while is draining before its silence is proven.
+        if wasUsed || cause.cause.isSilence {
             configuration.logger.debug(
                 "APNs connection lost",
                 metadata: [
@@ -287,7 +289,7 @@ final class APNSClientEngine {
         if failure.failure == .clientClosed || failure.failure == .credential { return }
         if connectReason != .none, failure.failure == .goAway || failure.cause == .tlsRefused { return }
         // Routers forget connections that are idle for long: their end says nothing.
-        let wasSilent = !connection.isProbing && (failure.cause == .pingTimeout || failure.cause == .timedOut)
+        let wasSilent = !connection.isProbing && failure.cause.isSilence
         let others = pool.ready
         // After silence, another connection is only known to work if the server has sent something on it since.
         let hasOther =
@@ -297,6 +299,18 @@ final class APNSClientEngine {
             failure, showsOutage: !connection.connectStep.isReady || wasSilent, hasOther: hasOther,
             now: configuration.clock.now())
         if isInOutage { for other in others { other.verify() } }
+    }
+
+    /// Settles the pushes that have waited for a connection, in an outage, for longer than the caller tolerates.
+    private func returnQueuedInOutage(now: NIODeadline) {
+        guard let tolerance = configuration.outageTolerance.map(TimeAmount.init), isInOutage, pool.ready.isEmpty else {
+            return
+        }
+        let failure = connectFailure == .none ? APNSAnswer.Failure.connectTimeout : connectFailure
+        let answer = APNSAnswer(disposition: .neverWritten, reason: connectReason, failure: failure)
+        for push in queue.removeAll(where: { $0.queuedAt + tolerance <= now }) {
+            settle(push.batch, push.index, push.answer ?? answer)
+        }
     }
 
     /// Whether no connection is known to work.
@@ -417,6 +431,7 @@ final class APNSClientEngine {
         timer = nil
         let now = eventLoop.now
         if nextTimeout <= now { expire(now: now) }
+        returnQueuedInOutage(now: now)
         var used = 0.0
         for connection in pool.ready { used += connection.measureUtilization() }
         for connection in pool.all { connection.tick(now: now) }

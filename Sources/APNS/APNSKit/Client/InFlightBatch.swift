@@ -11,6 +11,8 @@ package final class InFlightBatch {
     package let batch: NotificationBatch
     /// Unique among the client's batches. Cheaper to compare than headers.
     package let serial: UInt64
+    /// When the client got the batch.
+    package let queuedAt: NIODeadline
     /// A push that is not written by then is reported.
     package let waitUntil: NIODeadline
     /// How long a push waits for its answer after it was written.
@@ -30,12 +32,14 @@ package final class InFlightBatch {
     private var requeues: [UInt8] = []
 
     package init(
-        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, serial: UInt64, waitUntil: NIODeadline,
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, serial: UInt64, queuedAt: NIODeadline = .now(),
+        waitUntil: NIODeadline,
         answerTimeout: TimeAmount, receiver: any APNSAnswerReceiver
     ) {
         self.batch = batch
         self.indexes = indexes
         self.serial = serial
+        self.queuedAt = queuedAt
         self.waitUntil = waitUntil
         self.answerTimeout = answerTimeout
         self.receiver = receiver
