@@ -64,6 +64,21 @@ import Testing
         await client.shutdown()
     }
 
+    /// APNs allows one stream of a new connection until its first answer.
+    @Test func `a push whose first answer is missing does not hold up the next one`() async throws {
+        let server = try await ScriptedServer(.init(settings: HTTP2Settings(streamsMax: 1))) { peer, request in
+            if request["apns-topic"] == "lost" { peer.hold(request) } else { peer.respond(request, 200) }
+        }
+        let client = try client(server) { $0.stallTimeout = .seconds(600) }
+        let lost = NotificationHeaders(topic: "lost", pushType: .alert)
+        async let first = client.send(Samples.batch(1, headers: lost), requestTimeout: .seconds(60))
+        try await waitUntil("it has arrived") { server.requests.count == 1 }
+        #expect(await client.send(Samples.batch(1, from: 1), requestTimeout: .seconds(40)) == [.accepted])
+        #expect(server.connections == 2)
+        await client.shutdown(grace: .zero)
+        _ = await first
+    }
+
     @Test func `a single push does not wait for the large batches of another receiver`() async throws {
         let server = try await ScriptedServer(.init(settings: HTTP2Settings(streamsMax: 1))) { $0.respond($1, 200) }
         let client = try client(server) { $0.connectionsMax = 1 }

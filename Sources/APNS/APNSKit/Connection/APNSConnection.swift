@@ -148,6 +148,11 @@ final class APNSConnection {
         return max(streams, statistics.measureWindowUse(available: Int(session.connectionSendWindow)))
     }
 
+    /// Whether the connection, which was opened before `time`, has answered no push and takes no other one.
+    func isStuck(since time: NIODeadline) -> Bool {
+        !isProven && createdAt <= time && streams.openCount > 0 && streams.openCount >= streamsMax
+    }
+
     /// Whether it has had enough pushes accepted to permit others; see `ConnectRate`.
     var isUseful: Bool { statistics.accepted >= ConnectRate.usefulAnswers }
 

@@ -10,13 +10,14 @@ import NIOSSL
 final class ConnectionPool {
     /// Fewer pushes than this are not worth a TLS record of their own.
     private static let shareMin = 32
-    /// Concurrent attempts to connect while there is no connection.
+    /// Concurrent attempts to connect while no connection is known to work.
     private static let attemptsMax = 10
     /// Connections that APNs ended because of the credential before waiting pushes are reported.
     private static let refusalsMax = 2
 
     private unowned let engine: APNSClientEngine
     private var dialer: Dialer
+    private let connectionsMax: Int
     private var policy: PoolPolicy
     private var reconnect = ReconnectPolicy()
     private var rate = ConnectRate()
@@ -44,6 +45,7 @@ final class ConnectionPool {
     init(engine: APNSClientEngine, dialer: Dialer, connectionsMax: Int) {
         self.engine = engine
         self.dialer = dialer
+        self.connectionsMax = connectionsMax
         policy = PoolPolicy(max: connectionsMax)
     }
 
@@ -91,16 +93,19 @@ final class ConnectionPool {
     /// Opens the connections that are missing, immediately or as soon as the policies allow.
     func connectIfNeeded() {
         guard !isWaiting, engine.wantsConnection || engine.wantsReconnect || isReplacing else { return }
-        let usable = usableCount
         let now = engine.eventLoop.now
+        let old = now - TimeAmount(reconnect.interval)
         // Without a connection, an attempt that hangs does not hold up the next one: after an outage in which packets
-        // were dropped, TCP repeats them late.
-        let hanging =
-            usable > 0 ? 0 : connecting.count { $0.createdAt + TimeAmount(reconnect.interval) <= now }
+        // were dropped, TCP repeats them late. The same holds for a connection that takes no push because none of its
+        // first ones is answered: APNs allows one stream until then.
+        let stuck = ready.count { $0.isStuck(since: old) }
+        let usable = usableCount - stuck
+        let hanging = usable > 0 ? 0 : stuck + connecting.count { $0.createdAt <= old }
         // Half as many concurrently as there are. After a failure, one connection must first succeed.
         let concurrentMax = reconnect.failures > 0 ? 1 : max(1, usable / 2)
-        while !isWaiting, usable + connecting.count - hanging < policy.target,
-            connecting.count - hanging < concurrentMax, hanging < Self.attemptsMax
+        while !isWaiting, usable + stuck + connecting.count - hanging < policy.target,
+            stuck + connecting.count - hanging < concurrentMax, hanging < Self.attemptsMax,
+            stuck == 0 || ready.count + connecting.count < connectionsMax
         {
             let hasDelay = !hasBackedOff && hanging == 0
             let delay = hasDelay ? TimeAmount(reconnect.delay(random: .random(in: 0..<1))) : .zero
@@ -152,7 +157,13 @@ final class ConnectionPool {
     }
 
     private func drainSurplus() {
-        while ready.count > policy.target, let idlest = ready.min(by: { $0.streams.openCount < $1.streams.openCount }) {
+        let old = engine.eventLoop.now - TimeAmount(reconnect.interval)
+        while true {
+            // Those that are stuck are replaced when they have answered nothing for the stall timeout.
+            let used = ready.filter { !$0.isStuck(since: old) }
+            guard used.count > policy.target,
+                let idlest = used.min(by: { $0.streams.openCount < $1.streams.openCount })
+            else { return }
             guard !ready.contains(where: \.isOverdue) else { return }
             idlest.drain(.surplus)
         }
