@@ -374,7 +374,7 @@ private struct OutageModel {
         #expect(ramp.rate(now: .seconds(98)) > 2 * ramp.rate(now: .zero))
         // An outage of hours does not limit the recovery for hours.
         let long = SendRamp(rateBefore: 100, outage: .seconds(7_200), now: .zero)
-        #expect(long.rate(now: .seconds(210)) > 10 * long.rate(now: .zero))
+        #expect(long.rate(now: .seconds(930)) > 10 * long.rate(now: .zero))
     }
 
     @Test func `a breaker that opens again and again does not lower the rate`() {
@@ -409,5 +409,29 @@ private struct OutageModel {
             #expect(!ramp.isOver(now: now))
         }
         #expect(ramp.isOver(now: now + .milliseconds(100)))
+    }
+}
+
+@Suite struct `The limit after an outage` {
+    @Test(arguments: [1, 5, 7, 16, 100]) func `is used in full by batches of any size`(batch: Int) {
+        var ramp = SendRamp(rateBefore: 50, outage: .seconds(60), now: .zero)
+        var now = Duration.zero
+        var sent = 0
+        for second in 1...60 {
+            let before = sent
+            for _ in 0..<4 {
+                now += .milliseconds(250)
+                var left = batch
+                while true {
+                    let count = ramp.capacity(for: left, now: now)
+                    guard count > 0 else { break }
+                    ramp.sent(count)
+                    sent += count
+                    left = left == count ? batch : left - count
+                }
+            }
+            #expect(sent - before <= 75 + (second == 1 ? 10 : 0), "1.5 times the rate before")
+        }
+        #expect((68 * 60...71 * 60).contains(sent), "1.4 times the rate before: \(sent)")
     }
 }

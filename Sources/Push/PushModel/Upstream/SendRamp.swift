@@ -2,7 +2,7 @@
 /// has just recovered.
 ///
 /// The limit is 1.4 times the rate before the outage. It stays there for three times the duration of the outage, in which
-/// a backlog of constant rate drains, but for three minutes at most, and then grows by a tenth each second. Without a
+/// a backlog of constant rate drains, but for a quarter of an hour at most, and then grows by a tenth each second. Without a
 /// known rate it starts at 1,000/s and doubles each second. Pure: the caller passes the time of the monotonic clock.
 package struct SendRamp: Sendable, Equatable {
     /// Below 1.5, because sends happen in steps.
@@ -10,8 +10,8 @@ package struct SendRamp: Sendable, Equatable {
     private static let rateMin = 20.0
     private static let rateUnknown = 1_000.0
     private static let holdMin: Duration = .seconds(15)
-    private static let holdMax: Duration = .seconds(180)
-    /// The capacity that can accumulate, as a time.
+    private static let holdMax: Duration = .seconds(900)
+    /// The largest part that is waited for, as a time.
     private static let burst = 0.25
     /// The limit above which there is none.
     private static let rateMax = 1_000_000.0
@@ -59,7 +59,8 @@ package struct SendRamp: Sendable, Equatable {
     package mutating func capacity(for wanted: Int, now: Duration) -> Int {
         let rate = rate(now: now)
         let burst = max(1, rate * Self.burst)
-        tokens = min(burst, tokens + rate * max(0, (now - refilledAt).secondsAsDouble))
+        // Twice the part: what is left of one must not be lost.
+        tokens = min(2 * burst, tokens + rate * max(0, (now - refilledAt).secondsAsDouble))
         refilledAt = max(refilledAt, now)
         if Double(wanted) > tokens { limitedAt = now }
         return tokens >= min(Double(wanted), max(1, burst / 2)) ? min(wanted, Int(tokens)) : 0
