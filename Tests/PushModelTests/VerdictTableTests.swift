@@ -105,7 +105,9 @@ import Testing
             case (500...599, .retry(_, .serverError)): break
             case (400...499, .settle(.rejected, _)) where ![403, 429].contains(status) && !others.contains(status):
                 break
-            case (_, .retry(.notAPNs, .serverError)) where status < 400 || others.contains(status): break
+            case (200...299, .retry(.notAPNs, .ambiguous)): break
+            case (_, .retry(.notAPNs, .serverError)) where status < 400 || others.contains(status):
+                break
             default: Issue.record("\(status)")
             }
         }
@@ -117,6 +119,7 @@ import Testing
                 switch status {
                 case 503: .retry(.apnsUnavailable, .serverError)
                 case 500...: .retry(.apnsInternalError, .serverError)
+                case 200..<300: .retry(.notAPNs, .ambiguous)
                 default: .retry(.notAPNs, .serverError)
                 }
             #expect(meaning(status, .none) == expected, "\(status)")
@@ -125,7 +128,8 @@ import Testing
         for status in [UInt16(200), 400, 404, 410] {
             for disposition in APNSAnswer.Disposition.allCases {
                 let answer = APNSAnswer(disposition: disposition, status: status, failure: .notAPNs)
-                #expect(VerdictTable.meaning(of: answer) == .retry(.notAPNs, .serverError))
+                let retryClass: VerdictTable.RetryClass = status == 200 ? .ambiguous : .serverError
+                #expect(VerdictTable.meaning(of: answer) == .retry(.notAPNs, retryClass))
                 #expect(health(answer) == .failed)
             }
         }

@@ -75,6 +75,19 @@ import Testing
         #expect(closed(table.slots[1], isRefused: false, connection(goAwayLast: 0)) == .settle(rejected))
     }
 
+    /// The simulator's fault `reset` with `after_headers` does that.
+    @Test func `the start of an answer that could be foreign leaves the push unanswered`() {
+        var table = table(streams: 2)
+        for tag in 0..<2 {
+            table.sent(UInt32(tag), now: .uptimeNanoseconds(0))
+            table.statusReceived(200, UInt32(tag))
+        }
+        table.answerCompleted(1)
+        #expect(closed(table.slots[0], isRefused: false) == .settle(.failed(.streamReset, .ambiguous)))
+        let foreign = APNSAnswer(disposition: .answered, status: 200, failure: .notAPNs)
+        #expect(closed(table.slots[1], isRefused: false) == .settle(foreign))
+    }
+
     @Test func `a request that is reset before it is complete is requeued`() {
         let table = table(streams: 1)
         #expect(

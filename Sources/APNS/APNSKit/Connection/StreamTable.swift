@@ -163,10 +163,13 @@ package struct StreamTable {
     /// What the end of a stream, or of its connection, means for its push.
     ///
     /// - Parameter unanswered: the answer without a status, from `ConnectionStateMachine`. A status that has been
-    ///   received takes precedence, even if the rest of the answer is missing.
+    ///   received takes precedence, even if the rest of the answer is missing; but the start of an answer does not show
+    ///   that a server is another one than APNs.
     package static func resolution(of stream: Stream, unanswered: @autoclosure () -> APNSAnswer) -> Resolution {
         guard stream.state == .sent || stream.state == .unsent else { return .nothing }
-        if let (answer, unknownReason) = answer(of: stream) { return .settle(answer, unknownReason: unknownReason) }
+        if let (answer, unknownReason) = answer(of: stream), stream.isComplete || answer.failure != .notAPNs {
+            return .settle(answer, unknownReason: unknownReason)
+        }
         let answer = unanswered()
         return answer.disposition == .ambiguous ? .settle(answer) : .requeue(answer)
     }

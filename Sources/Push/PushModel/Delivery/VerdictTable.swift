@@ -73,7 +73,10 @@ package enum VerdictTable {
     ///   named it, and the next push may name another one.
     package static func meaning(of answer: APNSAnswer, isOwnTopic: Bool = false) -> Meaning {
         if isOwnTopic, concernsTopic(answer) { return .refused(.ownTopic) }
-        if isOfOtherServer(answer) { return .retry(.notAPNs, .serverError) }
+        // A success that is not one of APNs may come from a proxy that changed APNs' answer.
+        if isOfOtherServer(answer) {
+            return .retry(.notAPNs, (200..<300).contains(answer.status) ? .ambiguous : .serverError)
+        }
         return switch answer.disposition {
         case .answered: answered(answer)
         case .neverWritten, .refused: unprocessed(answer)
