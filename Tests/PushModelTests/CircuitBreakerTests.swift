@@ -141,7 +141,7 @@ private final class CircuitHarness {
         #expect(harness.isFailing)
     }
 
-    @Test func `it probes every second for a minute and then every five seconds`() {
+    @Test func `it probes every second for 90 seconds and then every five seconds`() {
         let harness = CircuitHarness()
         harness.openByFailures()
         var gaps: [Duration] = []
@@ -156,7 +156,7 @@ private final class CircuitHarness {
             let id = harness.probe().id
             if gaps.count.isMultiple(of: 2) { harness.answer(id, .failed(.apnsUnavailable)) }
         }
-        let (quick, slow) = (gaps.prefix(60), gaps.suffix(20))
+        let (quick, slow) = (gaps.prefix(85), gaps.suffix(15))
         #expect(quick.allSatisfy { $0 >= .milliseconds(800) && $0 <= .milliseconds(1_050) }, "\(quick)")
         #expect(slow.allSatisfy { $0 >= .seconds(4) && $0 <= .milliseconds(5_050) }, "\(slow)")
         #expect(harness.breaker.state != .closed)
@@ -220,13 +220,13 @@ private final class CircuitHarness {
     @Test func `a breaker that opens again soon is in the same outage`() {
         let harness = CircuitHarness()
         harness.openByFailures()
-        for _ in 0..<7 {
+        for _ in 0..<10 {
             harness.advance(.seconds(5))
             harness.answer(harness.probe().id, .good)
             harness.advance(.seconds(5))
             harness.openByFailures()
         }
-        #expect(harness.breaker.timeUntilProbe(now: harness.now)! > .seconds(1), "flapping for over a minute")
+        #expect(harness.breaker.timeUntilProbe(now: harness.now)! > .seconds(1), "flapping for over 90 seconds")
         harness.advance(.seconds(5))
         harness.answer(harness.probe().id, .good)
         harness.advance(.seconds(10))

@@ -20,9 +20,9 @@ import Testing
             ceilings.append(policy.delay(random: 1))
         }
         #expect(ceilings == [100, 200, 400, 800, 1000, 1000].map { .milliseconds($0) })
-        while policy.failures < 60 { policy.failed() }
+        while policy.failures < 90 { policy.failed() }
         #expect(policy.delay(random: 1) == .seconds(1) && policy.interval == .seconds(1))
-        // After about a minute of failures, attempts are rarer.
+        // After about a minute and a half of failures, attempts are rarer.
         policy.failed()
         #expect(policy.delay(random: 1) == .seconds(5) && policy.interval == .seconds(5))
         for _ in 0..<10_000 { policy.failed() }

@@ -1,13 +1,13 @@
 /// Decides when the next attempt to connect begins. Full jitter spreads the attempts of many clients. Pure: the caller
 /// passes the random number.
 ///
-/// For the first minute of an outage, attempts begin about once a second, so that pushes are sent within two seconds of
+/// For the first minute and a half of an outage, attempts begin about once a second, so that pushes are sent within two seconds of
 /// its end. A longer outage is retried less often, and so is a failure that only an operator can fix.
 package struct ReconnectPolicy {
     package static let base: Duration = .milliseconds(100)
     package static let cap: Duration = .seconds(1)
-    /// After this many failures, about a minute, `lateCap` replaces `cap`.
-    package static let failuresBeforeLateCap = 60
+    /// After this many failures, about a minute and a half, `lateCap` replaces `cap`.
+    package static let failuresBeforeLateCap = 90
     package static let lateCap: Duration = .seconds(5)
     /// While the credential is rejected or the server's certificate is not trusted: an operator must fix that.
     package static let operatorCap: Duration = .seconds(10)

@@ -16,8 +16,8 @@
 ///   seconds failed, or every call since the last good one did, for at least a second: then three calls are enough, so
 ///   that the breaker of a quiet app opens too. A slow answer is a good one. A lost connection is one failed call,
 ///   however many pushes were lost with it.
-/// - Open: a probe, which is one push, is sent every second in the first minute of an outage, and every five seconds
-///   later. Probes overlap and have the request timeout of any other push, so that an APNs that answers slowly is not
+/// - Open: a probe, which is one push, is sent every second in the first minute and a half of an outage, and every five
+///   seconds later. Probes overlap and have the request timeout of any other push, so that an APNs that answers slowly is not
 ///   shut out.
 /// - After the first good probe, sends are limited by a `SendRamp` until the backlog is gone.
 ///
@@ -37,7 +37,7 @@ package struct CircuitBreaker: Sendable, Equatable {
         package var runTime: Duration = .seconds(1)
         /// The longest time to the first probe, and between probes in the first `quickTime` of an outage.
         package var openBase: Duration = .seconds(1)
-        package var quickTime: Duration = .seconds(60)
+        package var quickTime: Duration = .seconds(90)
         /// The longest time between probes later.
         package var openCap: Duration = .seconds(5)
         /// The age at which an unanswered probe no longer holds the breaker half open. Its answer still counts.
