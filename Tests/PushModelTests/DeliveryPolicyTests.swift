@@ -156,6 +156,9 @@ import Testing
             #expect(wait(action(meaning, health: .failing, due: now + .seconds(-100))) == .seconds(-100))
             #expect(wait(action(meaning, health: .failing, due: now + .seconds(100))) == .zero, "the clock moved")
         }
+        // The first time without an answer, the connection is at fault. A push that is unanswered again waits.
+        #expect(wait(action(unanswered, due: now + .seconds(-100))) == .seconds(-100))
+        #expect(wait(action(unanswered, attempts: 1, due: now + .seconds(-100)))! > .zero)
         let refused = VerdictTable.Meaning.refused(.credential)
         for (meaning, health) in [(tooMany, .failing), (refused, .failing), (unsent, .unknown)] as [(_, UpstreamHealth)]
         {

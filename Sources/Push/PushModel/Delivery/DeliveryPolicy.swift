@@ -25,8 +25,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
 
     package enum Action: Sendable, Equatable {
         case settle(Verdict, ErrorCode, attempts: UInt16)
-        /// Due immediately if the app's pushes wait: then nothing is claimed before. If the upstream is failing, due
-        /// when the push was due at first: it keeps its place before the pushes that were accepted later.
+        /// Due immediately if the app's pushes wait: then nothing is claimed before. If the upstream is failing, or
+        /// has not answered once, due when the push was due at first: it keeps its place before the pushes that were accepted later.
         case retry(ErrorCode, attempts: UInt16, due: WallTime)
     }
 
@@ -84,7 +84,12 @@ package struct DeliveryPolicy: Sendable, Equatable {
             let attempts = isCounted ? attempts + 1 : attempts
             guard attempts < attemptsMax else { return .settle(.givenUp, code, attempts: attempts) }
             let isWaiting = context.health == .failing && retryClass != .later
-            if isWaiting { return retry(code, attempts: attempts, due: min(due, now), deadline: deadline, now: now) }
+            // A connection that is lost, or does not answer, is at fault for all of its pushes. A push that causes that
+            // itself waits from the second time on.
+            let isOfConnection = retryClass == .ambiguous && attempts <= 1
+            if isWaiting || isOfConnection {
+                return retry(code, attempts: attempts, due: min(due, now), deadline: deadline, now: now)
+            }
             let requested = min(.seconds(Int64(retryAfter)), retryAfterMax)
             let pause = max(delay(retryClass, attempts: attempts, health: context.health, jitter: jitter), requested)
             return retry(code, attempts: attempts, due: now + pause, deadline: deadline, now: now)
