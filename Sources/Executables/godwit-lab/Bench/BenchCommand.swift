@@ -36,6 +36,21 @@ struct BenchCommand: AsyncParsableCommand {
         #endif
         let setup = try BenchSetup()
         defer { setup.remove() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await Termination.wait()
+                guard !Task.isCancelled else { return }
+                setup.remove()
+                // The servers and load generators end with this process.
+                Foundation.exit(1)
+            }
+            group.addTask { [self] in try await run(in: setup) }
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func run(in setup: BenchSetup) async throws {
         let benchmarks = Benchmarks(setup: setup, scale: scale) { Terminal.writeError($0) }
         var results: [BenchResult] = []
         for name in only.map({ [$0] }) ?? Benchmarks.standard {

@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// A child process: its output, and its CPU time and memory from /proc.
+/// A child process: its output, and its CPU time and memory from /proc. It ends with this process, however that ends.
 final class BenchProcess: Sendable {
     let name: String
     private let process: Process
@@ -17,14 +17,21 @@ final class BenchProcess: Sendable {
     init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws {
         name = (executable as NSString).lastPathComponent
         process = Process()
+        #if os(Linux)
+        // setpriv(1) replaces itself with the program. SIGTERM, because the children of the program, such as the workers
+        // of nginx, have to end with it.
+        process.executableURL = URL(fileURLWithPath: try Self.find("setpriv"))
+        process.arguments = ["--pdeathsig", "TERM", executable] + arguments
+        #else
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
+        #endif
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = pipe
         process.standardInput = FileHandle.nullDevice
-        try process.run()
+        try Self.starter.perform { [process] in try process.run() }
         let output = Output()
         self.output = output
         let descriptor = dup(pipe.fileHandleForReading.fileDescriptor)
@@ -91,6 +98,10 @@ final class BenchProcess: Sendable {
         return kib / 1024
     }
 
+    /// The kernel sends the signal of `setpriv` when the *thread* that started the child ends, and the threads of the
+    /// concurrency pool end when they are idle.
+    private static let starter = LastingThread()
+
     /// The path of this executable, which starts the worker commands.
     static let lab =
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
@@ -105,5 +116,38 @@ final class BenchProcess: Sendable {
             if FileManager.default.isExecutableFile(atPath: path) { return path }
         }
         throw BenchError("\(program) is not installed; `make bench` installs what the benchmarks need")
+    }
+}
+
+/// A thread that lives as long as the process, and runs one closure after the other.
+private final class LastingThread: Sendable {
+    private final class Work: Sendable {
+        let body: @Sendable () throws -> Void
+        let failure = Mutex<(any Error)?>(nil)
+        let done = DispatchSemaphore(value: 0)
+
+        init(_ body: @escaping @Sendable () throws -> Void) { self.body = body }
+    }
+
+    private let pending = Mutex<[Work]>([])
+    private let added = DispatchSemaphore(value: 0)
+
+    init() {
+        Thread.detachNewThread { [self] in
+            while true {
+                added.wait()
+                let work = pending.withLock { $0.removeFirst() }
+                do { try work.body() } catch { work.failure.withLock { $0 = error } }
+                work.done.signal()
+            }
+        }
+    }
+
+    func perform(_ body: @escaping @Sendable () throws -> Void) throws {
+        let work = Work(body)
+        pending.withLock { $0.append(work) }
+        added.signal()
+        work.done.wait()
+        if let error = work.failure.withLock({ $0 }) { throw error }
     }
 }

@@ -1,6 +1,9 @@
 import Foundation
 
-/// Runs h2load, the load generator of nghttp2, and parses its log.
+/// Runs h2load, the load generator of nghttp2.
+///
+/// A log line per request costs h2load a third of its rate, which flatters every ratio to it. A run that measures a rate
+/// therefore writes no log, and latencies come from a run of their own.
 struct H2Load {
     var url: String
     var requests: Int
@@ -14,15 +17,17 @@ struct H2Load {
     var headers: [String] = []
     /// Whether responses other than 2xx are allowed.
     var allowsRefusals = false
+    /// Whether to write a line per request, for latencies.
+    var logsRequests = false
 
-    struct Measurement {
+    struct Measurement: Equatable {
         /// Requests with a 2xx response.
         var requests: Int
         /// Requests with another response.
         var refused = 0
         var seconds: Double
-        /// Latencies in milliseconds, sorted.
-        var latencies: [Double]
+        /// Latencies in milliseconds, sorted; empty unless requests were logged.
+        var latencies: [Double] = []
 
         func percentile(_ q: Double) -> Double {
             latencies.isEmpty ? 0 : latencies[min(latencies.count - 1, Int(q * Double(latencies.count)))]
@@ -35,7 +40,8 @@ struct H2Load {
     func run(folder: String) async throws -> Measurement {
         let log = "\(folder)/h2load.log"
         try? FileManager.default.removeItem(atPath: log)
-        var arguments = ["-n", "\(requests)", "-c", "\(connections)", "-t", "1", "--log-file", log]
+        var arguments = ["-n", "\(requests)", "-c", "\(connections)", "-t", "1"]
+        if logsRequests { arguments += ["--log-file", log] }
         if isHTTP1 { arguments.append("--h1") } else { arguments += ["-m", "\(streams)"] }
         if let bodyFile { arguments += ["-d", bodyFile] }
         for header in headers { arguments += ["-H", header] }
@@ -47,7 +53,19 @@ struct H2Load {
         guard status == 0, isSuccess || allowsRefusals else {
             throw BenchError("h2load received responses other than 2xx:\n\(process.text.suffix(1500))")
         }
+        guard logsRequests else { return try Self.read(summary: process.text) }
         return try Self.read(log: log)
+    }
+
+    /// Reads the rate and the counts from what h2load prints at its end.
+    static func read(summary text: String) throws -> Measurement {
+        guard let rate = text.firstMatch(of: /finished in [0-9.]+[a-z]+, ([0-9.]+) req\/s/).flatMap({ Double($0.1) }),
+            let statuses = text.firstMatch(of: /status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx/),
+            let succeeded = Int(statuses.1), rate > 0
+        else { throw BenchError("h2load printed no summary:\n\(text.suffix(1500))") }
+        let refused = [statuses.2, statuses.3, statuses.4].compactMap { Int($0) }.reduce(0, +)
+        // The rate has more digits than the duration.
+        return Measurement(requests: succeeded, refused: refused, seconds: Double(succeeded + refused) / rate)
     }
 
     /// Each line of the log has the start in microseconds since 1970, the status, and the duration in microseconds.
