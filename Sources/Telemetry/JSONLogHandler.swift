@@ -1,4 +1,5 @@
 package import Logging
+import Synchronization
 
 #if canImport(Glibc)
 import Glibc
@@ -9,22 +10,32 @@ import Darwin
 /// Writes each log message as one line of JSON to standard error, with one call of `write` per line.
 ///
 /// `{"time":"2026-11-23T12:00:00.000Z","level":"info","label":"accept","message":"…","push.id":"…"}`: metadata is next
-/// to the fixed fields. A metadata key that equals a fixed field gets a leading underscore.
+/// to the fixed fields. A metadata key that equals a fixed field gets a leading underscore. A value that is a number or a
+/// Boolean by its type (`.stringConvertible(7)`) is one in the JSON; a text is a text, whatever it looks like.
 package struct JSONLogHandler: LogHandler {
     package var metadata: Logger.Metadata = [:]
     package var metadataProvider: Logger.MetadataProvider?
-    package var logLevel: Logger.Level
     private let label: String
+    private let sharedLevel: SharedLogLevel
+    /// The level of one logger, if it was set for that logger.
+    private var ownLevel: Logger.Level?
     private let sink: @Sendable ([UInt8]) -> Void
 
-    /// - Parameter sink: receives one line including its line feed; by default standard error.
+    /// - Parameters:
+    ///   - level: the level of all loggers that have it; it may change at any time.
+    ///   - sink: receives one line including its line feed; by default standard error.
     package init(
-        label: String, logLevel: Logger.Level = .info,
+        label: String, level: SharedLogLevel = SharedLogLevel(.info),
         sink: @escaping @Sendable ([UInt8]) -> Void = JSONLogHandler.writeToStandardError
     ) {
         self.label = label
-        self.logLevel = logLevel
+        sharedLevel = level
         self.sink = sink
+    }
+
+    package var logLevel: Logger.Level {
+        get { ownLevel ?? sharedLevel.current }
+        set { ownLevel = newValue }
     }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -74,7 +85,7 @@ package struct JSONLogHandler: LogHandler {
     private static func append(_ value: Logger.Metadata.Value, to line: inout [UInt8]) {
         switch value {
         case .string(let text): append(text, to: &line)
-        case .stringConvertible(let convertible): append(convertible.description, to: &line)
+        case .stringConvertible(let convertible): append(convertible, to: &line)
         case .array(let values):
             line.append(UInt8(ascii: "["))
             for (index, element) in values.enumerated() {
@@ -92,6 +103,15 @@ package struct JSONLogHandler: LogHandler {
             }
             line.append(UInt8(ascii: "}"))
         @unknown default: append("\(value)", to: &line)
+        }
+    }
+
+    private static func append(_ value: any CustomStringConvertible & Sendable, to line: inout [UInt8]) {
+        switch value {
+        case is any BinaryInteger, is Bool: line += value.description.utf8
+        // JSON has no infinity and no NaN.
+        case let number as Double where number.isFinite: line += number.description.utf8
+        default: append(value.description, to: &line)
         }
     }
 
@@ -123,4 +143,20 @@ package struct JSONLogHandler: LogHandler {
         clock_gettime(CLOCK_REALTIME, &now)
         return RFC3339.text(milliseconds: Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000)
     }
+}
+
+/// The least severe level that is logged, for all loggers of a process. It changes while they are in use.
+package final class SharedLogLevel: Sendable {
+    /// An index into `Logger.Level.allCases`.
+    private let index: Atomic<Int>
+
+    package init(_ level: Logger.Level) {
+        index = Atomic(Self.index(of: level))
+    }
+
+    package var current: Logger.Level { Logger.Level.allCases[index.load(ordering: .relaxed)] }
+
+    package func set(_ level: Logger.Level) { index.store(Self.index(of: level), ordering: .relaxed) }
+
+    private static func index(of level: Logger.Level) -> Int { Logger.Level.allCases.firstIndex(of: level) ?? 0 }
 }

@@ -45,6 +45,17 @@ package struct ProcessUsage: Sendable {
         return max(count, 0)
     }
 
+    /// How many file descriptors this process may have open.
+    package static var openFilesMax: Int {
+        var limit = rlimit()
+        #if canImport(Glibc)
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
+        #else
+        guard getrlimit(RLIMIT_NOFILE, &limit) == 0 else { return 0 }
+        #endif
+        return Int(clamping: limit.rlim_cur)
+    }
+
     private static func readText(_ path: String) -> Substring {
         let file = open(path, O_RDONLY)
         guard file >= 0 else { return "" }
@@ -67,6 +78,7 @@ extension MetricsRegistry {
             Double(ProcessUsage.residentBytes)
         }
         gauge("process_open_fds", help: "Number of open file descriptors.") { Double(ProcessUsage.openFileCount) }
+        gauge("process_max_fds", help: "Maximum number of open file descriptors.") { Double(ProcessUsage.openFilesMax) }
         gauge("process_start_time_seconds", help: "Start time of the process since unix epoch in seconds.") {
             startedAt
         }

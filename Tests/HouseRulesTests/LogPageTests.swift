@@ -34,6 +34,24 @@ import Testing
         #expect(lines(inPage: "| `one` | info | – | – |\n") == [Line(message: "one", level: "info")])
     }
 
+    /// Metadata whose values are numbers, so that they are logged by type and not as text.
+    private static let numbers = [
+        "apns.code", "apns.streams", "batches", "cancelled", "certificate.days", "code", "ids", "log.byte", "purged",
+        "pushes", "pushes.in_flight", "pushes.sent", "replayed", "too_late", "unreadable",
+    ]
+
+    @Test func `has metadata that is a number in the sources too`() throws {
+        let page = try String(contentsOfFile: "\(Repository.root)/docs/reference/logs.md", encoding: .utf8)
+        for key in Self.numbers { #expect(page.contains("`\(key)`"), "\(key)") }
+        for path in try Self.folders.flatMap({ try Repository.files(below: $0, suffix: ".swift") }) {
+            let source = try String(contentsOfFile: "\(Repository.root)/\(path)", encoding: .utf8)
+            for key in Self.numbers {
+                #expect(!source.contains("\"\(key)\": \"\\("), "\(path): \(key)")
+                #expect(!source.contains("[\"\(key)\"] = \"\\("), "\(path): \(key)")
+            }
+        }
+    }
+
     private func lines(inSource source: String) -> [Line] {
         source.matches(of: /logger\.(trace|debug|info|notice|warning|error|critical)\(\s*"([^"\\]+)"/).map {
             Line(message: String($0.2), level: String($0.1))

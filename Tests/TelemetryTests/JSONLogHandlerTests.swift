@@ -15,7 +15,8 @@ import Testing
 
     private func logger(_ sink: Sink, level: Logger.Level = .info) -> Logger {
         Logger(label: "accept") { label in
-            JSONLogHandler(label: label, logLevel: level) { line in sink.lines.withLock { $0.append(line) } }
+            JSONLogHandler(label: label, level: SharedLogLevel(level)) { line in sink.lines.withLock { $0.append(line) }
+            }
         }
     }
 
@@ -25,7 +26,7 @@ import Testing
         logger[metadataKey: "module"] = "accept"
         logger.info(
             "odd \"text\"\nwith\u{1} all",
-            metadata: ["count": "\(7)", "level": "mine", "list": ["a", "b\\"], "map": ["k": .stringConvertible(1.5)]]
+            metadata: ["text": "7", "level": "mine", "list": ["a", "b\\"], "map": ["k": .stringConvertible("1.5")]]
         )
         let line = sink.lines.withLock { $0[0] }
         #expect(line.count { $0 == UInt8(ascii: "\n") } == 1)
@@ -36,11 +37,44 @@ import Testing
         #expect(json["_level"] as? String == "mine")
         #expect(json["label"] as? String == "accept")
         #expect(json["module"] as? String == "accept")
-        #expect(json["count"] as? String == "7")
+        #expect(json["text"] as? String == "7")
         #expect(json["list"] as? [String] == ["a", "b\\"])
         #expect((json["map"] as? [String: String])?["k"] == "1.5")
         let time = json["time"] as? String ?? ""
         #expect(time.hasSuffix("Z") && time.count == 24)
+    }
+
+    @Test func `a value is a number if its type is one`() {
+        let sink = Sink()
+        let numbers: Logger.Metadata = [
+            "int": .stringConvertible(-7), "unsigned": .stringConvertible(UInt64.max),
+            "code": .stringConvertible(UInt16(3003)),
+            "double": .stringConvertible(1.5), "flag": .stringConvertible(true), "list": [.stringConvertible(1), "2"],
+            "infinite": .stringConvertible(Double.infinity), "nan": .stringConvertible(Double.nan), "text": "12",
+        ]
+        logger(sink).info("numbers", metadata: numbers)
+        let line = String(decoding: sink.lines.withLock { $0[0] }, as: UTF8.self)
+        #expect(
+            line.hasSuffix(
+                #""code":3003,"double":1.5,"flag":true,"infinite":"inf","int":-7,"list":[1,"2"],"nan":"nan","text":"12","#
+                    + #""unsigned":18446744073709551615}"# + "\n"), "\(line)")
+        #expect(sink.last["int"] as? Int == -7)
+    }
+
+    @Test func `a shared level changes while loggers are in use`() {
+        let level = SharedLogLevel(.notice)
+        let sink = Sink()
+        let logger = Logger(label: "x") { label in
+            JSONLogHandler(label: label, level: level) { line in sink.lines.withLock { $0.append(line) } }
+        }
+        var own = logger
+        own.logLevel = .error
+        logger.info("no")
+        level.set(.debug)
+        logger.debug("yes")
+        own.info("no")
+        #expect(logger.logLevel == .debug && own.logLevel == .error)
+        #expect(sink.lines.withLock { $0.count } == 1)
     }
 
     @Test func `messages below the level are not written`() {

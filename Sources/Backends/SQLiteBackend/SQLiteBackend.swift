@@ -111,7 +111,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             case .incomplete(let byte):
                 logger.warning(
                     "write-ahead log ends with an incomplete write, as after a power cut",
-                    metadata: ["log.byte": "\(byte)"]
+                    metadata: ["log.byte": .stringConvertible(byte)]
                 )
             case .loss(let finding):
                 guard acceptsLoss else { throw SQLiteOpenError.writesMissing(path, finding: finding) }
@@ -179,7 +179,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         if result.rescheduled > 0 {
             logger.warning(
                 "clock moved backwards: rescheduled affected batches to now",
-                metadata: ["batches": "\(result.rescheduled)"]
+                metadata: ["batches": .stringConvertible(result.rescheduled)]
             )
         }
         for id in result.poison {
@@ -210,7 +210,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             logger.error(
                 "stored batch cannot be read: its unsettled pushes are given up, its bytes are kept as dead letters",
                 metadata: [
-                    "batch.id": "\(claim.lease.batch)", "pushes": "\(outcomes.count)", "problem": "\(error.problem)",
+                    "batch.id": "\(claim.lease.batch)", "pushes": .stringConvertible(outcomes.count), "problem": "\(error.problem)",
                 ]
             )
             return Settlement(lease: claim.lease, outcomes: outcomes, at: now)

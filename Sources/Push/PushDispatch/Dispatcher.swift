@@ -107,7 +107,7 @@ package final class Dispatcher: Sendable {
     private func log(_ event: DispatchActions.Event) {
         switch event {
         case .lateAnswers, .ambiguous, .retryBudgetExhausted, .rateLimited: break
-        case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": "\(batches)"])
+        case .leasesLost(let batches): logger.warning("leases lost", metadata: ["batches": .stringConvertible(batches)])
         case .endpointBreakerChanged(let name, let state, let cause):
             log(state, cause, metadata: ["apns.endpoint": "\(name)"])
         case .appBreakerChanged(let app, let state, let cause): log(state, cause, metadata: Self.metadata(of: app))
@@ -121,7 +121,7 @@ package final class Dispatcher: Sendable {
         case .nothingDelivered(let app, let pushes):
             logger.warning(
                 "no push delivered for a minute",
-                metadata: Self.metadata(of: app).merging(["pushes.sent": "\(pushes)"]) { $1 }
+                metadata: Self.metadata(of: app).merging(["pushes.sent": .stringConvertible(pushes)]) { $1 }
             )
         }
     }

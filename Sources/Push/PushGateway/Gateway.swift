@@ -162,11 +162,11 @@ package final class Gateway: Sendable {
     /// Logs the pushes that an earlier run left, and those of apps that are not configured.
     private func reportBacklog(_ depth: QueueDepth) {
         guard depth.pushes > 0 else { return }
-        logger.notice("pushes of an earlier run are waiting", metadata: ["pushes": "\(depth.pushes)"])
+        logger.notice("pushes of an earlier run are waiting", metadata: ["pushes": .stringConvertible(depth.pushes)])
         for row in depth.rows where !clients.keys.contains(where: { $0.app == row.app }) {
             logger.error(
                 "pushes of an unconfigured app wait until it is configured or they expire",
-                metadata: ["app": "\(row.app)", "lane": "\(row.lane)", "pushes": "\(row.pushes)"]
+                metadata: ["app": "\(row.app)", "lane": "\(row.lane)", "pushes": .stringConvertible(row.pushes)]
             )
         }
     }
@@ -202,7 +202,7 @@ package final class Gateway: Sendable {
         }
         let first = await next(&group)
         readiness.set(failure == nil ? .draining : .failed)
-        logger.notice("stopping", metadata: ["pushes.in_flight": "\(dispatcher.snapshot().pushesInFlight)"])
+        logger.notice("stopping", metadata: ["pushes.in_flight": .stringConvertible(dispatcher.snapshot().pushesInFlight)])
         if case .stopRequested(isGraceful: true) = first, isServing {
             // The load balancer still sends requests until it detects that this instance is not ready.
             Self.wait(configuration.shutdownGrace, then: .graceEnded, in: &group)

@@ -26,7 +26,8 @@ package final class FailureSummaryLogger: Sendable {
     private func log(_ entry: FailureSummary.Entry) {
         let (key, code) = (entry.key, entry.key.code)
         var metadata: Logger.Metadata = [
-            "app": "\(key.app)", "pushes": "\(entry.pushes)", "code": "\(code.rawValue)", "error": "\(code.entry.name)",
+            "app": "\(key.app)", "pushes": .stringConvertible(entry.pushes),
+            "code": .stringConvertible(code.rawValue), "error": "\(code.entry.name)",
         ]
         if key.reason != .none { metadata["reason"] = "\(key.reason.label)" }
         switch key.verdict {

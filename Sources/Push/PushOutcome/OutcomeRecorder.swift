@@ -79,7 +79,8 @@ package final class OutcomeRecorder: Sendable {
                 let stale = try await queue.settle(settlements)
                 let durable = buffer.withLock { $0.confirmWrite(stale: stale) }
                 if !stale.isEmpty {
-                    logger.warning("settlements refused as stale", metadata: ["batches": "\(stale.count)"])
+                    logger.warning(
+                        "settlements refused as stale", metadata: ["batches": .stringConvertible(stale.count)])
                     observer.refused(stale)
                 }
                 if !durable.announced.isEmpty { observer.announced(durable.announced) }

@@ -51,7 +51,7 @@ struct GatewayRun {
         listen = configuration.listen
         if configuration.takesOver { try Self.requireFreePort(configuration.listen) }
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, logLevel: level) }
+        let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, level: SharedLogLevel(level)) }
         gateway = try await withPlainErrors { try Gateway.open(configuration, logger: logger) }
     }
 

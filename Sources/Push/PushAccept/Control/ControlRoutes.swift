@@ -143,11 +143,15 @@ struct ControlRoutes: Sendable {
     }
 
     private func logCancellation(_ count: CancelCount, _ metadata: Logger.Metadata, _ context: AcceptContext) {
-        let counts: Logger.Metadata = ["cancelled": "\(count.cancelled)", "too_late": "\(count.tooLate)"]
+        let counts: Logger.Metadata = [
+            "cancelled": .stringConvertible(count.cancelled), "too_late": .stringConvertible(count.tooLate),
+        ]
         audit.succeeded(.cancel, by: context, metadata.merging(counts) { $1 })
     }
 
-    private static func metadata(of ids: [PushID]) -> Logger.Metadata { ["by": "ids", "ids": "\(ids.count)"] }
+    private static func metadata(of ids: [PushID]) -> Logger.Metadata {
+        ["by": "ids", "ids": .stringConvertible(ids.count)]
+    }
 
     /// Without the id of the cancelled request: it is text from a body, which is not safe to log.
     private static func metadata(of target: CancelTarget) -> Logger.Metadata {

@@ -105,7 +105,9 @@ struct DeadLetterRoutes: Sendable {
             JSONWriter.appendInteger(count.unreadable, to: &json)
         }
         JSONWriter.append("}\n", to: &json)
-        let counts: Logger.Metadata = ["replayed": "\(count.replayed)", "unreadable": "\(count.unreadable)"]
+        let counts: Logger.Metadata = [
+            "replayed": .stringConvertible(count.replayed), "unreadable": .stringConvertible(count.unreadable),
+        ]
         audit.succeeded(.replay, by: context, Self.metadata(of: selection).merging(counts) { $1 })
         return .json(json)
     }
@@ -122,7 +124,8 @@ struct DeadLetterRoutes: Sendable {
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
         }
         var json: [UInt8] = []
-        audit.succeeded(.purge, by: context, Self.metadata(of: selection).merging(["purged": "\(count)"]) { $1 })
+        let counts: Logger.Metadata = ["purged": .stringConvertible(count)]
+        audit.succeeded(.purge, by: context, Self.metadata(of: selection).merging(counts) { $1 })
         JSONWriter.append(#"{"purged":"#, to: &json)
         JSONWriter.appendInteger(count, to: &json)
         JSONWriter.append("}\n", to: &json)
@@ -162,7 +165,7 @@ struct DeadLetterRoutes: Sendable {
 
     private static func metadata(of selection: DeadLetterSelection) -> Logger.Metadata {
         switch selection {
-        case .ids(let ids): ["by": "ids", "ids": "\(ids.count)"]
+        case .ids(let ids): ["by": "ids", "ids": .stringConvertible(ids.count)]
         case .app(let app?): ["by": "app", "app": "\(app)"]
         case .app(nil): ["by": "all"]
         }
