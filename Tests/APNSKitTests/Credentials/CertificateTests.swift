@@ -16,7 +16,9 @@ import Testing
 
     private static let password = "sesame öffne dich"
 
-    private func openssl(_ arguments: String...) throws {
+    private func openssl(_ arguments: String...) throws { try openssl(arguments) }
+
+    private func openssl(_ arguments: [String]) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
         process.arguments = arguments
@@ -110,6 +112,52 @@ import Testing
                 try APNSCertificate(certificateFile: identity.certificate, keyFile: locked, password: wrong)
             } throws: { ($0 as? APNSCertificateError)?.code == .badKey }
         }
+    }
+
+    @Test func `certificates may be in any order and among other text`() throws {
+        let identity = try make()
+        func path(_ name: String) -> String { identity.path(name) }
+        try identity.folder.write(
+            "basicConstraints=critical,CA:true\n1.2.840.113635.100.6.3.2=ASN1:NULL\n", to: "ca.ext")
+        // A root that issued an intermediate, which issued two certificates for the same key; and a foreign one.
+        func request(_ name: String, _ key: String? = nil) throws {
+            let made = key.map { ["-key", $0] } ?? ["-newkey", "rsa:2048", "-nodes", "-keyout", path("\(name).key")]
+            try openssl(["req", "-new", "-subj", "/CN=\(name)", "-out", path("\(name).csr")] + made)
+        }
+        func sign(_ name: String, by issuer: String, days: Int) throws {
+            try openssl([
+                "x509", "-req", "-in", path("\(name).csr"), "-CA", path("\(issuer).pem"), "-CAkey",
+                path("\(issuer).key"),
+                "-set_serial", "\(days)", "-days", "\(days)", "-extfile", path("ca.ext"), "-out", path("\(name).pem"),
+            ])
+        }
+        try openssl([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=root", "-keyout", path("root.key"), "-out",
+            path("root.pem"),
+        ])
+        try request("middle")
+        try sign("middle", by: "root", days: 100)
+        try request("old")
+        try sign("old", by: "middle", days: 10)
+        try request("new", path("old.key"))
+        try sign("new", by: "middle", days: 20)
+        func text(_ name: String) throws -> String { try String(contentsOfFile: path(name), encoding: .utf8) }
+        let key = try text("old.key")
+        let all = [
+            try text("root.pem"), "\u{FEFF}Bag Attributes\r\n    friendlyName: old\r\n", try text("old.pem"),
+            try text("cert.pem"), key, try text("middle.pem"), "# the new one\n", try text("new.pem"),
+        ]
+        for parts in [all, all.reversed()] {
+            let certificate = try APNSCertificate(certificatePEM: parts.joined(), keyPEM: parts.joined())
+            #expect(certificate.commonName == "new", "the one of the key that is valid longest")
+            #expect(certificate.commonNames == ["new", "middle", "root"])
+        }
+        #expect {
+            try APNSCertificate(certificatePEM: try text("root.pem") + text("middle.pem"), keyPEM: key)
+        } throws: { "\($0)" == "the private key belongs to none of the 2 certificates" }
+        #expect {
+            try APNSCertificate(certificatePEM: try text("new.pem") + text("middle.pem").dropLast(40), keyPEM: key)
+        } throws: { "\($0)" == "a certificate in the text is damaged or cut off" }
     }
 
     @Test func `each invalid combination has its error code`() throws {

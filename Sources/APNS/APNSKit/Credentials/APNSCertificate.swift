@@ -37,15 +37,36 @@ public struct APNSCertificate: Sendable {
     /// Reads certificate and key from PEM texts.
     ///
     /// - Parameters:
-    ///   - certificatePEM: the certificate, followed by its intermediates, if any.
-    ///   - keyPEM: the private key.
+    ///   - certificatePEM: the certificate and its intermediates, if any, in any order. The certificate that belongs to the
+    ///     key is used, the one that is valid longest if there are several. Other text and keys are skipped.
+    ///   - keyPEM: the private key. Other text and certificates are skipped.
     ///   - password: the password of the key, if it is encrypted.
     public init(certificatePEM: String, keyPEM: String, password: String? = nil) throws(APNSCertificateError) {
-        guard let chain = try? NIOSSLCertificate.fromPEMBytes(Array(certificatePEM.utf8)), !chain.isEmpty else {
+        try self.init(certificatePEM: Array(certificatePEM.utf8), keyPEM: Array(keyPEM.utf8), password: password)
+    }
+
+    private init(certificatePEM: [UInt8], keyPEM: [UInt8], password: String?) throws(APNSCertificateError) {
+        let document = PEMBlock.read(certificatePEM)
+        let blocks = document.blocks.filter(\.isCertificate)
+        let chain = blocks.compactMap { try? NIOSSLCertificate(bytes: $0.bytes, format: .der) }
+        guard !document.isDamaged, chain.count == blocks.count else {
+            throw APNSCertificateError(
+                code: .notACertificate, message: "a certificate in the text is damaged or cut off"
+            )
+        }
+        guard !chain.isEmpty else {
             throw APNSCertificateError(code: .notACertificate, message: "the text contains no certificate in PEM")
         }
-        try self.init(chain: chain, privateKey: Self.key(Array(keyPEM.utf8), password))
+        guard chain.count <= Self.chainMax else {
+            throw APNSCertificateError(
+                code: .notACertificate, message: "the text contains more than \(Self.chainMax) certificates"
+            )
+        }
+        try self.init(chain: chain, privateKey: Self.key(keyPEM, password))
     }
+
+    /// Far more than a chain has; each is tried with the key.
+    private static let chainMax = 32
 
     /// Reads certificate and key from PEM files. Both may be the same file.
     public init(
@@ -54,10 +75,7 @@ public struct APNSCertificate: Sendable {
         let certificate = try Self.read(certificateFile)
         let key = try Self.read(keyFile)
         do {
-            try self.init(
-                certificatePEM: String(decoding: certificate, as: UTF8.self),
-                keyPEM: String(decoding: key, as: UTF8.self), password: password
-            )
+            try self.init(certificatePEM: certificate, keyPEM: key, password: password)
         } catch {
             throw APNSCertificateError(
                 code: error.code, message: "\(certificateFile) and \(keyFile): \(error.message)"
@@ -106,30 +124,60 @@ public struct APNSCertificate: Sendable {
     }
 
     private init(chain: [NIOSSLCertificate], privateKey: NIOSSLPrivateKey) throws(APNSCertificateError) {
-        guard let bytes = try? chain[0].toDERBytes(), let leaf = try? Certificate(derEncoded: bytes) else {
+        let fitting = chain.filter { Self.isPair($0, privateKey) }
+        let readable = (fitting.isEmpty ? chain : fitting).compactMap { certificate in
+            Self.parsed(certificate).map { (tls: certificate, x509: $0) }
+        }
+        guard let leaf = readable.max(by: { $0.x509.notValidAfter < $1.x509.notValidAfter }) else {
             throw APNSCertificateError(code: .notACertificate, message: "the certificate is not an X.509 certificate")
         }
-        let claims = CertificateClaims(leaf)
-        self.chain = chain
+        guard !fitting.isEmpty else {
+            throw APNSCertificateError(
+                code: .keyMismatch,
+                message: chain.count == 1
+                    ? "the private key does not belong to the certificate"
+                    : "the private key belongs to none of the \(chain.count) certificates"
+            )
+        }
+        let claims = CertificateClaims(leaf.x509)
+        self.chain = Self.ordered(chain, from: leaf.tls)
         self.privateKey = privateKey
-        notBefore = leaf.notValidBefore
-        notAfter = leaf.notValidAfter
+        notBefore = leaf.x509.notValidBefore
+        notAfter = leaf.x509.notValidAfter
         topics = claims.topics
         environments = claims.environments
         commonName = claims.commonName
-        guard isPair else {
-            throw APNSCertificateError(
-                code: .keyMismatch, message: "the private key does not belong to the certificate"
-            )
+    }
+
+    private static func parsed(_ certificate: NIOSSLCertificate) -> Certificate? {
+        (try? certificate.toDERBytes()).flatMap { try? Certificate(derEncoded: $0) }
+    }
+
+    /// The certificate, then each issuer after what it issued, as TLS sends them (RFC 8446, section 4.4.2). Certificates that
+    /// issued none of these are left out.
+    private static func ordered(_ all: [NIOSSLCertificate], from leaf: NIOSSLCertificate) -> [NIOSSLCertificate] {
+        var rest = all.filter { $0 != leaf }
+        var chain = [leaf]
+        while let issuer = chain.last.flatMap(parsed)?.issuer,
+            let index = rest.firstIndex(where: { parsed($0)?.subject == issuer })
+        {
+            chain.append(rest.remove(at: index))
         }
+        return chain
     }
 
     /// Whether the key belongs to the certificate. TLS checks this when both are set.
-    private var isPair: Bool {
+    private static func isPair(_ certificate: NIOSSLCertificate, _ key: NIOSSLPrivateKey) -> Bool {
         var tls = TLSConfiguration.makeClientConfiguration()
-        add(to: &tls)
+        // Nothing is connected, and the system's roots would be read each time.
+        tls.trustRoots = .certificates([])
+        tls.certificateChain = [.certificate(certificate)]
+        tls.privateKey = .privateKey(key)
         return (try? NIOSSLContext(configuration: tls)) != nil
     }
+
+    /// The common names of the chain in its order.
+    package var commonNames: [String] { chain.compactMap(Self.parsed).map { CertificateClaims($0).commonName } }
 
     func add(to tls: inout TLSConfiguration) {
         tls.certificateChain = chain.map { .certificate($0) }
@@ -143,26 +191,44 @@ public struct APNSCertificate: Sendable {
                 code: .badKey, message: "the password of a PEM key must be ASCII; use a .p12 file for other passwords"
             )
         }
+        guard let block = PEMBlock.read(bytes).blocks.first(where: \.isPrivateKey) else {
+            throw APNSCertificateError(code: .badKey, message: "the text contains no private key in PEM")
+        }
+        guard !block.isEncrypted || password != nil else {
+            throw APNSCertificateError(code: .badKey, message: "the private key is encrypted: its password is missing")
+        }
+        let pem = Array(block.canonicalText.utf8)
         let key =
             if let password {
-                try? NIOSSLPrivateKey(bytes: bytes, format: .pem) { $0(password.utf8) }
+                try? NIOSSLPrivateKey(bytes: pem, format: .pem) { $0(password.utf8) }
             } else {
-                try? NIOSSLPrivateKey(bytes: bytes, format: .pem)
+                try? NIOSSLPrivateKey(bytes: pem, format: .pem)
             }
         guard let key else {
             throw APNSCertificateError(
-                code: .badKey, message: "the text contains no private key in PEM, or its password is missing or wrong"
+                code: .badKey,
+                message: block.isEncrypted
+                    ? "the private key cannot be decrypted: its password is wrong, or it is damaged"
+                    : "the private key is damaged, or of a kind that TLS does not use"
             )
         }
         return key
     }
 
     private static func read(_ path: String) throws(APNSCertificateError) -> [UInt8] {
-        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)) else {
-            throw APNSCertificateError(code: .unreadable, message: "the file \(path) cannot be read")
+        do throws(CredentialFile.Unreadable) {
+            return try CredentialFile.read(path)
+        } catch {
+            throw APNSCertificateError(
+                code: .unreadable, message: "the file \(path) cannot be read: \(error.reason)"
+            )
         }
-        return Array(data)
     }
+}
+
+extension APNSCertificate: Equatable {
+    /// Whether both are the same chain. The key of a certificate always belongs to it.
+    public static func == (left: APNSCertificate, right: APNSCertificate) -> Bool { left.chain == right.chain }
 }
 
 extension APNSCertificate: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {

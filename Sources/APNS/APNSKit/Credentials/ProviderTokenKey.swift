@@ -1,11 +1,5 @@
 import Crypto
 
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
-
 /// An APNs signing key: a `.p8` file from Apple's developer portal, with its two identifiers.
 ///
 /// Its descriptions contain the key ID. Neither descriptions nor errors contain the key.
@@ -16,25 +10,21 @@ public struct ProviderTokenKey: Sendable {
     public let teamID: String
     let privateKey: P256.Signing.PrivateKey
 
-    /// - Parameter pem: the text of the `.p8` file: a P-256 private key, PKCS#8 in PEM.
+    /// - Parameter pem: the text of the `.p8` file: a P-256 private key in PEM, PKCS#8 or SEC 1. It is read as openssl reads
+    ///   it: any line length and ending, any text before and after the key.
     public init(pem: String, keyID: String, teamID: String) throws(ProviderTokenError) {
-        try Self.checkIdentifier(keyID, code: .badKeyID, name: "key ID")
-        try Self.checkIdentifier(teamID, code: .badTeamID, name: "team ID")
-        self.keyID = keyID
-        self.teamID = teamID
-        privateKey = try Self.parse(pem)
+        try self.init(pem: Array(pem.utf8), keyID: keyID, teamID: teamID)
     }
 
-    /// Reads the key from a `.p8` file.
+    /// Reads the key from a `.p8` file, a regular file of at most 1 MiB.
     public init(file path: String, keyID: String, teamID: String) throws(ProviderTokenError) {
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path))
+        let pem: [UInt8]
+        do throws(CredentialFile.Unreadable) {
+            pem = try CredentialFile.read(path)
         } catch {
-            throw ProviderTokenError(code: .unreadable, message: "the key file \(path) cannot be read")
-        }
-        guard let pem = String(data: data, encoding: .utf8) else {
-            throw ProviderTokenError(code: .notPEM, message: "the key file \(path) is not PEM text")
+            throw ProviderTokenError(
+                code: .unreadable, message: "the key file \(path) cannot be read: \(error.reason)"
+            )
         }
         do {
             try self.init(pem: pem, keyID: keyID, teamID: teamID)
@@ -43,36 +33,55 @@ public struct ProviderTokenKey: Sendable {
         }
     }
 
-    private static func parse(_ pem: String) throws(ProviderTokenError) -> P256.Signing.PrivateKey {
-        guard let label = pemLabel(of: pem) else {
-            throw ProviderTokenError(
-                code: .notPEM, message: "the key is not PEM text: there is no line \"-----BEGIN PRIVATE KEY-----\""
-            )
-        }
-        guard label == "PRIVATE KEY" || label == "EC PRIVATE KEY" else {
-            throw ProviderTokenError(
-                code: .notP256, message: "the PEM text contains a \(label), not a private key as Apple's .p8 files do"
-            )
-        }
-        // The underlying error is left out: it may quote parts of the key.
-        guard let key = try? P256.Signing.PrivateKey(pemRepresentation: pem) else {
-            throw ProviderTokenError(code: .notP256, message: "the PEM text is not a P-256 private key")
-        }
-        return key
+    private init(pem: [UInt8], keyID: String, teamID: String) throws(ProviderTokenError) {
+        try Self.checkIdentifier(keyID, code: .badKeyID, name: "key ID")
+        try Self.checkIdentifier(teamID, code: .badTeamID, name: "team ID")
+        self.keyID = keyID
+        self.teamID = teamID
+        privateKey = try Self.parse(pem)
     }
 
-    /// The label of the first PEM header; nil without one. Only capital letters, digits and spaces are accepted, so
-    /// that no key material can be taken for a label.
-    private static func pemLabel(of pem: String) -> String? {
-        for line in pem.split(whereSeparator: \.isNewline) {
-            guard line.hasPrefix("-----BEGIN "), let end = line.dropFirst(11).firstIndex(of: "-") else { continue }
-            let label = line[line.index(line.startIndex, offsetBy: 11)..<end]
-            guard label.utf8.allSatisfy({ (65...90).contains($0) || $0 == 32 || (48...57).contains($0) }) else {
-                return nil
+    /// Errors are phrases of this function: nothing of the text is quoted, not even a label.
+    private static func parse(_ pem: [UInt8]) throws(ProviderTokenError) -> P256.Signing.PrivateKey {
+        let document = PEMBlock.read(pem)
+        guard let block = document.blocks.first(where: \.isPrivateKey) else {
+            if document.isDamaged {
+                throw ProviderTokenError(
+                    code: .notP256,
+                    message: "the PEM text is damaged or cut off: a block does not end, or is not Base64"
+                )
             }
-            return label.count <= 40 ? String(label) : nil
+            guard let other = document.blocks.first else {
+                throw ProviderTokenError(
+                    code: .notPEM,
+                    message: "the key is not PEM text: there is no line \"-----BEGIN PRIVATE KEY-----\""
+                )
+            }
+            let name =
+                other.isCertificate ? "a certificate" : other.label == "PUBLIC KEY" ? "a public key" : "other data"
+            throw ProviderTokenError(
+                code: .notP256, message: "the PEM text contains \(name), not a private key as Apple's .p8 files do"
+            )
         }
-        return nil
+        guard !block.isEncrypted else {
+            throw ProviderTokenError(
+                code: .notP256, message: "the key is encrypted with a password, which Apple's .p8 files are not"
+            )
+        }
+        do throws(ECPrivateKey.Unusable) {
+            switch block.label {
+            case "PRIVATE KEY": return try ECPrivateKey(pkcs8: block.bytes).key
+            case "EC PRIVATE KEY":
+                let parameters = document.blocks.first { $0.label == "EC PARAMETERS" }
+                return try ECPrivateKey(sec1: block.bytes, parameters: parameters?.bytes).key
+            case "RSA PRIVATE KEY": throw .init(reason: "it is an RSA key, not an EC key on P-256")
+            case "DSA PRIVATE KEY": throw .init(reason: "it is a DSA key, not an EC key on P-256")
+            case "OPENSSH PRIVATE KEY": throw .init(reason: "it is a key of OpenSSH, not an EC key on P-256 in PKCS#8")
+            default: throw .init(reason: "it is a key of another kind, not an EC key on P-256")
+            }
+        } catch {
+            throw ProviderTokenError(code: .notP256, message: "the private key cannot be used: \(error.reason)")
+        }
     }
 
     // Apple, "Establishing a token-based connection to APNs": both identifiers have 10 characters. Test setups use
@@ -88,6 +97,13 @@ public struct ProviderTokenKey: Sendable {
             throw ProviderTokenError(
                 code: code, message: "the \(name) must be 1 to 64 letters, digits, dashes or underscores")
         }
+    }
+}
+
+extension ProviderTokenKey: Equatable {
+    public static func == (left: ProviderTokenKey, right: ProviderTokenKey) -> Bool {
+        left.keyID == right.keyID && left.teamID == right.teamID
+            && left.privateKey.publicKey.rawRepresentation == right.privateKey.publicKey.rawRepresentation
     }
 }
 
