@@ -91,7 +91,8 @@ import Testing
             (explicit, "described by parameters"), (encrypted, "encrypted with a password"),
             (encryptedSEC1, "encrypted with a password"),
             (Self.key.publicKey.pemRepresentation, "contains a public key"),
-            (String(pem.dropLast(60)), "damaged or cut off"), (pem.replacing("=", with: "!"), "damaged or cut off"),
+            (String(pem.dropLast(60)), "damaged or cut off"),
+            (pem.replacing("\nMIG", with: "\nM!G"), "damaged or cut off"),
             (pem.replacing("BEGIN PRIVATE", with: "BEGIN SECRETS PRIVATE"), "damaged or cut off"),
             ("-----BEGIN S3CR3T-----\nAAAA\n-----END S3CR3T-----\n", "contains other data"), ("hello", "not PEM text"),
         ]

@@ -241,7 +241,8 @@ final class APNSClientEngine {
     // MARK: Connection events
 
     func connectionReady(_ connection: APNSConnection) {
-        configuration.logger.debug("connected to APNs", metadata: ["apns.streams": .stringConvertible(connection.streamsMax)])
+        configuration.logger.debug(
+            "connected to APNs", metadata: ["apns.streams": .stringConvertible(connection.streamsMax)])
         connectFailure = .none
         connectReason = .none
         counters.connects += 1
@@ -326,7 +327,8 @@ final class APNSClientEngine {
 
     func goAwayReceived(_ reason: APNSReason, _ goAway: HTTP2GoAway, by connection: APNSConnection) {
         configuration.logger.debug(
-            "APNs ends a connection", metadata: ["apns.code": .stringConvertible(goAway.code), "apns.reason": "\(reason)"]
+            "APNs ends a connection",
+            metadata: ["apns.code": .stringConvertible(goAway.code), "apns.reason": "\(reason)"]
         )
         counters.goAways += 1
         emit(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
