@@ -42,6 +42,13 @@ package enum BackupError: Error, Equatable, CustomStringConvertible {
 }
 
 extension SQLiteBackend {
+    /// Why no database can be opened or created in `folder`; nil if one can, as far as that can be said without changing
+    /// anything.
+    package static func folderProblem(_ folder: String) -> SQLiteOpenError? { DatabaseFolder.problem(folder) }
+
+    /// Makes the owner of the folder the owner of what root created in it.
+    package static func giveFilesToOwner(of folder: String) { DatabaseFolder.giveFilesToOwner(of: folder) }
+
     /// Copies the database in `folder` to the file `target`. Any process may call it, even while a gateway runs.
     ///
     /// The copy has everything that was acknowledged before the call. It gets its name when it is complete, checked and
@@ -70,7 +77,8 @@ extension SQLiteBackend {
 
     /// Makes the backup `source` the database in `folder`.
     ///
-    /// Pushes that wait in the backup are sent again, even if they were delivered since.
+    /// Pushes that wait in the backup are sent again, even if they were delivered since. Files that root creates in a folder
+    /// of another user belong to that user, whose gateway has to open them.
     ///
     /// - Parameter replacing: allows to replace a database, which is kept under its name and the time of the restore.
     package static func restore(
@@ -83,7 +91,10 @@ extension SQLiteBackend {
         } catch {
             throw .folder(error)
         }
-        defer { lock.unlock() }
+        defer {
+            DatabaseFolder.giveFilesToOwner(of: folder)
+            lock.unlock()
+        }
         let path = folder + "/" + fileName
         let new = Replacement.newPath(path)
         do {
@@ -107,6 +118,8 @@ extension SQLiteBackend {
         }
         do {
             let report = try report(on: new)
+            // Also before the replacement: a crash after it must not leave a database that the gateway cannot open.
+            DatabaseFolder.giveFilesToOwner(of: folder)
             try Replacement.begin(path, suffix: ".before-restore-\(clock.wall().milliseconds)")
             return report
         } catch {

@@ -210,7 +210,8 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
             logger.error(
                 "stored batch cannot be read: its unsettled pushes are given up, its bytes are kept as dead letters",
                 metadata: [
-                    "batch.id": "\(claim.lease.batch)", "pushes": .stringConvertible(outcomes.count), "problem": "\(error.problem)",
+                    "batch.id": "\(claim.lease.batch)", "pushes": .stringConvertible(outcomes.count),
+                    "problem": "\(error.problem)",
                 ]
             )
             return Settlement(lease: claim.lease, outcomes: outcomes, at: now)

@@ -24,6 +24,8 @@ package enum StoreFiles {
     ) async throws -> BackupReport {
         let report = try SQLiteBackend.restore(from: file, folder: configuration.storePath, replacing: replacing)
         guard isPaused else { return report }
+        // What opening the store creates belongs to the owner of the folder as well.
+        defer { SQLiteBackend.giveFilesToOwner(of: configuration.storePath) }
         let store = try SQLiteBackend.open(folder: configuration.storePath)
         do {
             for app in configuration.apps {

@@ -16,12 +16,59 @@ package enum DatabaseFolder {
                 throw .folderNotWritable(folder, reason: "it does not exist and cannot be created")
             }
         }
+        if let problem = networkProblem(folder) { throw problem }
+    }
+
+    /// Why `prepare` would fail; nil if it would not, as far as that can be said without creating anything.
+    static func problem(_ folder: String) -> SQLiteOpenError? {
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) {
+            guard isFolder.boolValue else { return .notAFolder(folder) }
+            guard access(folder, W_OK | X_OK) == 0 else {
+                return .folderNotWritable(folder, reason: String(cString: strerror(errno)).lowercased())
+            }
+            return networkProblem(folder)
+        }
+        var parent = URL(fileURLWithPath: folder)
+        repeat {
+            parent.deleteLastPathComponent()
+        } while parent.path != "/" && !FileManager.default.fileExists(atPath: parent.path)
+        guard access(parent.path, W_OK | X_OK) == 0,
+            FileManager.default.fileExists(atPath: parent.path, isDirectory: &isFolder), isFolder.boolValue
+        else { return .folderNotWritable(folder, reason: "it does not exist and cannot be created") }
+        return networkProblem(parent.path)
+    }
+
+    private static func networkProblem(_ folder: String) -> SQLiteOpenError? {
         if let mounts = try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8),
             let name = networkFileSystem(
                 of: URL(fileURLWithPath: folder).resolvingSymlinksInPath().path, mounts: mounts
             )
         {
-            throw .notLocal(folder, fileSystem: name)
+            return .notLocal(folder, fileSystem: name)
+        }
+        return nil
+    }
+
+    /// Makes the owner of the folder the owner of what this process, running as root, created in it.
+    ///
+    /// Only files with one name that belong to root are changed: the owner of the folder could otherwise link a file of
+    /// another folder into it, and would be given that file.
+    static func giveFilesToOwner(of folder: String) {
+        guard geteuid() == 0 else { return }
+        var owner = stat()
+        guard stat(folder, &owner) == 0, owner.st_uid != 0,
+            let names = try? FileManager.default.contentsOfDirectory(atPath: folder)
+        else { return }
+        for name in names {
+            let file = open(folder + "/" + name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+            guard file >= 0 else { continue }
+            defer { close(file) }
+            var status = stat()
+            guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_nlink == 1,
+                status.st_uid == 0
+            else { continue }
+            _ = fchown(file, owner.st_uid, owner.st_gid)
         }
     }
 
