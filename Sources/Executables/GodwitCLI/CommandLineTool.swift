@@ -1,9 +1,10 @@
 package import ArgumentParser
 import Foundation
+import PushGateway
 
 /// Runs a command line. `godwit` and `godwit-lab` share exit statuses and error reporting.
 package enum CommandLineTool {
-    package static let version = "0.1.0"
+    package static let version = GodwitVersion.current
 
     /// Whether the command line is parsed only to find unknown options. A `validate()` that requires an option returns
     /// early then: a misspelt option is the more useful error, and the parser reports it after `validate()`.

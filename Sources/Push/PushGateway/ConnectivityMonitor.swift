@@ -146,19 +146,11 @@ package final class ConnectivityMonitor: Sendable {
 
     private static func time(_ time: UNIXTime) -> String { RFC3339.text(milliseconds: time.secondsSince1970 * 1000) }
 
-    private static func names(_ apps: [AppEnvironment]) -> String { list(apps.map { "\($0)" }) }
-
-    private static func list(_ names: [String]) -> String {
-        let more = names.count > 10 ? " and \(names.count - 10) more" : ""
-        return names.prefix(10).joined(separator: ", ") + more
-    }
+    private static func names(_ apps: [AppEnvironment]) -> String { AppNames.list(apps.map { "\($0)" }) }
 
     private func log(_ condition: Condition, _ apps: [AppEnvironment]) {
         // Apps that share a client share its endpoint, and so usually the environment.
-        var metadata: Logger.Metadata = [
-            "app": "\(Self.list(Set(apps.map { "\($0.app)" }).sorted()))",
-            "environment": "\(Self.list(Set(apps.map(\.environment.label)).sorted()))",
-        ]
+        var metadata = AppNames.metadata(of: apps)
         switch condition {
         case .unreachable(let outage):
             metadata["apns.failure"] = "\(outage.failure.failure)"

@@ -15,10 +15,11 @@ import Telemetry
 /// A gateway: creates all components of the path accept → queue → dispatch → APNs → outcome, and starts and stops them
 /// in order.
 package final class Gateway: Sendable {
-    private let configuration: GatewayConfiguration
-    private let logger: Logger
+    let configuration: GatewayConfiguration
+    let logger: Logger
     private let store: SQLiteBackend
-    private let clients: [AppEnvironment: APNSClient]
+    let clients: GatewayClients
+    let certificates: CertificateMonitor
     private let recorder: OutcomeRecorder
     private let dispatcher: Dispatcher
     private let accept: AcceptService
@@ -34,7 +35,12 @@ package final class Gateway: Sendable {
     package static func open(_ configuration: GatewayConfiguration, logger: Logger) throws -> Gateway {
         let problems = configuration.problems()
         guard problems.isEmpty else { throw ConfigurationError(file: "the configuration", problems: problems) }
-        let clients = try GatewayClients.make(configuration, logger: logger)
+        let clients = try GatewayClients(configuration, logger: logger)
+        for (_, file, mode) in FileCheck(configuration, now: QueueClock.system.wall()).exposedFiles {
+            logger.warning(
+                "file with a secret can be read or changed by every user",
+                metadata: ["path": "\(file)", "mode": "\(mode)"])
+        }
         let store = try SQLiteBackend.open(
             folder: configuration.storePath,
             takeoverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil,
@@ -44,8 +50,7 @@ package final class Gateway: Sendable {
     }
 
     private init(
-        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: [AppEnvironment: APNSClient],
-        logger: Logger
+        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: GatewayClients, logger: Logger
     ) {
         self.configuration = configuration
         self.logger = logger
@@ -53,12 +58,17 @@ package final class Gateway: Sendable {
         self.clients = clients
         readiness = Readiness()
         recorder = OutcomeRecorder(queue: store, logger: logger)
-        let senders = clients.mapValues { AppSender($0) }
+        let senders = clients.clients.mapValues { AppSender($0) }
         dispatcher = Dispatcher(
             queue: store, recorder: recorder, senders: senders, configuration: configuration.dispatch,
             clock: .system, logger: logger
         )
-        connectivity = ConnectivityMonitor(clients, logger: logger)
+        connectivity = ConnectivityMonitor(clients.clients, logger: logger)
+        certificates = CertificateMonitor(
+            clients,
+            bundleIDs: Dictionary(configuration.apps.map { (AppID($0.name), $0.bundleID) }) { first, _ in first },
+            wallClock: QueueClock.system.wall, logger: logger
+        )
         failureSummaryLogger = FailureSummaryLogger(logger: logger)
         let directory = configuration.directory
         let admission = AdmissionController(limits: configuration.admission, apps: directory.apps.map(\.id))
@@ -85,6 +95,8 @@ package final class Gateway: Sendable {
             store: store, readiness: readiness
         )
         GatewayMetrics.register(admission, of: directory, in: metrics)
+        GatewayMetrics.register(certificates, apps: directory.apps.map(\.id), in: metrics)
+        GatewayMetrics.registerProcess(startedAt: QueueClock.system.wall(), in: metrics)
         accept = AcceptService(
             configuration: configuration.accept, apps: directory,
             stores: AcceptStores(
@@ -107,7 +119,7 @@ package final class Gateway: Sendable {
     private static let requestTimeout: Duration = .seconds(5)
 
     private enum Component {
-        case accept, dispatcher, recorder, connectivity, maintenance
+        case accept, dispatcher, recorder, connectivity, maintenance, certificates
     }
 
     private enum Event {
@@ -141,6 +153,7 @@ package final class Gateway: Sendable {
             start(.accept, in: &group) { try await server.run() }
             start(.connectivity, in: &group) { await self.connectivity.run() }
             start(.maintenance, in: &group) { try await self.maintenance.run() }
+            start(.certificates, in: &group) { await self.certificates.run() }
             group.addTask { .stopRequested(isGraceful: await termination()) }
             group.addTask {
                 await forceShutdownSignal()
@@ -163,7 +176,7 @@ package final class Gateway: Sendable {
     private func reportBacklog(_ depth: QueueDepth) {
         guard depth.pushes > 0 else { return }
         logger.notice("pushes of an earlier run are waiting", metadata: ["pushes": .stringConvertible(depth.pushes)])
-        for row in depth.rows where !clients.keys.contains(where: { $0.app == row.app }) {
+        for row in depth.rows where !clients.clients.keys.contains(where: { $0.app == row.app }) {
             logger.error(
                 "pushes of an unconfigured app wait until it is configured or they expire",
                 metadata: ["app": "\(row.app)", "lane": "\(row.lane)", "pushes": .stringConvertible(row.pushes)]
@@ -202,7 +215,8 @@ package final class Gateway: Sendable {
         }
         let first = await next(&group)
         readiness.set(failure == nil ? .draining : .failed)
-        logger.notice("stopping", metadata: ["pushes.in_flight": .stringConvertible(dispatcher.snapshot().pushesInFlight)])
+        logger.notice(
+            "stopping", metadata: ["pushes.in_flight": .stringConvertible(dispatcher.snapshot().pushesInFlight)])
         if case .stopRequested(isGraceful: true) = first, isServing {
             // The load balancer still sends requests until it detects that this instance is not ready.
             Self.wait(configuration.shutdownGrace, then: .graceEnded, in: &group)
@@ -240,18 +254,18 @@ package final class Gateway: Sendable {
         dispatcher.beginDrain()
         // Pushes that the clients have not written yet return to the queue unchanged; waiting for them could exceed the
         // timeout.
-        for client in clients.values { client.stopSending() }
+        for client in clients.clients.values { client.stopSending() }
         let end = ContinuousClock.now + configuration.drainTimeout
         while dispatcher.hasUnanswered, .now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
         // Reports the pushes that are still unanswered; they return to the queue.
-        for client in clients.values { await client.shutdown(grace: .zero) }
+        for client in clients.clients.values { await client.shutdown(grace: .zero) }
         recorder.finish()
     }
 
     private func close() async {
-        for client in clients.values { await client.shutdown(grace: .zero) }
+        for client in clients.clients.values { await client.shutdown(grace: .zero) }
         failureSummaryLogger.log(store.settled(), isFinal: true, now: QueueClock.system.monotonic())
         await store.close()
     }

@@ -1,15 +1,17 @@
 package import APNSKit
-import Foundation
 package import Logging
 import NIOPosix
 package import PushModel
+import Synchronization
 
-/// Creates the APNs clients of a gateway: one for each credential and endpoint, shared by all environments of apps that use
-/// both.
+/// The APNs clients of a gateway: one for each credential and endpoint, shared by all environments of apps that use both.
 ///
 /// Connections never mix teams, and the number of connections does not depend on the number of apps. Clients with the same
 /// signing key share its provider token, because APNs limits how often the token of a key may change.
-package struct GatewayClients {
+///
+/// A client stays the same while its credential is replaced. Which apps share a client is therefore decided at the start:
+/// a reload cannot give apps of one client different credentials.
+package final class GatewayClients: Sendable {
     /// What the apps of one client have in common.
     private struct Identity: Hashable {
         var credential: GatewayConfiguration.Credential
@@ -17,123 +19,122 @@ package struct GatewayClients {
         var caFile: String?
     }
 
-    private let configuration: GatewayConfiguration
-    private let logger: Logger
-    private var clients: [Identity: APNSClient] = [:]
-    private var sources: [GatewayConfiguration.Key: ProviderTokenSource] = [:]
-    private var certificates: [GatewayConfiguration.Certificate: APNSCertificate] = [:]
+    /// A client and the apps that share it, in their order.
+    package struct Group: Sendable {
+        package let client: APNSClient
+        package fileprivate(set) var apps: [AppEnvironment]
+        package fileprivate(set) var credential: APNSCredential
+        /// Where the credential came from.
+        fileprivate var source: GatewayConfiguration.Credential
 
+        package var certificate: APNSCertificate? {
+            if case .certificate(let certificate) = credential { certificate } else { nil }
+        }
+    }
+
+    /// What a reload did to the credential of one client.
+    package struct Change: Sendable {
+        package enum Result: Sendable {
+            case replaced(by: APNSCredential)
+            /// The credential in use stays, for this reason.
+            case kept(String)
+            case unchanged
+        }
+
+        package var apps: [AppEnvironment]
+        package var result: Result
+    }
+
+    package let clients: [AppEnvironment: APNSClient]
+    private let current: Mutex<[Group]>
+
+    /// Reads the credentials and creates the clients; none connects yet.
+    ///
     /// - Throws: `ConfigurationError` that names the app.
-    package static func make(
-        _ configuration: GatewayConfiguration, logger: Logger
-    ) throws -> [AppEnvironment: APNSClient] {
-        var clients = GatewayClients(configuration: configuration, logger: logger)
-        var byApp: [AppEnvironment: APNSClient] = [:]
+    package init(_ configuration: GatewayConfiguration, logger: Logger) throws {
+        var files = CredentialFiles()
+        var groups: [Identity: Group] = [:]
         for (id, app, settings) in configuration.appEnvironments {
+            let identity = Identity(
+                credential: settings.credential, endpoint: settings.apnsEndpoint, caFile: settings.endpoint?.caFile
+            )
+            groups[identity]?.apps.append(id)
+            guard groups[identity] == nil else { continue }
             do {
-                byApp[id] = try clients.client(of: app, settings)
+                let credential = try files.load(settings.credential)
+                let client = try Self.client(with: credential, settings, configuration, logger)
+                groups[identity] = Group(
+                    client: client, apps: [id], credential: credential, source: settings.credential)
             } catch {
                 throw ConfigurationError(file: "app \"\(app.name)\"", problems: ["\(error)"])
             }
         }
-        return byApp
-    }
-
-    private init(configuration: GatewayConfiguration, logger: Logger) {
-        self.configuration = configuration
-        self.logger = logger
-    }
-
-    private mutating func client(
-        of app: GatewayConfiguration.App, _ settings: GatewayConfiguration.EnvironmentSettings
-    ) throws -> APNSClient {
-        let credential = try credential(settings.credential, of: app)
-        let identity = Identity(
-            credential: settings.credential, endpoint: settings.apnsEndpoint, caFile: settings.endpoint?.caFile
-        )
-        if let client = clients[identity] { return client }
-        var client = APNSClientConfiguration(endpoint: settings.apnsEndpoint, credential: credential)
-        if let file = settings.endpoint?.caFile {
-            try Self.requireText(file, as: "endpoint.ca_file")
-            client.trustRoots = .file(file)
+        clients = groups.values.reduce(into: [:]) { clients, group in
+            for app in group.apps { clients[app] = group.client }
         }
+        current = Mutex(groups.values.sorted { $0.apps[0] < $1.apps[0] })
+    }
+
+    /// The clients, ordered by their first app.
+    package var groups: [Group] { current.withLock { $0 } }
+
+    private static func client(
+        with credential: APNSCredential, _ settings: GatewayConfiguration.EnvironmentSettings,
+        _ configuration: GatewayConfiguration, _ logger: Logger
+    ) throws -> APNSClient {
+        var client = APNSClientConfiguration(endpoint: settings.apnsEndpoint, credential: credential)
+        if let file = settings.endpoint?.caFile { client.trustRoots = .file(file) }
         client.proxy = try configuration.proxy.map(Self.proxy)
         client.connectionsMax = configuration.connectionsMax
         client.outageTolerance = .seconds(1)
         client.logger = logger
-        let made = try APNSClient(configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
-        clients[identity] = made
-        return made
-    }
-
-    private mutating func credential(
-        _ credential: GatewayConfiguration.Credential, of app: GatewayConfiguration.App
-    ) throws -> APNSCredential {
-        switch credential {
-        case .key(let key):
-            if let source = sources[key] { return .token(source) }
-            let source = ProviderTokenSource(
-                key: try ProviderTokenKey(file: key.file, keyID: key.keyID, teamID: key.teamID)
-            )
-            sources[key] = source
-            return .token(source)
-        case .certificate(let files):
-            let certificate = try certificates[files] ?? Self.certificate(from: files)
-            certificates[files] = certificate
-            Self.logExpiry(of: certificate, app: app, logger)
-            return .certificate(certificate)
-        }
-    }
-
-    private static func certificate(from files: GatewayConfiguration.Certificate) throws -> APNSCertificate {
-        let password = try files.passwordFile.map(firstLine)
-        if let file = files.p12File { return try APNSCertificate(p12File: file, password: password ?? "") }
-        return try APNSCertificate(
-            certificateFile: files.certificateFile ?? "", keyFile: files.keyFile ?? "", password: password
-        )
-    }
-
-    /// Logs until when the certificate is valid: APNs refuses an expired one without a grace period.
-    private static func logExpiry(
-        of certificate: APNSCertificate, app: GatewayConfiguration.App, _ logger: Logger
-    ) {
-        let days = Int(certificate.notAfter.timeIntervalSinceNow / 86_400)
-        let metadata: Logger.Metadata = [
-            "app": "\(app.name)", "certificate.expires": "\(certificate.notAfter)", "certificate.days": "\(days)",
-            "certificate.topics": "\(certificate.topics.joined(separator: " "))",
-        ]
-        if certificate.notAfter.timeIntervalSinceNow < 0 {
-            logger.error("certificate is expired", metadata: metadata)
-        } else if days < 30 {
-            logger.warning("certificate expires soon", metadata: metadata)
-        } else {
-            logger.info("certificate loaded", metadata: metadata)
-        }
-        guard !certificate.topics.isEmpty, !certificate.topics.contains(app.bundleID) else { return }
-        logger.warning("certificate does not list the app's bundle ID", metadata: metadata)
+        return try APNSClient(configuration: client, eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
     }
 
     private static func proxy(_ proxy: GatewayConfiguration.Proxy) throws -> APNSClientConfiguration.Proxy {
         guard let user = proxy.user, let file = proxy.passwordFile else {
             return .init(host: proxy.host, port: proxy.port)
         }
-        return .init(host: proxy.host, port: proxy.port, user: user, password: try firstLine(of: file))
+        return .init(host: proxy.host, port: proxy.port, user: user, password: try TextFile.firstLine(of: file))
     }
 
-    /// Checks the file first, because the error of the TLS library for a missing file is not readable.
-    private static func requireText(_ file: String, as key: String) throws {
-        do throws(UnreadableFile) {
-            _ = try TextFile.read(file)
+    // MARK: Reload
+
+    /// Reads the files of all credentials again and replaces those that changed. No push is lost: those in flight are
+    /// answered on their connections, all others are sent over new ones. A credential that cannot be used changes nothing.
+    ///
+    /// - Parameter configuration: where the credentials are now; nil if that cannot be read, then where they were.
+    package func reload(_ configuration: GatewayConfiguration?) -> [Change] {
+        let wanted = configuration.map { configuration in
+            Dictionary(configuration.appEnvironments.map { ($0.id, $0.settings.credential) }) { first, _ in first }
+        }
+        return current.withLock { groups in
+            var files = CredentialFiles(earlier: groups.map(\.credential))
+            return groups.indices.map { index in
+                Change(apps: groups[index].apps, result: Self.reload(&groups[index], wanted, &files))
+            }
+        }
+    }
+
+    private static func reload(
+        _ group: inout Group, _ wanted: [AppEnvironment: GatewayConfiguration.Credential]?,
+        _ files: inout CredentialFiles
+    ) -> Change.Result {
+        // Apps that left the file keep their credential until the restart that removes them.
+        let sources = Set(wanted.map { wanted in group.apps.compactMap { wanted[$0] } } ?? [group.source])
+        guard sources.count <= 1 else {
+            return .kept("its apps share connections and have different credentials now, which needs a restart")
+        }
+        let source = sources.first ?? group.source
+        do {
+            let credential = try files.load(source)
+            group.source = source
+            guard credential != group.credential else { return .unchanged }
+            try group.client.replaceCredential(credential)
+            group.credential = credential
+            return .replaced(by: credential)
         } catch {
-            throw ConfigurationError(file: "\(key) \(file)", problems: ["the file cannot be read: \(error)"])
+            return .kept("\(error)")
         }
-    }
-
-    private static func firstLine(of file: String) throws -> String {
-        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-            throw ConfigurationError(file: file, problems: ["the password file cannot be read"])
-        }
-        // In Swift, "\r\n" is one character and not equal to "\n".
-        return text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).first.map(String.init) ?? ""
     }
 }

@@ -12,6 +12,18 @@ public enum APNSCredential: Sendable {
     }
 }
 
+extension APNSCredential: Equatable {
+    /// Whether both prove the same identity.
+    public static func == (left: APNSCredential, right: APNSCredential) -> Bool {
+        switch (left, right) {
+        case (.none, .none): true
+        case (.token(let left), .token(let right)): left.key == right.key
+        case (.certificate(let left), .certificate(let right)): left == right
+        default: false
+        }
+    }
+}
+
 extension APNSCredential: CustomStringConvertible, CustomDebugStringConvertible {
     public var description: String {
         switch self {

@@ -3,6 +3,7 @@ import Foundation
 import PushAccept
 import PushDispatch
 import PushModel
+import PushStore
 import Yams
 
 extension GatewayConfiguration {
@@ -11,6 +12,24 @@ extension GatewayConfiguration {
     ///
     /// - Throws: `ConfigurationError` with every problem, each with its line.
     package static func read(path: String) throws(ConfigurationError) -> GatewayConfiguration {
+        try read(path: path, isChecked: false) { _ in }.configuration
+    }
+
+    /// Reads a configuration file, and checks the files and folders that it names as a start needs them: keys, certificates,
+    /// passwords, roots and the folder of the store. Nothing is changed.
+    ///
+    /// - Parameter override: changes values that the command line sets.
+    /// - Returns: the configuration, and what does not prevent a start, each with its line.
+    /// - Throws: `ConfigurationError` with every problem of the file and of the files that it names, each with its line.
+    package static func check(
+        path: String, override: (inout GatewayConfiguration) -> Void = { _ in }
+    ) throws(ConfigurationError) -> (configuration: GatewayConfiguration, warnings: [String]) {
+        try read(path: path, isChecked: true, override)
+    }
+
+    private static func read(
+        path: String, isChecked: Bool, _ override: (inout GatewayConfiguration) -> Void
+    ) throws(ConfigurationError) -> (configuration: GatewayConfiguration, warnings: [String]) {
         let text: String
         do throws(UnreadableFile) {
             text = try TextFile.read(path)
@@ -18,7 +37,7 @@ extension GatewayConfiguration {
             throw ConfigurationError(file: path, problems: ["the file cannot be read: \(error)"])
         }
         let folder = (path as NSString).deletingLastPathComponent
-        return try parse(text, file: path, folder: folder)
+        return try parse(text, file: path, folder: folder, isChecked: isChecked, override)
     }
 
     /// Parses the text of a configuration file. Relative paths are resolved against `folder`.
@@ -28,6 +47,12 @@ extension GatewayConfiguration {
     package static func parse(
         _ text: String, file: String, folder: String
     ) throws(ConfigurationError) -> GatewayConfiguration {
+        try parse(text, file: file, folder: folder, isChecked: false) { _ in }.configuration
+    }
+
+    private static func parse(
+        _ text: String, file: String, folder: String, isChecked: Bool, _ override: (inout GatewayConfiguration) -> Void
+    ) throws(ConfigurationError) -> (configuration: GatewayConfiguration, warnings: [String]) {
         let root: Node?
         do {
             root = try Yams.compose(yaml: text)
@@ -37,13 +62,23 @@ extension GatewayConfiguration {
         var configuration = GatewayConfiguration()
         var reader = YAMLReader(root)
         configuration.fill(from: &reader, folder: folder)
-        let problems = configuration.problems(with: reader)
+        override(&configuration)
+        var located = configuration.locatedProblems()
+        var warnings: [FileCheck.Finding] = []
+        if isChecked {
+            let check = FileCheck(
+                configuration, isKeyOfFile: { reader.lines[$0] != nil }, now: QueueClock.system.wall())
+            located += check.problems
+            warnings = check.warnings
+        }
+        let problems = Self.sorted(located, with: reader)
         guard problems.isEmpty else { throw ConfigurationError(file: file, problems: problems) }
-        return configuration
+        return (configuration, Self.sorted(warnings, with: reader))
     }
 
-    /// All problems in the order of the file, without those that result from a value that could not be read.
-    private func problems(with reader: YAMLReader) -> [String] {
+    /// The problems of the reader and `located` in the order of the file, without those that result from a value that could
+    /// not be read.
+    private static func sorted(_ located: [(path: String, text: String)], with reader: YAMLReader) -> [String] {
         let unread = reader.problems.filter { !$0.isUnknownKey }.map(\.path)
         func isUnread(_ path: String) -> Bool {
             unread.contains { other in
@@ -51,10 +86,11 @@ extension GatewayConfiguration {
                     || path.hasPrefix(other + ".") || other.isEmpty
             }
         }
-        let values = locatedProblems().filter { !isUnread($0.path) }.map { problem in
-            // A key that is not in the file has the line of its section.
-            let section = problem.path.split(separator: ".").first.map(String.init) ?? ""
-            let line = reader.lines[problem.path] ?? reader.lines[section]
+        let values = located.filter { !isUnread($0.path) }.map { problem in
+            // A key that is not in the file has the line of the innermost section that is.
+            var path = problem.path[...]
+            while reader.lines[String(path)] == nil, let end = path.lastIndex(of: ".") { path = path[..<end] }
+            let line = reader.lines[String(path)]
             return YAMLReader.Problem(path: problem.path, line: line, text: problem.text)
         }
         let all = (reader.problems + values).enumerated()

@@ -13,6 +13,14 @@ enum TextFile {
         guard let text = String(validating: bytes, as: UTF8.self) else { throw UnreadableFile("it is not UTF-8 text") }
         return text
     }
+
+    /// The first line of a file, without a byte order mark and the end of the line.
+    static func firstLine(of path: String) throws(UnreadableFile) -> String {
+        var text = try read(path)
+        if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
+        // In Swift, "\r\n" is one character and not equal to "\n".
+        return text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).first.map(String.init) ?? ""
+    }
 }
 
 /// Why a file cannot be read.

@@ -21,6 +21,24 @@ enum GatewayMetrics {
         registerStore(maintenance, apps: apps, in: registry)
     }
 
+    static func registerProcess(startedAt: WallTime, in registry: MetricsRegistry) {
+        registry.registerProcessMetrics(startedAt: Double(startedAt.milliseconds) / 1000)
+        registry.gauges(
+            "godwit_build_info", help: "1, with the version of this executable.", label: "version",
+            [(GodwitVersion.current, { @Sendable in 1 })]
+        )
+    }
+
+    static func register(_ certificates: CertificateMonitor, apps: [AppID], in registry: MetricsRegistry) {
+        registry.gauges(
+            "godwit_apns_certificate_expiry_seconds",
+            help: "UNIX time at which the client certificate of the app ends; 0 for an app without one.",
+            labels: ["app"]
+        ) {
+            certificates.ends(of: apps).map { (["\($0.app)"], $0.seconds) }
+        }
+    }
+
     static func register(_ admission: AdmissionController, of directory: AppDirectory, in registry: MetricsRegistry) {
         registry.gauges(
             "godwit_admission_refused", help: "1 while new pushes of the app are refused because of its own queue.",
