@@ -7,7 +7,8 @@ package struct Godwit: AsyncParsableCommand {
         abstract: "Send Apple push notifications reliably.",
         version: CommandLineTool.version,
         subcommands: [
-            ServeCommand.self, DemoCommand.self, SimulateCommand.self, TokenCommand.self, SendCommand.self,
+            ServeCommand.self, CheckCommand.self, DemoCommand.self, SimulateCommand.self, TokenCommand.self,
+            SendCommand.self,
             StatusCommand.self, CancelCommand.self, AppsCommand.self, PauseCommand.self, ResumeCommand.self,
             DeadLettersCommand.self, BackupCommand.self, RestoreCommand.self,
         ]
