@@ -20,13 +20,6 @@ import Testing
         try await gateway.close()
     }
 
-    @Test func `also drains when its terminal closes`() async throws {
-        let gateway = try await GatewayUnderTest()
-        gateway.process.signal(SIGHUP)
-        #expect(try await gateway.process.waitForExit() == .status(0))
-        try await gateway.close()
-    }
-
     @Test func `stops immediately with status 0 at the second signal`() async throws {
         let gateway = try await GatewayUnderTest(grace: "5m")
         gateway.process.signal(SIGTERM)

@@ -84,6 +84,27 @@ import Yams
         #expect(try Self.text("godwit.yaml").contains("path: /var/lib/\(store)\n"))
     }
 
+    @Test func `the comments of the unit agree with its settings`() throws {
+        let unit = try Self.text("godwit.service")
+        func setting(_ name: String) throws -> Int {
+            let line = try #require(unit.split(separator: "\n").first { $0.hasPrefix("\(name)=") })
+            return try #require(Int(line.dropFirst(name.count + 1)))
+        }
+        let (starts, pause) = (try setting("StartLimitBurst"), try setting("RestartSec"))
+        let interval = try setting("StartLimitIntervalSec")
+        #expect(unit.contains("After \(starts) starts within \(interval) seconds"))
+        #expect(unit.contains("RestartSec=\(pause)") && unit.contains("about \(starts * pause) seconds"))
+        // Otherwise the limit would never be reached.
+        #expect(starts * pause < interval)
+        let defaults = GatewayConfiguration()
+        let (grace, drain) = (defaults.shutdownGrace.components.seconds, defaults.drainTimeout.components.seconds)
+        #expect(unit.contains("shutdown.grace (\(grace) s)"))
+        #expect(unit.contains("delivery.drain_timeout (\(drain) s)"))
+        #expect(unit.contains("\nType=notify\n") && unit.contains("kill -HUP $$MAINPID"))
+        // Reports to systemd need it.
+        #expect(unit.contains("\nRestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\n"))
+    }
+
     @Test(.enabled(if: analyzer != nil, "systemd-analyze is not installed"))
     func `the unit passes systemd-analyze verify`() async throws {
         let folder = try TemporaryFolder()

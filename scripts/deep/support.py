@@ -118,7 +118,7 @@ def unpack_debian(folder):
     archive = f"{REPOSITORY}/.build/deep/debian-{name}.tar"
     if not os.path.exists(archive):
         os.makedirs(os.path.dirname(archive), exist_ok=True)
-        run("mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), "bookworm", archive + ".new")
+        run("mmdebstrap", "--format=tar", "--variant=minbase", "--include=" + ",".join(PACKAGES), "bookworm", archive + ".new")
         os.replace(archive + ".new", archive)
     os.makedirs(folder)
     run("tar", "--extract", "--numeric-owner", "--file", archive, "--directory", folder)

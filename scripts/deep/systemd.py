@@ -5,7 +5,9 @@
 
 systemd is the first process of a Debian 12 root that systemd-nspawn starts. The unit is installed by the steps of
 docs/guides/deploy-systemd.md. The script checks that the process has its own user, no capabilities and a seccomp filter, that a
-push is delivered, that systemd restarts the gateway after kill -9 and nothing accepted is lost, and that a stop succeeds.
+push is delivered, that a start ends when the gateway serves, that a reload stops nothing and is refused if the
+configuration has problems, that systemd restarts the gateway after kill -9 and nothing accepted is lost, and that a stop
+succeeds.
 
 Exit status: 0 when all of that holds, 1 when something does not, 77 when this machine cannot run it.
 """
@@ -45,6 +47,9 @@ class Machine:
 
     def systemctl(self, *words):
         return self.inside("systemctl", *words)
+
+    def journal(self):
+        return self.inside("journalctl", "--no-pager", "--unit", "godwit", "--lines", "30")
 
     def property(self, name):
         return self.systemctl("show", "--value", "--property", name, "godwit")
@@ -97,7 +102,10 @@ def checks(folder):
         machine = Machine(root, f"{folder}/console")
         gateway = support.Gateway(port)
         wait_for("ready gateway", gateway.is_ready)
-        check(machine.property("ActiveState") == "active", "the unit is active")
+        wait_for("active unit", lambda: machine.property("ActiveState") == "active")
+        check(machine.property("StatusText").startswith("serving on http"), "the unit is active, and its status says that it serves")
+        machine.systemctl("restart", "godwit")
+        check(gateway.is_ready(), "a restart ends when the gateway serves")
         fields = support.status_of_process(machine.gateway_process())
         check(fields["Uid"].split()[0] != "0", "the process does not run as root")
         sets = {name: fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
@@ -105,6 +113,21 @@ def checks(folder):
         check(fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1", "a seccomp filter and NoNewPrivileges are active")
         gateway.deliver(simulator)
         check(True, "a push is delivered")
+
+        process = machine.property("MainPID")
+        machine.systemctl("reload", "godwit")
+        wait_for("reload", lambda: "reloaded" in machine.journal())
+        check(machine.property("ActiveState") == "active", "the unit is active after a reload")
+        configuration = f"{root}/etc/godwit/godwit.yaml"
+        with open(configuration) as file:
+            text = file.read()
+        write(configuration, text + "nonsense: true\n")
+        machine.systemctl("reload", "godwit")
+        check("nonsense is not a known key" in machine.journal(), "a reload with a wrong configuration names the problem")
+        write(configuration, text)
+        check(machine.property("MainPID") == process, "no reload stops the gateway")
+        gateway.deliver(simulator)
+        check(True, "a push is delivered after the reloads")
 
         waiting = gateway.push(not_before=int(time.time()) + 3600)
         os.kill(int(machine.gateway_process()), 9)
@@ -119,7 +142,7 @@ def checks(folder):
         check(machine.property("ActiveState") == "inactive", "the unit is inactive after the stop")
     except support.Failed:
         if machine:
-            print(machine.inside("journalctl", "--no-pager", "--unit", "godwit", "--lines", "30"))
+            print(machine.journal())
         raise
     finally:
         if machine:

@@ -5,13 +5,15 @@ import Synchronization
 // SAFETY: set once, before the handler that reads it is installed.
 nonisolated(unsafe) private var signalPipe: Int32 = -1
 
-/// SIGINT, SIGTERM and SIGHUP as an event to await. A closing terminal sends SIGHUP; it does not reload anything.
+/// SIGINT, SIGTERM and SIGHUP as events to await. SIGHUP, which a closing terminal sends, ends the process like the others,
+/// unless the command reloads its configuration at SIGHUP.
 package enum Termination {
     private struct State {
         var signals = 0
         var isInterrupt = false
         var waiters: [(id: Int, count: Int, continuation: CheckedContinuation<Void, Never>)] = []
         var lastID = 0
+        var reloads: AsyncStream<Void>.Continuation?
     }
 
     private static let state = Mutex(State())
@@ -46,8 +48,21 @@ package enum Termination {
     /// process. Call it before the process reports that it is ready.
     package static func listen() { _ = listening }
 
+    /// From now on, SIGHUP no longer counts as a signal to stop: it yields an element. Signals during a reload are one element.
+    /// To be called before `listen`, once.
+    package static func reloads() -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        state.withLock { $0.reloads = continuation }
+        listen()
+        return stream
+    }
+
     private static func signalReceived(_ number: Int32) {
-        let ready = state.withLock { state in
+        let ready = state.withLock { state -> [(id: Int, count: Int, continuation: CheckedContinuation<Void, Never>)] in
+            if number == SIGHUP, let reloads = state.reloads {
+                reloads.yield()
+                return []
+            }
             if state.signals == 0 { state.isInterrupt = number == SIGINT }
             state.signals += 1
             let ready = state.waiters.filter { $0.count <= state.signals }

@@ -11,8 +11,9 @@ struct ServeCommand: AsyncParsableCommand {
         commandName: "serve",
         abstract: "Run the gateway.",
         discussion: """
-            Accepts pushes over HTTP and sends them to APNs. SIGTERM, SIGHUP and SIGINT drain the gateway and stop it; \
-            SIGINT skips the grace period (shutdown.grace). A second signal shortens the drain.
+            Accepts pushes over HTTP and sends them to APNs. SIGTERM and SIGINT drain the gateway and stop it; SIGINT \
+            skips the grace period (shutdown.grace). A second signal shortens the drain. SIGHUP reads keys, certificates and \
+            the log level again. The configuration is checked as 'godwit check' does.
             """
     )
 
@@ -32,26 +33,46 @@ struct ServeCommand: AsyncParsableCommand {
     var acceptLoss = false
 
     mutating func run() async throws {
-        var configuration = try GatewayConfiguration.read(path: config)
+        // First, so that SIGHUP does not end a process that is starting.
+        let reloads = Termination.reloads()
+        let (command, file) = (self, config)
+        let configuration = try GatewayConfiguration.check(path: file, override: command.override).configuration
+        let run = try await GatewayRun(configuration)
+        try await run.run(
+            reloading: (
+                reloads,
+                {
+                    // Without a check of the files: one that cannot be used keeps its credential only.
+                    var configuration = try GatewayConfiguration.read(path: file)
+                    command.override(&configuration)
+                    return configuration
+                }
+            )
+        ) { url in Terminal.writeOutput("godwit: ready on \(url)") }
+    }
+
+    private func override(_ configuration: inout GatewayConfiguration) {
         if let port { configuration.listen.port = port }
         if let store { configuration.storePath = store }
         configuration.takesOver = takeover
         configuration.acceptsLoss = acceptLoss
-        try await GatewayRun(configuration).run { url in Terminal.writeOutput("godwit: ready on \(url)") }
     }
 }
 
 /// A gateway that the signals of this process stop.
 struct GatewayRun {
     let gateway: Gateway
+    private let level: SharedLogLevel
+    private let serviceManager = ServiceManager()
     private let listen: GatewayConfiguration.Listen
 
     init(_ configuration: GatewayConfiguration) async throws {
         Termination.listen()
         listen = configuration.listen
         if configuration.takesOver { try Self.requireFreePort(configuration.listen) }
-        let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, level: SharedLogLevel(level)) }
+        let level = SharedLogLevel(Logger.Level(rawValue: configuration.logLevel) ?? .info)
+        self.level = level
+        let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, level: level) }
         gateway = try await withPlainErrors { try Gateway.open(configuration, logger: logger) }
     }
 
@@ -64,14 +85,39 @@ struct GatewayRun {
         )
     }
 
-    /// Serves until a signal arrives, then drains. A second signal forces the shutdown.
-    func run(ready: @escaping @Sendable (String) -> Void) async throws {
+    /// Serves until a signal arrives, then drains. A second signal forces the shutdown. Reports each step to the service
+    /// manager.
+    ///
+    /// - Parameter reloading: when to reload, and how to read the configuration then; nil: never.
+    func run(
+        reloading: (signals: AsyncStream<Void>, read: @Sendable () throws -> GatewayConfiguration)? = nil,
+        ready: @escaping @Sendable (String) -> Void
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let (signals, read) = reloading {
+                group.addTask { [gateway, level, serviceManager] in
+                    for await _ in signals {
+                        serviceManager.reportReload { gateway.reload(read, level: level) }
+                    }
+                }
+            }
+            // The task of the reloads ends when it is cancelled only.
+            defer { group.cancelAll() }
+            try await serve(ready)
+        }
+    }
+
+    private func serve(_ ready: @escaping @Sendable (String) -> Void) async throws {
         try await withPlainErrors {
             do {
                 try await gateway.run(
-                    ready: ready,
-                    until: {
+                    ready: { [serviceManager] url in
+                        serviceManager.reportReady("serving on \(url)")
+                        ready(url)
+                    },
+                    until: { [serviceManager] in
                         await Termination.wait()
+                        serviceManager.reportStopping()
                         return !Termination.isInterrupt
                     },
                     forceShutdown: { await Termination.wait(times: 2) }
