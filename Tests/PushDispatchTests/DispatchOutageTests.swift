@@ -100,6 +100,27 @@ private final class OutageHarness {
         #expect(rates.dropFirst().allSatisfy { $0 >= 22 }, "\(rates)")
     }
 
+    @Test func `ends with the oldest push of many quiet apps`() throws {
+        let apps = (0..<100).map { "app\(100 + $0)" }
+        let harness = OutageHarness(apps: apps)
+        func flow(_ seconds: Int) {
+            for step in 0..<seconds * 4 {
+                for push in 0..<5 { harness.dispatch.addNew(1, app: apps[(step * 37 + push * 21) % apps.count]) }
+                harness.dispatch.run(.milliseconds(250))
+            }
+        }
+        flow(30)
+        harness.outage = .unreachable
+        flow(30)
+        #expect(harness.dispatch.state("app100") != .closed)
+        let end = harness.dispatch.now.monotonic
+        harness.outage = nil
+        let oldest = try #require(harness.oldestWaiting)
+        flow(30)
+        let waited = try #require(harness.deliveries.first { $0.batch == oldest }).at - end
+        #expect(waited <= .seconds(2), "the oldest waited \(waited)")
+    }
+
     @Test(arguments: Outage.allCases)
     func `of half an hour does not give up the only push of a quiet app`(_ kind: Outage) {
         let harness = OutageHarness()

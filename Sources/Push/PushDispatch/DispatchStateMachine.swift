@@ -125,6 +125,14 @@ package final class DispatchStateMachine: Sendable {
         configuredApps + others.withLock { $0.values.sorted { $0.number < $1.number } }
     }
 
+    /// The same. After an outage, the app with the oldest push first: it has the first turn with the sends that are
+    /// allowed.
+    private var appsByTurn: [AppDispatch] {
+        guard shared.withLock({ $0.hasRamp }) else { return apps }
+        return apps.map { app in (app, due: app.state.withLock { $0.first?.due } ?? .distantFuture) }
+            .sorted { ($0.due, $0.0.number) < ($1.due, $1.0.number) }.map(\.0)
+    }
+
     func existing(_ app: AppEnvironment) -> AppDispatch? { configured[app] ?? others.withLock { $0[app] } }
 
     private func app(_ app: AppEnvironment) -> AppDispatch {
@@ -309,7 +317,7 @@ package final class DispatchStateMachine: Sendable {
     package func tick(now: Moment, _ actions: inout DispatchActions) {
         shared.withLock { $0.advance(now: now.monotonic) }
         var retrying: [Int] = []
-        for app in apps {
+        for app in appsByTurn {
             let isRetrying = update(app, now: now, &actions) { state, actions in
                 state.tick(now: now, &actions)
                 return state.isRetrying(now: now.monotonic)

@@ -40,6 +40,14 @@ extension AppStateMachine {
         return count
     }
 
+    /// Whether an outage of the endpoint limits sends so far that the order of apps matters.
+    func isRampSlow(now: Duration) -> Bool {
+        shared.withLock { $0.rampRate(of: number, now: now) }.map { $0 < Self.slowRamp } ?? false
+    }
+
+    /// Pushes per second. Above, the turn of an app comes soon, and ticks are too rare for its window.
+    private static let slowRamp = 1_000.0
+
     /// The fewest pushes that are claimed for an app whose sends are limited: a claim costs a write.
     private static let pushesWantedMin = 100
 
@@ -308,7 +316,7 @@ extension AppStateMachine {
         if let pushes = stallDetector.poll(now: now.monotonic) {
             actions.events.append(.nothingDelivered(app, pushes: pushes))
         }
-        sendNext(now: now, &actions)
+        sendNext(isTick: true, now: now, &actions)
         sampleThroughput(hasBacklog: hasBacklog, now: now.monotonic)
     }
 

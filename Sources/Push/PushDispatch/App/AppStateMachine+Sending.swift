@@ -5,8 +5,12 @@ import PushStore
 extension AppStateMachine {
     /// Sends ready pushes, most urgent lane first, as far as the permit, the window, the rate and the retry budget
     /// allow. If nothing may be sent soon, all unsent batches return to the store, and no attempt is counted.
-    mutating func sendNext(now: Moment, _ actions: inout DispatchActions) {
+    ///
+    /// - Parameter isTick: whether it is the turn of the app in `DispatchStateMachine.tick`.
+    mutating func sendNext(isTick: Bool = false, now: Moment, _ actions: inout DispatchActions) {
         wake(now: now)
+        // A slow ramp is shared by age: only a tick knows which app has the oldest push.
+        if !isTick, isRampSlow(now: now.monotonic) { return }
         while readyPushes + heldPushes > 0 {
             let permit = permit()
             // Checked before the window: batches that wait for the window return to the store as well.

@@ -80,6 +80,9 @@ extension SharedState {
     /// The apps of the same endpoint that had retries to send of late.
     func retryingApps(with number: Int) -> Int { endpoints[apps[number].endpoint].retryingApps }
 
+    /// Whether any endpoint limits sends after an outage.
+    var hasRamp: Bool { endpoints.contains { $0.breaker.isRamping } }
+
     func rampRate(of number: Int, now: Duration) -> Double? {
         endpoints[apps[number].endpoint].breaker.rampRate(now: now)
     }
@@ -139,8 +142,10 @@ extension SharedState {
         }
         let report = isOwnFault ? .good(classification.report.good) : classification.report
         endpoints[index].breaker.record(report, app: number, now: now)
+        let window = endpoints[index].breaker.settings.window
         guard report.hasFailures, endpoints[index].breaker.isFailing(now: now),
-            !endpoints[index].healthyAt.values.contains(where: { now - $0 < endpoints[index].breaker.settings.window })
+            endpoints[index].breaker.isWithoutConnection
+                || !endpoints[index].healthyAt.values.contains(where: { now - $0 < window })
         else { return nil }
         endpoints[index].breaker.open(now: now, jitter: generator.nextUnit())
         endpoints[index].healthyAt = [:]

@@ -75,13 +75,18 @@ package struct CircuitBreaker: Sendable, Equatable {
         var tokens = DistinctTokens()
         /// Up to two apps.
         var apps: [Int] = []
+        /// The same, of lost connections.
+        var appsWithoutConnection: [Int] = []
 
-        mutating func add(calls: Int, tokens: DistinctTokens, app: Int, now: Duration) {
+        mutating func add(calls: Int, tokens: DistinctTokens, app: Int, isLost: Bool = false, now: Duration) {
             if self.calls == 0 { first = now }
             self.calls += calls
             last = now
             self.tokens.formUnion(tokens)
             if apps.count < 2, !apps.contains(app) { apps.append(app) }
+            if isLost, appsWithoutConnection.count < 2, !appsWithoutConnection.contains(app) {
+                appsWithoutConnection.append(app)
+            }
         }
 
         /// Whether at most one other token, or one other app, has failed.
@@ -150,13 +155,17 @@ package struct CircuitBreaker: Sendable, Equatable {
             lostAt = now
             failed += 1
         }
+        // The same connection may be that of another app.
+        if failed == 0, report.lost > 0, report.good == 0 {
+            run.add(calls: 0, tokens: .init(), app: app, isLost: true, now: now)
+        }
         guard report.good + failed > 0 else { return }
         window.add(CallTally(calls: report.good + failed, failed: failed), now: now)
         if failed > 0 { cause = report.cause }
         if report.good > 0 {
             recordGood(report.good, now: now)
         } else {
-            run.add(calls: failed, tokens: report.failedTokens, app: app, now: now)
+            run.add(calls: failed, tokens: report.failedTokens, app: app, isLost: report.lost > 0, now: now)
         }
     }
 
@@ -176,6 +185,12 @@ package struct CircuitBreaker: Sendable, Equatable {
         }
         return run.calls >= settings.runMin && run.last - run.first >= settings.runTime
             && (scope == .endpoint || run.tokens.count >= settings.runMin)
+    }
+
+    /// Whether several apps have lost their connections, and no call of any app was good for a while. Then an app whose
+    /// last call was good has made none since.
+    package var isWithoutConnection: Bool {
+        run.appsWithoutConnection.count > 1 && run.calls >= settings.runMin && run.last - run.first >= settings.runTime
     }
 
     /// Whether the last call was good, and recent.
