@@ -97,7 +97,7 @@ package enum ReasonText: Sendable, Equatable, Hashable {
 
 /// The current state of a push, as the status routes report it.
 package struct PushStatus: Sendable, Equatable {
-    package enum State: Sendable, Equatable {
+    package enum State: Sendable, Hashable {
         /// Durable, and waiting to be claimed.
         case queued
         /// Waiting for its `not_before`.
@@ -117,6 +117,8 @@ package struct PushStatus: Sendable, Equatable {
             case .settled(let verdict): verdict.label
             }
         }
+
+        package static let all = [queued, scheduled, sending, retrying] + Verdict.allCases.map(settled)
     }
 
     package var id: PushID

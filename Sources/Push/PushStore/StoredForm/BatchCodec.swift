@@ -16,9 +16,7 @@ package enum BatchCodec {
         stored.lane = StoredLane(batch.lane)
         stored.acceptedAtMs = batch.acceptedAt.milliseconds
         stored.dueAfterMs = dueAfter(batch)
-        if !batch.clients.isAbsent || !batch.requestIDs.isAbsent || !batch.traceparents.isAbsent {
-            stored.origin = StoredOrigin(of: batch)
-        }
+        if batch.hasOrigin { stored.origin = StoredOrigin(of: batch) }
         stored.dropUnanswered = batch.ambiguity == .drop
         stored.headers = pushes.headers.map(StoredHeaders.init)
         stored.count = UInt32(pushes.count)

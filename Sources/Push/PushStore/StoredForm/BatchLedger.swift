@@ -11,6 +11,8 @@ package struct BatchLedger: Sendable, Equatable {
     private let dueTimes: PushColumn<WallTime>
     /// The time of the last update that changed anything; nil: there was none.
     package private(set) var lastUpdateAt: WallTime?
+    /// Of the outcomes.
+    package private(set) var outcomeKinds = OutcomeKinds()
     /// One bit per push; 1,024 bits inline, so that a ledger without retries allocates nothing.
     private var settledBits = SIMD16<UInt64>(repeating: 0)
     /// Parallel to the pushes; empty until the first retry, replay or announced send.
@@ -69,6 +71,7 @@ package struct BatchLedger: Sendable, Equatable {
         if !settleAll(update.outcomes) {
             update.outcomes.removeAll { !settle(Int($0.index)) }
         }
+        outcomeKinds.add(update.outcomes)
         guard !update.retries.isEmpty else { return }
         update.retries.removeAll { isSettled(checked($0.index)) }
         if !update.retries.isEmpty { allocateWaits() }

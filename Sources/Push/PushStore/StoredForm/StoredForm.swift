@@ -86,6 +86,11 @@ extension NotificationHeaders {
     }
 }
 
+extension Batch {
+    /// Whether any push has a client, a request or a trace.
+    var hasOrigin: Bool { !clients.isAbsent || !requestIDs.isAbsent || !traceparents.isAbsent }
+}
+
 extension StoredOrigin {
     init(of batch: Batch) {
         self.init()

@@ -450,7 +450,7 @@ package nonisolated struct StoredProgress: Sendable {
 }
 
 /// What stays of a batch for searches when its pushes are settled and its tokens and payloads deleted. Columns are parallel to
-/// the pushes.
+/// the pushes. A store may keep it in parts: each has the hashes of the next pushes, the first also the origin of all.
 package nonisolated struct StoredRecordDetails: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
