@@ -5,7 +5,7 @@ import Synchronization
 /// One gateway instance's view of a `MemoryStore`.
 ///
 /// No method suspends, so a test in virtual time can call them without `await`.
-package final class MemoryBackend: DurableQueue, OutcomeStore, Sendable {
+package final class MemoryBackend: DurableQueue, MessageSearch, OutcomeStore, Sendable {
     package let store: MemoryStore
     /// Names this instance as the holder of its leases.
     package let owner: Int
@@ -83,6 +83,22 @@ package final class MemoryBackend: DurableQueue, OutcomeStore, Sendable {
     package func find(_ ids: [PushID]) throws(StoreError) -> [PushStatus?] {
         do throws(QueueError) {
             return try perform { state, now in state.find(ids, at: now.wall) }
+        } catch {
+            throw .unavailable("\(error)")
+        }
+    }
+
+    // MARK: MessageSearch
+
+    package func search(
+        _ query: MessageQuery, after: PushID?, limits: SearchLimits
+    ) throws(StoreError) -> MessagePage {
+        do throws(QueueError) {
+            return try perform { state, now in
+                state.search(query, after: after, limits: limits, at: now.wall) {
+                    store.clock.monotonic() - now.monotonic >= limits.time
+                }
+            }
         } catch {
             throw .unavailable("\(error)")
         }

@@ -23,6 +23,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
     let reclaimPlan = Mutex(ReclaimPlan())
     let lastHeartbeat = Mutex<Duration?>(nil)
     let outcomes: SettledCounts.Committed
+    let tokenHashKey: TokenHashKey
     private let configuration: SQLiteConfiguration
 
     /// Opens the database in `folder` and creates both if necessary. Ends the leases of the previous process.
@@ -148,6 +149,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         self.logger = logger
         durability = connections.durability
         outcomes = state.outcomes.committed
+        tokenHashKey = state.tokenHashKey
         commits = GroupCommit(
             writer: connections.writer, state: state, fence: Fence(lock, path: connections.writer.path),
             marks: marks, configuration: configuration
@@ -160,7 +162,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
 
     package func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
         guard !batches.isEmpty else { return [] }
-        let (append, clock) = (Append(batches), clock)
+        let (append, clock) = (Append(batches, tokenHashKey: tokenHashKey), clock)
         return try await commits.perform(bytes: append.byteCount, yields: true) { db, state in
             try append.run(db, &state, clock: clock)
         }
@@ -193,7 +195,7 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         var unreadable: [(claim: EncodedClaim, error: CodecError)] = []
         for claim in result.claims {
             do throws(CodecError) {
-                readable.append(try claim.decode())
+                readable.append(try claim.decode(tokenHashKey: tokenHashKey))
             } catch {
                 unreadable.append((claim, error))
             }

@@ -1,5 +1,7 @@
+import Foundation
 import GRDB
 import PushModel
+import PushStore
 
 /// The tables and their migrations. Described column by column in `docs/reference/schema.md`.
 ///
@@ -14,7 +16,7 @@ enum Schema {
     /// Append only.
     ///
     /// - `records`: every accepted batch, also after it is finished. Lookups start here. Retention counts from
-    ///   `ended_at`, when the batch left the queue. Nothing writes `states`, `codes` and `details` yet.
+    ///   `ended_at`, when the batch left the queue. `states`, `codes` and `details` are written then, for searches.
     /// - `batches`: the queue. Rows are small, because SQLite rewrites a changed row; the body is in another table.
     ///   `accepted_at` is when pushes without a due time are due; a clock that moves backwards moves it. `first_due` and
     ///   `last_due` are null if no push has a due time; if they differ, each push's time is in the body. `since` is when
@@ -23,7 +25,8 @@ enum Schema {
     ///   `isolated_…` describe the push that was last claimed alone.
     /// - `bodies`: `godwit.v1.Batch`, until the batch is finished and has no dead letter.
     /// - `progress`: `godwit.v1.Progress`, one row per write. The key is the batch's key × 2^20 + the number of the
-    ///   row, so the rows of a batch are adjacent, and new rows are at the end of the table.
+    ///   row, so the rows of a batch are adjacent, and new rows are at the end of the table. From row 2^19 on, they are
+    ///   `godwit.v1.RecordDetails`: the parts of `records.details` after the first.
     /// - `dead_letters`: pushes that were given up, by push id.
     /// - `collapses`: pushes with a collapse id in batches that wait, or waited before they were claimed. `high` and
     ///   `low` are 128 bits of a digest of app, environment, device token, topic, push type and collapse id.
@@ -157,5 +160,23 @@ enum Schema {
                 return .commit
             }
         }
+    }
+}
+
+/// Values of a database that are made once: table `settings`.
+enum Settings {
+    /// The key of the hashes of device tokens; makes one for a database that has none.
+    static func tokenHashKey(_ db: Database) throws -> TokenHashKey {
+        let name = "token_hash_key"
+        let stored = try Data.fetchOne(db, sql: "SELECT value FROM settings WHERE name = ?", arguments: [name])
+        if let stored {
+            guard let key = TokenHashKey(bytes: stored) else {
+                throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a \(name) of \(stored.count) bytes")
+            }
+            return key
+        }
+        let key = TokenHashKey.random()
+        try db.execute(sql: "INSERT INTO settings (name, value) VALUES (?, ?)", arguments: [name, key.bytes])
+        return key
     }
 }

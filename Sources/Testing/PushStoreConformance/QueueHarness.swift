@@ -2,7 +2,8 @@ package import PushModel
 package import PushStore
 
 /// One gateway instance's view of a store.
-package typealias QueueInstance = DeadLetterStore & IdempotentQueue & OutcomeStore & QueueControl & StoreMaintenance
+package typealias QueueInstance = DeadLetterStore & IdempotentQueue & MessageSearch & OutcomeStore & QueueControl
+    & StoreMaintenance
 
 /// A fresh store of one backend, with control over time and crashes. A backend implements it to run the clauses.
 package protocol QueueHarness: AnyObject {

@@ -6,6 +6,13 @@ import PushStore
 enum Samples {
     static let app = AppID("sample")
 
+    /// The token of push `index` of every batch.
+    static func token(_ index: Int) -> [UInt8] {
+        var token = [UInt8](repeating: UInt8(index & 255), count: 32)
+        token[0] = UInt8(index >> 8)
+        return token
+    }
+
     /// A batch with distinct tokens and payloads. Push *i* of every batch has the same device token.
     static func batch(
         _ count: Int = 1, at now: WallTime, app: AppID = app, environment: APNSEnvironment = .production,
@@ -19,11 +26,9 @@ enum Samples {
             topic: topic ?? "org.example.\(app)", pushType: pushType, priority: .immediate, collapseID: collapseID
         )
         for index in 0..<count {
-            var token = [UInt8](repeating: UInt8(index & 255), count: 32)
-            token[0] = UInt8(index >> 8)
             let payload = Array("{\"n\":\"\(index)".utf8)
             let filled = payload + Array(repeating: UInt8(ascii: "x"), count: max(0, payloadBytes - payload.count - 2))
-            token.withUnsafeBytes { token in
+            token(index).withUnsafeBytes { token in
                 (filled + Array("\"}".utf8)).withUnsafeBytes { payload in
                     pushes.append(token: token, payload: payload, headers: headers)
                 }

@@ -35,6 +35,8 @@ struct BatchEntry: Sendable {
     let appLane: AppLane
     let requestID: String?
     let acceptedAt: WallTime
+    /// For searches.
+    let details: RecordDetails
     /// As it was appended; nil once it has ended and none of its pushes is a dead letter.
     var batch: Batch?
     var ledger: BatchLedger
@@ -56,8 +58,9 @@ struct BatchEntry: Sendable {
     /// By index; empty until the first update.
     private(set) var updates: [Update?] = []
 
-    init(_ batch: Batch, key: Int) {
+    init(_ batch: Batch, key: Int, tokenHashKey: TokenHashKey) {
         self.key = key
+        details = RecordDetails(of: batch, key: tokenHashKey)
         self.batch = batch
         id = batch.id
         appLane = AppLane(batch.appEnvironment, lane: batch.lane)
@@ -79,7 +82,8 @@ struct BatchEntry: Sendable {
 
     /// About how many bytes it takes.
     var bytes: Int {
-        (batch.map(\.notifications.byteCount) ?? 0) + ledger.count * MemoryLayout<Update?>.stride
+        (batch.map(\.notifications.byteCount) ?? 0)
+            + ledger.count * (MemoryLayout<Update?>.stride + MemoryLayout<UInt32>.stride)
     }
 
     /// Whether its holder may write: it has not ended, and no later lease was given.

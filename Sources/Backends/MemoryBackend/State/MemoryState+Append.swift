@@ -8,7 +8,9 @@ extension MemoryState {
         _ batches: [NewBatch], recording records: [IdempotencyKey: IdempotencyRecord], by owner: Int, bytesMax: Int,
         now: Moment
     ) throws(QueueError) -> [Lease?] {
-        let added = batches.enumerated().map { BatchEntry($1.batch, key: newestKey + 1 + $0) }
+        let added = batches.enumerated().map {
+            BatchEntry($1.batch, key: newestKey + 1 + $0, tokenHashKey: tokenHashKey)
+        }
         try check(added, records, bytesMax: bytesMax)
         for (key, record) in records {
             bytesUsed += record.bytes - (idempotencyRecords[key]?.bytes ?? 0)

@@ -14,7 +14,7 @@ extension MemoryState {
         }
     }
 
-    private func status(of id: PushID, _ entry: BatchEntry, at now: WallTime) -> PushStatus {
+    func status(of id: PushID, _ entry: BatchEntry, at now: WallTime) -> PushStatus {
         var status = PushStatus(
             id: id, app: entry.appLane.app, environment: entry.appLane.appEnvironment.environment,
             lane: entry.appLane.lane, state: entry.isLeased ? .sending : .queued, acceptedAt: entry.acceptedAt,

@@ -33,6 +33,7 @@ struct MemoryState: Sendable {
 
     // MARK: The rest
 
+    let tokenHashKey = TokenHashKey.random()
     /// The instances that are open.
     private(set) var owners: Set<Int> = []
     private var lastOwner = 0

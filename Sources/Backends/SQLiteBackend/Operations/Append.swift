@@ -8,12 +8,15 @@ struct Append: Sendable {
     private let batches: [NewBatch]
     /// Parallel to `batches`.
     private let bodies: [Data]
+    /// Parallel to `batches`: the details of those that are claimed by their append.
+    private let details: [[Data]?]
     /// Parallel to `batches`: the pushes with a collapse id.
     private let collapseKeys: [[CollapseKey]]
 
-    init(_ batches: [NewBatch]) {
+    init(_ batches: [NewBatch], tokenHashKey: TokenHashKey) {
         self.batches = batches
         bodies = batches.map { BatchCodec.encode($0.batch) }
+        details = batches.map { $0.claim == nil ? nil : RecordDetails.encode($0.batch, key: tokenHashKey) }
         collapseKeys = batches.map { CollapseKey.keys(of: $0.batch) }
     }
 
@@ -40,6 +43,7 @@ struct Append: Sendable {
                 if lease == nil { try Collapses.insert(collapsible, of: &queued, db, &state, now: now.wall) }
             }
             guard let lease else { return nil }
+            queued.details.fill(details[index])
             state.hold(QueueState.Held(batch: queued, deadline: now.monotonic + lease, collapsible: collapsible))
             return Lease(batch: queued.id, epoch: queued.epoch)
         }

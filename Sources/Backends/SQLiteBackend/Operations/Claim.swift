@@ -18,12 +18,13 @@ struct EncodedClaim: Sendable {
     var lease: Lease { batch.lease }
 
     /// - Throws: if the stored batch or its progress cannot be read, or contradicts the columns of its row.
-    func decode() throws(CodecError) -> ClaimedBatch {
+    func decode(tokenHashKey: TokenHashKey) throws(CodecError) -> ClaimedBatch {
         if let problem { throw problem }
         let stored = try BatchCodec.decode(body)
         guard stored.id == batch.id, AppLane(stored.appEnvironment, lane: stored.lane) == batch.appLane,
             stored.count == batch.ledger.count
         else { throw .damaged }
+        batch.details.fill(RecordDetails.encode(stored, key: tokenHashKey))
         // The clock may have moved backwards: then the row knows better when a push is due.
         let pending = pending ?? (stored.lastDue <= at ? nil : batch.ledger.pending(until: at))
         return ClaimedBatch(

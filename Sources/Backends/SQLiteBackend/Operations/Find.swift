@@ -32,7 +32,7 @@ struct Find {
     private func latestUpdates(of indexes: [Int], _ record: Record) throws -> [Int: LatestUpdate] {
         var isWanted = [Bool](repeating: false, count: record.count)
         for index in indexes where index < record.count { isWanted[index] = true }
-        let keys = ProgressKey.keys(ofBatch: record.key)
+        let keys = ProgressKey.updates(ofBatch: record.key)
         let rows = try Data.fetchAll(
             db.cachedStatement(sql: "SELECT body FROM progress WHERE key BETWEEN ? AND ? ORDER BY key"),
             arguments: [keys.lowerBound, keys.upperBound]

@@ -3,6 +3,7 @@ import Foundation
 import GRDB
 import PushModel
 import PushStore
+import Synchronization
 
 /// Flags for side tables; zero lets common batches skip the lookup.
 struct BatchMarks: OptionSet {
@@ -12,6 +13,16 @@ struct BatchMarks: OptionSet {
     static let collapses = BatchMarks(rawValue: 1)
     /// `dead_letters` has, or had, pushes of the batch.
     static let deadLetters = BatchMarks(rawValue: 2)
+}
+
+/// The parts of `godwit.v1.RecordDetails` of a batch, made where its content is in memory, outside of the writer, which
+/// writes them when the batch leaves the queue.
+final class EncodedDetails: Sendable {
+    private let state = Mutex<[Data]?>(nil)
+
+    var parts: [Data]? { state.withLock { $0 } }
+
+    func fill(_ parts: [Data]?) { state.withLock { $0 = parts } }
 }
 
 /// A batch in the queue: its row in `batches`, and a ledger of its pushes.
@@ -34,6 +45,7 @@ struct QueuedBatch: Sendable {
     var marks: BatchMarks
     /// The push that was last claimed alone, and how many crashes happened over it.
     var isolated: (index: Int, crashes: Int)?
+    let details = EncodedDetails()
 
     /// A batch without updates.
     init(_ batch: Batch, key: Int64, epoch: UInt64) {
@@ -89,7 +101,7 @@ struct QueuedBatch: Sendable {
         if marks.contains(.collapses) { try Collapses.delete(update, of: key, db) }
         state.adjustCounts(of: appLane, batches: ledger.isFinished ? -1 : 0, pushes: ledger.unsettled - unsettledBefore)
         state.outcomes.add(update.outcomes, of: appLane.app)
-        if ledger.isFinished { try leaveQueue(db) }
+        if ledger.isFinished { try leaveQueue(db, state.tokenHashKey) }
     }
 
     /// A batch with more is compacted. It bounds what a claim reads, also of a batch that is retried very often.
@@ -114,7 +126,7 @@ struct QueuedBatch: Sendable {
         }
         guard records.count > 1 else { return }
         kept.append(ProgressCodec.encode(ProgressRecord(replacing: records), of: id))
-        let keys = ProgressKey.keys(ofBatch: key)
+        let keys = ProgressKey.updates(ofBatch: key)
         try db.cachedStatement(sql: "DELETE FROM progress WHERE key BETWEEN ? AND ?")
             .execute(arguments: [keys.lowerBound, keys.upperBound])
         progressRows = 0
@@ -122,17 +134,35 @@ struct QueuedBatch: Sendable {
     }
 
     /// Removes the finished batch from the queue. Deletes its payloads, unless dead letters need them.
-    private func leaveQueue(_ db: Database) throws {
+    private func leaveQueue(_ db: Database, _ tokenHashKey: TokenHashKey) throws {
         try db.cachedStatement(sql: "DELETE FROM batches WHERE key = ?").execute(arguments: [key])
         if marks.contains(.collapses) {
             try db.cachedStatement(sql: "DELETE FROM collapses WHERE key = ?").execute(arguments: [key])
         }
+        let details = try encodedDetails(db, tokenHashKey)
         // If dead letters of the batch are replayed, its epochs continue from here.
-        try db.cachedStatement(sql: "UPDATE records SET ended_at = ?, last_epoch = ? WHERE id = ?")
-            .execute(arguments: [since.milliseconds, Int64(epoch), id.bytes])
+        try db.cachedStatement(
+            sql: "UPDATE records SET ended_at = ?, last_epoch = ?, states = ?, codes = ?, details = ? WHERE id = ?"
+        ).execute(arguments: [
+            since.milliseconds, Int64(epoch), Int(ledger.outcomeKinds.stateBits), ledger.outcomeKinds.codeBytes,
+            details.first, id.bytes,
+        ])
+        // After a replay of dead letters they exist.
+        let insert = try db.cachedStatement(sql: "INSERT OR IGNORE INTO progress (key, body) VALUES (?, ?)")
+        for (part, bytes) in zip(ProgressKey.details(ofBatch: key), details.dropFirst()) {
+            try insert.execute(arguments: [part, bytes])
+        }
         if try !marks.contains(.deadLetters) || !DeadLetterRows.exist(of: id, db) {
             try db.cachedStatement(sql: "DELETE FROM bodies WHERE key = ?").execute(arguments: [key])
         }
+    }
+
+    /// Empty if the stored batch cannot be read.
+    private func encodedDetails(_ db: Database, _ tokenHashKey: TokenHashKey) throws -> [Data] {
+        if let parts = details.parts { return parts }
+        // A batch that ends without a claim, for example because it is cancelled.
+        let body = try storedBody(db)
+        return (try? BatchCodec.decode(body)).map { RecordDetails.encode($0, key: tokenHashKey) } ?? []
     }
 
     /// Writes the row of a batch that waits. A finished batch has none.
@@ -216,7 +246,20 @@ extension QueuedBatch {
 enum ProgressKey {
     static let rowBits: Int64 = 20
 
+    /// From here on, rows are parts of the record's details.
+    private static let detailsRow: Int64 = 1 << 19
+
     static func key(ofBatch key: Int64, row: Int64) -> Int64 { key << rowBits | row }
+
+    /// The keys of updates.
+    static func updates(ofBatch key: Int64) -> ClosedRange<Int64> {
+        key << rowBits...key << rowBits | (detailsRow - 1)
+    }
+
+    /// The keys of the record's details, from their second part on. The first part is in the record.
+    static func details(ofBatch key: Int64) -> ClosedRange<Int64> {
+        key << rowBits | detailsRow...(key + 1) << rowBits - 1
+    }
 
     /// All keys that rows of the batch can have.
     static func keys(ofBatch key: Int64) -> ClosedRange<Int64> { key << rowBits...(key + 1) << rowBits - 1 }

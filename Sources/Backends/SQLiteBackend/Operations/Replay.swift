@@ -39,7 +39,7 @@ struct Replay {
     private func finished(_ content: Batch, key: Int64) throws -> QueuedBatch? {
         let rows = try Int64.fetchOne(
             db.cachedStatement(sql: "SELECT count(*) FROM progress WHERE key BETWEEN ? AND ?"),
-            arguments: [ProgressKey.keys(ofBatch: key).lowerBound, ProgressKey.keys(ofBatch: key).upperBound]
+            arguments: [ProgressKey.updates(ofBatch: key).lowerBound, ProgressKey.updates(ofBatch: key).upperBound]
         )
         let epoch = try Int64.fetchOne(
             db.cachedStatement(sql: "SELECT last_epoch FROM records WHERE id = ?"), arguments: [content.id.bytes]

@@ -21,6 +21,7 @@ struct QueueState: Sendable {
         var pushes = 0
     }
 
+    let tokenHashKey: TokenHashKey
     /// Bounded by the capacity of dispatch.
     var held = TransactionalDictionary<BatchID, Held>()
     /// Bounded by the configured apps. An app and lane without batches has no entry.
@@ -43,6 +44,10 @@ struct QueueState: Sendable {
     /// The pushes of one turn: half of a full batch, so a full batch waits for its app's second turn, and single pushes
     /// of other apps are claimed in between.
     static let quantum = 500
+
+    init(tokenHashKey: TokenHashKey) {
+        self.tokenHashKey = tokenHashKey
+    }
 
     struct Savepoint {
         fileprivate var held: Int
@@ -121,8 +126,8 @@ extension QueueState {
 
     /// Ends the leases of the previous process, however it ended, and counts what waits.
     static func recover(_ db: Database, after left: LeftMarks) throws -> QueueState {
-        var state = QueueState()
         try repairIndexes(db)
+        var state = QueueState(tokenHashKey: try Settings.tokenHashKey(db))
         try db.inTransaction(.immediate) {
             let leased = try Row.fetchCursor(db, sql: "SELECT key, id, epoch FROM batches WHERE leased = 1")
             var begun: [Int64] = []
