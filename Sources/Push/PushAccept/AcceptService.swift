@@ -69,6 +69,9 @@ package final class AcceptService: Service {
             status: StatusRoutes(
                 outcomes: stores.outcomes, delay: dispatch.delay, configuration: configuration, stopFlag: stopFlag
             ),
+            search: SearchRoutes(
+                store: stores.search, apps: apps, delay: dispatch.delay, configuration: configuration
+            ),
             control: ControlRoutes(
                 queue: stores.queue, control: stores.control, dispatch: dispatch, apps: apps,
                 configuration: configuration, wallClock: clock.wall, audit: ControlAudit(logger: logger)

@@ -9,16 +9,19 @@ package struct AcceptStores: Sendable {
     package var idempotent: (any IdempotentQueue)?
     package var control: (any QueueControl)?
     package var deadLetters: (any DeadLetterStore)?
+    package var search: (any MessageSearch)?
 
     package init(
         queue: any DurableQueue, outcomes: any OutcomeStore, idempotent: (any IdempotentQueue)? = nil,
-        control: (any QueueControl)? = nil, deadLetters: (any DeadLetterStore)? = nil
+        control: (any QueueControl)? = nil, deadLetters: (any DeadLetterStore)? = nil,
+        search: (any MessageSearch)? = nil
     ) {
         self.queue = queue
         self.outcomes = outcomes
         self.idempotent = idempotent
         self.control = control
         self.deadLetters = deadLetters
+        self.search = search
     }
 }
 

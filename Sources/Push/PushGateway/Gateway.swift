@@ -100,7 +100,8 @@ package final class Gateway: Sendable {
         accept = AcceptService(
             configuration: configuration.accept, apps: directory,
             stores: AcceptStores(
-                queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store
+                queue: store, outcomes: store, idempotent: store, control: store, deadLetters: store,
+                search: store
             ),
             dispatch: AcceptDispatch(
                 handoff: dispatcher, canceller: dispatcher, delay: delay,

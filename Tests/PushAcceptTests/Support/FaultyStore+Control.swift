@@ -60,6 +60,15 @@ extension FaultyStore: DeadLetterStore {
     }
 }
 
+extension FaultyStore: MessageSearch {
+    func search(
+        _ query: MessageQuery, after: PushID?, limits: SearchLimits
+    ) async throws(StoreError) -> MessagePage {
+        if state.withLock({ $0.isDown }) { throw .unavailable("down") }
+        return try backend.search(query, after: after, limits: limits)
+    }
+}
+
 /// A store that pauses an app and blocks afterwards.
 final class SlowPause: QueueControl {
     private enum State {

@@ -45,7 +45,8 @@ struct TestGateway: Sendable {
             configuration: configuration, apps: apps,
             stores: stores
                 ?? AcceptStores(
-                    queue: queue, outcomes: queue, idempotent: queue, control: queue, deadLetters: queue
+                    queue: queue, outcomes: queue, idempotent: queue, control: queue, deadLetters: queue,
+                    search: queue
                 ),
             dispatch: dispatch ?? AcceptDispatch(handoff: handoff), admission: admission, metrics: metrics,
             readiness: { reasons }, notices: { notices },

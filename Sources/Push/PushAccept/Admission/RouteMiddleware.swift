@@ -24,7 +24,7 @@ struct RouteMiddleware: Sendable {
         var byRoute: [AcceptMetrics.Route: RateLimitMiddleware] = [:]
         byRoute[.push] = limit("push", limits.push)
         byRoute[.batch] = limit("batch", limits.batch)
-        for route in [AcceptMetrics.Route.status, .query] { byRoute[route] = status }
+        for route in [AcceptMetrics.Route.status, .query, .search] { byRoute[route] = status }
         for route in [AcceptMetrics.Route.cancel, .apps, .pause, .deadLetters] { byRoute[route] = control }
         self.limits = byRoute
         self.admission = AdmissionMiddleware(admission: admission, metrics: metrics)

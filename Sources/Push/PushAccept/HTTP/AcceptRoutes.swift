@@ -9,6 +9,7 @@ struct AcceptRoutes: Sendable {
     let push: PushRoute
     let bulk: BulkRoute
     let status: StatusRoutes
+    let search: SearchRoutes
     let control: ControlRoutes
     let deadLetters: DeadLetterRoutes
     let middleware: RouteMiddleware
@@ -33,6 +34,8 @@ struct AcceptRoutes: Sendable {
         case .push: { request, _ in try await push.respond(to: request) }
         case .batch: { try await bulk.respond(to: $0, $1) }
         case .status: { _, context in try await status.show(context.parameters.get("msg_id")) }
+        case .search where route.method == .get: { request, _ in try await search.list(request) }
+        case .search: { request, _ in try await search.search(request) }
         case .query: { request, _ in try await status.query(request) }
         case .cancel where route.method == .delete:
             { _, context in try await control.cancelOne(context.parameters.get("msg_id"), context) }

@@ -28,6 +28,11 @@ struct RouteTable: Sendable {
             metric: .batch,
             streaming: .always
         ),
+        Route(method: .get, path: "/api/v1/messages", summary: "search for pushes", metric: .search),
+        Route(
+            method: .post, path: "/api/v1/messages/search", summary: "search for pushes; keeps tokens out of URLs",
+            metric: .search
+        ),
         Route(method: .get, path: "/api/v1/messages/{msg_id}", summary: "state of a push", metric: .status),
         Route(method: .delete, path: "/api/v1/messages/{msg_id}", summary: "cancel a push", metric: .cancel),
         Route(

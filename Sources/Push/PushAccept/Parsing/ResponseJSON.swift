@@ -109,8 +109,13 @@ enum ResponseJSON {
 
     // MARK: Status
 
-    /// - Parameter delay: why the push waits, if it does.
-    static func append(_ status: PushStatus, _ delay: DeliveryDelay?, to json: inout [UInt8]) {
+    /// - Parameters:
+    ///   - delay: why the push waits, if it does.
+    ///   - tokenMatch: how a search by token found the push.
+    static func append(
+        _ status: PushStatus, _ delay: DeliveryDelay?, tokenMatch: FoundMessage.TokenMatch? = nil,
+        to json: inout [UInt8]
+    ) {
         JSONWriter.append(#"{"msg_id":""#, to: &json)
         status.id.value.append(to: &json)
         JSONWriter.append(#"","app":"#, to: &json)
@@ -140,6 +145,10 @@ enum ResponseJSON {
         appendTime("next_attempt_at", status.nextAttemptAt, to: &json)
         appendTime("token_dead_at", status.tokenDeadAt, to: &json)
         appendDetailed(delay, to: &json)
+        if let tokenMatch {
+            JSONWriter.append(#","token_match":"#, to: &json)
+            JSONWriter.appendString(tokenMatch.rawValue, to: &json)
+        }
         JSONWriter.append("}\n", to: &json)
     }
 

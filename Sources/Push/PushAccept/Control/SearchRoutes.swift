@@ -1,0 +1,110 @@
+import Hummingbird
+import JSONText
+import NIOCore
+import PushModel
+import PushStore
+import Synchronization
+
+/// Searches for pushes by device token, app, state, error code, time and request.
+struct SearchRoutes: Sendable {
+    let store: (any MessageSearch)?
+    let apps: AppDirectory
+    /// Why pushes of an app in one environment wait; nil if they do not.
+    let delay: @Sendable (AppEnvironment) -> DeliveryDelay?
+    let configuration: AcceptConfiguration
+    private let running = RunningSearches()
+
+    init(
+        store: (any MessageSearch)?, apps: AppDirectory,
+        delay: @escaping @Sendable (AppEnvironment) -> DeliveryDelay?, configuration: AcceptConfiguration
+    ) {
+        self.store = store
+        self.apps = apps
+        self.delay = delay
+        self.configuration = configuration
+    }
+
+    /// `GET /api/v1/messages?token=&app=&state=&code=&since=&request_id=&after=&limit=`
+    func list(_ request: Request) async throws -> Response {
+        try await respond(to: SearchRequest(parametersOf: request))
+    }
+
+    /// `POST /api/v1/messages/search`
+    func search(_ request: Request) async throws -> Response {
+        _ = try BodyFormat(of: request, linesAllowed: false)
+        let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
+        return try await respond(to: SearchRequest(json: body))
+    }
+
+    private func respond(to request: SearchRequest) async throws -> Response {
+        guard let store else { throw Problem(unsupported: "search for pushes") }
+        guard running.start() else {
+            var problem = Problem(
+                .serviceUnavailable, nil, "\(RunningSearches.max) searches are running; search again later"
+            )
+            problem.headers[.retryAfter] = String(configuration.retryAfterSeconds)
+            throw problem
+        }
+        defer { running.end() }
+        let page: MessagePage
+        do {
+            page = try await store.search(
+                request.query, after: request.after, limits: SearchLimits(messagesMax: request.limit)
+            )
+        } catch {
+            throw Problem(
+                busy: .storeUnavailable, "the store does not respond; search again later",
+                retryAfter: configuration.retryAfterSeconds
+            )
+        }
+        // An app that is no longer configured can have pushes.
+        if let app = request.query.app, apps.app(named: app.name) == nil, request.after == nil, page.messages.isEmpty,
+            page.next == nil
+        {
+            throw Problem.unknownApp
+        }
+        return .json(json(page))
+    }
+
+    private func json(_ page: MessagePage) -> [UInt8] {
+        var json: [UInt8] = []
+        JSONWriter.append(#"{"messages":["#, to: &json)
+        for (index, message) in page.messages.enumerated() {
+            JSONWriter.append(index > 0 ? ",\n" : "\n", to: &json)
+            let status = message.status
+            let waits = status.state == .queued || status.state == .retrying
+            ResponseJSON.append(
+                status, waits ? delay(status.appEnvironment) : nil, tokenMatch: message.tokenMatch, to: &json
+            )
+            // The line end.
+            json.removeLast()
+        }
+        JSONWriter.append("\n],\"next\":", to: &json)
+        if let next = page.next {
+            JSONWriter.appendString(next.description, to: &json)
+        } else {
+            JSONWriter.append("null", to: &json)
+        }
+        ResponseJSON.appendTime("searched_to", page.searchedTo, to: &json)
+        JSONWriter.append("}\n", to: &json)
+        return json
+    }
+}
+
+/// Bounds the searches that run concurrently, so that they delay look-ups by a few milliseconds at most.
+private final class RunningSearches: Sendable {
+    static let max = 4
+
+    private let count = Atomic(0)
+
+    /// - Returns: false if too many are running.
+    func start() -> Bool {
+        guard count.add(1, ordering: .relaxed).newValue <= Self.max else {
+            end()
+            return false
+        }
+        return true
+    }
+
+    func end() { count.subtract(1, ordering: .relaxed) }
+}
