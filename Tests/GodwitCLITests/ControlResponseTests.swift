@@ -1,3 +1,4 @@
+import Foundation
 import GodwitCLI
 import Testing
 
@@ -96,5 +97,44 @@ import Testing
     @Test func `an object is printed with one field per line, without empty ones`() {
         let text = TextTable.fields(of: Array(#"{"msg_id":"a","reason":null,"state":"queued","detail":""}"#.utf8))
         #expect(text == "msg_id  a\nstate   queued")
+    }
+
+    @Test func `found pushes are a table that shows only the beginning of the token`() throws {
+        let response = try decode(
+            MessagesResponse.self,
+            #"""
+            {"messages":[
+            {"msg_id":"b","app":"shop","lane":"normal","state":"rejected","code":3002,"error":"not_subscribed",
+            "reason":"Unregistered","attempts":1,"accepted_at":"2026-11-23T12:00:01.123Z","token_match":"hash"},
+            {"msg_id":"a","app":"shop","lane":"normal","state":"queued","code":0,"attempts":0,
+            "accepted_at":"2026-11-23T12:00:00.123Z","token_match":"exact"}
+            ],"next":null,"searched_to":"2026-11-23T12:00:00.123Z"}
+            """#
+        )
+        #expect(
+            MessagesResponse.text(response.messages, token: "a1b2c3d4e5f60718") == """
+                  accepted                 msg_id  app   state     attempts  match  error
+                  2026-11-23 12:00:01 UTC  b       shop  rejected         1  hash   3002 not_subscribed, Unregistered
+                  2026-11-23 12:00:00 UTC  a       shop  queued           0  exact
+
+                2 pushes to the device a1b2c3d4…
+                """
+        )
+        let text = MessagesResponse.text(Array(response.messages.prefix(1)), token: nil)
+        #expect(text.hasSuffix("\n\n1 push") && !text.contains("match"))
+        #expect(MessagesResponse.text(response.messages, token: "a1b2").hasSuffix("device a1…"))
+    }
+
+    @Test func `the start of a search is a duration or a time`() throws {
+        let now = Date(timeIntervalSince1970: 1_790_000_000)
+        #expect(try SinceTime.text("90s", now: now) == "2026-09-21T14:11:50Z")
+        #expect(try SinceTime.text("24h", now: now) == "2026-09-20T14:13:20Z")
+        #expect(try SinceTime.text("7d", now: now) == "2026-09-14T14:13:20Z")
+        for time in ["2026-11-23T12:00:00Z", "2026-11-23T12:00:00.5Z"] {
+            #expect(try SinceTime.text(time, now: now) == time)
+        }
+        for wrong in ["", "h", "24", "-1h", "1w", "1.5h", "yesterday"] {
+            #expect(throws: (any Error).self) { try SinceTime.text(wrong, now: now) }
+        }
     }
 }

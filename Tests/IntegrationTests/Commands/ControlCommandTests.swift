@@ -92,4 +92,28 @@ import Testing
         }
         #expect(try await gateway.stop() == .status(0))
     }
+
+    @Test func `pushes are found by token, app and state`() async throws {
+        let gateway = try await RunningGateway.start()
+        let ids = [try await sendScheduled(gateway), try await sendScheduled(gateway)]
+        let token = String(repeating: "ab", count: 32)
+        let found = try await gateway.godwit(["messages", "--token", token, "--since", "1h"])
+        #expect(found.exit == .status(0), "\(found.error)")
+        #expect(ids.allSatisfy(found.output.contains))
+        #expect(found.output.hasSuffix("\n\n2 pushes to the device abababab…\n") && !found.output.contains(token))
+        #expect(try await gateway.godwit(["cancel", ids[0]]).exit == .status(0))
+        let cancelled = try await gateway.godwit(
+            ["messages", "--app", Self.app, "--state", "cancelled", "--state", "rejected"])
+        #expect(cancelled.output.contains(ids[0]) && !cancelled.output.contains(ids[1]))
+        let none = try await gateway.godwit(["messages", "--code", "3002", "--request-id", "nosuch"])
+        #expect(none.exit == .status(0) && none.output.hasPrefix("no such pushes since 20"))
+        let json = try await gateway.godwit(["messages", "--token", token, "--limit", "1", "--json"]).output
+        #expect(try objects(json.replacing("\n", with: "")).first?["next"] is String)
+        for wrong in [["--token", "xyz"], ["--since", "soon"], ["--limit", "0"]] {
+            #expect(try await gateway.godwit(["messages"] + wrong).exit == .status(2), "\(wrong)")
+        }
+        let state = try await gateway.godwit(["messages", "--state", "nosuch"])
+        #expect(state.exit == .status(1) && state.error.contains("state: must be of queued"))
+        #expect(try await gateway.stop() == .status(0))
+    }
 }

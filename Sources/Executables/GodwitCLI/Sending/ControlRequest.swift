@@ -41,3 +41,22 @@ package enum ControlRequest {
         return text.addingPercentEncoding(withAllowedCharacters: allowed) ?? text
     }
 }
+
+/// The body of a search. Fields that are nil are left out.
+struct MessageSearchBody: Encodable {
+    var token: String?
+    var app: String?
+    var state: [String]
+    var code: [String]
+    /// RFC 3339.
+    var since: String
+    var requestId: String?
+    var after: String?
+    var limit: Int?
+
+    func json() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return [UInt8](try encoder.encode(self))
+    }
+}

@@ -146,3 +146,44 @@ package struct DeadLettersResponse: Decodable {
         ).joined(separator: "\n")
     }
 }
+
+package struct MessagesResponse: Decodable {
+    package struct Message: Decodable {
+        package var msgId: String
+        package var app: String
+        package var state: String
+        package var code: Int
+        package var error: String?
+        package var reason: String?
+        package var attempts: Int
+        package var acceptedAt: String
+        /// nil if the search was not for a token.
+        package var tokenMatch: String?
+    }
+
+    package var messages: [Message]
+    /// Cursor of the next page; nil on the last page.
+    package var next: String?
+    /// How far back the page reached; nil if it read nothing.
+    package var searchedTo: String?
+
+    /// - Parameter token: that was searched for; only its beginning is shown.
+    package static func text(_ messages: [Message], token: String?) -> String {
+        let table = TextTable.lines(
+            header: ["accepted", "msg_id", "app", "state", "attempts"] + (token == nil ? [] : ["match"]) + ["error"],
+            rows: messages.map { message in
+                let error = message.error.map { name in
+                    "\(message.code) \(name)" + (message.reason.map { ", \($0)" } ?? "")
+                }
+                return [
+                    ControlResponses.time(message.acceptedAt), message.msgId, message.app, message.state,
+                    message.attempts.grouped,
+                ] + (token == nil ? [] : [message.tokenMatch ?? ""]) + [error ?? ""]
+            },
+            rightAligned: [4]
+        )
+        let pushes = messages.count == 1 ? "1 push" : "\(messages.count.grouped) pushes"
+        return (table + ["", pushes + (token.map { " to the device \($0.prefix(min(8, $0.count / 2)))…" } ?? "")])
+            .joined(separator: "\n")
+    }
+}
