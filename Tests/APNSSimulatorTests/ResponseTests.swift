@@ -43,7 +43,7 @@ import Testing
         Refusal(reason: "MissingDeviceToken", status: 400, path: "/3/device"),
         Refusal(reason: "BadDeviceToken", status: 400, path: "/3/device/xyz0"),
         Refusal(reason: "BadDeviceToken", status: 400, path: "/3/device/abc"),
-        Refusal(reason: "BadDeviceToken", status: 400, path: "/3/device/" + String(repeating: "ab", count: 101)),
+        Refusal(reason: "BadDeviceToken", status: 400, path: "/3/device/" + String(repeating: "ab", count: 256)),
         Refusal(reason: "DuplicateHeaders", status: 400, more: ["apns-priority: 5"]),
         Refusal(reason: "DuplicateHeaders", status: 400, more: ["apns-topic: com.example.app"]),
         Refusal(reason: "MissingProviderToken", status: 403, changes: ["authorization": nil]),

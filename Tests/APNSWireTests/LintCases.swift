@@ -96,10 +96,10 @@ extension LintCase {
         LintCase(.collapseIDCharacters, .warning, collapse(" e"), collapse("e")),
         LintCase(
             .tokenLength, .error, LintPush(.alert) { $0.target = .device(tokenBytes: 0) },
-            LintPush(.alert) { $0.target = .device(tokenBytes: 100) }
+            LintPush(.alert) { $0.target = .device(tokenBytes: 255) }
         ),
         LintCase(
-            .tokenLength, .error, LintPush(.alert) { $0.target = .device(tokenBytes: 101) },
+            .tokenLength, .error, LintPush(.alert) { $0.target = .device(tokenBytes: 256) },
             LintPush(.alert) { $0.target = .device(tokenBytes: nil) }
         ),
         LintCase(

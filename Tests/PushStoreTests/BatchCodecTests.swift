@@ -150,8 +150,8 @@ import Testing
             case .tokenLengths: stored.tokenLengths = [48, 48]
             case .emptyToken: stored.tokenLengths = [0, 48, 48]
             case .longToken:
-                stored.tokenLengths = [101, 1, 1]
-                stored.tokens = Data(count: 103)
+                stored.tokenLengths = [256, 1, 1]
+                stored.tokens = Data(count: 258)
             case .tokensTooShort: stored.tokens.removeLast()
             case .tokensTooLong: stored.tokens.append(0)
             case .payloadLengths: stored.payloadLengths.removeLast()

@@ -116,7 +116,7 @@ struct ControlAPI: Sendable {
 
     private func token(_ context: BasicRequestContext) throws -> DeviceToken {
         guard let token = DeviceToken(hex: context.parameters.get("token") ?? "") else {
-            throw ControlProblem(.badRequest, "the token must be an even number of hexadecimal digits, 2 to 200")
+            throw ControlProblem(.badRequest, "the token must be an even number of hexadecimal digits, 2 to 510")
         }
         return token
     }

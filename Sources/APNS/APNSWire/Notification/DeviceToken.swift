@@ -2,10 +2,10 @@
 ///
 /// The description shows the first characters only, so that no complete token reaches a log by accident.
 public struct DeviceToken: Hashable, Sendable {
-    /// 1 to 100 raw bytes.
+    /// 1 to 255 raw bytes.
     public let bytes: [UInt8]
 
-    /// nil unless there are 1 to 100 bytes.
+    /// nil unless there are 1 to 255 bytes.
     public init?(bytes: [UInt8]) {
         guard (1...APNSLimits.deviceTokenBytesMax).contains(bytes.count) else { return nil }
         self.bytes = bytes

@@ -111,7 +111,7 @@ public struct NotificationBatch: Sendable, Equatable {
     /// Appends one push.
     ///
     /// - Parameters:
-    ///   - token: 1 to 100 raw bytes.
+    ///   - token: 1 to 255 raw bytes.
     ///   - payload: 1 to 5,120 bytes of JSON.
     ///   - expiration: UNIX seconds, or `noExpiration`.
     /// - Precondition: the batch is not full and the lengths are within their limits.
@@ -120,7 +120,7 @@ public struct NotificationBatch: Sendable, Equatable {
         expiration: Int64 = NotificationBatch.noExpiration
     ) {
         precondition(!isFull, "a batch holds at most 1,000 pushes")
-        precondition((1...APNSLimits.deviceTokenBytesMax).contains(token.count), "a token has 1 to 100 bytes")
+        precondition((1...APNSLimits.deviceTokenBytesMax).contains(token.count), "a token has 1 to 255 bytes")
         precondition(payload.count <= Int(UInt16.max), "a payload has at most 65,535 bytes")
         let payloadStart: UInt32
         if let last = entries.last, isEqual(payload, toPayloadOf: last) {

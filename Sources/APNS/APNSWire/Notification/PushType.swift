@@ -75,8 +75,8 @@ public enum APNSLimits {
     /// Apple, "Sending notification requests to APNs": at most 64 bytes, not characters.
     public static let collapseIDBytesMax = 64
     /// Apple: the token length is not fixed. Ordinary tokens have 32 bytes, Live Activity tokens 80 (observed). This
-    /// library accepts up to 100.
-    public static let deviceTokenBytesMax = 100
+    /// library accepts up to 255: the largest length that a batch can hold.
+    public static let deviceTokenBytesMax = 255
     /// Apple, "Establishing a token-based connection": APNs refuses a provider token older than this.
     public static let providerTokenAgeMax = Duration.seconds(3600)
     /// Apple, "Viewing the status of push notifications": APNs stores a push for at most 30 days, whatever its
