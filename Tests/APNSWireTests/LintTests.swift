@@ -1,4 +1,5 @@
 import APNSWire
+import Foundation
 import JSONText
 import Testing
 
@@ -10,6 +11,17 @@ import Testing
         #expect(findings.map(\.code) == [example.code], "\(findings)")
         #expect(findings.first?.severity == example.severity)
         #expect(example.good.findings == [], "\(example.code)")
+    }
+
+    /// With `GODWIT_UPDATE_DOCS=1` it writes the page before it compares.
+    @Test func `lint-rules.md matches the rules`() throws {
+        let file = URL(fileURLWithPath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("docs/reference/lint-rules.md")
+        if ProcessInfo.processInfo.environment["GODWIT_UPDATE_DOCS"] != nil {
+            try Data(LintPage.markdown.utf8).write(to: file)
+        }
+        #expect(try String(contentsOf: file, encoding: .utf8) == LintPage.markdown)
     }
 
     @Test func `there is an example for every rule`() {

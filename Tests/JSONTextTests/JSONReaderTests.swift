@@ -21,6 +21,34 @@ import Testing
         }
     }
 
+    @Test func `a known value is skipped only where it occurs`() throws {
+        let known = Array(#"{"a":[1,2]}"#.utf8)
+        for (json, isKnown) in [
+            (#"  {"a":[1,2]},1"#, true), (#"{"a":[1,2]}"#, true), (#"{"a":[1,3]}"#, false), (#"{"a":[1,2]"#, false),
+            ("", false),
+        ] {
+            let range = Array(json.utf8).withUnsafeBytes { bytes in
+                known.withUnsafeBytes { known in
+                    var reader = JSONReader(bytes)
+                    let range = reader.skipKnown(known)
+                    #expect(reader.position == range?.upperBound ?? (json.first == " " ? 2 : 0))
+                    return range
+                }
+            }
+            #expect((range?.count == known.count) == isKnown, "\(json)")
+        }
+    }
+
+    @Test func `the depth limit counts the objects around a value`() {
+        let deepest = Array(String(repeating: "[", count: 64).utf8) + Array(String(repeating: "]", count: 64).utf8)
+        deepest.withUnsafeBytes { bytes in
+            for (depth, isAllowed) in [(0, true), (1, false)] {
+                var reader = JSONReader(bytes)
+                #expect(((try? reader.skipValue(depth: depth)) != nil) == isAllowed)
+            }
+        }
+    }
+
     @Test func `escapes are resolved`() throws {
         #expect(try string(#""""#) == "")
         #expect(try string(#""\"\\\/\b\f\n\r\t""#) == "\"\\/\u{8}\u{C}\n\r\t")

@@ -43,12 +43,37 @@ package struct JSONReader {
     /// Validates the next value of any kind and skips it.
     ///
     /// - Returns: the range of the value in `bytes`, without surrounding white space.
+    ///
+    /// - Parameter depth: the number of objects and arrays around the value, for the limit of the nesting depth.
     @discardableResult
-    package mutating func skipValue() throws(JSONError) -> Range<Int> {
+    package mutating func skipValue(depth: Int = 0) throws(JSONError) -> Range<Int> {
         skipWhitespace()
         let start = position
-        try skipValue(depth: 0)
+        try skip(depth: depth)
         return start..<position
+    }
+
+    /// Skips the next value if it is `text`, an object or array that a reader has validated before.
+    ///
+    /// - Returns: the range of the value; nil if it is another one, which is then still to be read.
+    package mutating func skipKnown(_ text: UnsafeRawBufferPointer) -> Range<Int>? {
+        skipWhitespace()
+        guard !text.isEmpty, position + text.count <= bytes.count else { return nil }
+        var index = 0
+        while index + 8 <= text.count {
+            guard
+                text.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                    == bytes.loadUnaligned(fromByteOffset: position + index, as: UInt64.self)
+            else { return nil }
+            index += 8
+        }
+        while index < text.count {
+            guard text[index] == bytes[position + index] else { return nil }
+            index += 1
+        }
+        // The closing bracket ends the value, whatever follows.
+        defer { position += text.count }
+        return position..<position + text.count
     }
 
     /// Reads a string.
@@ -163,6 +188,18 @@ package struct JSONReader {
 
     // MARK: Text
 
+    /// A string in the bytes: its contents without the quotes, still escaped, and whether there is an escape to resolve.
+    package typealias Text = (contents: Range<Int>, isEscaped: Bool)
+
+    /// Calls `body` with the bytes of a string, with escapes resolved.
+    @inline(__always)
+    package func withBytes<Value>(of text: Text, _ body: (UnsafeRawBufferPointer) -> Value) -> Value {
+        if !text.isEscaped { return body(UnsafeRawBufferPointer(rebasing: bytes[text.contents])) }
+        var unescaped: [UInt8] = []
+        appendUnescaped(text.contents, to: &unescaped)
+        return unescaped.withUnsafeBytes { body($0) }
+    }
+
     /// Whether the bytes of `range`, the contents of a string without escapes, equal `text`.
     @inline(__always)
     package func equals(_ range: Range<Int>, _ text: StaticString) -> Bool {
@@ -217,7 +254,7 @@ package struct JSONReader {
 
     // MARK: Scanning
 
-    private mutating func skipValue(depth: Int) throws(JSONError) {
+    private mutating func skip(depth: Int) throws(JSONError) {
         guard depth < Self.depthMax else { throw error(.tooDeep) }
         switch try peekKind() {
         case .string: _ = try scanString()
@@ -229,14 +266,14 @@ package struct JSONReader {
             var isFirst = true
             while try nextKey(isFirst: isFirst) != nil {
                 isFirst = false
-                try skipValue(depth: depth + 1)
+                try skip(depth: depth + 1)
             }
         case .array:
             try enterArray()
             var isFirst = true
             while try nextElement(isFirst: isFirst) {
                 isFirst = false
-                try skipValue(depth: depth + 1)
+                try skip(depth: depth + 1)
             }
         }
     }

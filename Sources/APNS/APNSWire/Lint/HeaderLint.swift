@@ -1,12 +1,20 @@
 /// Checks the header fields, the device token and the credential of a push.
 struct HeaderLint {
-    let headers: NotificationHeaders
+    struct Headers {
+        var pushType: PushType
+        /// nil: the bundle ID of the app with the suffix of the type, so that the rules of topics hold.
+        var topic: String?
+        var priority: Priority?
+        var collapseID: String?
+    }
+
+    let headers: Headers
     let expiration: Int64?
     let now: Int64
     let target: NotificationLint.Target
     let authentication: NotificationLint.Authentication?
     let bundleID: String?
-    private(set) var findings: [LintFinding] = []
+    private(set) var report: LintReport
 
     /// The longest useful lifetime of a push for a call, in seconds.
     private static let callSecondsMax: Int64 = 60
@@ -14,8 +22,8 @@ struct HeaderLint {
     static let millisecondsMin: Int64 = 100_000_000_000
 
     init(
-        headers: NotificationHeaders, expiration: Int64?, now: Int64, target: NotificationLint.Target,
-        authentication: NotificationLint.Authentication?, bundleID: String?
+        headers: Headers, expiration: Int64?, now: Int64, target: NotificationLint.Target,
+        authentication: NotificationLint.Authentication?, bundleID: String?, report: LintReport
     ) {
         self.headers = headers
         self.expiration = expiration
@@ -23,26 +31,30 @@ struct HeaderLint {
         self.target = target
         self.authentication = authentication
         self.bundleID = bundleID
+        self.report = report
     }
 
     private var type: PushType { headers.pushType }
 
     mutating func run() {
         checkTarget()
-        checkTopic()
+        if let topic = headers.topic ?? (type == .mdm ? bundleID : nil) { checkTopic(topic) }
         checkPriority()
         checkExpiration()
         checkCredential()
         checkCollapseID()
     }
 
-    private mutating func add(_ code: LintCode, _ message: String, severity: LintFinding.Severity? = nil) {
-        findings.append(LintFinding(code, message, severity: severity))
+    private mutating func add(
+        _ code: LintCode, _ message: @autoclosure () -> String, severity: LintFinding.Severity? = nil
+    ) {
+        report.add(code, message(), severity: severity)
     }
 
     // MARK: Target and topic
 
     private mutating func checkTarget() {
+        let type = type
         switch target {
         case .device(let tokenBytes?) where !(1...APNSLimits.deviceTokenBytesMax).contains(tokenBytes):
             add(.tokenLength, "the device token has \(tokenBytes) bytes")
@@ -52,33 +64,32 @@ struct HeaderLint {
         }
     }
 
-    private mutating func checkTopic() {
-        let topic = headers.topic
+    private mutating func checkTopic(_ topic: String) {
         guard !topic.isEmpty else { return add(.topicEmpty, "`apns-topic` is empty") }
         guard topic.utf8.allSatisfy(Self.isTopicByte) else {
             return add(.topicCharacters, "`apns-topic` has characters that no topic has")
         }
-        if case .channel = target { return checkBroadcastTopic() }
+        if case .channel = target { return checkBroadcastTopic(topic) }
         if type == .mdm, !topic.hasPrefix("com.apple.mgmt") {
             add(.topicMDM, "`apns-topic` of an MDM push does not begin with com.apple.mgmt")
         } else if let bundleID, type != .mdm {
-            checkTopic(of: bundleID)
+            checkTopic(topic, of: bundleID)
         } else {
-            checkTopicSuffix()
+            checkTopicSuffix(topic)
         }
     }
 
-    private mutating func checkBroadcastTopic() {
+    private mutating func checkBroadcastTopic(_ topic: String) {
         let suffix = PushType.liveactivity.topicSuffix
-        if headers.topic.hasSuffix(suffix) {
+        if topic.hasSuffix(suffix) {
             add(.topicSuffixWrong, "the bundle ID of the broadcast path ends in \(suffix)")
-        } else if let bundleID, headers.topic != bundleID {
+        } else if let bundleID, topic != bundleID {
             add(.topicBundle, "the bundle ID of the broadcast path is not that of the app")
         }
     }
 
-    private mutating func checkTopic(of bundleID: String) {
-        let topic = headers.topic
+    private mutating func checkTopic(_ topic: String, of bundleID: String) {
+        let type = type
         let suffix = type.topicSuffix
         if topic == bundleID + suffix { return }
         if topic == bundleID {
@@ -93,8 +104,8 @@ struct HeaderLint {
     }
 
     /// Checks the suffix without a known bundle ID. A bundle ID may itself end like a suffix, hence the warnings.
-    private mutating func checkTopicSuffix() {
-        let topic = headers.topic
+    private mutating func checkTopicSuffix(_ topic: String) {
+        let type = type
         let suffix = type.topicSuffix
         if suffix.isEmpty {
             guard let other = Self.suffixes.first(where: topic.hasSuffix) else { return }
@@ -107,6 +118,13 @@ struct HeaderLint {
         } else if !topic.hasSuffix(suffix) {
             add(.topicSuffixMissing, "`apns-topic` of a push of type \(type) lacks the suffix \(suffix)")
         }
+    }
+
+    /// Whether `topic` is the bundle ID, or the bundle ID with one or two suffixes.
+    static func isTopic(_ topic: String, of bundleID: String) -> Bool {
+        guard topic.hasPrefix(bundleID) else { return false }
+        let rest = topic.dropFirst(bundleID.count)
+        return rest.isEmpty || suffixes.contains { rest == $0 || rest == $0 + $0 }
     }
 
     /// No suffix ends in another one, so the order does not matter.
@@ -124,6 +142,7 @@ struct HeaderLint {
     // MARK: Priority and expiration
 
     private mutating func checkPriority() {
+        let type = type
         guard let priority = headers.priority else {
             if case .channel = target {
                 add(.priorityMissing, "`apns-priority` is missing, and broadcasts have no default")
@@ -178,6 +197,7 @@ struct HeaderLint {
 
     private mutating func checkCredential() {
         guard let authentication, case .device = target else { return }
+        let type = type
         switch (type.authenticationRule, authentication) {
         case (.providerToken, .certificate):
             // Apple's page on file providers requires a token. The answer to a certificate is not known.

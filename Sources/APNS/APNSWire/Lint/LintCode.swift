@@ -82,18 +82,31 @@ public enum LintCode: String, Sendable, CaseIterable, Hashable {
         }
     }
 
+    /// Whether APNs answers a push that violates the rule with an error, documented or observed. It accepts other pushes,
+    /// and the device ignores them or shows something else than the sender intends.
+    package var isRefusedByAPNs: Bool {
+        switch self {
+        case .topicEmpty, .topicCharacters, .topicSuffixMissing, .topicSuffixDoubled, .priorityRefused,
+            .expirationNegative, .channelExpiration, .credential, .collapseIDLong, .collapseIDCharacters, .tokenLength,
+            .broadcastPushType, .payloadEmpty, .payloadTooLarge:
+            true
+        default: false
+        }
+    }
+
     /// How to correct the push: one imperative clause in lower case, without a full stop.
     public var advice: String {
         switch self {
         case .topicEmpty: "send the bundle ID with the suffix of the push type"
         case .topicCharacters:
             "use letters, digits, dots, dashes and underscores only, and check for stray spaces and line breaks"
-        case .topicSuffixMissing, .topicSuffixWrong: "build the topic with `PushType.topic(for:)`"
+        case .topicSuffixMissing, .topicSuffixWrong: "use the bundle ID followed by the suffix of the push type"
         case .topicSuffixDoubled: "pass the bundle ID without a suffix to the code that appends it"
         case .topicBundle: "send the topic of the app that the credential and the token belong to"
         case .topicMDM: "use the UID in the subject of the push certificate, which begins with com.apple.mgmt"
         case .priorityRefused: "send background pushes with priority 5"
-        case .priorityUnusual: "use one of `PushType.priorities`"
+        case .priorityUnusual:
+            "use 10 for calls and push-to-talk, 10 or 5 for Live Activities and location, 5 or 1 for background pushes"
         case .priorityMissing: "always send the priority"
         case .expirationNegative: "send UNIX seconds, 0 for a single attempt, or no expiration"
         case .expirationPast: "send 0 for a single attempt, otherwise a time in the future"
@@ -107,7 +120,7 @@ public enum LintCode: String, Sendable, CaseIterable, Hashable {
         case .collapseIDLong: "use at most 64 bytes of UTF-8, such as a hash"
         case .collapseIDEmpty: "leave the header out if the push does not replace another one"
         case .collapseIDCharacters: "use visible ASCII characters only"
-        case .tokenLength: "send the token that the app received, 1 to 100 bytes in hexadecimal"
+        case .tokenLength: "send the token that the app received, 1 to 255 bytes in hexadecimal"
         case .broadcastPushType: "publish Live Activities only, and send other pushes to devices"
         case .broadcastEvent: "start the activity on each device, with its push-to-start token or in the app"
         case .payloadEmpty: "send a JSON object"

@@ -17,6 +17,9 @@ public struct LintFinding: Sendable, Hashable {
     /// How to correct the push, in lower case, without a full stop.
     public var advice: String { code.advice }
 
+    /// Whether APNs answers such a push with an error.
+    package var isRefusedByAPNs: Bool { code.isRefusedByAPNs && severity == .error }
+
     public init(_ code: LintCode, _ message: String, severity: Severity? = nil) {
         self.code = code
         self.message = message
@@ -62,14 +65,20 @@ public enum NotificationLint {
         target: Target = .device(tokenBytes: nil), authentication: Authentication? = nil, bundleID: String? = nil
     ) -> [LintFinding] {
         var header = HeaderLint(
-            headers: headers, expiration: expiration, now: now.secondsSince1970, target: target,
-            authentication: authentication,
-            bundleID: bundleID
+            headers: HeaderLint.Headers(
+                pushType: headers.pushType, topic: headers.topic, priority: headers.priority,
+                collapseID: headers.collapseID),
+            expiration: expiration, now: now.secondsSince1970, target: target, authentication: authentication,
+            bundleID: bundleID, report: LintReport(wantsFindings: true)
         )
         header.run()
-        var body = PayloadLint(headers, target: target)
-        body.run(payload)
-        return header.findings + body.findings
+        var scan = PayloadScan()
+        if !payload.isEmpty { scan.read(payload) }
+        var body = PayloadLint(
+            headers.pushType, isPass: PayloadLint.isPass(headers.pushType, topic: headers.topic), target: target,
+            scan: scan, report: header.report)
+        body.run(bytes: payload.count)
+        return body.report.findings
     }
 
     /// Checks one push to a device, as the other overload does.

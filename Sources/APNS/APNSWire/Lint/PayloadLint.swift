@@ -5,22 +5,26 @@ struct PayloadLint {
     let pushType: PushType
     let target: NotificationLint.Target
     private let shape: PushType.PayloadShape
-    private var scan = PayloadScan()
-    private(set) var findings: [LintFinding] = []
+    private let scan: PayloadScan
+    private(set) var report: LintReport
 
-    init(_ headers: NotificationHeaders, target: NotificationLint.Target) {
-        pushType = headers.pushType
+    init(
+        _ pushType: PushType, isPass: Bool, target: NotificationLint.Target, scan: PayloadScan, report: LintReport
+    ) {
+        self.pushType = pushType
         self.target = target
-        // A push for a Wallet pass has an empty payload: the device asks the server for changes (Apple, "Updating a
-        // Pass").
-        let isPass = headers.pushType == .alert && headers.topic.hasPrefix("pass.")
-        shape = isPass ? .free : headers.pushType.payloadShape
+        self.scan = scan
+        self.report = report
+        shape = isPass ? .free : pushType.payloadShape
     }
 
-    mutating func run(_ payload: UnsafeRawBufferPointer) {
-        guard !payload.isEmpty else { return add(.payloadEmpty, "the payload is empty") }
-        checkSize(payload.count)
-        scan.read(payload)
+    /// A push for a Wallet pass has an empty payload: the device asks the server for changes (Apple, "Updating a Pass").
+    static func isPass(_ pushType: PushType, topic: String) -> Bool { pushType == .alert && topic.hasPrefix("pass.") }
+
+    /// - Parameter bytes: the length of the payload.
+    mutating func run(bytes: Int) {
+        guard bytes > 0 else { return add(.payloadEmpty, "the payload is empty") }
+        checkSize(bytes)
         switch scan.formatError {
         case .notObject: return add(.payloadNotObject, "the payload is JSON, but not an object")
         case .malformed(let error): return add(.payloadNotJSON, "the payload is not JSON: \(error)")
@@ -36,11 +40,13 @@ struct PayloadLint {
         }
     }
 
-    private mutating func add(_ code: LintCode, _ message: String, severity: LintFinding.Severity? = nil) {
-        findings.append(LintFinding(code, message, severity: severity))
+    private mutating func add(
+        _ code: LintCode, _ message: @autoclosure () -> String, severity: LintFinding.Severity? = nil
+    ) {
+        report.add(code, message(), severity: severity)
     }
 
-    private func has(_ key: APSKey) -> Bool { scan.aps[key] != nil }
+    private func has(_ key: APSKey) -> Bool { scan.seen.contains(key.bit) }
 
     private mutating func checkSize(_ count: Int) {
         let max =
@@ -52,10 +58,13 @@ struct PayloadLint {
     }
 
     private mutating func checkKeys() {
-        for key in scan.repeated { add(.apsKeyTwice, "`\(key)` occurs twice") }
-        for key in scan.misspelt { add(.keyMisspelt, "a key resembles `\(key)` but is spelt differently") }
-        for key in scan.outside where !has(key) {
-            add(.apsKeyOutside, "`\(key.rawValue)` is next to `aps`, where it has no effect")
+        guard !scan.faults.isEmpty else { return }
+        for case .repeated(let key) in scan.faults { add(.apsKeyTwice, "`\(key)` occurs twice") }
+        for case .misspelt(let key) in scan.faults {
+            add(.keyMisspelt, "a key resembles `\(key)` but is spelt differently")
+        }
+        for case .misplaced(let key) in scan.faults where !has(key) {
+            add(.apsKeyOutside, "`\(key.label)` is next to `aps`, where it has no effect")
         }
     }
 
@@ -78,6 +87,7 @@ struct PayloadLint {
     ///
     /// - Returns: whether there is one.
     private mutating func requireAPS() -> Bool {
+        let pushType = pushType
         if scan.apsKind == nil { add(.apsMissing, "`aps` is missing in a push of type \(pushType)") }
         return scan.apsKind != nil
     }
@@ -97,19 +107,20 @@ struct PayloadLint {
     }
 
     private mutating func checkContentChanged() {
-        guard scan.aps[.contentChanged] != .boolean(true) else { return }
+        guard !scan.trues.contains(APSKey.contentChanged.bit) else { return }
+        let pushType = pushType
         add(.contentChanged, "`content-changed` is not `true` in a push of type \(pushType)")
     }
 
     private mutating func checkMDM() {
-        guard case .string = scan.root["mdm"] else {
+        guard scan.strings.contains(RootKey.mdm.bit) else {
             return add(.mdmPayload, "`mdm` is missing or not a string in an MDM push")
         }
         if scan.apsKind != nil { add(.mdmPayload, "`aps` is not used in an MDM push", severity: .warning) }
     }
 
     private mutating func checkFileProvider() {
-        guard case .string = scan.root["container-identifier"] else {
+        guard scan.strings.contains(RootKey.containerIdentifier.bit) else {
             return add(
                 .fileProviderPayload, "`container-identifier` is missing or not a string in a file provider push")
         }
@@ -120,7 +131,7 @@ struct PayloadLint {
     private mutating func checkLiveActivity() {
         if !has(.timestamp) { add(.liveActivityTimestamp, "`timestamp` is missing in a Live Activity push") }
         if has(.sound) { add(.liveActivitySound, "`sound` has no effect outside `alert` in a Live Activity push") }
-        guard case .string(let name) = scan.aps[.event], let event = LiveActivityContent.Event(rawValue: name) else {
+        guard let event = scan.event else {
             return add(.liveActivityEvent, "`event` is missing or unknown in a Live Activity push")
         }
         if !has(.contentState) {
@@ -141,124 +152,138 @@ struct PayloadLint {
         }
         if !has(.attributes) { add(.liveActivityAttributes, "`attributes` is missing with the event start") }
         if !has(.alert) { add(.liveActivityAlert, "`alert` is missing with the event start") }
-        let token = scan.aps[.inputPushToken]
-        if token.map({ !$0.isOne }) ?? false { add(.liveActivityInput, "`input-push-token` is not 1") }
-        if token != nil, has(.inputPushChannel) {
+        if has(.inputPushToken), !scan.ones.contains(APSKey.inputPushToken.bit) {
+            add(.liveActivityInput, "`input-push-token` is not 1")
+        }
+        if has(.inputPushToken), has(.inputPushChannel) {
             add(.liveActivityInput, "`input-push-token` and `input-push-channel` exclude each other")
         }
-        if case .string(let channel) = scan.aps[.inputPushChannel], ChannelID(channel) == nil {
+        if scan.undefined.contains(APSKey.inputPushChannel.bit) {
             add(.liveActivityInput, "`input-push-channel` is not a channel ID in base64")
         }
     }
 
+    private static let keysOfStart: [APSKey] = [.attributesType, .attributes, .inputPushToken, .inputPushChannel]
+
     private mutating func checkKeysOfStart(absentIn event: LiveActivityContent.Event) {
-        for key in [APSKey.attributesType, .attributes, .inputPushToken, .inputPushChannel] where has(key) {
-            add(.liveActivityStartOnly, "`\(key.rawValue)` has no effect with the event \(event)")
+        for key in Self.keysOfStart where has(key) {
+            add(.liveActivityStartOnly, "`\(key.label)` has no effect with the event \(event)")
         }
     }
 
     // MARK: Values
 
+    private enum Keys {
+        static let texts: PayloadKeys = [
+            APSKey.category.bit, APSKey.threadID.bit, APSKey.targetContentID.bit, APSKey.filterCriteria.bit,
+            APSKey.attributesType.bit, APSKey.inputPushChannel.bit,
+        ]
+        static let textsOrObjects: PayloadKeys = [APSKey.alert.bit, APSKey.sound.bit]
+        static let times: PayloadKeys = [APSKey.timestamp.bit, APSKey.staleDate.bit, APSKey.dismissalDate.bit]
+        static let objects: PayloadKeys = [APSKey.contentState.bit, APSKey.attributes.bit]
+        static let arrays: PayloadKeys = [APSKey.urlArgs.bit]
+        static let alert = PayloadKeys(AlertKey.allCases.map(\.bit))
+        static let alertArrays: PayloadKeys = [
+            AlertKey.titleLocArgs.bit, AlertKey.subtitleLocArgs.bit, AlertKey.locArgs.bit,
+        ]
+        static let alertNumbers: PayloadKeys = [AlertKey.summaryArgCount.bit]
+        /// Keys of `alert` that may be objects in Live Activities, where the sound is inside `alert`.
+        static let activityObjects: PayloadKeys = [
+            AlertKey.title.bit, AlertKey.subtitle.bit, AlertKey.body.bit, AlertKey.sound.bit,
+        ]
+        static let flags: PayloadKeys = [APSKey.contentAvailable.bit, APSKey.mutableContent.bit]
+        static let named: PayloadKeys = [APSKey.interruptionLevel.bit, APSKey.pttPushType.bit]
+    }
+
     private mutating func checkTypes() {
-        for key in APSKey.allCases {
-            guard let value = scan.aps[key] else { continue }
-            switch (key, value) {
-            case (.alert, .string), (.alert, .object), (.sound, .string), (.sound, .object),
-                (.category, .string), (.threadID, .string), (.targetContentID, .string), (.filterCriteria, .string),
-                (.attributesType, .string), (.inputPushChannel, .string), (.timestamp, .number),
-                (.staleDate, .number), (.dismissalDate, .number), (.contentState, .object), (.attributes, .object),
-                (.urlArgs, .array):
-                break
-            // Checked by rules of their own.
-            case (.badge, _), (.contentAvailable, _), (.mutableContent, _), (.interruptionLevel, _),
-                (.relevanceScore, _), (.contentChanged, _), (.event, _), (.inputPushToken, _), (.pttPushType, _):
-                break
-            case (.alert, _), (.sound, _): add(.valueType, "`\(key.rawValue)` is neither a string nor an object")
-            case (.timestamp, _), (.staleDate, _), (.dismissalDate, _):
-                add(.valueType, "`\(key.rawValue)` is not a number")
-            case (.contentState, _), (.attributes, _): add(.valueType, "`\(key.rawValue)` is not an object")
-            case (.urlArgs, _): add(.valueType, "`\(key.rawValue)` is not an array")
-            case (.category, _), (.threadID, _), (.targetContentID, _), (.filterCriteria, _), (.attributesType, _),
-                (.inputPushChannel, _):
-                add(.valueType, "`\(key.rawValue)` is not a string")
+        let isRight = scan.strings.intersection(Keys.texts.union(Keys.textsOrObjects))
+            .union(scan.objects.intersection(Keys.objects.union(Keys.textsOrObjects)))
+            .union(scan.numbers.intersection(Keys.times))
+            .union(scan.arrays.intersection(Keys.arrays))
+        let typed = Keys.texts.union(Keys.textsOrObjects).union(Keys.times).union(Keys.objects).union(Keys.arrays)
+        let wrong = scan.seen.intersection(typed).subtracting(isRight)
+        if !wrong.isEmpty {
+            for key in APSKey.allCases where wrong.contains(key.bit) {
+                add(.valueType, "`\(key.label)` is \(Self.expectation(key.bit))")
             }
         }
-        checkAlertTypes()
+        if scan.objects.contains(APSKey.alert.bit) { checkAlertTypes() }
+    }
+
+    private static func expectation(_ key: PayloadKeys) -> String {
+        if Keys.textsOrObjects.contains(key) { return "neither a string nor an object" }
+        if Keys.times.contains(key) { return "not a number" }
+        if Keys.objects.contains(key) { return "not an object" }
+        return Keys.arrays.contains(key) ? "not an array" : "not a string"
     }
 
     private mutating func checkAlertTypes() {
-        for (key, value) in scan.alert.sorted(by: { $0.key < $1.key }) {
-            switch (key, value) {
-            case ("title", .object), ("subtitle", .object), ("body", .object):
-                guard pushType != .liveactivity else { break }
-                add(.valueType, "`\(key)` of `alert` is an object, which is for Live Activities only")
-            case ("title-loc-args", .array), ("subtitle-loc-args", .array), ("loc-args", .array),
-                ("summary-arg-count", .number):
-                break
-            case ("title-loc-args", _), ("subtitle-loc-args", _), ("loc-args", _):
-                add(.valueType, "`\(key)` of `alert` is not an array")
-            case ("summary-arg-count", _): add(.valueType, "`\(key)` of `alert` is not a number")
-            case ("sound", .string), ("sound", .object):
-                guard pushType != .liveactivity else { break }
+        let isActivity = pushType == .liveactivity
+        let texts = Keys.alert.subtracting(Keys.alertArrays).subtracting(Keys.alertNumbers)
+            .subtracting(isActivity ? [] : AlertKey.sound.bit)
+        let isRight = scan.strings.intersection(texts)
+            .union(scan.arrays.intersection(Keys.alertArrays))
+            .union(scan.numbers.intersection(Keys.alertNumbers))
+            .union(isActivity ? scan.objects.intersection(Keys.activityObjects) : [])
+        let wrong = scan.seen.intersection(Keys.alert).subtracting(isRight)
+        guard !wrong.isEmpty else { return }
+        for key in AlertKey.allCases where wrong.contains(key.bit) {
+            let isObject = scan.objects.contains(key.bit)
+            if key == .sound, isObject || scan.strings.contains(key.bit) {
                 add(.valueType, "`sound` is inside `alert`, which is for Live Activities only")
-            case (_, .string): break
-            default: add(.valueType, "`\(key)` of `alert` is not a string")
+            } else if isObject, Keys.activityObjects.contains(key.bit) {
+                add(.valueType, "`\(key.label)` of `alert` is an object, which is for Live Activities only")
+            } else if Keys.alertArrays.contains(key.bit) {
+                add(.valueType, "`\(key.label)` of `alert` is not an array")
+            } else if Keys.alertNumbers.contains(key.bit) {
+                add(.valueType, "`\(key.label)` of `alert` is not a number")
+            } else {
+                add(.valueType, "`\(key.label)` of `alert` is not a string")
             }
         }
     }
 
     private mutating func checkValues() {
-        switch scan.aps[.badge] {
-        case nil: break
-        case .number(let badge, isInteger: true) where badge >= 0: break
-        default: add(.badge, "`badge` is not a whole number of at least 0")
+        if has(.badge), !scan.integers.subtracting(scan.negatives).contains(APSKey.badge.bit) {
+            add(.badge, "`badge` is not a whole number of at least 0")
         }
-        if let flag = scan.aps[.contentAvailable], !flag.isOne {
+        let flags = scan.seen.intersection(Keys.flags).subtracting(scan.ones)
+        if flags.contains(APSKey.contentAvailable.bit) {
             add(.contentAvailable, "`content-available` is not the number 1")
         }
-        if let flag = scan.aps[.mutableContent], !flag.isOne {
-            add(.mutableContent, "`mutable-content` is not the number 1")
-        }
-        if let level = scan.aps[.interruptionLevel], !InterruptionLevel.allCases.contains(where: level.isText) {
+        if flags.contains(APSKey.mutableContent.bit) { add(.mutableContent, "`mutable-content` is not the number 1") }
+        let named = scan.seen.intersection(Keys.named).subtracting(scan.strings.subtracting(scan.undefined))
+        if named.contains(APSKey.interruptionLevel.bit) {
             add(.interruptionLevel, "`interruption-level` has an undefined value")
         }
-        if let ptt = scan.aps[.pttPushType], !PushToTalkPushType.allCases.contains(where: ptt.isText) {
-            add(.pttPushType, "`ptt-push-type` has an undefined value")
-        }
-        switch scan.aps[.relevanceScore] {
-        case nil: break
-        case .number(let score, _) where pushType == .liveactivity || (0...1).contains(score): break
-        default: add(.relevanceScore, "`relevance-score` is not a number from 0 to 1")
+        if named.contains(APSKey.pttPushType.bit) { add(.pttPushType, "`ptt-push-type` has an undefined value") }
+        let scores = pushType == .liveactivity ? scan.numbers : scan.units
+        if has(.relevanceScore), !scores.contains(APSKey.relevanceScore.bit) {
+            add(.relevanceScore, "`relevance-score` is not a number from 0 to 1")
         }
     }
 
     private mutating func checkSound() {
-        guard scan.aps[.sound] == .object || scan.alert["sound"] == .object else { return }
-        if scan.sound["critical"].map({ !$0.isOne }) ?? true {
-            add(.criticalSound, "`critical` of `sound` is not 1")
-        }
-        if case .string = scan.sound["name"] {
-        } else {
+        guard scan.objects.contains(APSKey.sound.bit) || scan.objects.contains(AlertKey.sound.bit) else { return }
+        if !scan.ones.contains(SoundKey.critical.bit) { add(.criticalSound, "`critical` of `sound` is not 1") }
+        if !scan.strings.contains(SoundKey.name.bit) {
             add(.criticalSound, "`name` of `sound` is missing or not a string")
         }
-        switch scan.sound["volume"] {
-        case nil: break
-        case .number(let volume, _) where (0...1).contains(volume): break
-        default: add(.criticalVolume, "`volume` of `sound` is not a number from 0 to 1")
+        if scan.seen.subtracting(scan.units).contains(SoundKey.volume.bit) {
+            add(.criticalVolume, "`volume` of `sound` is not a number from 0 to 1")
         }
     }
 
     private mutating func checkTimes() {
-        for key in [APSKey.timestamp, .staleDate, .dismissalDate] {
-            guard case .number(let time, let isInteger) = scan.aps[key] else { continue }
-            if !isInteger { add(.timeFraction, "`\(key.rawValue)` is not written as a whole number") }
-            if time >= Double(HeaderLint.millisecondsMin) {
-                add(.timeMilliseconds, "`\(key.rawValue)` looks like milliseconds")
+        let times = scan.numbers.intersection(Keys.times)
+        guard !times.isEmpty, !times.subtracting(scan.integers).union(scan.milliseconds).isEmpty else { return }
+        for key in [APSKey.timestamp, .staleDate, .dismissalDate] where times.contains(key.bit) {
+            if !scan.integers.contains(key.bit) {
+                add(.timeFraction, "`\(key.label)` is not written as a whole number")
+            }
+            if scan.milliseconds.contains(key.bit) {
+                add(.timeMilliseconds, "`\(key.label)` looks like milliseconds")
             }
         }
     }
-}
-
-extension PayloadValue {
-    fileprivate func isText(_ value: some RawRepresentable<String>) -> Bool { self == .string(value.rawValue) }
 }
