@@ -81,6 +81,7 @@ final class ScriptedSender: APNSSender {
         #expect(settlement.outcomes.map(\.verdict) == [.delivered, .rejected])
         #expect(settlement.outcomes.map(\.code) == [.none, .notSubscribed])
         #expect(settlement.outcomes[1].tokenDeadAt == 77)
+        #expect(settlement.outcomes.map(\.uniqueID) == [nil, nil])
         #expect(settlement.retries.map(\.index) == [2, 3, 4])
         #expect(settlement.retries.map(\.attempts) == [1, 0, 1], "a refused stream is no attempt")
         #expect(settlement.retries.map(\.code) == [.apnsUnavailable, .goAway, .connectionLost])

@@ -24,7 +24,8 @@ import Testing
                     Outcome(
                         index: UInt16(index), verdict: Verdict.allCases.randomElement(using: &generator)!, code: code,
                         status: 410, attempts: attempts, reason: reason,
-                        tokenDeadAt: Bool.random(using: &generator) ? 1_700_000_000_000 : 0
+                        tokenDeadAt: Bool.random(using: &generator) ? 1_700_000_000_000 : 0,
+                        uniqueID: Int.random(in: 0..<3, using: &generator) == 0 ? "unique-\(index)" : nil
                     )
                 )
             } else {

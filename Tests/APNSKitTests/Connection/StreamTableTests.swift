@@ -16,6 +16,19 @@ import Testing
         receiver: IgnoringReceiver()
     )
 
+    @Test func `the unique ID of an answer is kept until its stream is closed`() {
+        var table = table(streams: 1)
+        for (text, kept) in [
+            ("", nil), ("a b", nil), ("caf\u{e9}", nil), (String(repeating: "x", count: 65), nil), ("5F1C-x", "5F1C-x"),
+        ] as [(String, String?)] {
+            Array(text.utf8).withUnsafeBytes { table.uniqueIDReceived($0, 0) }
+            #expect(table.slots[0].uniqueID == kept)
+        }
+        table.settle(0)
+        table.close(0)
+        #expect(table.slots[0].uniqueID == nil)
+    }
+
     private func table(streams count: Int) -> StreamTable {
         var table = StreamTable(requiresAPNSID: false)
         for index in 0..<count {

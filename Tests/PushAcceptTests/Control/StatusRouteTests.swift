@@ -13,7 +13,7 @@ import Testing
         let lease = try queue.backend.appendClaimed(storedBatch(3, id: Self.batch, lane: .bulk))
         let rejected = Outcome(
             index: 1, verdict: .rejected, code: .notSubscribed, status: 410, attempts: 2,
-            reason: .known(.unregistered), tokenDeadAt: 1_700_000_000_123
+            reason: .known(.unregistered), tokenDeadAt: 1_700_000_000_123, uniqueID: "5F1C-x"
         )
         let retry = Retry(index: 2, code: .none, attempts: 0, due: TestGateway.now + .milliseconds(877))
         _ = try queue.backend.settle([
@@ -30,7 +30,7 @@ import Testing
             #expect(
                 rejected.body == """
                     {"msg_id":"0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0001","app":"demo","lane":"bulk","state":"rejected",\
-                    "code":3002,"error":"not_subscribed","reason":"Unregistered","apns_status":410,"attempts":2,\
+                    "code":3002,"error":"not_subscribed","reason":"Unregistered","apns_status":410,"apns_unique_id":"5F1C-x","attempts":2,\
                     "accepted_at":"2025-11-23T12:00:00.123Z","updated_at":"2025-11-23T12:00:02.123Z",\
                     "token_dead_at":"2023-11-14T22:13:20.123Z"}
 

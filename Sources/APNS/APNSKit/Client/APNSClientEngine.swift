@@ -151,10 +151,12 @@ final class APNSClientEngine {
 
     /// Records the answer to a push.
     func settle(
-        _ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer, latency: UInt32 = 0, unknownReason: String? = nil
+        _ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer, latency: UInt32 = 0,
+        unknownReason: String? = nil,
+        uniqueID: String? = nil
     ) {
         counters.count(answer)
-        batch.answer(answer, of: index, latency: latency, unknownReason: unknownReason)
+        batch.answer(answer, of: index, latency: latency, unknownReason: unknownReason, uniqueID: uniqueID)
         if batch.unanswered == 0 { finished.append(batch) }
     }
 

@@ -74,11 +74,15 @@ package final class InFlightBatch {
     /// - Parameters:
     ///   - latency: milliseconds since the push was written.
     ///   - unknownReason: the text, when `answer.reason` is `unknown`.
-    package func answer(_ answer: APNSAnswer, of index: UInt16, latency: UInt32, unknownReason: String? = nil) {
+    ///   - uniqueID: `apns-unique-id` of the answer.
+    package func answer(
+        _ answer: APNSAnswer, of index: UInt16, latency: UInt32, unknownReason: String? = nil, uniqueID: String? = nil
+    ) {
         precondition(unanswered > 0, "more answers than pushes")
         if pending.indexes.isEmpty { reserve() }
         pending.append(answer, of: index, latency: latency)
         if let unknownReason { pending.unknownReasons[index] = unknownReason }
+        if let uniqueID { pending.uniqueIDs[index] = uniqueID }
         unanswered -= 1
     }
 

@@ -348,7 +348,9 @@ final class APNSConnection {
         case .nothing: break
         case .settle(let answer, let unknownReason):
             streams.settle(tag)
-            engine.settle(batch, stream.index, answer, latency: latency(of: stream), unknownReason: unknownReason)
+            engine.settle(
+                batch, stream.index, answer, latency: latency(of: stream), unknownReason: unknownReason,
+                uniqueID: stream.uniqueID)
         case .requeue(let answer):
             streams.settle(tag)
             // The push has been refused twice: this server will probably refuse the next pushes as well.
@@ -483,6 +485,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         case 7 where Self.isEqual(name, "apns-id"): streams.apnsIDReceived(tag)
         case 11 where Self.isEqual(name, "retry-after"):
             if let seconds = Self.number(value) { streams.retryAfterReceived(seconds, tag) }
+        case 14 where Self.isEqual(name, "apns-unique-id"): streams.uniqueIDReceived(value, tag)
         // APNs sends neither of these with a 200.
         case 6 where Self.isEqual(name, "server"): serverHint.serverReceived(value)
         case 12 where Self.isEqual(name, "content-type"): serverHint.contentTypeReceived(value)
@@ -538,7 +541,9 @@ extension APNSConnection: HTTP2SessionDelegate {
         if answer.status != 200, engine.rejected(answer.reason, by: self) {
             engine.requeue(batch, stream.index, answer)
         } else {
-            engine.settle(batch, stream.index, answer, latency: milliseconds, unknownReason: unknownReason)
+            engine.settle(
+                batch, stream.index, answer, latency: milliseconds, unknownReason: unknownReason,
+                uniqueID: stream.uniqueID)
         }
         if statistics.serverErrorsInRow >= Self.serverErrorsMax { drain(.serverErrors) }
     }

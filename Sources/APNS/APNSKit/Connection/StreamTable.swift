@@ -29,6 +29,8 @@ package struct StreamTable {
         package var retryAfterSeconds: UInt32 = 0
         /// Whether the answer has the field `apns-id`.
         package var hasAPNSID = false
+        /// `apns-unique-id` of the answer.
+        package var uniqueID: String?
         /// Whether the server has completed the answer.
         package var isComplete = false
         package var bodyBytes = 0
@@ -109,6 +111,17 @@ package struct StreamTable {
 
     package mutating func apnsIDReceived(_ tag: UInt32) { slots[Int(tag)].hasAPNSID = true }
 
+    /// Keeps `apns-unique-id`, unless it is too long or not printable ASCII.
+    package mutating func uniqueIDReceived(_ value: UnsafeRawBufferPointer, _ tag: UInt32) {
+        guard (1...Self.uniqueIDBytesMax).contains(value.count), value.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            return
+        }
+        slots[Int(tag)].uniqueID = String(decoding: value, as: UTF8.self)
+    }
+
+    /// APNs sends a UUID of 36 bytes.
+    private static let uniqueIDBytesMax = 64
+
     package mutating func answerCompleted(_ tag: UInt32) { slots[Int(tag)].isComplete = true }
 
     /// - Returns: whether the body exceeds `ErrorBody.bytesMax`.
@@ -181,6 +194,7 @@ package struct StreamTable {
         slots[slot].batch = nil
         slots[slot].status = 0
         slots[slot].retryAfterSeconds = 0
+        if slots[slot].uniqueID != nil { slots[slot].uniqueID = nil }
         slots[slot].bodyBytes = 0
         if !slots[slot].body.isEmpty { slots[slot].body.removeAll(keepingCapacity: true) }
         unused.append(tag)

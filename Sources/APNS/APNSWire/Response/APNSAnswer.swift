@@ -81,6 +81,9 @@ public struct APNSAnswers: Sendable, Equatable {
     public var latencies: [UInt32] = []
     /// The verbatim text of reasons without a case in `APNSReason`, by push index; at most 128 bytes each.
     public var unknownReasons: [UInt16: String] = [:]
+    /// `apns-unique-id` of the answers that have one, by push index; at most 64 bytes each. Only the development
+    /// environment of APNs sends it: the key of the push in the delivery log of Apple's Push Notifications Console.
+    public var uniqueIDs: [UInt16: String] = [:]
     /// Whether these are the last answers of the batch.
     public var isLast = false
 

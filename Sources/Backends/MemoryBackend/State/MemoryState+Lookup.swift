@@ -28,6 +28,7 @@ extension MemoryState {
             status.reason = outcome.reason
             status.attempts = outcome.attempts
             status.updatedAt = at
+            status.uniqueID = outcome.uniqueID
             if outcome.tokenDeadAt != 0 { status.tokenDeadAt = WallTime(milliseconds: outcome.tokenDeadAt) }
         case .retry(let retry, let at):
             let isSending = entry.isLeased && retry.due <= now

@@ -71,6 +71,7 @@ struct Find {
             status.reason = outcome.reason
             status.attempts = outcome.attempts
             status.updatedAt = at
+            status.uniqueID = outcome.uniqueID
             if outcome.tokenDeadAt != 0 { status.tokenDeadAt = WallTime(milliseconds: outcome.tokenDeadAt) }
         case .retry(let retry, let at):
             let isSending = record.isLeased && retry.due <= now

@@ -138,6 +138,10 @@ enum ResponseJSON {
             JSONWriter.append(#","apns_status":"#, to: &json)
             JSONWriter.appendInteger(status.status, to: &json)
         }
+        if let uniqueID = status.uniqueID {
+            JSONWriter.append(#","apns_unique_id":"#, to: &json)
+            JSONWriter.appendString(uniqueID, to: &json)
+        }
         JSONWriter.append(#","attempts":"#, to: &json)
         JSONWriter.appendInteger(status.attempts, to: &json)
         appendTime("accepted_at", status.acceptedAt, to: &json)

@@ -17,6 +17,7 @@ package struct AnswerClassification: Sendable {
         var answer: APNSAnswer
         var meaning: VerdictTable.Meaning
         var reason: ReasonText
+        var uniqueID: String?
 
         /// What the answer shows about the app; nil: nothing.
         var entry: RefusalWindow.Entry? {
@@ -72,7 +73,9 @@ package struct AnswerClassification: Sendable {
             guard !answer.isAccepted else {
                 if attempts > 0 { recovered += 1 }
                 outcomes.append(
-                    Outcome(index: index, verdict: .delivered, code: .none, status: 200, attempts: attempts + 1))
+                    Outcome(
+                        index: index, verdict: .delivered, code: .none, status: 200, attempts: attempts + 1,
+                        uniqueID: answers.uniqueID(of: index)))
                 continue
             }
             let isOwnTopic = VerdictTable.concernsTopic(answer) && pushes.derivesTopic(from: bundleID, at: Int(index))
@@ -80,7 +83,7 @@ package struct AnswerClassification: Sendable {
                 Failure(
                     index: index, attempts: attempts, token: pushes.tokenHash(at: Int(index)), answer: answer,
                     meaning: VerdictTable.meaning(of: answer, isOwnTopic: isOwnTopic),
-                    reason: ReasonText(answer, at: index, in: answers)))
+                    reason: ReasonText(answer, at: index, in: answers), uniqueID: answers.uniqueID(of: index)))
         }
         delivered = outcomes.count
         finalAnswers = delivered
@@ -163,7 +166,8 @@ package struct AnswerClassification: Sendable {
                 outcomes.append(
                     Outcome(
                         index: index, verdict: verdict, code: code, status: answer.status, attempts: attempts,
-                        reason: failure.reason, tokenDeadAt: answer.tokenInvalidAtMilliseconds))
+                        reason: failure.reason, tokenDeadAt: answer.tokenInvalidAtMilliseconds,
+                        uniqueID: failure.uniqueID))
             case .retry(let code, let attempts, let due):
                 retries.append(
                     Retry(
@@ -209,6 +213,10 @@ struct AttemptTable {
     }
 
     subscript(index: UInt16) -> UInt16 { attempts.isEmpty ? 0 : attempts[Int(index)] }
+}
+
+extension APNSAnswers {
+    fileprivate func uniqueID(of index: UInt16) -> String? { uniqueIDs.isEmpty ? nil : uniqueIDs[index] }
 }
 
 extension ReasonText {

@@ -37,10 +37,12 @@ package struct Outcome: Sendable, Equatable {
     package var reason: ReasonText
     /// From a 410: when APNs found that the token is no longer valid, in UNIX milliseconds; otherwise 0.
     package var tokenDeadAt: Int64
+    /// `apns-unique-id` of the answer, which only the development environment of APNs sends.
+    package var uniqueID: String?
 
     package init(
         index: UInt16, verdict: Verdict, code: ErrorCode, status: UInt16 = 0, attempts: UInt16,
-        reason: ReasonText = .known(.none), tokenDeadAt: Int64 = 0
+        reason: ReasonText = .known(.none), tokenDeadAt: Int64 = 0, uniqueID: String? = nil
     ) {
         self.index = index
         self.verdict = verdict
@@ -49,6 +51,7 @@ package struct Outcome: Sendable, Equatable {
         self.attempts = attempts
         self.reason = reason
         self.tokenDeadAt = tokenDeadAt
+        self.uniqueID = uniqueID
     }
 }
 
@@ -137,11 +140,14 @@ package struct PushStatus: Sendable, Equatable {
     /// When the next attempt is due, for `scheduled` and `retrying`.
     package var nextAttemptAt: WallTime?
     package var tokenDeadAt: WallTime?
+    /// `apns-unique-id` of the final answer.
+    package var uniqueID: String?
 
     package init(
         id: PushID, app: AppID, environment: APNSEnvironment = .production, lane: Lane, state: State,
         code: ErrorCode = .none, status: UInt16 = 0, reason: ReasonText = .known(.none), attempts: UInt16 = 0,
-        acceptedAt: WallTime, updatedAt: WallTime, nextAttemptAt: WallTime? = nil, tokenDeadAt: WallTime? = nil
+        acceptedAt: WallTime, updatedAt: WallTime, nextAttemptAt: WallTime? = nil, tokenDeadAt: WallTime? = nil,
+        uniqueID: String? = nil
     ) {
         self.id = id
         self.app = app
@@ -156,6 +162,7 @@ package struct PushStatus: Sendable, Equatable {
         self.updatedAt = updatedAt
         self.nextAttemptAt = nextAttemptAt
         self.tokenDeadAt = tokenDeadAt
+        self.uniqueID = uniqueID
     }
 
     package var appEnvironment: AppEnvironment { AppEnvironment(app, environment) }

@@ -92,6 +92,7 @@ private struct ProgressColumns {
     private let attempts: FoldedColumn<UInt32>
     private let dues: FoldedColumn<Int64>
     private let tokenDeadAt: FoldedColumn<Int64>
+    private let uniqueIDs: FoldedColumn<String>
     private let reasons: [ReasonText]
     private let reasonIndexes: FoldedColumn<UInt32>
 
@@ -105,6 +106,7 @@ private struct ProgressColumns {
         attempts = try FoldedColumn(stored.attempts, absent: 0, rows: rows, name: "attempts")
         dues = try FoldedColumn(stored.dueMs, absent: 0, rows: rows, name: "due_ms")
         tokenDeadAt = try FoldedColumn(stored.tokenDeadAtMs, absent: 0, rows: rows, name: "token_dead_at_ms")
+        uniqueIDs = try FoldedColumn(stored.apnsUniqueIds, absent: "", rows: rows, name: "apns_unique_ids")
         reasons = [.known(.none)] + stored.reasons.map(ReasonText.init(text:))
         reasonIndexes = try FoldedColumn(stored.reasonIndexes, absent: 0, rows: rows, name: "reason_indexes")
     }
@@ -144,7 +146,7 @@ private struct ProgressColumns {
             update.outcomes.append(
                 Outcome(
                     index: index, verdict: verdict, code: code, status: status, attempts: attempts, reason: reason,
-                    tokenDeadAt: tokenDeadAt[row]
+                    tokenDeadAt: tokenDeadAt[row], uniqueID: uniqueIDs[row].isEmpty ? nil : uniqueIDs[row]
                 )
             )
         }
@@ -160,6 +162,8 @@ private struct ProgressRows {
     private var attempts: [UInt32] = []
     private var dues: [Int64] = []
     private var tokenDeadAt: [Int64] = []
+    /// Shorter than the other columns: the further rows have none.
+    private var uniqueIDs: [String] = []
     private var reasonIndexes: [UInt32] = []
     private var reasons: [String] = []
     /// Empty unless `note` was called for all rows.
@@ -196,6 +200,10 @@ private struct ProgressRows {
     }
 
     private mutating func append(_ outcome: Outcome) {
+        if let id = outcome.uniqueID {
+            uniqueIDs.append(contentsOf: repeatElement("", count: indexes.count - uniqueIDs.count))
+            uniqueIDs.append(id)
+        }
         append(
             outcome.index, StoredProgress.State(outcome.verdict), outcome.code, outcome.status, outcome.attempts,
             outcome.reason, due: 0, deadAt: outcome.tokenDeadAt
@@ -253,6 +261,10 @@ private struct ProgressRows {
         stored.attempts = ColumnFolding.folded(attempts, absent: 0)
         stored.dueMs = ColumnFolding.folded(dues, absent: 0)
         stored.tokenDeadAtMs = ColumnFolding.folded(tokenDeadAt, absent: 0)
+        if !uniqueIDs.isEmpty {
+            let rest = repeatElement("", count: indexes.count - uniqueIDs.count)
+            stored.apnsUniqueIds = ColumnFolding.folded(uniqueIDs + rest, absent: "")
+        }
         stored.reasonIndexes = ColumnFolding.folded(reasonIndexes, absent: 0)
         stored.reasons = reasons
         // Not left out if all are zero: the rows apply in their order.

@@ -370,6 +370,9 @@ package nonisolated struct StoredProgress: Sendable {
   /// may occur more than once.
   package var beforeMs: [Int64] = []
 
+  /// apns-unique-id of the answers; empty text: none.
+  package var apnsUniqueIds: [String] = []
+
   package var crc32C: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -913,7 +916,7 @@ nonisolated extension StoredBatchSchedule: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Progress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}indexes\0\u{1}states\0\u{1}codes\0\u{3}http_statuses\0\u{1}attempts\0\u{3}at_ms\0\u{3}due_ms\0\u{1}reasons\0\u{3}reason_indexes\0\u{3}token_dead_at_ms\0\u{3}before_ms\0\u{2}Y\u{1}crc32c\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}indexes\0\u{1}states\0\u{1}codes\0\u{3}http_statuses\0\u{1}attempts\0\u{3}at_ms\0\u{3}due_ms\0\u{1}reasons\0\u{3}reason_indexes\0\u{3}token_dead_at_ms\0\u{3}before_ms\0\u{3}apns_unique_ids\0\u{2}X\u{1}crc32c\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -932,6 +935,7 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 9: try { try decoder.decodeRepeatedUInt32Field(value: &self.reasonIndexes) }()
       case 10: try { try decoder.decodeRepeatedInt64Field(value: &self.tokenDeadAtMs) }()
       case 11: try { try decoder.decodeRepeatedSInt64Field(value: &self.beforeMs) }()
+      case 12: try { try decoder.decodeRepeatedStringField(value: &self.apnsUniqueIds) }()
       case 100: try { try decoder.decodeSingularFixed32Field(value: &self.crc32C) }()
       default: break
       }
@@ -972,6 +976,9 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if !self.beforeMs.isEmpty {
       try visitor.visitPackedSInt64Field(value: self.beforeMs, fieldNumber: 11)
     }
+    if !self.apnsUniqueIds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.apnsUniqueIds, fieldNumber: 12)
+    }
     if self.crc32C != 0 {
       try visitor.visitSingularFixed32Field(value: self.crc32C, fieldNumber: 100)
     }
@@ -990,6 +997,7 @@ nonisolated extension StoredProgress: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.reasonIndexes != rhs.reasonIndexes {return false}
     if lhs.tokenDeadAtMs != rhs.tokenDeadAtMs {return false}
     if lhs.beforeMs != rhs.beforeMs {return false}
+    if lhs.apnsUniqueIds != rhs.apnsUniqueIds {return false}
     if lhs.crc32C != rhs.crc32C {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
