@@ -16,7 +16,20 @@ extension MemoryBackend: DeadLetterStore {
     }
 
     package func replay(_ selection: DeadLetterSelection, at now: WallTime) throws(QueueError) -> ReplayCount {
-        ReplayCount(replayed: try forEachStep(of: selection) { state, ids in state.replay(ids, at: now) })
+        try replay(selection, at: now, where: { _, _ in true })
+    }
+
+    package func replay(
+        _ selection: DeadLetterSelection, at now: WallTime, where isAllowed: @escaping ReplayFilter
+    ) throws(QueueError) -> ReplayCount {
+        var refused = 0
+        let replayed = try forEachStep(of: selection) { state, ids in
+            let allowed = ids.filter { state.mayReplay($0, isAllowed) }
+            refused +=
+                ids.count(where: { state.letters[$0] != nil }) - allowed.count(where: { state.letters[$0] != nil })
+            return state.replay(allowed, at: now)
+        }
+        return ReplayCount(replayed: replayed, refused: refused)
     }
 
     package func purge(_ selection: DeadLetterSelection) throws(QueueError) -> Int {

@@ -100,6 +100,19 @@ extension QueueConformance {
             try expect(try await harness.states(batch).allSatisfy { $0 == .settled(.delivered) }, "delivered")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
         },
+        Clause("a push that may not return stays a dead letter") { harness in
+            let batch = Samples.batch(3, at: try await harness.now)
+            let lease = try await harness.appendClaimed(batch)
+            _ = try await harness.settle(lease, Samples.givenUp([0, 1, 2]))
+            let now = try await harness.now
+            let some = try await harness.queue.replay(.app(nil), at: now) { pushes, index in
+                pushes.count == 3 && index == 1
+            }
+            try expect(some, is: ReplayCount(replayed: 1, refused: 2), "replayed")
+            let left = try await harness.queue.deadLetters(of: nil, after: nil, limit: 9)
+            try expect(left.map(\.id.index), is: [0, 2], "dead letters")
+            try expect(try await harness.queue.depth().pushes, is: 1, "one waits")
+        },
         Clause("a push can be given up and replayed repeatedly") { harness in
             let batch = Samples.batch(2, at: try await harness.now)
             var lease = try await harness.appendClaimed(batch)

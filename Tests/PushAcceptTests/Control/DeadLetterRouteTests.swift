@@ -91,6 +91,16 @@ import Testing
         }
     }
 
+    @Test func `that the lint refuses are not replayed`() async throws {
+        let queue = FaultyStore()
+        try queue.backend.appendGivenUp(storedBatch(2, pushType: .background, priority: .immediate))
+        try queue.backend.appendGivenUp(storedBatch(1))
+        try await TestGateway.run(queue: queue) { gateway async throws in
+            let replayed = try await gateway.post("/api/v1/dead-letters/replay", #"{"all":true}"#)
+            #expect(replayed.body == "{\"replayed\":1,\"refused\":2}\n")
+        }
+    }
+
     @Test func `that are unreadable are shown and do not block others`() async throws {
         try await run { gateway async throws in
             gateway.queue.makeUnreadable(Self.batch.push(1))

@@ -40,16 +40,18 @@ extension FaultyStore: DeadLetterStore {
         return (found.letter, state.withLock { $0.unreadableLetters.contains(id) } ? nil : found.push)
     }
 
-    func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> ReplayCount {
+    func replay(
+        _ selection: DeadLetterSelection, at now: WallTime, where isAllowed: @escaping ReplayFilter
+    ) async throws(QueueError) -> ReplayCount {
         try checkUp()
         let unreadable = state.withLock { $0.unreadableLetters }
-        guard !unreadable.isEmpty else { return try backend.replay(selection, at: now) }
+        guard !unreadable.isEmpty else { return try backend.replay(selection, at: now, where: isAllowed) }
         let ids: [PushID]
         switch selection {
         case .ids(let selected): ids = selected
         case .app(let app): ids = try backend.deadLetters(of: app, after: nil, limit: 1000).map(\.id)
         }
-        var count = try backend.replay(.ids(ids.filter { !unreadable.contains($0) }), at: now)
+        var count = try backend.replay(.ids(ids.filter { !unreadable.contains($0) }), at: now, where: isAllowed)
         count.unreadable = unreadable.intersection(ids).count
         return count
     }

@@ -7,10 +7,11 @@ import PushStore
 func storedBatch(
     _ count: Int, id: BatchID = .random(at: TestGateway.now), app: String = "demo", lane: Lane = .normal,
     notBefore: WallTime? = nil, payloadBytes: Int = 40, expiration: Int64 = NotificationBatch.noExpiration,
-    collapseID: String? = nil
+    collapseID: String? = nil, pushType: PushType = .alert, priority: Priority? = nil
 ) -> Batch {
     var pushes = NotificationBatch(firstID: id.value)
-    let headers = NotificationHeaders(topic: "com.example.app", pushType: .alert, collapseID: collapseID)
+    let headers = NotificationHeaders(
+        topic: "com.example.app", pushType: pushType, priority: priority, collapseID: collapseID)
     let payload =
         Array("{\"n\":\"".utf8) + Array(repeating: UInt8(ascii: "x"), count: payloadBytes - 8) + Array("\"}".utf8)
     for index in 0..<count {

@@ -43,6 +43,11 @@ extension MemoryState {
         }
     }
 
+    func mayReplay(_ id: PushID, _ isAllowed: ReplayFilter) -> Bool {
+        guard let batch = entries[id.batch]?.batch, id.index < batch.count else { return true }
+        return isAllowed(batch.notifications, id.index)
+    }
+
     /// Puts those of `ids` that are dead letters back into the queue: the same IDs, no attempts, due now.
     ///
     /// - Returns: how many there were.

@@ -7,10 +7,24 @@ import PushStore
 struct Replay {
     let db: Database
     let now: WallTime
+    let isAllowed: ReplayFilter
 
-    /// - Returns: false if the stored bytes of the batch cannot be read; then nothing was changed.
-    func run(_ ids: [PushID], of id: BatchID, key: Int64, _ state: inout QueueState) throws -> Bool {
-        guard let content = try DeadLetterRows.batch(of: id, key: key, db) else { return false }
+    /// - Returns: the dead letters that returned, and those that may not. Neither if the stored bytes of the batch
+    ///   cannot be read; then nothing was changed.
+    func run(
+        _ selected: [PushID], of id: BatchID, key: Int64, _ state: inout QueueState
+    ) throws -> (replayed: Int, refused: Int) {
+        guard let content = try DeadLetterRows.batch(of: id, key: key, db) else { return (0, 0) }
+        let ids = selected.filter { isAllowed(content.notifications, $0.index) }
+        let refused = selected.count - ids.count
+        guard !ids.isEmpty, try run(ids, of: id, content, key: key, &state) else { return (0, refused) }
+        return (ids.count, refused)
+    }
+
+    /// - Returns: false if the stored updates of the batch cannot be read; then nothing was changed.
+    private func run(
+        _ ids: [PushID], of id: BatchID, _ content: Batch, key: Int64, _ state: inout QueueState
+    ) throws -> Bool {
         var update = BatchUpdate(at: now, replays: ids.map { UInt16($0.index) })
         if var held = state.held[id] {
             try held.batch.record(&update, db, &state)

@@ -84,7 +84,10 @@ struct DeadLetterRoutes: Sendable {
         let selection = try await selection(request)
         let count: ReplayCount
         do {
-            count = try await store.replay(selection, at: wallClock())
+            let now = wallClock()
+            count = try await store.replay(selection, at: now) { pushes, index in
+                Self.isAccepted(pushes, index, at: now)
+            }
         } catch {
             audit.failed(.replay, by: context, Self.metadata(of: selection), error)
             throw Problem(control: error, retryAfter: configuration.retryAfterSeconds)
@@ -104,12 +107,31 @@ struct DeadLetterRoutes: Sendable {
             JSONWriter.append(#","unreadable":"#, to: &json)
             JSONWriter.appendInteger(count.unreadable, to: &json)
         }
+        if count.refused > 0 {
+            JSONWriter.append(#","refused":"#, to: &json)
+            JSONWriter.appendInteger(count.refused, to: &json)
+        }
         JSONWriter.append("}\n", to: &json)
         let counts: Logger.Metadata = [
             "replayed": .stringConvertible(count.replayed), "unreadable": .stringConvertible(count.unreadable),
+            "refused": .stringConvertible(count.refused),
         ]
         audit.succeeded(.replay, by: context, Self.metadata(of: selection).merging(counts) { $1 })
         return .json(json)
+    }
+
+    /// Whether no rule of the lint says that APNs would refuse the push. An earlier version may have accepted it.
+    private static func isAccepted(_ pushes: NotificationBatch, _ index: Int, at now: WallTime) -> Bool {
+        let entry = pushes.entries[index]
+        let findings = pushes.payload(at: index).withUnsafeBytes { payload in
+            NotificationLint.findings(
+                headers: pushes.headers[Int(entry.headersIndex)],
+                expiration: entry.expiration == NotificationBatch.noExpiration ? nil : entry.expiration,
+                payload: payload, now: UNIXTime(secondsSince1970: now.seconds),
+                target: .device(tokenBytes: Int(entry.tokenLength))
+            )
+        }
+        return !findings.contains(where: \.isRefusedByAPNs)
     }
 
     /// `POST /api/v1/dead-letters/purge`

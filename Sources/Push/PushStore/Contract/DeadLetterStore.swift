@@ -1,3 +1,4 @@
+package import APNSWire
 package import PushModel
 
 /// Pushes that were given up, kept with their payload until they are replayed, purged or pruned.
@@ -16,12 +17,25 @@ package protocol DeadLetterStore: Sendable {
 
     /// Returns dead letters to the queue: same ids, no attempts, due immediately, with a new lifetime. Their own
     /// expiration still applies. Works in bounded steps. Skips dead letters whose stored bytes cannot be read.
-    func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> ReplayCount
+    ///
+    /// - Parameter isAllowed: whether a push may return to the queue: its batch and its index there. Must not block.
+    func replay(
+        _ selection: DeadLetterSelection, at now: WallTime, where isAllowed: @escaping ReplayFilter
+    ) async throws(QueueError) -> ReplayCount
 
     /// Deletes dead letters and their payloads. Their outcomes stay. Works in bounded steps.
     ///
     /// - Returns: the number of deleted dead letters.
     func purge(_ selection: DeadLetterSelection) async throws(QueueError) -> Int
+}
+
+package typealias ReplayFilter = @Sendable (_ pushes: NotificationBatch, _ index: Int) -> Bool
+
+extension DeadLetterStore {
+    /// Returns all dead letters of a selection to the queue.
+    package func replay(_ selection: DeadLetterSelection, at now: WallTime) async throws(QueueError) -> ReplayCount {
+        try await replay(selection, at: now, where: { _, _ in true })
+    }
 }
 
 package enum DeadLetterSelection: Sendable, Equatable {
@@ -35,10 +49,13 @@ package struct ReplayCount: Sendable, Equatable {
     package var replayed: Int
     /// Dead letters that were skipped because their stored bytes cannot be read.
     package var unreadable: Int
+    /// Dead letters that were skipped because they may not return.
+    package var refused: Int
 
-    package init(replayed: Int = 0, unreadable: Int = 0) {
+    package init(replayed: Int = 0, unreadable: Int = 0, refused: Int = 0) {
         self.replayed = replayed
         self.unreadable = unreadable
+        self.refused = refused
     }
 }
 
