@@ -44,7 +44,7 @@ import Testing
             expectProblem(try await gateway.post("/push/batch", ""), 400, code: 2020)
             expectProblem(try await gateway.post("/push/batch", "{}"), 400, code: 2020)
             expectProblem(try await gateway.post("/push/batch", "\n\n", type: "application/x-ndjson"), 400, code: 2020)
-            expectProblem(try await gateway.post("/push", String(repeating: " ", count: 70_000)), 413, code: 2024)
+            expectProblem(try await gateway.post("/push", String(repeating: " ", count: 300_000)), 413, code: 2024)
             expectProblem(
                 try await gateway.post(
                     "/push", #"{"device_token":"ab","payload":{"a":"\#(String(repeating: "x", count: 5000))"}}"#),

@@ -5,6 +5,7 @@ import Testing
 
 @Suite struct `The push parser` {
     private static let token = String(repeating: "0aB1", count: 16)
+    private static let ownID = "0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000"
 
     private static func parse(_ json: String, apps: AppDirectory = TestGateway.oneApp) -> PushParser.Result {
         var parser = PushParser(apps: apps, defaultLane: .normal)
@@ -46,13 +47,15 @@ import Testing
         Bad(#"{"payload":{}}"#, .missingField, "device_token"),
         Bad(#"{"device_token":"TOKEN"}"#, .missingField, "payload"),
         Bad(#"{"device_token":12,"payload":{}}"#, .wrongType, "device_token"),
-        Bad(#"{"device_token":null,"payload":{}}"#, .wrongType, "device_token"),
-        Bad(#"{"device_token":"","payload":{}}"#, .badDeviceToken, "device_token"),
-        Bad(#"{"device_token":"abc","payload":{}}"#, .badDeviceToken, "device_token"),
-        Bad(#"{"device_token":"zz","payload":{}}"#, .badDeviceToken, "device_token"),
-        Bad(#"{"device_id":"xyzz","payload":{}}"#, .badDeviceToken, "device_id"),
+        Bad(#"{"device_token":null,"payload":{}}"#, .missingField, "device_token"),
+        Bad(#"{"device_token":"TOKEN","message":null}"#, .missingField, "payload"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"badge":null}"#, .unknownField, "badge"),
+        Bad(#"{"device_token":"","payload":{}}"#, .malformedToken, "device_token"),
+        Bad(#"{"device_token":"abc","payload":{}}"#, .malformedToken, "device_token"),
+        Bad(#"{"device_token":"zz","payload":{}}"#, .malformedToken, "device_token"),
+        Bad(#"{"device_id":"xyzz","payload":{}}"#, .malformedToken, "device_id"),
         Bad(
-            #"{"device_token":"\#(String(repeating: "ab", count: 101))","payload":{}}"#, .badDeviceToken, "device_token"
+            #"{"device_token":"\#(String(repeating: "ab", count: 256))","payload":{}}"#, .malformedToken, "device_token"
         ),
         Bad(#"{"device_token":"TOKEN","device_token":"TOKEN","payload":{}}"#, .badField, "device_token"),
         Bad(#"{"device_token":"TOKEN","device_id":"TOKEN","payload":{}}"#, .badField, "device_id"),
@@ -65,12 +68,32 @@ import Testing
         Bad(#"{"device_token":"TOKEN","payload":"{} {}"}"#, .payloadInvalid, "payload"),
         Bad(#"{"device_token":"TOKEN","payload":""}"#, .payloadInvalid, "payload"),
         Bad(#"{"device_token":"TOKEN","message":7}"#, .wrongType, "message"),
+        Bad(#"{"device_token":"TOKEN","message":{"aps":{"alert":"x"}}}"#, .wrongType, "message"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"apns_id":"\#(ownID)"}"#, .unknownField, "apns_id"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"ttl":-1}"#, .badField, "ttl"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"ttl":31622401}"#, .badField, "ttl"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"ttl":"60"}"#, .wrongType, "ttl"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"ttl":60,"expiration":1900000000}"#, .badField, "expiration"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"expiration":1}"#, .badField, "expiration"),
+        Bad(#"{"device_tokens":[],"payload":{}}"#, .badField, "device_tokens"),
+        Bad(#"{"device_tokens":"TOKEN","payload":{}}"#, .wrongType, "device_tokens"),
+        Bad(#"{"device_tokens":["TOKEN",1],"payload":{}}"#, .wrongType, "device_tokens"),
+        Bad(#"{"device_tokens":["TOKEN"],"device_token":"TOKEN","payload":{}}"#, .badField, "device_token"),
+        Bad(#"{"device_tokens":["TOKEN",],"payload":{}}"#, .invalidJSON),
+        Bad(
+            #"{"device_tokens":[\#([String](repeating: "\"ab\"", count: 1001).joined(separator: ","))],"payload":{}}"#,
+            .badField, "device_tokens"),
+        Bad(
+            #"{"device_token":"TOKEN","payload":{},"push_type":"background","priority":10}"#, .pushInvalid, "priority"),
+        Bad(
+            #"{"device_token":"TOKEN","payload":{},"push_type":"voip","topic":"com.example.app"}"#, .pushInvalid,
+            "topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"badge":1}"#, .unknownField, "badge"),
         Bad(#"{"device_token":"TOKEN","payload":{},"Topic":"a"}"#, .unknownField, "Topic"),
         Bad(#"{"device_token":"TOKEN","payload":{},"app":"none"}"#, .unknownApp, "app"),
         Bad(#"{"device_token":"TOKEN","payload":{},"app":1}"#, .wrongType, "app"),
         Bad(#"{"device_token":"TOKEN","payload":{},"environment":"Sandbox"}"#, .badField, "environment"),
-        Bad(#"{"device_token":"TOKEN","payload":{},"environment":null}"#, .wrongType, "environment"),
+        Bad(#"{"device_token":"TOKEN","payload":{},"environment":1}"#, .wrongType, "environment"),
         Bad(#"{"environment":"sandbox","device_token":"TOKEN","payload":{}}"#, .badField, "environment"),
         Bad(
             #"{"environment":"production","environment":"production","device_token":"TOKEN","payload":{}}"#, .badField,
@@ -135,9 +158,9 @@ import Testing
 
     @Test func `every field is parsed`() {
         let json = """
-             {"app" : "demo", "push_type":"liveactivity","topic":"com.example.x","priority":10,"expiration":0,
+             {"app" : "demo", "push_type":"liveactivity","topic":"com.example.x.push-type.liveactivity","priority":10,"expiration":0,
              "collapse_id":"score 7","not_before":1800000000,"lane":"urgent","timestamp":1712000000,
-             "on_unanswered":"drop","device_id":"\(Self.token)","message": { "aps" : {} } }\r
+             "on_unanswered":"drop","device_id":"\(Self.token)","payload": { "aps" : {} } }\r
             """
         guard case .push(let push) = Self.parse(json) else { return #expect(Bool(false)) }
         #expect(push.pushType == .liveactivity)
@@ -152,7 +175,8 @@ import Testing
         #expect(
             columns?.headers
                 == NotificationHeaders(
-                    topic: "com.example.x", pushType: .liveactivity, priority: .immediate, collapseID: "score 7"
+                    topic: "com.example.x.push-type.liveactivity", pushType: .liveactivity, priority: .immediate,
+                    collapseID: "score 7"
                 )
         )
     }
@@ -189,7 +213,6 @@ import Testing
     @Test func `a payload in a string is unescaped`() {
         #expect(
             Self.columns(#"{"device_token":"ab","payload":" {\"a\":\"\\u00e9\"} "}"#)?.payload == #"{"a":"\u00e9"}"#)
-        #expect(Self.columns(#"{"device_token":"ab","message":"{\"a\":1}"}"#)?.payload == #"{"a":1}"#)
     }
 
     @Test func `a message of plain text becomes an alert`() {
@@ -197,7 +220,66 @@ import Testing
             Self.columns(#"{"device_token":"ab","message":"say \"hi\" \u2603"}"#)?.payload
                 == #"{"aps":{"alert":"say \"hi\" \u2603"}}"#
         )
-        #expect(Self.columns(#"{"device_token":"ab","message":"{oops"}"#)?.payload == #"{"aps":{"alert":"{oops"}}"#)
+        for text in ["{oops", #"{\"a\":1}"#, "", "[]"] {
+            #expect(
+                Self.columns(#"{"device_token":"ab","message":"\#(text)"}"#)?.payload
+                    == #"{"aps":{"alert":"\#(text)"}}"#)
+        }
+    }
+
+    @Test(arguments: [
+        ("device_tokn", "device_token"), ("token", "device_token"), ("DeviceToken", "device_token"),
+        ("tokens", "device_tokens"), ("pushType", "push_type"), ("collapse_key", "collapse_id"), ("TTL", "ttl"),
+        ("expires", "expiration"), ("time_to_live", "ttl"), ("notbefore", "not_before"),
+    ])
+    func `an unknown field gets the name that was meant`(name: String, meant: String) {
+        guard case .refused(let refusal) = Self.parse(#"{"\#(name)":1}"#) else { return #expect(Bool(false)) }
+        #expect(refusal.code == .unknownField)
+        #expect(refusal.text == "\(name): there is no such field; did you mean \(meant)?")
+    }
+
+    @Test func `an own ID and a bare payload are refused with what to do`() {
+        for (name, part) in [("apns_id", "Idempotency-Key"), ("aps", "in the payload"), ("x", "custom data")] {
+            guard case .refused(let refusal) = Self.parse(#"{"\#(name)":1}"#) else { return #expect(Bool(false)) }
+            #expect(refusal.text.contains(part), "\(refusal.text)")
+        }
+    }
+
+    @Test func `null counts as absent`() {
+        let json = #"""
+            {"device_token":"ab","device_tokens":null,"payload":{},"message":null,"priority":null,"expiration":null,
+            "ttl":null,"topic":null,"app":null,"environment":null,"push_type":null,"collapse_id":null,"lane":null,
+            "not_before":null,"on_unanswered":null,"timestamp":null,"device_id":null}
+            """#
+        #expect(Self.parse(json).isPush)
+        guard case .push(let push) = Self.parse(json),
+            case .push(let bare) = Self.parse(#"{"device_token":"ab","payload":{}}"#)
+        else { return #expect(Bool(false)) }
+        #expect(push.priority == nil && push.expiration == bare.expiration && push.lane == bare.lane)
+    }
+
+    @Test func `a ttl counts from the time when the push is due`() {
+        func expiration(_ fields: String) -> Int64? {
+            guard case .push(let push) = Self.parse(#"{"device_token":"ab","payload":{},\#(fields)}"#) else {
+                return nil
+            }
+            return push.expiration
+        }
+        let now = TestGateway.now.seconds
+        #expect(expiration(#""ttl":60"#) == now + 60)
+        #expect(expiration(#""ttl":0"#) == 0)
+        #expect(expiration(#""ttl":60,"not_before":\#(now + 1000)"#) == now + 1060)
+        #expect(expiration(#""not_before":1,"ttl":60"#) == now + 60)
+        #expect(expiration(#""push_type":"voip","ttl":30"#) == now + 30)
+        #expect(expiration(#""expiration":\#(now)"#) == nil)
+        #expect(expiration(#""expiration":\#(now + 1)"#) == now + 1)
+    }
+
+    @Test(arguments: [1, 32, 80, 128, 255])
+    func `tokens of any length pass`(bytes: Int) {
+        let hex = String(repeating: "fE", count: bytes)
+        #expect(
+            Self.columns(#"{"device_token":"\#(hex)","payload":{}}"#)?.token == [UInt8](repeating: 0xFE, count: bytes))
     }
 
     @Test func `names and values may have escapes`() {
@@ -270,5 +352,11 @@ import Testing
             return #expect(Bool(false))
         }
         #expect(refusal.fieldName?.utf8.count == 64)
+    }
+}
+
+extension PushParser.Result {
+    fileprivate var isPush: Bool {
+        if case .push = self { true } else { false }
     }
 }

@@ -24,7 +24,7 @@ package struct AcceptConfiguration: Sendable {
     package var lingerTimeout: Duration = .seconds(2)
 
     /// Limit of a body with one push or one list of ids, and of one item of a bulk request, in bytes.
-    package var itemBytesMax = 64 * 1024
+    package var itemBytesMax = 256 * 1024
     /// A batch is closed when it has this number of pushes, 1...1,000.
     package var batchPushesMax = 500
     /// A batch of a bulk request is also closed when it has this number of bytes.

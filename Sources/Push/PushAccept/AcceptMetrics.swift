@@ -5,7 +5,7 @@ package import Telemetry
 package struct AcceptMetrics: Sendable {
     /// The routes, as labels of metrics.
     package enum Route: String, Sendable, CaseIterable {
-        case push, batch, status, query, search, cancel, apps, pause, codes, probe, metrics, index, other
+        case push, batch, validate, status, query, search, cancel, apps, pause, codes, probe, metrics, index, other
         case deadLetters = "dead_letters"
     }
 

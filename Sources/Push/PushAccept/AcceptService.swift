@@ -57,7 +57,8 @@ package final class AcceptService: Service {
         ) { [collector] in Double(collector.waitingCount) }
         let routes = AcceptRoutes(
             push: PushRoute(
-                apps: apps, collector: collector, idempotency: idempotency, admission: admission, devices: devices,
+                apps: apps, collector: collector, committer: committer, idempotency: idempotency, admission: admission,
+                devices: devices,
                 configuration: configuration, metrics: metrics
             ),
             bulk: BulkRoute(
@@ -66,6 +67,7 @@ package final class AcceptService: Service {
                 devices: devices,
                 configuration: configuration, metrics: metrics, stopFlag: stopFlag
             ),
+            validate: ValidateRoute(apps: apps, configuration: configuration, wallClock: clock.wall),
             status: StatusRoutes(
                 outcomes: stores.outcomes, delay: dispatch.delay, configuration: configuration, stopFlag: stopFlag
             ),

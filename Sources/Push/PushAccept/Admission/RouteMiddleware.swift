@@ -23,7 +23,9 @@ struct RouteMiddleware: Sendable {
         let control = limit("control", limits.control)
         var byRoute: [AcceptMetrics.Route: RateLimitMiddleware] = [:]
         byRoute[.push] = limit("push", limits.push)
-        byRoute[.batch] = limit("batch", limits.batch)
+        let batch = limit("batch", limits.batch)
+        byRoute[.batch] = batch
+        byRoute[.validate] = batch
         for route in [AcceptMetrics.Route.status, .query, .search] { byRoute[route] = status }
         for route in [AcceptMetrics.Route.cancel, .apps, .pause, .deadLetters] { byRoute[route] = control }
         self.limits = byRoute

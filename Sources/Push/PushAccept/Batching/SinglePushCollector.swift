@@ -49,8 +49,8 @@ package final class SinglePushCollector: Sendable {
     private struct Entry {
         var batch: BatchBuilder
         var group: Group
-        /// Requests with an `Idempotency-Key`, with the index of their push in the batch.
-        var idempotent: [(push: Int, request: IdempotentRequest)] = []
+        /// Requests with an `Idempotency-Key`, with the index of their push in the batch and its warnings.
+        var idempotent: [(push: Int, request: IdempotentRequest, warnings: [UInt8])] = []
     }
 
     private struct State {
@@ -103,11 +103,16 @@ package final class SinglePushCollector: Sendable {
 
     /// Adds the push that `parser` has just parsed from `bytes`. Never waits.
     ///
-    /// - Parameter request: its response is stored in the write that makes the push durable.
+    /// - Parameters:
+    ///   - request: its response is stored in the write that makes the push durable.
+    ///   - warnings: for that response, as in `BulkResults.Notes`.
     func add(
-        _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, request: IdempotentRequest? = nil
+        _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser,
+        request: IdempotentRequest? = nil, warnings: [UInt8] = []
     ) -> Ticket {
-        let insertion = state.withLock { state in insert(push, from: bytes, by: parser, request, into: &state) }
+        let insertion = state.withLock { state in
+            insert(push, from: bytes, by: parser, request, warnings, into: &state)
+        }
         switch insertion {
         case .refused(let result): return Ticket(group: nil, id: nil, refusal: result)
         case .inserted(let group, let id, let isFirst):
@@ -127,7 +132,7 @@ package final class SinglePushCollector: Sendable {
 
     private func insert(
         _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, by parser: PushParser, _ request: IdempotentRequest?,
-        into state: inout State
+        _ warnings: [UInt8], into state: inout State
     ) -> Insertion {
         if state.isStopped { return .refused(.stopping) }
         guard state.pushes < pushesMax else { return .refused(.full) }
@@ -141,7 +146,7 @@ package final class SinglePushCollector: Sendable {
             state.open[key] = index
         }
         let pushIndex = state.entries[index].batch.append(push, from: bytes, by: parser)
-        if let request { state.entries[index].idempotent.append((pushIndex, request)) }
+        if let request { state.entries[index].idempotent.append((pushIndex, request, warnings)) }
         state.pushes += 1
         waiting.store(state.pushes, ordering: .relaxed)
         let entry = (group: state.entries[index].group, id: state.entries[index].batch.id.push(pushIndex))
@@ -177,9 +182,10 @@ package final class SinglePushCollector: Sendable {
         let delays = batches.map { committer.delay(of: $0) }
         var responses: [IdempotencyKey: IdempotencyRecord] = [:]
         for (entry, delay) in zip(entries, delays) {
-            for (push, request) in entry.idempotent {
+            for (push, request, warnings) in entry.idempotent {
                 let run = BulkResults.Run.accepted(
-                    firstItem: 0, count: 1, batch: entry.batch.id, firstPush: push, at: now, delay
+                    firstItem: 0, count: 1, batch: entry.batch.id, firstPush: push, at: now, delay,
+                    notes: BulkResults.Notes(warnings: warnings)
                 )
                 responses[request.key] = request.record(of: StoredResponse(format: .single, runs: [run]), at: now)
             }

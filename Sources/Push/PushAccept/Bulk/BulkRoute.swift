@@ -24,7 +24,7 @@ struct BulkRoute: Sendable {
         let machine = BulkStateMachine(
             apps: apps, format: format == .lines ? .lines : .array, configuration: configuration,
             traceparent: Self.traceparent(of: request), requestID: context.requestID, admission: admission,
-            devices: devices,
+            devices: devices, strict: try StrictOption.value(inQuery: request.uri.query),
             newID: { [committer] in committer.newBatchID() }
         )
         if let key = try IdempotencyKeyField.value(of: request) {
@@ -53,8 +53,9 @@ struct BulkRoute: Sendable {
         to request: Request, key: String, _ machine: BulkStateMachine, _ format: BodyFormat
     ) async throws -> Response {
         guard let idempotency else { throw Problem.cannotStoreResponse }
-        let bulk = IdempotentBulkRequest(
-            machine: machine, format: format, committer: committer, configuration: configuration, metrics: metrics
+        let bulk = AtomicRequest(
+            machine: machine, content: .items, format: format, committer: committer, configuration: configuration,
+            metrics: metrics
         )
         return try await bufferedBodies.withBody(of: RequestInput(request)) { body in
             if stopFlag.isSet { throw Problem(stopping: configuration.retryAfterSeconds) }
@@ -228,9 +229,7 @@ struct BulkResponseWriter {
         guard page.isLast else { return }
         if let stop = page.stop {
             if format == .json, !isFirst { JSONWriter.append(",\n", to: &json) }
-            ResponseJSON.appendRefused(
-                index: page.itemCount, code: stop.code, field: nil, detail: stop.text, unknownID: nil, to: &json
-            )
+            ResponseJSON.appendRefused(index: page.itemCount, stop, to: &json)
             if format == .lines { json.append(UInt8(ascii: "\n")) }
         }
         if format == .json {
@@ -246,8 +245,8 @@ struct BulkResponseWriter {
 
     private mutating func count(_ run: BulkResults.Run) {
         switch run {
-        case .accepted(_, let count, _, _, _, _): accepted += count
-        case .failed(_, let count, _, _, let error):
+        case .accepted(_, let count, _, _, _, _, _): accepted += count
+        case .failed(_, let count, _, _, let error, _):
             if error.isOutcomeUnknown { unknown += count } else { refused += count }
         case .refused, .verbatim: refused += 1
         }

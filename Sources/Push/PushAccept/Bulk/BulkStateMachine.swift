@@ -1,3 +1,4 @@
+import APNSWire
 import DequeModule
 import JSONText
 import PushModel
@@ -21,7 +22,7 @@ struct BulkStateMachine {
     private let batchBytesMax: Int
     private let resultsWaitingMax: Int
     private let traceparent: String?
-    private let requestID: String
+    private let requestID: String?
     private let admission: AdmissionController
     /// The refusals by app when the current chunk arrived. Nil: no app is refused.
     private var appRefusals: [AdmissionRefusal?]?
@@ -37,6 +38,8 @@ struct BulkStateMachine {
     private(set) var results = BulkResults()
     /// Refused items since the last `takeRefusedCounts`, by code.
     private(set) var refusedCounts: [ErrorCode: Int] = [:]
+    /// Rules whose warnings are reported already: each is reported with the first push that violates it.
+    private var reportedRules: Set<LintCode> = []
     /// The last refusal of an item by admission control.
     private var overload: Refusal?
     /// Why the rest of the request is not read; nil while it is.
@@ -47,8 +50,8 @@ struct BulkStateMachine {
 
     init(
         apps: AppDirectory, format: ItemFramer.Format, configuration: AcceptConfiguration, traceparent: String?,
-        requestID: String, admission: AdmissionController, devices: DeviceLimiter? = nil,
-        newID: @escaping @Sendable () -> BatchID
+        requestID: String?, admission: AdmissionController, devices: DeviceLimiter? = nil, defaultLane: Lane = .bulk,
+        strict: Bool = false, newID: @escaping @Sendable () -> BatchID
     ) {
         self.apps = apps
         batchPushesMax = configuration.batchPushesMax
@@ -61,7 +64,7 @@ struct BulkStateMachine {
         self.newID = newID
         open = OpenBatches(bytesMax: Self.openBytesBatches * configuration.batchBytesMax)
         framer = ItemFramer(format: format, itemBytesMax: configuration.itemBytesMax)
-        parser = PushParser(apps: apps, defaultLane: .bulk)
+        parser = PushParser(apps: apps, defaultLane: defaultLane, strict: strict)
     }
 
     /// Whether more of the body can change the results.
@@ -73,14 +76,21 @@ struct BulkStateMachine {
 
     /// The refusal of the whole request, if admission control refused every item.
     var overloadOfAllItems: Problem? {
-        guard let overload, refusedCounts[.overloaded] == results.itemCount else { return nil }
-        return Problem(overload).refusing(results.itemCount)
+        guard let overload, refusedCounts[.overloaded] == results.resultCount else { return nil }
+        return Problem(overload).refusing(results.resultCount)
     }
 
     /// The refusal of a request that is accepted as a whole or not at all, if admission control refused any item.
-    var overloadOfAnyItem: Problem? { overload.map { Problem($0).refusing(results.itemCount) } }
+    var overloadOfAnyItem: Problem? { overload.map { Problem($0).refusing(results.resultCount) } }
 
     // MARK: Input
+
+    /// Reads a body that is one push, with one device token or several.
+    mutating func receivedPush(_ bytes: UnsafeRawBufferPointer, now: WallTime) {
+        appRefusals = admission.refusals
+        process(.bytes(bytes), isLast: false, now: now)
+        hasEnded = true
+    }
 
     /// - Parameter now: a `not_before` of this time or earlier means immediately.
     mutating func received(_ chunk: UnsafeRawBufferPointer, now: WallTime) {
@@ -128,7 +138,7 @@ struct BulkStateMachine {
             return
         }
         switch parser.parse(bytes, now: now) {
-        case .push(let push): append(push, from: bytes)
+        case .push(let push): accept(push, from: bytes, now: now)
         case .refused(let refusal):
             if isLast, case .json(let error) = refusal.detail, error.kind == .unexpectedEnd,
                 refusal.code == .invalidJSON
@@ -140,19 +150,46 @@ struct BulkStateMachine {
         }
     }
 
-    private mutating func refuse(_ refusal: Refusal) {
-        results.appendRefused(refusal)
+    private mutating func refuse(_ refusal: Refusal, token: Int? = nil) {
+        results.appendRefused(refusal, token: token)
         refusedCounts[refusal.code, default: 0] += 1
     }
 
-    private mutating func append(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer) {
+    /// Adds a push, or one for each of its device tokens, to the batches.
+    private mutating func accept(_ push: ParsedPush, from bytes: UnsafeRawBufferPointer, now: WallTime) {
+        var warnings = push.isWarned ? newWarnings(push, now: now) : []
+        guard push.tokenCount != nil else {
+            append(push, from: bytes, token: nil, &warnings)
+            return
+        }
+        var cursor = parser.tokenCursor()
+        var token = 0
+        while let next = parser.nextToken(&cursor, in: bytes) {
+            switch next {
+            case .token: append(push, from: bytes, token: token, &warnings)
+            case .refused(let refusal): refuse(refusal, token: token)
+            }
+            token += 1
+        }
+    }
+
+    /// The warnings of a push that no earlier push of the request had.
+    private mutating func newWarnings(_ push: ParsedPush, now: WallTime) -> [LintFinding] {
+        if parser.warnings.allSatisfy(reportedRules.contains) { return [] }
+        return parser.findings(push, now: now).filter { !reportedRules.contains($0.code) }
+    }
+
+    /// - Parameter warnings: to be reported with the push; empty afterwards if it is accepted.
+    private mutating func append(
+        _ push: ParsedPush, from bytes: UnsafeRawBufferPointer, token: Int?, _ warnings: inout [LintFinding]
+    ) {
         if let refusal = appRefusals?[push.app] {
             overload = .overloaded(refusal)
-            refuse(.overloaded(refusal))
+            refuse(.overloaded(refusal), token: token)
             return
         }
         if let devices, let refusal = parser.admit(push, by: devices) {
-            refuse(refusal)
+            refuse(refusal, token: token)
             return
         }
         let key = BatchKey(push)
@@ -163,7 +200,13 @@ struct BulkStateMachine {
             }
         }
         let (slot, index) = open.append(push, from: bytes, by: parser)
-        results.appendAccepted(slot: slot, push: index)
+        results.appendAccepted(
+            slot: slot, push: index, token: token,
+            warnings: warnings.isEmpty ? [] : ResponseJSON.warnings(warnings))
+        if !warnings.isEmpty {
+            reportedRules.formUnion(warnings.map(\.code))
+            warnings = []
+        }
         if let closed = open.closeFull(pushesMax: batchPushesMax, bytesMax: batchBytesMax) { full.append(closed) }
     }
 

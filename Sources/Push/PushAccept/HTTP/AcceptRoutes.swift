@@ -8,6 +8,7 @@ import Telemetry
 struct AcceptRoutes: Sendable {
     let push: PushRoute
     let bulk: BulkRoute
+    let validate: ValidateRoute
     let status: StatusRoutes
     let search: SearchRoutes
     let control: ControlRoutes
@@ -33,6 +34,7 @@ struct AcceptRoutes: Sendable {
         switch route.metric {
         case .push: { request, _ in try await push.respond(to: request) }
         case .batch: { try await bulk.respond(to: $0, $1) }
+        case .validate: { request, _ in try await validate.respond(to: request) }
         case .status: { _, context in try await status.show(context.parameters.get("msg_id")) }
         case .search where route.method == .get: { request, _ in try await search.list(request) }
         case .search: { request, _ in try await search.search(request) }

@@ -14,6 +14,8 @@ struct Problem: Error {
     var code: ErrorCode?
     var detail: String
     var field: String?
+    /// The rule of the lint that the push violates.
+    var rule: LintCode?
     /// The push that may have been accepted nevertheless.
     var pushID: PushID?
     /// Refused pushes for the metrics, on a route that accepts pushes: those that were read, at least 1. 0: they may
@@ -38,6 +40,7 @@ struct Problem: Error {
             }
         self.init(status, refusal.code, refusal.text)
         field = refusal.fieldName
+        rule = refusal.rule
         if let retryAfter = refusal.retryAfterSeconds { headers[.retryAfter] = String(retryAfter) }
     }
 
@@ -142,6 +145,10 @@ struct Problem: Error {
         if let field {
             JSONWriter.append(#","field":"#, to: &json)
             JSONWriter.appendString(field, to: &json)
+        }
+        if let rule {
+            JSONWriter.append(#","rule":"#, to: &json)
+            JSONWriter.appendString(rule.rawValue, to: &json)
         }
         if let pushID {
             JSONWriter.append(#","msg_id":"#, to: &json)

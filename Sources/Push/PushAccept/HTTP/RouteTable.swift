@@ -28,6 +28,10 @@ struct RouteTable: Sendable {
             metric: .batch,
             streaming: .always
         ),
+        Route(
+            method: .post, path: "/api/v1/push/validate", summary: "check pushes without sending them",
+            metric: .validate
+        ),
         Route(method: .get, path: "/api/v1/messages", summary: "search for pushes", metric: .search),
         Route(
             method: .post, path: "/api/v1/messages/search", summary: "search for pushes; keeps tokens out of URLs",

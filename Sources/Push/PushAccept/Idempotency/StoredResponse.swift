@@ -29,8 +29,8 @@ struct StoredResponse: Sendable {
     func response() -> Response {
         var json: [UInt8] = []
         if format == .single {
-            if case .accepted(_, _, let batch, let firstPush, let at, let delay) = runs.first {
-                json = ResponseJSON.accepted(batch.push(firstPush), at: at, delay)
+            if case .accepted(_, _, let batch, let firstPush, let at, let delay, let notes) = runs.first {
+                json = ResponseJSON.accepted(batch.push(firstPush), at: at, delay, warnings: notes.warnings)
             }
             return Response(
                 status: .ok, headers: [.contentType: "application/json"],
@@ -55,7 +55,8 @@ struct StoredResponse: Sendable {
             case .array: .array
             case .lines: .lines
             }
-        stored.runs = runs.map(StoredResultRun.init)
+        let hasTokens = runs.contains(where: \.hasTokens)
+        stored.runs = runs.map { StoredResultRun($0, writesItem: hasTokens) }
         do {
             return try stored.serializedBytes()
         } catch {
@@ -81,7 +82,7 @@ struct StoredResponse: Sendable {
             case .accepted(let accepted):
                 guard let run = accepted.run(firstItem: item) else { return nil }
                 runs.append(run)
-                item += Int(accepted.count)
+                item = accepted.hasFirstToken ? Int(accepted.firstItem) + 1 : item + Int(accepted.count)
             case .refusedJson(let json):
                 runs.append(.verbatim(json: Array(json)))
                 item += 1
@@ -93,15 +94,19 @@ struct StoredResponse: Sendable {
 }
 
 extension StoredResultRun {
-    fileprivate init(_ run: BulkResults.Run) {
+    /// - Parameter writesItem: whether the index of the first item is written, because an item may have several results.
+    fileprivate init(_ run: BulkResults.Run, writesItem: Bool) {
         self.init()
         switch run {
-        case .accepted(_, let count, let batch, let firstPush, let at, let delay):
+        case .accepted(let firstItem, let count, let batch, let firstPush, let at, let delay, let notes):
             accepted.count = UInt32(count)
             accepted.batchID = batch.bytes
             accepted.firstPush = UInt32(firstPush)
             accepted.acceptedAtMs = at.milliseconds
             if let delay { accepted.delay = StoredDelay(delay) }
+            if writesItem { accepted.firstItem = UInt32(firstItem) }
+            if let token = notes.firstToken { accepted.firstToken = UInt32(token) }
+            accepted.warningsJson = Data(notes.warnings)
         case .failed: preconditionFailure("the response to a failed write is not stored")
         case .refused, .verbatim:
             var json: [UInt8] = []
@@ -124,8 +129,10 @@ extension StoredAcceptedRun {
             known = delay
         }
         return .accepted(
-            firstItem: firstItem, count: Int(count), batch: batch, firstPush: Int(firstPush),
-            at: WallTime(milliseconds: acceptedAtMs), known
+            firstItem: hasFirstItem ? Int(self.firstItem) : firstItem, count: Int(count), batch: batch,
+            firstPush: Int(firstPush), at: WallTime(milliseconds: acceptedAtMs), known,
+            notes: BulkResults.Notes(
+                firstToken: hasFirstToken ? Int(firstToken) : nil, warnings: Array(warningsJson))
         )
     }
 }

@@ -4,7 +4,7 @@ package import PushModel
 /// A configured app, as acceptance sees it.
 package struct ConfiguredApp: Sendable, Equatable {
     package var id: AppID
-    /// The topic of pushes that name none, before the suffix of their push type.
+    /// The topic of pushes that name none, before the suffix of their push type. Empty: not known.
     package var bundleID: String
     /// At least one. The first is the environment of pushes that name none.
     package var environments: [APNSEnvironment]
@@ -27,6 +27,8 @@ package struct AppDirectory: Sendable {
     private let names: [[UInt8]]
     /// For each app, each push type with each priority.
     private let headers: [NotificationHeaders]
+    /// Whether every name is the name of the first app.
+    private var acceptsAnyApp = false
 
     private static let priorities: [Priority?] = [nil, .immediate, .conserving, .low]
 
@@ -44,6 +46,16 @@ package struct AppDirectory: Sendable {
         }
     }
 
+    /// For checks without a configuration: every app exists, with both environments.
+    ///
+    /// - Parameter bundleID: of each app; nil: not known.
+    package init(anyAppWithBundleID bundleID: String?) {
+        self.init(apps: [
+            ConfiguredApp(id: AppID("any"), bundleID: bundleID ?? "", environments: [.production, .sandbox])
+        ])
+        acceptsAnyApp = true
+    }
+
     /// The app of pushes that name none: the only configured one.
     package var defaultIndex: Int? { apps.count == 1 ? 0 : nil }
 
@@ -51,6 +63,7 @@ package struct AppDirectory: Sendable {
     ///
     /// - Parameter likely: an index to try first; consecutive pushes are usually for the same app.
     func index(of name: UnsafeRawBufferPointer, likely: Int) -> Int? {
+        if acceptsAnyApp { return 0 }
         if likely < names.count, names[likely].withUnsafeBytes({ $0.elementsEqual(name) }) { return likely }
         return indexes[String(decoding: name, as: UTF8.self)]
     }

@@ -28,6 +28,10 @@ package struct ParsedPush: Sendable, Equatable {
     package var topic: String?
     package var collapseID: String?
     package var ambiguity = AmbiguityPolicy.resend
+    /// The number of `device_tokens`; nil for a push with one `device_token`.
+    package var tokenCount: Int?
+    /// Whether the lint has warnings; `PushParser.warnings` has them.
+    package var isWarned = false
 }
 
 /// Parses one push from JSON in one pass, without an allocation for a push without `topic` and `collapse_id`.
@@ -43,10 +47,24 @@ package struct PushParser {
     private var tokenCount = 0
     private var scratch: [UInt8] = []
     private var lastApp = 0
+    private let strict: Bool
+    private let lints: Bool
+    private var lint = PushLint()
+    /// The rules of the lint that the last push violates.
+    package private(set) var warnings: [LintCode] = []
+    /// Where `device_tokens` of the last push begins.
+    private var tokenListStart = 0
+    /// `ttl` of the push that is being parsed.
+    private var timeToLive: Int64?
 
-    package init(apps: AppDirectory, defaultLane: Lane) {
+    /// - Parameters:
+    ///   - strict: a push with warnings is refused.
+    ///   - lints: false: no push is linted. For measurements of its cost.
+    package init(apps: AppDirectory, defaultLane: Lane, strict: Bool = false, lints: Bool = true) {
         self.apps = apps
         self.defaultLane = defaultLane
+        self.strict = strict
+        self.lints = lints
     }
 
     package enum Result: Sendable, Equatable {
@@ -56,9 +74,10 @@ package struct PushParser {
 
     /// Parses `bytes`, which must contain one push, with optional white space around it.
     ///
-    /// - Parameter now: a `not_before` of this time or earlier means immediately.
+    /// - Parameter now: a `not_before` of this time or earlier means immediately, and an `expiration` is refused.
     package mutating func parse(_ bytes: UnsafeRawBufferPointer, now: WallTime) -> Result {
         var push = ParsedPush(lane: defaultLane)
+        if !warnings.isEmpty { warnings = [] }
         do throws(JSONError) {
             if let refusal = try scan(bytes, into: &push, now: now) { return .refused(refusal) }
         } catch {
@@ -98,21 +117,104 @@ package struct PushParser {
         return headers
     }
 
+    // MARK: Many tokens
+
+    /// The position in `device_tokens` of the push that `parse` has just returned.
+    package struct TokenCursor {
+        fileprivate var position: Int
+        fileprivate var isFirst = true
+    }
+
+    package func tokenCursor() -> TokenCursor { TokenCursor(position: tokenListStart) }
+
+    package enum NextToken: Sendable, Equatable {
+        /// The push now has this token.
+        case token
+        case refused(Refusal)
+    }
+
+    /// Advances to the next of `device_tokens`.
+    ///
+    /// - Parameter bytes: as in `parse`.
+    /// - Returns: nil at the end of the list.
+    package mutating func nextToken(_ cursor: inout TokenCursor, in bytes: UnsafeRawBufferPointer) -> NextToken? {
+        var reader = JSONReader(bytes, at: cursor.position)
+        do throws(JSONError) {
+            if cursor.isFirst { try reader.enterArray() }
+            guard try reader.nextElement(isFirst: cursor.isFirst) else { return nil }
+            let text = try reader.readString()
+            cursor = TokenCursor(position: reader.position, isFirst: false)
+            return decodeToken(text, in: reader) ? .token : .refused(Self.malformedToken(.deviceTokens))
+        } catch {
+            preconditionFailure("`parse` has validated the list")
+        }
+    }
+
+    // MARK: The lint
+
+    /// The texts of `warnings`.
+    package func findings(_ push: ParsedPush, now: WallTime) -> [LintFinding] {
+        lint.findings(lintPush(push), now: UNIXTime(secondsSince1970: now.seconds)).filter {
+            warnings.contains($0.code)
+        }
+    }
+
+    private func lintPush(_ push: ParsedPush) -> PushLint.Push {
+        let bundleID = apps.apps[push.app].bundleID
+        return PushLint.Push(
+            pushType: push.pushType, priority: push.priority, collapseID: push.collapseID, topic: push.topic,
+            bundleID: bundleID.isEmpty ? nil : bundleID,
+            expiration: push.expiration == NotificationBatch.noExpiration ? nil : push.expiration
+        )
+    }
+
+    private mutating func lint(_ push: inout ParsedPush, now: WallTime) -> Refusal? {
+        let isPlain = push.topic == nil && push.collapseID == nil && push.expiration == NotificationBatch.noExpiration
+        if isPlain, lint.isClean(push.pushType, push.priority) { return nil }
+        let time = UNIXTime(secondsSince1970: now.seconds)
+        let subject = lintPush(push)
+        guard let report = lint.check(subject, now: time) else { return nil }
+        let findings = { [lint] in lint.findings(subject, now: time) }
+        if let rule = report.refusal, let finding = findings().first(where: { $0.code == rule }) {
+            return Refusal(.pushInvalid, field: Self.field(of: rule), .rule(finding))
+        }
+        if strict, let finding = findings().first {
+            return Refusal(.pushWarned, field: Self.field(of: finding.code), .rule(finding))
+        }
+        warnings = report.codes
+        push.isWarned = true
+        return nil
+    }
+
+    private static func field(of rule: LintCode) -> Refusal.Field {
+        switch rule {
+        case .topicEmpty, .topicCharacters, .topicSuffixMissing, .topicSuffixWrong, .topicSuffixDoubled, .topicBundle,
+            .topicMDM:
+            .known(.topic)
+        case .priorityRefused, .priorityUnusual, .priorityMissing: .known(.priority)
+        case .expirationNegative, .expirationPast, .expirationMilliseconds, .expirationFar, .voipExpiration,
+            .pushToTalkExpiration:
+            .known(.expiration)
+        case .collapseIDLong, .collapseIDEmpty, .collapseIDCharacters: .known(.collapseID)
+        default: .known(.payload)
+        }
+    }
+
     // MARK: The object
 
     private struct SeenFields {
-        private var bits: UInt16 = 0
+        private var bits: UInt32 = 0
         mutating func insert(_ field: PushField) -> Bool {
-            // Both names of a field share a bit, so that a push with both is refused.
-            let bit: UInt16 =
+            // Fields that exclude each other share a bit, so that a push with both is refused.
+            let bit: UInt32 =
                 switch field {
-                case .deviceToken, .deviceID: 1
+                case .deviceToken, .deviceID, .deviceTokens: 1
                 case .payload, .message: 2
                 case .app: 4
                 case .pushType: 8
                 case .topic: 16
                 case .priority: 32
-                case .expiration: 64
+                case .expiration, .ttl: 64
                 case .collapseID: 128
                 case .notBefore: 256
                 case .lane: 512
@@ -142,12 +244,18 @@ package struct PushParser {
         }
         try reader.enterObject()
         var seen = SeenFields()
+        timeToLive = nil
         var isFirst = true
         while let key = try reader.nextKey(isFirst: isFirst) {
             isFirst = false
             guard let field = Self.field(key, in: reader) else {
                 let name = String(decoding: reader.text(key).utf8.prefix(64), as: UTF8.self)
-                return Refusal(.unknownField, field: .unknown(name), .text("there is no such field"))
+                return Refusal(.unknownField, field: .unknown(name), .text(PushField.advice(forUnknown: name)))
+            }
+            if try reader.peekKind() == .null {
+                // As if the field were absent: many languages write null for an optional value.
+                try reader.readNull()
+                continue
             }
             guard seen.insert(field) else { return .badField(field, Self.duplicateText(field)) }
             if let refusal = try read(field, from: &reader, into: &push) { return refusal }
@@ -158,18 +266,22 @@ package struct PushParser {
 
     private static func duplicateText(_ field: PushField) -> String {
         switch field {
-        case .deviceToken, .deviceID: "given twice; device_token and device_id are two names of one field"
-        case .payload, .message: "given twice; payload and message are two names of one field"
+        case .deviceToken, .deviceID, .deviceTokens:
+            "given twice; device_token, its other name device_id, and device_tokens exclude each other"
+        case .payload, .message: "given twice; payload and message exclude each other"
+        case .expiration, .ttl: "given twice; expiration and ttl exclude each other"
         default: "given twice"
         }
     }
 
     /// Applies the defaults and checks that depend on several fields.
-    private func complete(_ push: inout ParsedPush, seen: SeenFields, now: WallTime) -> Refusal? {
+    private mutating func complete(_ push: inout ParsedPush, seen: SeenFields, now: WallTime) -> Refusal? {
         guard seen.hasToken else {
-            return Refusal(.missingField, field: .known(.deviceToken), .text("required"))
+            return Refusal(.missingField, field: .known(.deviceToken), .text("required, or device_tokens"))
         }
-        guard seen.hasPayload else { return Refusal(.missingField, field: .known(.payload), .text("required")) }
+        guard seen.hasPayload else {
+            return Refusal(.missingField, field: .known(.payload), .text("required, or message"))
+        }
         if !seen.hasApp {
             guard let app = apps.defaultIndex else {
                 return Refusal(
@@ -191,8 +303,16 @@ package struct PushParser {
             if !seen.hasExpiration { push.expiration = 0 }
         }
         if push.pushType == .background, push.priority == nil { push.priority = .conserving }
-        if push.expiration > 0, push.notBefore >= push.expiration {
-            return .badField(.expiration, "must be after not_before, otherwise the push could never be sent")
+        if let ttl = timeToLive {
+            // From when the push is due; otherwise a scheduled push could not have a short one.
+            push.expiration = ttl == 0 ? 0 : max(now.seconds, push.notBefore) + ttl
+        } else if push.expiration > 0 {
+            guard push.expiration > now.seconds else {
+                return .badField(.expiration, "is in the past; leave it out, or send 0 for a single attempt")
+            }
+            guard push.notBefore < push.expiration else {
+                return .badField(.expiration, "must be after not_before, otherwise the push could never be sent")
+            }
         }
         if WallTime(seconds: push.notBefore) <= now {
             push.notBefore = 0
@@ -210,7 +330,7 @@ package struct PushParser {
                     "the payload of a push of type \(push.pushType)", given: count, max: push.pushType.payloadBytesMax)
             )
         }
-        return nil
+        return lints ? lint(&push, now: now) : nil
     }
 
     // MARK: The fields
@@ -220,9 +340,10 @@ package struct PushParser {
     ) throws(JSONError) -> Refusal? {
         let kind = try reader.peekKind()
         switch field {
-        case .payload, .message:
-            return try readPayload(field, kind, from: &reader, into: &push)
-        case .priority, .expiration, .notBefore, .timestamp:
+        case .payload: return try readPayload(kind, from: &reader, into: &push)
+        case .message: return try readMessage(kind, from: &reader, into: &push)
+        case .deviceTokens: return try readTokens(kind, from: &reader, into: &push)
+        case .priority, .expiration, .ttl, .notBefore, .timestamp:
             guard kind == .number else { return .wrongType(field, "must be an integer") }
             let value: Int64
             do throws(JSONError) {
@@ -239,7 +360,7 @@ package struct PushParser {
         }
     }
 
-    private func apply(_ value: Int64, to field: PushField, of push: inout ParsedPush) -> Refusal? {
+    private mutating func apply(_ value: Int64, to field: PushField, of push: inout ParsedPush) -> Refusal? {
         switch field {
         case .priority:
             guard let raw = UInt8(exactly: value), let priority = Priority(rawValue: raw) else {
@@ -249,6 +370,11 @@ package struct PushParser {
         case .expiration:
             guard (0...Self.secondsMax).contains(value) else { return .badField(field, "must be UNIX seconds, or 0") }
             push.expiration = value
+        case .ttl:
+            guard (0...Self.ttlMax).contains(value) else {
+                return .badField(field, "must be 0 to \(Self.ttlMax) seconds")
+            }
+            timeToLive = value
         case .notBefore:
             guard (0...Self.secondsMax).contains(value) else { return .badField(field, "must be UNIX seconds") }
             push.notBefore = value
@@ -260,17 +386,14 @@ package struct PushParser {
 
     /// The end of the year 9999, so that a time in milliseconds (from 1978 on) is refused.
     private static let secondsMax: Int64 = 253_402_300_799
+    /// A year in seconds. APNs stores a push for 30 days at most, which the lint reports.
+    private static let ttlMax: Int64 = 366 * 86_400
 
     private mutating func apply(
         _ string: (contents: Range<Int>, isEscaped: Bool), in reader: JSONReader, to field: PushField,
         of push: inout ParsedPush
     ) -> Refusal? {
-        if string.isEscaped {
-            var unescaped: [UInt8] = []
-            reader.appendUnescaped(string.contents, to: &unescaped)
-            return unescaped.withUnsafeBytes { apply($0, to: field, of: &push) }
-        }
-        return apply(UnsafeRawBufferPointer(rebasing: reader.bytes[string.contents]), to: field, of: &push)
+        reader.withBytes(of: string) { apply($0, to: field, of: &push) }
     }
 
     private mutating func apply(
@@ -278,12 +401,7 @@ package struct PushParser {
     ) -> Refusal? {
         switch field {
         case .deviceToken, .deviceID:
-            guard decodeToken(text) else {
-                return Refusal(
-                    .badDeviceToken, field: .known(field),
-                    .text("must be 2 to \(APNSLimits.deviceTokenBytesMax * 2) hexadecimal digits, an even number")
-                )
-            }
+            guard decodeToken(text) else { return Self.malformedToken(field) }
         case .app:
             guard let app = apps.index(of: text, likely: lastApp) else {
                 return Refusal(.unknownApp, field: .known(.app), .text("no app of this name is configured"))
@@ -328,6 +446,17 @@ package struct PushParser {
         return nil
     }
 
+    private static func malformedToken(_ field: PushField) -> Refusal {
+        Refusal(
+            .malformedToken, field: .known(field),
+            .text("must be 2 to \(APNSLimits.deviceTokenBytesMax * 2) hexadecimal digits, an even number")
+        )
+    }
+
+    private mutating func decodeToken(_ text: JSONReader.Text, in reader: JSONReader) -> Bool {
+        reader.withBytes(of: text) { decodeToken($0) }
+    }
+
     private mutating func decodeToken(_ hex: UnsafeRawBufferPointer) -> Bool {
         guard hex.count >= 2, hex.count.isMultiple(of: 2), hex.count / 2 <= APNSLimits.deviceTokenBytesMax else {
             return false
@@ -344,46 +473,79 @@ package struct PushParser {
         }
     }
 
+    /// Validates the list. `nextToken` decodes it.
+    private mutating func readTokens(
+        _ kind: JSONReader.Kind, from reader: inout JSONReader, into push: inout ParsedPush
+    ) throws(JSONError) -> Refusal? {
+        guard kind == .array else { return .wrongType(.deviceTokens, "must be an array of strings") }
+        tokenListStart = reader.position
+        try reader.enterArray()
+        var count = 0
+        while try reader.nextElement(isFirst: count == 0) {
+            guard try reader.peekKind() == .string else {
+                return .wrongType(.deviceTokens, "must be an array of strings")
+            }
+            _ = try reader.readString()
+            count += 1
+            guard count <= Self.tokensMax else {
+                return .badField(.deviceTokens, "has more than \(Self.tokensMax) tokens; send them in several items")
+            }
+        }
+        guard count > 0 else { return .badField(.deviceTokens, "must have at least one token") }
+        push.tokenCount = count
+        return nil
+    }
+
+    /// The largest number of `device_tokens`.
+    package static let tokensMax = 1000
+
     private mutating func readPayload(
-        _ field: PushField, _ kind: JSONReader.Kind, from reader: inout JSONReader, into push: inout ParsedPush
+        _ kind: JSONReader.Kind, from reader: inout JSONReader, into push: inout ParsedPush
     ) throws(JSONError) -> Refusal? {
         switch kind {
         case .object:
-            push.payload = .input(try reader.skipValue())
+            push.payload = .input(lints ? try lint.readPayload(&reader) : try reader.skipValue())
             return nil
         case .string:
             let string = try reader.readString()
             scratch.removeAll(keepingCapacity: true)
             reader.appendUnescaped(string.contents, to: &scratch)
             do throws(JSONError) {
-                push.payload = .scratch(try Self.objectRange(in: scratch))
+                push.payload = .scratch(try objectRangeInScratch())
                 return nil
             } catch {
-                guard field == .message else {
-                    return Refusal(.payloadInvalid, field: .known(field), .json(error))
-                }
+                return Refusal(.payloadInvalid, field: .known(.payload), .json(error))
             }
-            // The contents of a JSON string are valid contents of another JSON string.
-            scratch.removeAll(keepingCapacity: true)
-            JSONWriter.append(#"{"aps":{"alert":""#, to: &scratch)
-            scratch.append(contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[string.contents]))
-            JSONWriter.append(#""}}"#, to: &scratch)
-            push.payload = .scratch(0..<scratch.count)
-            return nil
         case .array, .number, .boolean, .null:
-            return .wrongType(field, "must be an object, or a string that contains one")
+            return .wrongType(.payload, "must be an object, or a string that contains one")
         }
     }
 
-    private static func objectRange(in bytes: [UInt8]) throws(JSONError) -> Range<Int> {
+    private mutating func readMessage(
+        _ kind: JSONReader.Kind, from reader: inout JSONReader, into push: inout ParsedPush
+    ) throws(JSONError) -> Refusal? {
+        guard kind == .string else {
+            return .wrongType(.message, "must be a string, the text of an alert; send an object as payload")
+        }
+        let string = try reader.readString()
+        // The contents of a JSON string are valid contents of another JSON string.
+        scratch.removeAll(keepingCapacity: true)
+        JSONWriter.append(#"{"aps":{"alert":""#, to: &scratch)
+        scratch.append(contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[string.contents]))
+        JSONWriter.append(#""}}"#, to: &scratch)
+        push.payload = .scratch(try objectRangeInScratch())
+        return nil
+    }
+
+    private mutating func objectRangeInScratch() throws(JSONError) -> Range<Int> {
         // `Array.withUnsafeBytes` of the standard library does not support typed throws.
-        let result: Swift.Result<Range<Int>, JSONError> = bytes.withUnsafeBytes { bytes in
+        let result: Swift.Result<Range<Int>, JSONError> = scratch.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
             do throws(JSONError) {
                 guard try reader.peekKind() == .object else {
                     return .failure(JSONError(kind: .unexpectedByte, offset: reader.position))
                 }
-                let range = try reader.skipValue()
+                let range = lints ? try lint.readPayload(&reader) : try reader.skipValue()
                 try reader.finish()
                 return .success(range)
             } catch {
@@ -399,7 +561,9 @@ package struct PushParser {
         if key.isEscaped { return PushField(rawValue: reader.text(key)) }
         let range = key.contents
         switch range.count {
-        case 3: return reader.equals(range, "app") ? .app : nil
+        case 3:
+            if reader.equals(range, "app") { return .app }
+            return reader.equals(range, "ttl") ? .ttl : nil
         case 4: return reader.equals(range, "lane") ? .lane : nil
         case 5: return reader.equals(range, "topic") ? .topic : nil
         case 7:
@@ -417,7 +581,9 @@ package struct PushParser {
             if reader.equals(range, "environment") { return .environment }
             return reader.equals(range, "collapse_id") ? .collapseID : nil
         case 12: return reader.equals(range, "device_token") ? .deviceToken : nil
-        case 13: return reader.equals(range, "on_unanswered") ? .onUnanswered : nil
+        case 13:
+            if reader.equals(range, "device_tokens") { return .deviceTokens }
+            return reader.equals(range, "on_unanswered") ? .onUnanswered : nil
         default: return nil
         }
     }

@@ -1,3 +1,4 @@
+package import APNSWire
 package import JSONText
 package import PushModel
 
@@ -18,6 +19,8 @@ package struct Refusal: Error, Sendable, Equatable {
         case json(JSONError)
         /// The name of an item that is too large, its size and its limit in bytes.
         case size(String, given: Int, max: Int)
+        /// A rule of the lint that the push violates.
+        case rule(LintFinding)
         /// More than `pushes` pushes to one device within `seconds`.
         case tooOften(pushes: Int, seconds: Int, retryAfter: Int)
         /// Admission control stops a stream.
@@ -53,12 +56,17 @@ package struct Refusal: Error, Sendable, Equatable {
         }
     }
 
+    /// The rule of the lint that the push violates.
+    package var rule: LintCode? {
+        if case .rule(let finding) = detail { finding.code } else { nil }
+    }
+
     /// When to send the item again; nil if it must be changed first.
     var retryAfterSeconds: Int? {
         switch detail {
         case .tooOften(_, _, let retryAfter): retryAfter
         case .overloaded(let refusal), .appOverloaded(let refusal): refusal.retryAfterSeconds
-        case .text, .json, .size: nil
+        case .text, .json, .size, .rule: nil
         }
     }
 
@@ -71,6 +79,7 @@ package struct Refusal: Error, Sendable, Equatable {
             case .text(let text): text
             case .json(let error): error.description
             case .size(let text, let given, let max): "\(text) has \(given) bytes, at most \(max) are allowed"
+            case .rule(let finding): "\(finding.message); \(finding.advice)"
             case .tooOften(let pushes, let seconds, let retryAfter):
                 "one device gets at most \(pushes) pushes within \(seconds) s; send it again in \(retryAfter) s"
             case .overloaded(let refusal):

@@ -7,21 +7,43 @@ import Telemetry
 /// Writes the JSON of all responses that are not problem documents.
 enum ResponseJSON {
     /// `{"msg_id":…,"status":"accepted","code":0,"timestamp":…}`
-    static func accepted(_ id: PushID, at: WallTime, _ delay: DeliveryDelay?) -> [UInt8] {
+    static func accepted(
+        _ id: PushID, at: WallTime, _ delay: DeliveryDelay?, warnings: [UInt8] = []
+    ) -> [UInt8] {
         var json: [UInt8] = []
         json.reserveCapacity(128)
         JSONWriter.append(#"{"msg_id":""#, to: &json)
         id.value.append(to: &json)
-        appendAcceptedTail(at: at, delay, to: &json)
+        appendAcceptedTail(at: at, delay, warnings, to: &json)
         json.append(UInt8(ascii: "\n"))
         return json
     }
 
-    private static func appendAcceptedTail(at: WallTime, _ delay: DeliveryDelay?, to json: inout [UInt8]) {
+    private static func appendAcceptedTail(
+        at: WallTime, _ delay: DeliveryDelay?, _ warnings: [UInt8], to json: inout [UInt8]
+    ) {
         JSONWriter.append(#"","status":"accepted","code":0,"timestamp":"#, to: &json)
         JSONWriter.appendInteger(at.seconds, to: &json)
         append(delay, to: &json)
+        json += warnings
         json.append(UInt8(ascii: "}"))
+    }
+
+    /// The member `warnings` and the comma before it; empty if there are none.
+    static func warnings(_ warnings: [LintFinding]) -> [UInt8] {
+        guard !warnings.isEmpty else { return [] }
+        var json: [UInt8] = []
+        JSONWriter.append(#","warnings":["#, to: &json)
+        for (index, warning) in warnings.enumerated() {
+            if index > 0 { json.append(UInt8(ascii: ",")) }
+            JSONWriter.append(#"{"rule":"#, to: &json)
+            JSONWriter.appendString(warning.code.rawValue, to: &json)
+            JSONWriter.append(#","detail":"#, to: &json)
+            JSONWriter.appendString("\(warning.message); \(warning.advice)", to: &json)
+            json.append(UInt8(ascii: "}"))
+        }
+        json.append(UInt8(ascii: "]"))
+        return json
     }
 
     /// Appends `delayed` and `estimate`; nothing if the pushes do not wait.
@@ -48,46 +70,51 @@ enum ResponseJSON {
     /// Appends the results of `run`, each followed by `separator`.
     static func append(_ run: BulkResults.Run, separator: UInt8, to json: inout [UInt8]) {
         switch run {
-        case .accepted(let firstItem, let count, let batch, let firstPush, let at, let delay):
-            // Built once for the run: its results differ only in `index` and `msg_id`.
+        case .accepted(let firstItem, let count, let batch, let firstPush, let at, let delay, let notes):
+            // Built once for the run: its results differ only in `index` or `token`, and `msg_id`.
             var tail: [UInt8] = []
-            appendAcceptedTail(at: at, delay, to: &tail)
+            appendAcceptedTail(at: at, delay, notes.warnings, to: &tail)
             tail.append(separator)
             // No reserveCapacity: an exact reservation for each run would copy the whole response for each run.
             for offset in 0..<count {
-                JSONWriter.append(#"{"index":"#, to: &json)
-                JSONWriter.appendInteger(firstItem + offset, to: &json)
+                appendIndex(firstItem, notes.firstToken, offset, to: &json)
                 JSONWriter.append(#","msg_id":""#, to: &json)
                 batch.push(firstPush + offset).value.append(to: &json)
                 json.append(contentsOf: tail)
             }
-        case .failed(let firstItem, let count, let batch, let firstPush, let error):
+        case .failed(let firstItem, let count, let batch, let firstPush, let error, let notes):
             for offset in 0..<count {
                 let id = error.isOutcomeUnknown ? batch.push(firstPush + offset) : nil
-                appendRefused(
-                    index: firstItem + offset, code: error.code, field: nil, detail: error.callerText, unknownID: id,
-                    to: &json
-                )
+                appendIndex(firstItem, notes.firstToken, offset, to: &json)
+                appendRefusedTail(Refusal(error.code, .text(error.callerText)), unknownID: id, to: &json)
                 json.append(separator)
             }
         case .verbatim(let item):
             json += item
             json.append(separator)
-        case .refused(let index, let refusal):
-            appendRefused(
-                index: index, code: refusal.code, field: refusal.fieldName, detail: refusal.text, unknownID: nil,
-                to: &json
-            )
+        case .refused(let index, let refusal, let token):
+            appendRefused(index: index, token: token, refusal, to: &json)
             json.append(separator)
         }
     }
 
-    /// - Parameter unknownID: the id of a push that may have been accepted nevertheless.
-    static func appendRefused(
-        index: Int, code: ErrorCode, field: String?, detail: String, unknownID: PushID?, to json: inout [UInt8]
-    ) {
+    /// Appends `{"index":…`, and `token` if the item has several.
+    private static func appendIndex(_ firstItem: Int, _ firstToken: Int?, _ offset: Int, to json: inout [UInt8]) {
         JSONWriter.append(#"{"index":"#, to: &json)
-        JSONWriter.appendInteger(index, to: &json)
+        JSONWriter.appendInteger(firstToken == nil ? firstItem + offset : firstItem, to: &json)
+        guard let firstToken else { return }
+        JSONWriter.append(#","token":"#, to: &json)
+        JSONWriter.appendInteger(firstToken + offset, to: &json)
+    }
+
+    /// - Parameter token: the index in `device_tokens`, if the item has several.
+    static func appendRefused(index: Int, token: Int? = nil, _ refusal: Refusal, to json: inout [UInt8]) {
+        appendIndex(index, token, 0, to: &json)
+        appendRefusedTail(refusal, unknownID: nil, to: &json)
+    }
+
+    /// - Parameter unknownID: the id of a push that may have been accepted nevertheless.
+    private static func appendRefusedTail(_ refusal: Refusal, unknownID: PushID?, to json: inout [UInt8]) {
         if let unknownID {
             JSONWriter.append(#","msg_id":""#, to: &json)
             unknownID.value.append(to: &json)
@@ -95,16 +122,32 @@ enum ResponseJSON {
         } else {
             JSONWriter.append(#","status":"refused","code":"#, to: &json)
         }
-        JSONWriter.appendInteger(code.rawValue, to: &json)
+        JSONWriter.appendInteger(refusal.code.rawValue, to: &json)
         JSONWriter.append(#","error":"#, to: &json)
-        JSONWriter.appendString(code.entry.name, to: &json)
-        if let field {
+        JSONWriter.appendString(refusal.code.entry.name, to: &json)
+        if let field = refusal.fieldName {
             JSONWriter.append(#","field":"#, to: &json)
             JSONWriter.appendString(field, to: &json)
         }
+        if let rule = refusal.rule {
+            JSONWriter.append(#","rule":"#, to: &json)
+            JSONWriter.appendString(rule.rawValue, to: &json)
+        }
         JSONWriter.append(#","detail":"#, to: &json)
-        JSONWriter.appendString(detail, to: &json)
+        JSONWriter.appendString(refusal.text, to: &json)
         json.append(UInt8(ascii: "}"))
+    }
+
+    /// Appends the result of a validated push.
+    static func append(_ report: PushValidator.Report, to json: inout [UInt8]) {
+        switch report.verdict {
+        case .refused(let refusal): appendRefused(index: report.index, token: report.token, refusal, to: &json)
+        case .warned(let findings):
+            appendIndex(report.index, report.token, 0, to: &json)
+            JSONWriter.append(#","status":"warned","code":0"#, to: &json)
+            json += warnings(findings)
+            json.append(UInt8(ascii: "}"))
+        }
     }
 
     // MARK: Status

@@ -64,6 +64,9 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
     case idempotencyRunning = 3027
     case overloaded = 3028
     case bundleIDRefused = 3029
+    case malformedToken = 3030
+    case pushInvalid = 3031
+    case pushWarned = 3032
 
     /// The description of a code.
     package struct Entry: Sendable {
@@ -366,6 +369,23 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
                 meaning: "APNs refuses the topic that is derived from the app's bundle ID, for several devices.",
                 isRetried: true,
                 advice: "Check the app's `bundle_id` and that its credential covers it; until then its pushes wait."
+            )
+        case .malformedToken:
+            Entry(
+                name: "malformed_token", meaning: "The device token is not hexadecimal, or has an impossible length.",
+                isRetried: false,
+                advice: "Send the bytes that the app received as 2 to 510 hexadecimal digits; APNs has not been asked."
+            )
+        case .pushInvalid:
+            Entry(
+                name: "push_invalid", meaning: "APNs would refuse the push.", isRetried: false,
+                advice: "Correct what `rule` and the detail name; see the rules of the lint."
+            )
+        case .pushWarned:
+            Entry(
+                name: "push_warned",
+                meaning: "The push has a warning, and the request asks with `strict=true` to refuse such pushes.",
+                isRetried: false, advice: "Correct what `rule` and the detail name, or send it without `strict`."
             )
         }
     }

@@ -131,7 +131,7 @@ package nonisolated struct StoredResultRun: Sendable {
   package init() {}
 }
 
-/// Consecutive items that are consecutive pushes of one batch.
+/// Consecutive items, or consecutive device tokens of one item, that are consecutive pushes of one batch.
 package nonisolated struct StoredAcceptedRun: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -159,11 +159,36 @@ package nonisolated struct StoredAcceptedRun: Sendable {
   /// Clears the value of `delay`. Subsequent reads from it will return its default value.
   package mutating func clearDelay() {self._delay = nil}
 
+  /// Index in the request of the first item. Absent: the item after those of the runs before, each of which has one push.
+  package var firstItem: UInt32 {
+    get {_firstItem ?? 0}
+    set {_firstItem = newValue}
+  }
+  /// Returns true if `firstItem` has been explicitly set.
+  package var hasFirstItem: Bool {self._firstItem != nil}
+  /// Clears the value of `firstItem`. Subsequent reads from it will return its default value.
+  package mutating func clearFirstItem() {self._firstItem = nil}
+
+  /// Index in `device_tokens` of the first push. Absent: the items have one push each.
+  package var firstToken: UInt32 {
+    get {_firstToken ?? 0}
+    set {_firstToken = newValue}
+  }
+  /// Returns true if `firstToken` has been explicitly set.
+  package var hasFirstToken: Bool {self._firstToken != nil}
+  /// Clears the value of `firstToken`. Subsequent reads from it will return its default value.
+  package mutating func clearFirstToken() {self._firstToken = nil}
+
+  /// The JSON of the member `warnings` and the comma before it, as it was first written.
+  package var warningsJson: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _delay: StoredDelay? = nil
+  fileprivate var _firstItem: UInt32? = nil
+  fileprivate var _firstToken: UInt32? = nil
 }
 
 /// Why accepted pushes could not be sent immediately.
@@ -348,7 +373,7 @@ nonisolated extension StoredResultRun: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension StoredAcceptedRun: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AcceptedRun"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0\u{3}batch_id\0\u{3}first_push\0\u{3}accepted_at_ms\0\u{1}delay\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0\u{3}batch_id\0\u{3}first_push\0\u{3}accepted_at_ms\0\u{1}delay\0\u{3}first_item\0\u{3}first_token\0\u{3}warnings_json\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -361,6 +386,9 @@ nonisolated extension StoredAcceptedRun: SwiftProtobuf.Message, SwiftProtobuf._M
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.firstPush) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.acceptedAtMs) }()
       case 5: try { try decoder.decodeSingularMessageField(value: &self._delay) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self._firstItem) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self._firstToken) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.warningsJson) }()
       default: break
       }
     }
@@ -386,6 +414,15 @@ nonisolated extension StoredAcceptedRun: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._delay {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
     } }()
+    try { if let v = self._firstItem {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 6)
+    } }()
+    try { if let v = self._firstToken {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 7)
+    } }()
+    if !self.warningsJson.isEmpty {
+      try visitor.visitSingularBytesField(value: self.warningsJson, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -395,6 +432,9 @@ nonisolated extension StoredAcceptedRun: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.firstPush != rhs.firstPush {return false}
     if lhs.acceptedAtMs != rhs.acceptedAtMs {return false}
     if lhs._delay != rhs._delay {return false}
+    if lhs._firstItem != rhs._firstItem {return false}
+    if lhs._firstToken != rhs._firstToken {return false}
+    if lhs.warningsJson != rhs.warningsJson {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
