@@ -59,8 +59,8 @@ let package = Package(
         .executableTarget(
             name: "godwit-lab",
             dependencies: [
-                "GodwitCLI", "PathSimulation", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
-                "Telemetry",
+                "GodwitCLI", "PathSimulation", "PushAccept", "PushModel", "APNSSimulator", "APNSKit", "APNSWire",
+                "JSONText", "Telemetry",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -74,7 +74,7 @@ let package = Package(
         .target(
             name: "GodwitCLI",
             dependencies: [
-                "PushGateway", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
+                "PushGateway", "PushAccept", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),

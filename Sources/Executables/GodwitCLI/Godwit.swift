@@ -8,8 +8,8 @@ package struct Godwit: AsyncParsableCommand {
         version: CommandLineTool.version,
         subcommands: [
             ServeCommand.self, CheckCommand.self, DemoCommand.self, SimulateCommand.self, TokenCommand.self,
-            SendCommand.self, StatusCommand.self, MessagesCommand.self, CancelCommand.self, AppsCommand.self,
-            PauseCommand.self, ResumeCommand.self,
+            LintCommand.self, SendCommand.self, StatusCommand.self, MessagesCommand.self, CancelCommand.self,
+            AppsCommand.self, PauseCommand.self, ResumeCommand.self,
             DeadLettersCommand.self, BackupCommand.self, RestoreCommand.self,
         ]
     )

@@ -11,7 +11,7 @@ struct Benchmarks {
     /// The benchmarks that run by default.
     static let standard = ["client-simulator", "client-nghttpd", "bulk-accept", "whole-path-bulk", "single-route"]
     /// All benchmarks. The additional ones run for minutes.
-    static let names = standard + ["fairness", "overload", "backlog", "far-50ms", "far-150ms", "soak"]
+    static let names = standard + ["parse", "fairness", "overload", "backlog", "far-50ms", "far-150ms", "soak"]
 
     func run(_ name: String) async throws -> [BenchResult] {
         switch name {
@@ -20,6 +20,7 @@ struct Benchmarks {
         case "bulk-accept": [try await bulkAccept()]
         case "whole-path-bulk": [try await wholePathBulk()]
         case "single-route": [try await singleRoute()]
+        case "parse": parse()
         case "fairness": try await fairness()
         case "overload": [try await overload()]
         case "backlog": [try await backlog()]
