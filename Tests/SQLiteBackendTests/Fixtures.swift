@@ -44,11 +44,13 @@ final class ManualClock: Sendable {
 let silence = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
 /// A batch of `count` pushes whose payloads contain `text`.
+///
+/// - Parameter id: random by default.
 func sampleBatch(
-    _ count: Int = 1, at now: WallTime, app: String = "app", lane: Lane = .normal, notBefore: WallTime? = nil,
-    text: String = "hello"
+    _ count: Int = 1, at now: WallTime, id: BatchID? = nil, app: String = "app", lane: Lane = .normal,
+    notBefore: WallTime? = nil, text: String = "hello"
 ) -> Batch {
-    let id = BatchID.random(at: now)
+    let id = id ?? BatchID.random(at: now)
     var pushes = NotificationBatch(firstID: id.value)
     let headers = NotificationHeaders(topic: "org.example.app", pushType: .alert)
     for index in 0..<count {

@@ -15,11 +15,18 @@ import Testing
     /// How often the store's files contain the text.
     private func occurrences(of text: String, in folder: String) throws -> Int {
         try FileManager.default.contentsOfDirectory(atPath: folder).reduce(0) { count, name in
-            var rest = try Data(contentsOf: URL(fileURLWithPath: folder + "/" + name))[...]
-            var found = 0
-            while let range = rest.range(of: Data(text.utf8)) {
-                found += 1
-                rest = rest[range.upperBound...]
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: folder + "/" + name))
+            guard !bytes.isEmpty else { return count }
+            // `Data.range(of:)` takes a minute without optimization.
+            let found = bytes.withUnsafeBytes { bytes in
+                var (found, next) = (0, 0)
+                while let hit = memchr(bytes.baseAddress! + next, CInt(text.utf8.first!), bytes.count - next) {
+                    next = bytes.baseAddress!.distance(to: hit) + 1
+                    let isHit = bytes.count - next + 1 >= text.utf8.count && memcmp(hit, text, text.utf8.count) == 0
+                    if isHit { found += 1 }
+                    if next == bytes.count { break }
+                }
+                return found
             }
             return count + found
         }
@@ -43,20 +50,32 @@ import Testing
         ])
     }
 
-    @Test func `has no content of ended pushes after a quiet minute, and the others keep theirs`() async throws {
+    /// Seeds of the order in which batches end: two that left content in pages in use, and a new one each time.
+    /// `GODWIT_TEST_SEEDS=100..<140` runs others.
+    private static var seeds: [UInt64] {
+        let range = ProcessInfo.processInfo.environment["GODWIT_TEST_SEEDS"]?.split(separator: "..<")
+        let bounds = range?.compactMap { UInt64($0) }
+        guard let bounds, bounds.count == 2 else { return [4, 7, .random(in: 1000...9999)] }
+        return Array(bounds[0]..<bounds[1])
+    }
+
+    @Test(arguments: seeds)
+    func `has no content of ended pushes after a quiet minute, and the others keep theirs`(seed: UInt64) async throws {
         let folder = try TemporaryFolder()
         let backend = try open(folder.path)
         var leases: [(lease: Lease, count: Int)] = []
         var waiting: [Batch] = []
-        var random = SystemRandomNumberGenerator()
+        var random = SeededGenerator(seed: seed)
         for index in 0..<400 {
             let count = [1, 1, 3, 10, 200].randomElement(using: &random)!
             if index.isMultiple(of: 20) {
-                let batch = sampleBatch(count, at: clock.now, text: "waiting")
+                let id = BatchID(at: clock.now, using: &random)
+                let batch = sampleBatch(count, at: clock.now, id: id, text: "waiting")
                 _ = try await backend.append([NewBatch(batch: batch)])
                 waiting.append(batch)
             }
-            let batch = sampleBatch(count, at: clock.now, text: "ended")
+            let id = BatchID(at: clock.now, using: &random)
+            let batch = sampleBatch(count, at: clock.now, id: id, text: "ended")
             leases.append(
                 (try #require(try await backend.append([NewBatch(batch: batch, claim: .seconds(600))])[0]), count))
             guard leases.count > 30 else { continue }
@@ -64,7 +83,7 @@ import Testing
             try await end(next.lease, next.count, in: backend)
         }
         for next in leases { try await end(next.lease, next.count, in: backend) }
-        let dead = sampleBatch(2, at: clock.now, text: "dead")
+        let dead = sampleBatch(2, at: clock.now, id: BatchID(at: clock.now, using: &random), text: "dead")
         let lease = try #require(try await backend.append([NewBatch(batch: dead, claim: .seconds(600))])[0])
         let givenUp = Outcome(index: 0, verdict: .givenUp, code: .apnsUnavailable, attempts: 50)
         _ = try await backend.settle([

@@ -26,8 +26,9 @@ extension SQLiteBackend: StoreMaintenance {
     }
 
     package func reclaim() async throws(QueueError) -> Bool {
-        let logBytes = Disk.size(connections.writer.path + "-wal")
-        return try await commits.perform { [self] db, _ in
+        try await commits.perform { [self] db, _ in
+            // Not before: a truncation that the last step requested runs after its transaction.
+            let logBytes = Disk.size(connections.writer.path + "-wal")
             var pages = try PageCounts.read(db)
             // An older database cannot shrink until it is restored from a backup.
             if try Int.fetchOne(db.cachedStatement(sql: "PRAGMA auto_vacuum")) != 2 { pages.free = 0 }
@@ -43,6 +44,10 @@ extension SQLiteBackend: StoreMaintenance {
             case .truncateLog:
                 commits.requestTruncation()
                 return false
+            case .clearGaps(let key):
+                let (rows, next) = try LeafGaps.clear(db, pageBytes: connections.pageBytes, from: key)
+                reclaimPlan.withLock { $0.cleared(rows: rows, next: next) }
+                return true
             }
         }
     }

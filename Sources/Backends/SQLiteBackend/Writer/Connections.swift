@@ -24,7 +24,7 @@ struct Connections: Sendable {
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = 0")
                 // Debian's SQLite overwrites deleted content by default, which would write each body a second time when
                 // its batch is finished. FAST overwrites only what needs no additional page write; `reclaim` returns
-                // freed pages with their content.
+                // freed pages with their content, and clears what both leave in pages in use (`LeafGaps`).
                 try db.execute(sql: "PRAGMA secure_delete = FAST")
                 try db.execute(sql: "PRAGMA cache_size = -\(configuration.cacheKiB)")
                 try Schema.migrate(db)
