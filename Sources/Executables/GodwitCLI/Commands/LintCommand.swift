@@ -1,6 +1,8 @@
+import APNSWire
 import ArgumentParser
 import NIOCore
 import PushAccept
+import PushModel
 
 /// Checks a file of pushes without a gateway.
 struct LintCommand: AsyncParsableCommand {
