@@ -283,9 +283,13 @@ import Testing
         #expect(Self.problems(text) == [problem])
     }
 
-    @Test func `text that is not YAML is reported`() throws {
-        let problem = try #require(Self.problems("listen: {port: 1").first)
-        #expect(problem.hasPrefix("not YAML: "))
+    @Test(arguments: [
+        "listen: {port: 1", "apns:\n  proxy:\n    password hunter2\n    user: x", "a: 'hunter2", "a: 1\na: hunter2",
+        "hunter2: [", "a: \thunter2: b: c", "a: &hunter2", "a: *hunter2",
+    ])
+    func `text that is not YAML is reported with its line, and not quoted`(_ text: String) throws {
+        let problem = try #require(Self.problems(text).first)
+        #expect(problem.hasPrefix("not YAML: line ") && !problem.contains("hunter2"), "\(problem)")
     }
 
     @Test(arguments: [

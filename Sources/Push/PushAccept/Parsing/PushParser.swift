@@ -249,7 +249,8 @@ package struct PushParser {
         while let key = try reader.nextKey(isFirst: isFirst) {
             isFirst = false
             guard let field = Self.field(key, in: reader) else {
-                let name = String(decoding: reader.text(key).utf8.prefix(64), as: UTF8.self)
+                // A token or key may stand where a name belongs.
+                let name = SecretText.masked(String(decoding: reader.text(key).utf8.prefix(64), as: UTF8.self))
                 return Refusal(.unknownField, field: .unknown(name), .text(PushField.advice(forUnknown: name)))
             }
             if try reader.peekKind() == .null {

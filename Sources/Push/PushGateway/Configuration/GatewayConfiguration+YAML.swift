@@ -57,7 +57,7 @@ extension GatewayConfiguration {
         do {
             root = try Yams.compose(yaml: text)
         } catch {
-            throw ConfigurationError(file: file, problems: ["not YAML: \(firstLine(of: error))"])
+            throw ConfigurationError(file: file, problems: ["not YAML: \(problem(of: error))"])
         }
         var configuration = GatewayConfiguration()
         var reader = YAMLReader(root)
@@ -98,8 +98,17 @@ extension GatewayConfiguration {
             .map(\.element.description)
     }
 
-    private static func firstLine(of error: any Error) -> String {
-        "\(error)".split(separator: "\n").prefix(2).joined(separator: " ")
+    /// The description of an error without the part of the file that Yams quotes: it may hold a password.
+    private static func problem(of error: any Error) -> String {
+        switch error as? YamlError {
+        case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
+            .composer(let context, let problem, let mark, _):
+            "line \(mark.line): \(problem)" + (context.map { " \($0.text) in line \($0.mark.line)" } ?? "")
+        case .reader(let problem, _, _, _): problem
+        case .duplicatedKeysInMapping(let names, let context):
+            "line \(context.mark.line): given twice: \(names.joined(separator: ", "))"
+        default: "it cannot be parsed"
+        }
     }
 
     private mutating func fill(from reader: inout YAMLReader, folder: String) {
