@@ -1,14 +1,11 @@
 package import ArgumentParser
 import Foundation
 import PushGateway
+import PushModel
 
 /// Runs a command line. `godwit` and `godwit-lab` share exit statuses and error reporting.
 package enum CommandLineTool {
     package static let version = GodwitVersion.current
-
-    /// Whether the command line is parsed only to find unknown options. A `validate()` that requires an option returns
-    /// early then: a misspelt option is the more useful error, and the parser reports it after `validate()`.
-    @TaskLocal static var isFindingUnknownOptions = false
 
     /// Parses the arguments of the process and runs the chosen subcommand of `root`.
     ///
@@ -17,7 +14,6 @@ package enum CommandLineTool {
         // A write to a closed connection must fail with an error instead of ending the process.
         signal(SIGPIPE, SIG_IGN)
         do {
-            _ = try $isFindingUnknownOptions.withValue(true) { try root.parseAsRoot() }
             var command = try root.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
@@ -30,14 +26,21 @@ package enum CommandLineTool {
     }
 
     private static func exit(after error: any Error, of root: any ParsableCommand.Type) -> Never {
-        let message = root.fullMessage(for: error)
-        switch root.exitCode(for: error) {
-        case .success:
-            Terminal.writeOutput(message)
+        let text = root.fullMessage(for: error)
+        let code = root.exitCode(for: error)
+        if code == .success {
+            Terminal.writeOutput(text)
             Foundation.exit(0)
+        }
+        // The user knows the value; it may be a password that belongs elsewhere.
+        let message = SecretText.masked(
+            text.replacing(/The value '.*' is invalid/.dotMatchesNewlines(), with: "The value is invalid"))
+        switch code {
         case .validationFailure:
-            let advice = FormerNames.advice(
-                for: Array(CommandLine.arguments.dropFirst()), of: root.configuration.commandName ?? "")
+            let arguments = Array(CommandLine.arguments.dropFirst())
+            let advice =
+                FormerNames.advice(for: arguments, of: root.configuration.commandName ?? "")
+                ?? UnknownOption.advice(for: arguments, of: root)
             Terminal.writeError(advice.map { "Error: \($0)" } ?? message)
             Foundation.exit(2)
         default:

@@ -29,7 +29,6 @@ struct CancelCommand: AsyncParsableCommand {
     @OptionGroup var gateway: GatewayOptions
 
     func validate() throws {
-        if CommandLineTool.isFindingUnknownOptions { return }
         guard [!ids.isEmpty, request != nil, app != nil].count(where: { $0 }) == 1 else {
             throw ValidationError("give either push IDs, --request or --app")
         }

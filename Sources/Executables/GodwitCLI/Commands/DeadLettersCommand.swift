@@ -121,7 +121,6 @@ struct DeadLetterArguments: ParsableArguments {
     @OptionGroup var gateway: GatewayOptions
 
     func validate() throws {
-        if CommandLineTool.isFindingUnknownOptions { return }
         guard [!ids.isEmpty, app != nil, isAll].count(where: { $0 }) == 1 else {
             throw ValidationError("give either push IDs, --app or --all")
         }

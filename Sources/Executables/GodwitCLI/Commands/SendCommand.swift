@@ -49,7 +49,6 @@ struct SendCommand: AsyncParsableCommand {
     var isJSON = false
 
     func validate() throws {
-        if CommandLineTool.isFindingUnknownOptions { return }
         if file != nil {
             guard push.isEmpty else {
                 throw ValidationError("--file cannot be combined with flags that describe a push")
