@@ -1,8 +1,10 @@
 import APNSWire
+import Foundation
 import PushAccept
 import PushDispatch
 import PushGateway
 import PushModel
+import PushTesting
 import Testing
 
 @Suite struct `Configuration file` {
@@ -290,6 +292,12 @@ import Testing
     func `text that is not YAML is reported with its line, and not quoted`(_ text: String) throws {
         let problem = try #require(Self.problems(text).first)
         #expect(problem.hasPrefix("not YAML: line ") && !problem.contains("hunter2"), "\(problem)")
+    }
+
+    @Test func `a byte order mark before the configuration is skipped`() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("\u{FEFF}" + Self.complete, to: "godwit.yaml")
+        #expect(try GatewayConfiguration.read(path: file).listen.port == 9000)
     }
 
     @Test(arguments: [

@@ -1,4 +1,5 @@
 import Foundation
+import JSONText
 import PushAccept
 import PushModel
 import Telemetry
@@ -17,6 +18,10 @@ import Testing
     }.joined(separator: "\r\n")
 
     private static func items(_ chunks: [String], _ format: ItemFramer.Format) -> [String] {
+        items(chunks.map { Array($0.utf8) }, format)
+    }
+
+    private static func items(_ chunks: [[UInt8]], _ format: ItemFramer.Format) -> [String] {
         var framer = ItemFramer(format: format, itemBytesMax: 1000)
         var items: [String] = []
         func take(_ item: ItemFramer.Item) {
@@ -25,7 +30,7 @@ import Testing
             case .tooLarge: items.append("too large")
             }
         }
-        for chunk in chunks { Array(chunk.utf8).withUnsafeBytes { framer.feed($0, take) } }
+        for chunk in chunks { chunk.withUnsafeBytes { framer.feed($0, take) } }
         items.append("\(framer.end(isCutOff: false, take))")
         return items
     }
@@ -47,6 +52,46 @@ import Testing
         #expect(whole == [#"{"a":[1,{"b":"]},{\""}]} "#, #""x,y\\" "#, "12", #"["]"]"#, "null\n", "{} ", "clean"])
         for chunks in Self.splits(array) { #expect(Self.items(chunks, .array) == whole) }
         #expect(Self.items(array.map { String($0) }, .array) == whole)
+    }
+
+    @Test func `a byte order mark at the start of the body is skipped, wherever the body is split`() {
+        let mark = ByteOrderMark.bytes
+        for (format, text) in [(ItemFramer.Format.lines, "1\n2"), (.array, "[1,2]")] {
+            let body = mark + text.utf8
+            for end in 0...body.count {
+                #expect(Self.items([Array(body[..<end]), Array(body[end...])], format) == ["1", "2", "clean"])
+            }
+            #expect(Self.items(body.map { [$0] }, format) == ["1", "2", "clean"])
+        }
+        #expect(Self.items([mark], .lines) == ["clean"])
+        #expect(Self.items([mark], .array) == ["notAnArray"])
+        // A part of a mark is text.
+        for length in 1...2 {
+            #expect(Self.items([Array(mark[..<length]), Array("\n1".utf8)], .lines).dropFirst() == ["1", "clean"])
+            #expect(Self.items([Array(mark[..<length])], .lines).count == 2)
+            #expect(Self.items([Array(mark[..<length]), Array("[1]".utf8)], .array) == ["notAnArray"])
+        }
+    }
+
+    @Test func `a push after a byte order mark is accepted on every route`() async throws {
+        try await TestGateway.run { gateway in
+            let line = "\u{FEFF}" + pushLine(1)
+            for (path, body, type) in [
+                ("/push", line, "application/json"), ("/push/batch", line, "application/x-ndjson"),
+                ("/push/batch", "\u{FEFF}[\(pushLine(2))]", "application/json"),
+                // Files with marks that were put together.
+                ("/push/batch", line + "\n" + line, "application/x-ndjson"),
+            ] {
+                let response = try await gateway.post(path, body, type: type)
+                #expect(response.status == 200 && !response.body.contains("\"status\":\"refused\""), "\(response.body)")
+            }
+            let keyed = try await gateway.post(
+                "/push/batch", line, type: "application/x-ndjson", headers: ["Idempotency-Key: \"a\""])
+            #expect(keyed.status == 200 && !keyed.body.contains("\"status\":\"refused\""), "\(keyed.body)")
+            let control = try await gateway.post(
+                "/api/v1/messages/query", "\u{FEFF}{\"ids\":[\"0190b3a5-7c1e-7d6f-8a51-5d0c8f3b0000\"]}")
+            #expect(control.status == 200, "\(control.body)")
+        }
     }
 
     @Test func `the ending of an array is reported`() {

@@ -51,7 +51,7 @@ struct ControlBody: Sendable {
         func wrong(_ code: ErrorCode, _ field: Field, _ text: String) -> ScanResult {
             .failure(Problem(code, field: field.rawValue, text))
         }
-        var reader = JSONReader(bytes)
+        var reader = JSONReader(bytes, at: ByteOrderMark.length(in: bytes))
         guard try reader.peekKind() == .object else {
             return .failure(Problem(.badRequest, .wrongType, "the body must be \(expected)"))
         }

@@ -1,8 +1,10 @@
+import JSONText
+
 /// Splits a body that arrives in chunks into items, in memory bounded by the size of one item.
 ///
 /// Pure: input is chunks, output is items by a closure. An item within one chunk is not copied; only an item that spans
 /// chunks is. There are two formats: lines, and the elements of one JSON array. The framer only finds the end of each
-/// item; the parser validates it.
+/// item; the parser validates it. A byte order mark at the start of the body is skipped.
 package struct ItemFramer {
     package enum Format: Sendable {
         case lines
@@ -37,6 +39,8 @@ package struct ItemFramer {
     let format: Format
     let itemBytesMax: Int
     private var state: State
+    /// How many bytes of a byte order mark the body began with so far; nil after its start.
+    private var markLength: Int? = 0
     /// The bytes so far of an item whose end has not arrived.
     private var carry: [UInt8] = []
     /// Whether the item in progress is too large already, so that its bytes are dropped.
@@ -58,6 +62,27 @@ package struct ItemFramer {
     package var isFinished: Bool { ending != .clean }
 
     package mutating func feed(_ chunk: UnsafeRawBufferPointer, _ emit: (Item) -> Void) {
+        var chunk = chunk
+        while let length = markLength, let first = chunk.first {
+            if length < ByteOrderMark.bytes.count, first == ByteOrderMark.bytes[length] {
+                markLength = length + 1
+                chunk = UnsafeRawBufferPointer(rebasing: chunk.dropFirst())
+            } else {
+                endMark(emit)
+            }
+        }
+        if !isFinished { split(chunk, emit) }
+    }
+
+    /// Ends the start of the body. A part of a mark is ordinary, though invalid, text.
+    private mutating func endMark(_ emit: (Item) -> Void) {
+        guard let length = markLength else { return }
+        markLength = nil
+        guard length < ByteOrderMark.bytes.count else { return }
+        ByteOrderMark.bytes[..<length].withUnsafeBytes { split($0, emit) }
+    }
+
+    private mutating func split(_ chunk: UnsafeRawBufferPointer, _ emit: (Item) -> Void) {
         switch format {
         case .lines: feedLines(chunk, emit)
         case .array: feedArray(chunk, emit)
@@ -70,6 +95,7 @@ package struct ItemFramer {
     ///   - isCutOff: the connection closed early, so an item in progress is truncated even if it looks complete.
     ///   - emit: receives the last line of a body that does not end in a line feed.
     package mutating func end(isCutOff: Bool, _ emit: (Item) -> Void) -> Ending {
+        endMark(emit)
         if ending != .clean { return ending }
         switch (format, state) {
         case (.lines, _):

@@ -72,7 +72,7 @@ package struct PushParser {
         case refused(Refusal)
     }
 
-    /// Parses `bytes`, which must contain one push, with optional white space around it.
+    /// Parses `bytes`, which must contain one push, with optional white space around it or a byte order mark before it.
     ///
     /// - Parameter now: a `not_before` of this time or earlier means immediately, and an `expiration` is refused.
     package mutating func parse(_ bytes: UnsafeRawBufferPointer, now: WallTime) -> Result {
@@ -238,7 +238,7 @@ package struct PushParser {
     private mutating func scan(
         _ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush, now: WallTime
     ) throws(JSONError) -> Refusal? {
-        var reader = JSONReader(bytes)
+        var reader = JSONReader(bytes, at: ByteOrderMark.length(in: bytes))
         guard try reader.peekKind() == .object else {
             return Refusal(.wrongType, .text("a push must be a JSON object"))
         }

@@ -2,7 +2,7 @@ import Foundation
 
 /// Reads small text files.
 enum TextFile {
-    /// Reads a file as UTF-8 text.
+    /// Reads a file as UTF-8 text, without a byte order mark.
     static func read(_ path: String) throws(UnreadableFile) -> String {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
@@ -11,7 +11,7 @@ enum TextFile {
         guard !isFolder.boolValue else { throw UnreadableFile("it is a folder") }
         guard let bytes = FileManager.default.contents(atPath: path) else { throw UnreadableFile("permission denied") }
         guard let text = String(validating: bytes, as: UTF8.self) else { throw UnreadableFile("it is not UTF-8 text") }
-        return text
+        return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
     }
 
     /// The first line of a file, without a byte order mark and the end of the line.
