@@ -287,7 +287,7 @@ import Testing
 
     @Test(arguments: [
         "listen: {port: 1", "apns:\n  proxy:\n    password hunter2\n    user: x", "a: 'hunter2", "a: 1\na: hunter2",
-        "hunter2: [", "a: \thunter2: b: c", "a: &hunter2", "a: *hunter2",
+        "hunter2: [", "a: \thunter2: b: c", "a: *hunter2",
     ])
     func `text that is not YAML is reported with its line, and not quoted`(_ text: String) throws {
         let problem = try #require(Self.problems(text).first)
@@ -298,6 +298,22 @@ import Testing
         let folder = try TemporaryFolder()
         let file = try folder.write("\u{FEFF}" + Self.complete, to: "godwit.yaml")
         #expect(try GatewayConfiguration.read(path: file).listen.port == 9000)
+    }
+
+    @Test func `a path that begins with ~ is in a home folder, or refused`() throws {
+        let home = ProcessInfo.processInfo.environment["HOME"] ?? ("~" as NSString).expandingTildeInPath
+        let expanded = try Self.parse(
+            Self.complete.replacing("path: data", with: "path: ~/data").replacing("keys/Auth", with: "~/Auth"))
+        #expect(expanded.storePath == "\(home)/data")
+        let key = GatewayConfiguration.Key(file: "\(home)/AuthKey.p8", keyID: "ABCDE12345", teamID: "TEAM123456")
+        #expect(expanded.apps.first?.environments.first?.credential == .key(key))
+        let text = "must not start with '~', which stands for no home folder here"
+        #expect(
+            Self.problems(Self.complete.replacing("path: data", with: "path: ~nosuchuser/data"))
+                == ["line 2: store.path \(text)"])
+        #expect(
+            Self.problems(Self.complete.replacing("/etc/ca.pem", with: "~nosuchuser/ca.pem"))
+                == ["line 4: app \"shop\": a path \(text)"])
     }
 
     @Test(arguments: [
@@ -327,7 +343,7 @@ import Testing
 
     @Test(arguments: [
         ("/nowhere/godwit.yaml", "no such file"), ("/", "it is a folder"),
-        ("/proc/self/exe", "it is not UTF-8 text"),
+        ("/bin/true", "it is not UTF-8 text"), ("/proc/self/exe", "it has more than 4 MiB"),
     ])
     func `a file that cannot be read is reported`(_ path: String, _ why: String) {
         let error = #expect(throws: ConfigurationError.self) { try GatewayConfiguration.read(path: path) }

@@ -13,13 +13,13 @@ struct BackupCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(name: .shortAndLong, help: "Configuration file of the gateway (YAML).")
+    @Option(name: .shortAndLong, help: "Configuration file of the gateway (YAML).", transform: UserPath.expanded)
     var config = "godwit.yaml"
 
-    @Option(help: "Folder of the database instead of the configured one.")
+    @Option(help: "Folder of the database instead of the configured one.", transform: UserPath.expanded)
     var store: String?
 
-    @Option(name: .customLong("to"), help: "File to write; must not exist.")
+    @Option(name: .customLong("to"), help: "File to write; must not exist.", transform: UserPath.expanded)
     var file: String
 
     mutating func run() async throws {
@@ -42,13 +42,13 @@ struct RestoreCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(name: .shortAndLong, help: "Configuration file of the gateway (YAML).")
+    @Option(name: .shortAndLong, help: "Configuration file of the gateway (YAML).", transform: UserPath.expanded)
     var config = "godwit.yaml"
 
-    @Option(help: "Folder of the database instead of the configured one.")
+    @Option(help: "Folder of the database instead of the configured one.", transform: UserPath.expanded)
     var store: String?
 
-    @Option(name: .customLong("from"), help: "Backup to restore.")
+    @Option(name: .customLong("from"), help: "Backup to restore.", transform: UserPath.expanded)
     var file: String
 
     @Flag(help: "Keep an existing database next to the new one, under another name.")

@@ -26,7 +26,7 @@ struct DemoCommand: AsyncParsableCommand {
     @Option(help: "Port of the simulator's control API; 0 selects a free one.")
     var controlPort = 8444
 
-    @Option(help: "Folder for the database and the keys. Default: a new folder in .demo.")
+    @Option(help: "Folder for the database and the keys. Default: a new folder in .demo.", transform: UserPath.expanded)
     var directory: String?
 
     @Flag(help: "Stop after the sample pushes.")

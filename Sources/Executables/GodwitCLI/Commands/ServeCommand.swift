@@ -17,13 +17,13 @@ struct ServeCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(name: .shortAndLong, help: "Configuration file (YAML).")
+    @Option(name: .shortAndLong, help: "Configuration file (YAML).", transform: UserPath.expanded)
     var config = "godwit.yaml"
 
     @Option(help: "Port to listen on instead of the configured one; 0 selects a free one.")
     var port: Int?
 
-    @Option(help: "Folder of the database instead of the configured one.")
+    @Option(help: "Folder of the database instead of the configured one.", transform: UserPath.expanded)
     var store: String?
 
     @Flag(help: "Take the database from a process whose heartbeat has been stale for three leases.")

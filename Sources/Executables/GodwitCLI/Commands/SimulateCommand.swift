@@ -1,6 +1,7 @@
 import APNSSimulator
 import ArgumentParser
 import Foundation
+import PushGateway
 
 /// Runs the APNs simulator.
 struct SimulateCommand: AsyncParsableCommand {
@@ -32,7 +33,7 @@ struct SimulateCommand: AsyncParsableCommand {
     )
     var scenario: String?
 
-    @Option(help: "Folder for ca.pem and AuthKey.p8; an existing key is used.")
+    @Option(help: "Folder for ca.pem and AuthKey.p8; an existing key is used.", transform: UserPath.expanded)
     var directory = "godwit-simulator"
 
     @Option(help: "Key ID that provider tokens must have.")
@@ -104,7 +105,7 @@ struct SimulateCommand: AsyncParsableCommand {
     /// - Parameter name: a built-in scenario, or a file.
     private static func scenario(_ name: String) throws -> Scenario {
         if let ready = Scenario.builtIn(name) { return ready }
-        guard let yaml = try? String(contentsOfFile: name, encoding: .utf8) else {
+        guard let yaml = try? TextFile.read(UserPath.expanded(name)) else {
             let names = Scenario.builtInFiles.map(\.name).joined(separator: ", ")
             throw CommandError(
                 "'\(name)' is neither a built-in scenario (\(names)) nor a readable file"

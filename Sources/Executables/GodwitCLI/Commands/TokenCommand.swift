@@ -1,5 +1,6 @@
 import APNSKit
 import ArgumentParser
+import PushGateway
 
 /// Prints a provider token.
 struct TokenCommand: ParsableCommand {
@@ -12,7 +13,7 @@ struct TokenCommand: ParsableCommand {
             """
     )
 
-    @Option(help: "Signing key, a .p8 file.")
+    @Option(help: "Signing key, a .p8 file.", transform: UserPath.expanded)
     var keyFile = "godwit-simulator/AuthKey.p8"
 
     @Option(help: "Key ID.")

@@ -113,7 +113,8 @@ extension GatewayConfiguration {
 
     private mutating func fill(from reader: inout YAMLReader, folder: String) {
         func resolved(_ path: String) -> String {
-            path.hasPrefix("/") || folder.isEmpty ? path : (folder as NSString).appendingPathComponent(path)
+            if path.hasPrefix("~") { return (try? UserPath.expanded(path)) ?? path }
+            return path.hasPrefix("/") || folder.isEmpty ? path : (folder as NSString).appendingPathComponent(path)
         }
         fillListen(from: &reader)
         fillStore(from: &reader, resolved)

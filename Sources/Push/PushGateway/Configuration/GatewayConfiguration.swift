@@ -151,6 +151,11 @@ package struct GatewayConfiguration: Sendable {
         require((0...65535).contains(listen.port), "listen.port", "listen.port must be 0 to 65535")
         require(!listen.host.isEmpty, "listen.host", "listen.host must not be empty")
         require(!storePath.isEmpty, "store.path", "store.path must not be empty")
+        for (path, name, file) in files {
+            // Every other ~ was replaced.
+            require(
+                !file.hasPrefix("~"), path, "\(name) must not start with '~', which stands for no home folder here")
+        }
         require(retention >= .seconds(3600), "store.retention", "store.retention must be at least 1h")
         require(!apps.isEmpty, "apps", "apps must have at least one app")
         var names: Set<String> = []
@@ -188,6 +193,30 @@ package struct GatewayConfiguration: Sendable {
         )
         problems += limits.problems().map { ("limits", $0) }
         return problems + delivery.problems().map { ("delivery", "delivery: \($0)") }
+    }
+
+    /// Each file and folder, with the path of its key or section, and a name for people.
+    private var files: [(path: String, name: String, file: String)] {
+        var files = [("store.path", "store.path", storePath)]
+        if let file = proxy?.passwordFile {
+            files.append(("apns.proxy.password_file", "apns.proxy.password_file", file))
+        }
+        for (index, app) in apps.enumerated() {
+            for settings in app.environments {
+                let own: [String?] =
+                    switch settings.credential {
+                    case .key(let key): [key.file]
+                    case .certificate(let certificate):
+                        [
+                            certificate.p12File, certificate.certificateFile, certificate.keyFile,
+                            certificate.passwordFile,
+                        ]
+                    }
+                files += (own + [settings.endpoint?.caFile]).compactMap { $0 }
+                    .map { ("apps[\(index)]", "app \"\(app.name)\": a path", $0) }
+            }
+        }
+        return files
     }
 
     /// Letters, digits, hyphens and periods, according to Apple's page "CFBundleIdentifier".
