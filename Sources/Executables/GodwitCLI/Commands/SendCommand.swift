@@ -28,7 +28,7 @@ struct SendCommand: AsyncParsableCommand {
     @Option(name: .shortAndLong, help: "File of pushes, one JSON object per line; - is standard input.")
     var file: String?
 
-    @OptionGroup var gateway: GatewayURL
+    @OptionGroup var connection: ConnectionOptions
 
     @Flag(name: .customLong("no-wait"), help: "Do not wait for verdicts: exit once the pushes are accepted.")
     var isNotWaiting = false
@@ -73,7 +73,7 @@ struct SendCommand: AsyncParsableCommand {
     func run() async throws {
         let source = try file.map { try PushSource(path: $0) } ?? PushSource(bytes: push.line)
         let results = try results.map { try ResultFile(path: $0) }
-        let (summary, isRepeatable) = try await GatewayAPI.with(gateway.address, timeout: .seconds(responseTimeout)) {
+        let (summary, isRepeatable) = try await GatewayAPI.with(connection.connection(), timeout: .seconds(responseTimeout)) {
             api in
             var flow = SendFlow(
                 gateway: api, source: source, waitLimit: isNotWaiting ? nil : .seconds(timeout), results: results,

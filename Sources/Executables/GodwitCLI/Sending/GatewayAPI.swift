@@ -16,20 +16,25 @@ struct GatewayAPI {
     /// A page of 1,000 dead letters takes about 300 KiB.
     private static let controlBytesMax = 4 * 1024 * 1024
 
-    /// Without a trailing slash.
-    let url: String
+    private let connection: GatewayConnection
     /// How long the gateway may take to respond.
     let timeout: Duration
     private let client: HTTPClient
+
+    /// Without user, password and a trailing slash.
+    var url: String { connection.url }
 
     /// Runs `body` with a client that is shut down afterwards, or when the gateway does not respond for `timeout`.
     ///
     /// - Throws: `GatewayFailure`, whose description is one line.
     static func with<Value>(
-        _ url: String, timeout: Duration, _ body: (GatewayAPI) async throws -> Value
+        _ connection: GatewayConnection, timeout: Duration, _ body: (GatewayAPI) async throws -> Value
     ) async throws -> Value {
         let connectTime = min(timeout, .seconds(10))
         var configuration = HTTPClient.Configuration(
+            tlsConfiguration: connection.tls,
+            // A redirect would send the caller's headers, which may hold keys, to another server.
+            redirectConfiguration: .disallow,
             timeout: .init(connect: .milliseconds(max(1, connectTime.milliseconds)))
         )
         // Report an unreachable gateway immediately instead of retrying for ten seconds.
@@ -37,10 +42,9 @@ struct GatewayAPI {
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let result: Result<Value, any Error>
         do {
-            let url = url.hasSuffix("/") ? String(url.dropLast()) : url
-            result = .success(try await body(GatewayAPI(url: url, timeout: timeout, client: client)))
+            result = .success(try await body(GatewayAPI(connection: connection, timeout: timeout, client: client)))
         } catch {
-            result = .failure(GatewayFailure(error, url: url))
+            result = .failure(GatewayFailure(error, url: connection.url))
         }
         try? await client.shutdown()
         return try result.get()
@@ -100,7 +104,7 @@ struct GatewayAPI {
         try await withResponseTimeout { responseTimeout in
             var request = lineRequest("/push/batch")
             request.headers.add(name: "Idempotency-Key", value: idempotencyKey)
-            if let requestID { request.headers.add(name: "X-Request-Id", value: requestID) }
+            if let requestID { request.headers.replaceOrAdd(name: "X-Request-Id", value: requestID) }
             request.body = .bytes(pushes)
             let headers = try await readLines(of: request, responseTimeout, onLine)
             return headers.contains(name: "Idempotency-Replayed")
@@ -120,7 +124,7 @@ struct GatewayAPI {
     }
 
     private func lineRequest(_ path: String) -> HTTPClientRequest {
-        var request = HTTPClientRequest(url: url + path)
+        var request = request(path)
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/x-ndjson")
         request.headers.add(name: "Accept", value: "application/x-ndjson")
@@ -140,18 +144,24 @@ struct GatewayAPI {
 
     /// Gets the JSON at `path`, which starts with a slash and is percent-encoded.
     func get(_ path: String) async throws -> [UInt8] {
-        try await execute(HTTPClientRequest(url: url + path))
+        try await execute(request(path))
     }
 
     /// Posts the JSON `body`, or no body if it is nil, and returns the JSON of the response.
     func post(_ path: String, _ body: [UInt8]? = nil) async throws -> [UInt8] {
-        var request = HTTPClientRequest(url: url + path)
+        var request = request(path)
         request.method = .POST
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(body)
         }
         return try await execute(request)
+    }
+
+    private func request(_ path: String) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: url + path)
+        request.headers = connection.headers
+        return request
     }
 
     private func execute(_ request: HTTPClientRequest) async throws -> [UInt8] {
@@ -188,6 +198,7 @@ struct GatewayAPI {
         if !isFromGateway, [404, 405, 501].contains(status) { throw GatewayFailure.otherServer(url, status: status) }
         var description = "the gateway returned \(status)"
         if let text = problem?.text { description += ": \(text)" }
+        if (300..<400).contains(status) { description += ": it redirects; use the URL of the gateway itself" }
         if let seconds = response.headers.first(name: "Retry-After") { description += " (retry in \(seconds) s)" }
         throw GatewayFailure(description: description, status: status, problem: isFromGateway ? problem : nil)
     }
