@@ -1,3 +1,4 @@
+import APNSWire
 import GodwitCLI
 import Testing
 
@@ -47,14 +48,69 @@ import Testing
     }
 }
 
-@Suite struct `Counting lines` {
-    @Test(arguments: [1, 2, 3, 100])
-    func `lines are counted without blank ones, however the bytes arrive`(_ size: Int) {
-        let text = Array("1234\n\n  \n12\r\n\r\n56".utf8)
-        var lines = LineCount()
-        for start in stride(from: 0, to: text.count, by: size) {
-            lines.append(text[start..<min(text.count, start + size)])
+@Suite struct `The pushes in a stream of lines` {
+    private static let token = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0"
+    private static let text = """
+        {"device_token":"\(token)","payload":{}}
+
+          \r
+        {"payload":{"device_token":"11111111"},"device_id":"\(token.uppercased())"}\r
+        {"device_token":"not a token, but a secret"}
+        {
+        {"device_token":"abcd"}
+        """
+
+    @Test(arguments: [1, 2, 3, 100, 1000])
+    func `have their line and the first digits of the token, however the bytes arrive`(_ size: Int) {
+        let bytes = Array("\u{FEFF}\(Self.text)".utf8)
+        var lines = PushLines()
+        for start in stride(from: 0, to: bytes.count, by: size) {
+            lines.append(bytes[start..<min(bytes.count, start + size)])
         }
-        #expect(lines.count == 3 && !lines.isAtEnd)
+        #expect(lines.count == 4 && !lines.isAtEnd)
+        lines.end()
+        lines.end()
+        #expect(lines.count == 5 && lines.isAtEnd)
+        var found: [PushLine] = []
+        while let line = lines.next() { found.append(line) }
+        #expect(found.map(\.number) == [1, 4, 5, 6, 7])
+        // Never a whole token, and nothing that is no token.
+        #expect(found.map(\.tokenPrefix) == ["00fc13ad", "00fc13ad", "", "", ""])
+    }
+
+    @Test func `are given in order, also while others are added`() {
+        var lines = PushLines()
+        var numbers: [UInt32] = []
+        for _ in 0..<20_000 {
+            lines.append(Array("{}\n{}\n".utf8))
+            if let line = lines.next() { numbers.append(line.number) }
+        }
+        while let line = lines.next() { numbers.append(line.number) }
+        #expect(numbers == Array(1...40_000))
+    }
+}
+
+@Suite struct `Result lines` {
+    private static let push = PushLine(number: 8, token: String(repeating: "0a", count: 32))
+
+    @Test func `begin with what identifies the push`() {
+        let gatewayLine = #"{"index":3,"msg_id":"x","status":"accepted"}"#
+        #expect(
+            Self.line(gatewayLine, isFile: true)
+                == #"{"index":7,"line":8,"token":"0a0a0a0a","msg_id":"x","status":"accepted"}"#)
+        #expect(
+            Self.line(#"{"msg_id":"x"}"#, isFile: false) == #"{"index":7,"token":"0a0a0a0a","msg_id":"x"}"#)
+    }
+
+    @Test func `of pushes without a verdict have the ID`() {
+        let id = APNSID(high: 1, low: 2)
+        let push = SentPush(id: id, index: 7, line: PushLine(number: 8, token: ""))
+        let line = String(decoding: ResultLine.bytes(push, state: "waiting", isFile: true), as: UTF8.self)
+        #expect(line == #"{"index":7,"line":8,"msg_id":"\#(id)","state":"waiting"}"#)
+    }
+
+    private static func line(_ text: String, isFile: Bool) -> String {
+        String(
+            decoding: ResultLine.bytes(Array(text.utf8)[...], index: 7, push: push, isFile: isFile), as: UTF8.self)
     }
 }

@@ -25,7 +25,7 @@ import Testing
                 """
         )
         #expect(
-            summary.json == #"{"accepted":3,"refused":1,"accept_ms":1500,"settle_ms":2250,"outcomes":["#
+            summary.json() == #"{"accepted":3,"refused":1,"accept_ms":1500,"settle_ms":2250,"outcomes":["#
                 + #"{"state":"delivered","code":0,"reason":"","pushes":2},"#
                 + #"{"state":"refused","code":2022,"reason":"missing_field","pushes":1},"#
                 + #"{"state":"rejected","code":3003,"reason":"BadDeviceToken","pushes":1}]}"#
@@ -46,6 +46,7 @@ import Testing
         }
         summary.failure = "the connection broke"
         #expect(!summary.isSuccess)
+        #expect(summary.json(nextLine: 7).hasSuffix(#""failure":"the connection broke","next_line":7}"#))
     }
 
     @Test func `pushes without a verdict are described in the singular and the plural`() {
@@ -64,14 +65,14 @@ import Testing
         #expect(first.storedNote == nil)
     }
 
-    @Test func `refused pushes have advice`() throws {
-        var summary = SendSummary()
-        #expect(summary.refusedNote == nil)
-        let line = try read(#"{"status":"refused","code":2022}"#)
-        summary.countResponse(line, isPolled: false)
-        #expect(summary.refusedNote == "1 push was refused; --results FILE shows which")
-        summary.countResponse(line, isPolled: false)
-        #expect(summary.refusedNote == "2 pushes were refused; --results FILE shows which")
+    @Test func `pushes that are not listed are counted`() {
+        #expect(SendSummary.moreNote("refused", listed: 20, of: 20, hasFile: false) == nil)
+        #expect(
+            SendSummary.moreNote("refused", listed: 20, of: 1234, hasFile: false)
+                == "and 1,214 more refused; --results FILE keeps all")
+        #expect(
+            SendSummary.moreNote("waiting", listed: 1, of: 2, hasFile: true)
+                == "and 1 more waiting; the results file has all")
     }
 
     @Test func `delayed pushes are counted by reason`() throws {
@@ -87,7 +88,7 @@ import Testing
                 "1 push is accepted and delayed: maintenance",
                 "2 pushes are accepted and delayed: the app is paused; resume it with godwit resume",
             ])
-        #expect(summary.json.contains(#""delayed":{"backlog":1,"maintenance":1,"paused":2}"#))
+        #expect(summary.json().contains(#""delayed":{"backlog":1,"maintenance":1,"paused":2}"#))
     }
 
     @Test func `the number of rows is bounded`() throws {

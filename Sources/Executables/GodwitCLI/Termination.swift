@@ -99,4 +99,12 @@ package enum Termination {
             waiter?.continuation.resume()
         }
     }
+
+    /// From `seconds` on, a further signal ends the process without a report.
+    package static func endImmediately(after seconds: Double) {
+        Thread.detachNewThread {
+            Thread.sleep(forTimeInterval: seconds)
+            for number in [SIGINT, SIGTERM, SIGHUP] { signal(number, SIG_DFL) }
+        }
+    }
 }

@@ -73,7 +73,10 @@ import Testing
             #expect(Set(outcomes.compactMap { $0["code"] as? Int }).isSuperset(of: [2020, 2022]))
         }
         let text = try await gateway.godwit(["send", "--file", file])
-        #expect(text.error == "3 pushes were refused; --results FILE shows which\n")
+        let refusals = text.error.split(separator: "\n")
+        #expect(refusals.count == 3, "\(text.error)")
+        #expect(refusals.first == "line 2: refused: 2022 missing_field, device_token: required", "\(text.error)")
+        #expect(refusals.last?.hasPrefix("line 5: refused: ") == true)
         #expect(try await gateway.stop() == .status(0))
     }
 
@@ -113,7 +116,10 @@ import Testing
             ["send"], ["send", "--token", "ab"], ["send", "--token", "ab", "--alert", "x", "--payload", "{}"],
             ["send", "--token", "ab", "--payload", "{"], ["send", "--file", "x", "--token", "ab"],
             ["send", "--url", "nowhere", "--token", "ab", "--alert", "x"], ["send", "--no-such-flag"],
-            ["status"], ["status", "17"],
+            ["status"], ["status", "17"], ["send", "--token", "ab", "--badge", "-1"],
+            ["send", "--token", "ab", "--alert", "x", "--expiration", "3600"],
+            ["send", "--token", "ab", "--alert", "x", "--expiration", "1h", "--idempotency-key", "k"],
+            ["dead-letters", "purge", "--all"], ["apps", "--ca", "/etc/hosts"], ["apps", "--header", "hunter2"],
         ]
     )
     func `a wrong command line results in status 2`(_ arguments: [String]) async throws {

@@ -1,27 +1,3 @@
-/// Counts the lines of a byte stream, without blank ones.
-package struct LineCount: Sendable {
-    private var ended = 0
-    private var isOpen = false
-    package private(set) var isAtEnd = false
-
-    package init() {}
-
-    package var count: Int { ended + (isOpen ? 1 : 0) }
-
-    package mutating func append(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes {
-            if byte == UInt8(ascii: "\n") {
-                ended += isOpen ? 1 : 0
-                isOpen = false
-            } else if byte > UInt8(ascii: " ") {
-                isOpen = true
-            }
-        }
-    }
-
-    package mutating func end() { isAtEnd = true }
-}
-
 /// Splits a byte stream into chunks of whole lines. The split depends only on the bytes, not on how they arrive, so a
 /// repeated command sends the same chunks.
 package struct LineChunks {

@@ -1,8 +1,6 @@
-package import APNSWire
-
-/// Accepted pushes without a known verdict: a FIFO queue with 16 bytes per push.
+/// Accepted pushes without a known verdict: a FIFO queue with 32 bytes per push.
 package struct PendingPushes {
-    private var ids: [APNSID] = []
+    private var pushes: [SentPush] = []
     private var head = 0
     /// Pushes requeued in a row since the last verdict.
     package private(set) var idleCount = 0
@@ -11,25 +9,25 @@ package struct PendingPushes {
 
     package init() {}
 
-    package var count: Int { ids.count - head }
+    package var count: Int { pushes.count - head }
     package var isEmpty: Bool { count == 0 }
     /// Whether every push was queried since the last verdict.
     package var isIdle: Bool { idleCount >= count }
     /// Whether every push waits for its `not_before`, so that no verdict is expected soon.
     package var isAllScheduled: Bool { isIdle && idleScheduledCount >= count }
 
-    package mutating func append(_ id: APNSID) {
-        ids.append(id)
+    package mutating func append(_ push: SentPush) {
+        pushes.append(push)
     }
 
     /// Removes and returns the next pushes to query.
-    package mutating func removeFirst(upTo limit: Int) -> [APNSID] {
-        let end = min(ids.count, head + limit)
-        let removed = Array(ids[head..<end])
+    package mutating func removeFirst(upTo limit: Int) -> [SentPush] {
+        let end = min(pushes.count, head + limit)
+        let removed = Array(pushes[head..<end])
         head = end
         // Amortized: compaction costs no more than the removals since the last one.
-        if head > 4096, head > ids.count / 2 {
-            ids.removeFirst(head)
+        if head > 4096, head > pushes.count / 2 {
+            pushes.removeFirst(head)
             head = 0
         }
         return removed
@@ -40,8 +38,8 @@ package struct PendingPushes {
     /// - Parameters:
     ///   - scheduled: how many of them wait for their `not_before`.
     ///   - settled: how many pushes of the same query have a verdict.
-    package mutating func requeue(_ unsettled: [APNSID], scheduled: Int, settled: Int) {
-        ids.append(contentsOf: unsettled)
+    package mutating func requeue(_ unsettled: [SentPush], scheduled: Int, settled: Int) {
+        pushes.append(contentsOf: unsettled)
         idleCount = settled > 0 ? 0 : idleCount + unsettled.count
         idleScheduledCount = settled > 0 ? 0 : idleScheduledCount + scheduled
         // A push that is no longer `scheduled` restarts the count; earlier polls may be outdated.

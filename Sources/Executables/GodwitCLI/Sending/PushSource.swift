@@ -17,6 +17,12 @@ struct PushSource: AsyncSequence, Sendable {
     /// Whether the source was read to its end and had `count` lines that are not blank.
     func isComplete(lines count: Int) -> Bool { reader.lines.withLock { $0.isAtEnd && $0.count == count } }
 
+    /// The first push that was read and has no result; then it has one.
+    func nextLine() -> PushLine? { reader.lines.withLock { $0.next() } }
+
+    /// Fails the read in progress and all later ones, for example because of Ctrl-C while standard input has no data.
+    func stop() { reader.isStopped.store(true, ordering: .relaxed) }
+
     /// - Parameter path: `-` is standard input.
     /// - Throws: `GatewayFailure` if the file cannot be read.
     init(path: String) throws {
@@ -47,7 +53,8 @@ private final class Reader: Sendable {
 
     let sizeBytes: Int?
     let bytesRead = Atomic(0)
-    let lines = Mutex(LineCount())
+    let isStopped = Atomic(false)
+    let lines = Mutex(PushLines())
     private let descriptor: Int32
     private let path: String
     private let bytesInMemory: Mutex<ByteBuffer?>
@@ -81,13 +88,14 @@ private final class Reader: Sendable {
         guard descriptor >= 0 else {
             return bytesInMemory.withLock { bytes in
                 defer { bytes = nil }
-                bytesRead.add(bytes?.readableBytes ?? 0, ordering: .relaxed)
+                if let bytes { record(bytes, isLast: true) }
                 return bytes
             }
         }
         // A file may grow while it is sent; Content-Length is its size at the start.
         let left = sizeBytes.map { $0 - bytesRead.load(ordering: .relaxed) } ?? Self.chunkBytes
         guard left > 0 else { return nil }
+        try waitForInput()
         var buffer = ByteBuffer()
         let count = try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.chunkBytes) { bytes in
             while true {
@@ -98,11 +106,24 @@ private final class Reader: Sendable {
                 }
             }
         }
-        bytesRead.add(count, ordering: .relaxed)
-        lines.withLock { lines in
-            if count == 0 || sizeBytes == bytesRead.load(ordering: .relaxed) { lines.end() }
-            lines.append(buffer.readableBytesView)
-        }
+        record(buffer, isLast: count == 0 || sizeBytes == bytesRead.load(ordering: .relaxed) + count)
         return count == 0 ? nil : buffer
+    }
+
+    private func record(_ buffer: ByteBuffer, isLast: Bool) {
+        bytesRead.add(buffer.readableBytes, ordering: .relaxed)
+        lines.withLock { lines in
+            buffer.withUnsafeReadableBytes { lines.append($0) }
+            if isLast { lines.end() }
+        }
+    }
+
+    /// Waits until a read does not block.
+    private func waitForInput() throws {
+        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        repeat {
+            if isStopped.load(ordering: .relaxed) { throw CancellationError() }
+            // A signal interrupts the wait.
+        } while poll(&request, 1, 100) <= 0
     }
 }

@@ -45,6 +45,12 @@ package struct ResponseLine: Equatable {
     /// Why an accepted push waits; empty if it is not delayed.
     package var delayed = ""
 
+    /// For people: `delivered`, `rejected: 3003 BadDeviceToken`, `refused: 2022 missing_field, payload: required`.
+    package var text: String {
+        guard code != 0 else { return state }
+        return "\(state): \(code) \(reason)" + (detail.isEmpty ? "" : ", \(detail)")
+    }
+
     /// Whether the state is final, so that another query is not needed.
     package var isSettled: Bool {
         switch state {
@@ -71,7 +77,8 @@ package struct ResponseLine: Equatable {
         }
     }
 
-    private init() {}
+    /// - Parameter state: all that is known.
+    package init(state: String = "") { self.state = state }
 
     private mutating func set(_ name: String, _ value: String) {
         switch name {
@@ -126,7 +133,7 @@ struct FieldReader {
     private var isStarted = false
 
     init(_ bytes: UnsafeRawBufferPointer) {
-        reader = JSONReader(bytes)
+        reader = JSONReader(bytes, at: ByteOrderMark.length(in: bytes))
     }
 
     mutating func next() throws(JSONError) -> (name: String, value: String)? {

@@ -1,16 +1,40 @@
 import APNSWire
 import Foundation
+import JSONText
 import NIOCore
 
 /// The work of `godwit send`: sends the pushes, then polls their states until each has a verdict.
 ///
-/// Memory is bounded by 16 bytes per accepted push, independent of the length of the input.
-struct SendFlow {
+/// Memory is bounded by 32 bytes per accepted push, and 12 per push that was read and has no result, independent of the
+/// length of the input. Used by one task.
+final class SendFlow {
+    /// A push and the last line of the gateway about it.
+    struct Result {
+        var id: APNSID?
+        var line: PushLine
+        var response: ResponseLine
+
+        /// As a line of the results file.
+        var json: [UInt8] {
+            var json: [UInt8] = [UInt8(ascii: "{")]
+            if let id { json += "\"msg_id\":\"\(id)\",".utf8 }
+            json += "\"state\":\"\(response.state)\",\"code\":\(response.code)".utf8
+            for (name, value) in [("reason", response.reason), ("detail", response.detail)] where !value.isEmpty {
+                json += ",\"\(name)\":".utf8
+                JSONWriter.appendString(value, to: &json)
+            }
+            json.append(UInt8(ascii: "}"))
+            return ResultLine.bytes(json[...], index: Int(line.number) - 1, push: line, isFile: false)
+        }
+    }
+
     let gateway: GatewayAPI
     let source: PushSource
+    /// Whether `source` is a file or standard input, whose lines the user knows.
+    let isFile: Bool
     /// How long to wait for verdicts after the last push was accepted; nil: do not wait.
     let waitLimit: Duration?
-    /// Receives the gateway's result lines unchanged.
+    /// Receives a line for each push: its verdict, or the last that is known of it.
     let results: ResultFile?
     /// Prefix of the keys of the chunks; nil: send all pushes in one request without a key.
     let idempotencyKey: String?
@@ -18,32 +42,41 @@ struct SendFlow {
     private let startedAt = ContinuousClock.now
     private var pending = PendingPushes()
     private(set) var summary = SendSummary()
-    /// The last push that received an ID and the last one that was refused; used to report a single push.
-    private(set) var lastID: APNSID?
-    private(set) var lastRefusal: ResponseLine?
+    /// Of a file, the first refused pushes. Of flags, the result of each push.
+    private(set) var details: [Result] = []
+    /// The first accepted pushes whose verdict is not known at the end.
+    private(set) var unsettled: [SentPush] = []
     /// Whether the same command may succeed later. Meaningless without `summary.failure`.
     private(set) var isRepeatable = true
-    private var lastLine: ResponseLine?
+    /// The line of the last push with a result, counted from 1; 0: no push has one.
+    private(set) var lastLine = 0
+    /// Whether the gateway reported that it accepted nothing after that line.
+    private(set) var isRestUnread = false
+    private var lastResponse: ResponseLine?
+
+    /// The pushes of each kind that are listed one by one.
+    static let listedMax = 20
 
     init(
-        gateway: GatewayAPI, source: PushSource, waitLimit: Duration?, results: ResultFile?, idempotencyKey: String?,
-        isQuiet: Bool
+        gateway: GatewayAPI, source: PushSource, isFile: Bool, waitLimit: Duration?, results: ResultFile?,
+        idempotencyKey: String?
     ) {
         self.gateway = gateway
         self.source = source
+        self.isFile = isFile
         self.waitLimit = waitLimit
         self.results = results
         self.idempotencyKey = idempotencyKey
-        bar = ProgressBar(isQuiet: isQuiet)
+        bar = ProgressBar(isQuiet: !isFile)
     }
 
     /// Sends the pushes and waits for their verdicts.
     ///
-    /// Failures of the gateway and the network become `summary.failure`, so that the caller can still report the pushes
-    /// accepted before.
+    /// Failures of the gateway and the network, and the cancellation of the task, become `summary.failure`, so that the
+    /// caller can still report the pushes accepted before.
     ///
     /// - Throws: local errors, such as a results file that cannot be written.
-    mutating func run() async throws {
+    func run() async throws {
         do {
             try await accept()
             let stopNotice = stopNotice
@@ -51,16 +84,24 @@ struct SendFlow {
             for line in summary.delayedLines { Terminal.writeError(line) }
             if waitLimit != nil { try await waitForVerdicts() }
             // Unread pushes matter more than pushes without a verdict.
-            if let stopNotice { summary.failure = stopNotice }
+            if let stopNotice {
+                summary.failure = stopNotice
+                isRestUnread = true
+            }
         } catch {
             let failure = GatewayFailure(error, url: gateway.url)
-            summary.failure = failure.description
-            isRepeatable = failure.isTemporary
+            summary.failure = Task.isCancelled ? "interrupted" : failure.description
+            isRepeatable = Task.isCancelled || failure.isTemporary
+            // The gateway refused the request as a whole.
+            isRestUnread = failure.status.map { (400..<500).contains($0) } ?? false
         }
-        summary.count(pending.count, state: "waiting")
         bar.clear()
+        try end(pending, as: "waiting")
         try results?.close()
     }
+
+    /// Whether every push of the input has a result.
+    var isComplete: Bool { source.isComplete(lines: summary.results) }
 
     /// Codes with which a gateway stops reading a request: disk full, store unavailable, stopping, overloaded.
     private static let stopCodes: Set<Int> = [3019, 3020, 3021, 3028]
@@ -68,43 +109,24 @@ struct SendFlow {
     /// The failure to report if the gateway did not read the whole input.
     private var stopNotice: String? {
         // If each push has a result, everything was read.
-        guard !source.isComplete(lines: summary.results), summary.results > 1, let last = lastLine,
-            last.state == "refused", Self.stopCodes.contains(last.code)
+        guard !isComplete, summary.results > 1, let last = lastResponse, last.state == "refused",
+            Self.stopCodes.contains(last.code)
         else { return nil }
-        return """
-            the gateway stopped reading at push \(summary.results.grouped), counted from 1: \(last.detail); \
-            send the file again from there
-            """
+        // That push was not accepted, so it is sent again.
+        lastLine -= 1
+        return "the gateway stopped reading at line \((lastLine + 1).grouped): \(last.detail)"
     }
 
-    private mutating func accept() async throws {
-        // The closure cannot capture the mutating `self`; it works on copies, which are stored back.
-        var (summary, pending, bar) = (summary, pending, bar)
-        defer { (self.summary, self.pending, self.bar) = (summary, pending, bar) }
-        let isWaiting = waitLimit != nil
-        func handleLine(_ bytes: ArraySlice<UInt8>) throws {
-            let line = try ResponseLine(bytes)
-            // A push whose acceptance is unknown has an ID and is polled as well.
-            let isPolled = line.id != nil && isWaiting
-            lastLine = line
-            summary.countResponse(line, isPolled: isPolled)
-            if let id = line.id {
-                if isPolled { pending.append(id) }
-                lastID = id
-            } else {
-                lastRefusal = line
-            }
-            if !isPolled { try results?.write(bytes) }
-            summary.acceptTime = ContinuousClock.now - startedAt
-            bar.show(acceptProgress(summary))
-        }
+    // MARK: Acceptance
+
+    private func accept() async throws {
         if let idempotencyKey {
             var chunks = LineChunks()
             var number = 0
             func send(_ chunk: [UInt8]) async throws {
                 number += 1
                 let isStored = try await gateway.sendBatch(
-                    chunk, idempotencyKey: "\(idempotencyKey)-\(number)", requestID: idempotencyKey, onLine: handleLine
+                    chunk, idempotencyKey: "\(idempotencyKey)-\(number)", requestID: idempotencyKey, onLine: accepted
                 )
                 summary.countChunk(isStored: isStored)
             }
@@ -114,20 +136,43 @@ struct SendFlow {
             }
             if let chunk = chunks.last() { try await send(chunk) }
         } else {
-            try await gateway.sendBatch(source, onLine: handleLine)
+            try await gateway.sendBatch(source, onLine: accepted)
         }
         summary.acceptTime = ContinuousClock.now - startedAt
     }
 
-    private func acceptProgress(_ summary: SendSummary) -> WorkProgress {
-        WorkProgress(
-            phase: "accepting", fraction: source.sizeBytes.map { Double(source.bytesRead) / Double(max(1, $0)) },
-            count: summary.results, elapsed: summary.acceptTime
+    /// Handles the result of the next push.
+    private func accepted(_ bytes: ArraySlice<UInt8>) throws {
+        let response = try ResponseLine(bytes)
+        let index = summary.results
+        let line = source.nextLine() ?? PushLine(number: lastLine + 1, token: "")
+        // A push whose acceptance is unknown has an ID and is polled as well.
+        let isPolled = response.id != nil && waitLimit != nil
+        lastLine = Int(line.number)
+        lastResponse = response
+        summary.countResponse(response, isPolled: isPolled)
+        if let id = response.id, isPolled { pending.append(SentPush(id: id, index: index, line: line)) }
+        if !isPolled {
+            keep(Result(id: response.id, line: line, response: response))
+            try results?.write(ResultLine.bytes(bytes, index: index, push: line, isFile: isFile))
+        }
+        summary.acceptTime = ContinuousClock.now - startedAt
+        bar.show(
+            WorkProgress(
+                phase: "accepting", fraction: source.sizeBytes.map { Double(source.bytesRead) / Double(max(1, $0)) },
+                count: summary.results, elapsed: summary.acceptTime
+            )
         )
     }
 
+    private func keep(_ result: Result) {
+        if !isFile || result.response.state == "refused" && details.count < Self.listedMax { details.append(result) }
+    }
+
+    // MARK: Verdicts
+
     /// Polls until every push has a verdict, or only scheduled pushes are left.
-    private mutating func waitForVerdicts() async throws {
+    private func waitForVerdicts() async throws {
         let deadline = ContinuousClock.now + (waitLimit ?? .zero)
         var pause = Duration.milliseconds(20)
         while !pending.isEmpty {
@@ -146,39 +191,35 @@ struct SendFlow {
             // A whole round without a verdict: poll less often.
             if pending.isIdle { pause = min(pause * 2, .seconds(1)) }
         }
-        if pending.isAllScheduled {
-            summary.count(pending.count, state: "scheduled")
-            pending = PendingPushes()
-        }
+        if pending.isAllScheduled { try end(pending, as: "scheduled") }
     }
 
-    private mutating func pollNext() async throws -> Int {
-        let ids = pending.removeFirst(upTo: GatewayAPI.idsPerRequestMax)
-        var unsettled: [APNSID] = []
+    private func pollNext() async throws -> Int {
+        let pushes = pending.removeFirst(upTo: GatewayAPI.idsPerRequestMax)
+        var waiting: [SentPush] = []
         var (scheduled, settled, index) = (0, 0, 0)
-        // The closure cannot capture the mutating `self`.
-        var summary = summary
         do {
-            try await gateway.query(ids) { bytes in
-                let line = try ResponseLine(bytes)
-                guard index < ids.count else { return }
-                if line.isSettled {
-                    settled += 1
-                    summary.count(line)
-                    try results?.write(bytes)
-                } else {
-                    unsettled.append(ids[index])
-                    if line.state == "scheduled" { scheduled += 1 }
-                }
+            try await gateway.query(pushes.map(\.id)) { bytes in
+                let response = try ResponseLine(bytes)
+                guard index < pushes.count else { return }
+                let push = pushes[index]
                 index += 1
+                guard response.isSettled else {
+                    waiting.append(push)
+                    if response.state == "scheduled" { scheduled += 1 }
+                    return
+                }
+                settled += 1
+                summary.count(response)
+                keep(Result(id: push.id, line: push.line, response: response))
+                try results?.write(
+                    ResultLine.bytes(bytes, index: Int(push.index), push: push.line, isFile: isFile))
             }
-            unsettled += ids[index...]
         } catch {
-            pending.requeue(ids, scheduled: 0, settled: 0)
+            pending.requeue(waiting + pushes[index...], scheduled: 0, settled: settled)
             throw error
         }
-        self.summary = summary
-        pending.requeue(unsettled, scheduled: scheduled, settled: settled)
+        pending.requeue(waiting + pushes[index...], scheduled: scheduled, settled: settled)
         let total = max(summary.results - summary.refused, pending.count)
         let done = total - pending.count
         let elapsed = ContinuousClock.now - startedAt
@@ -189,39 +230,18 @@ struct SendFlow {
         )
         return settled
     }
-}
 
-/// A file of result lines.
-final class ResultFile {
-    private let path: String
-    private let file: FileHandle
-    private var buffer: [UInt8] = []
-
-    /// - Throws: `GatewayFailure` if the file cannot be written.
-    init(path: String) throws {
-        self.path = path
-        guard FileManager.default.createFile(atPath: path, contents: nil), let file = FileHandle(forWritingAtPath: path)
-        else { throw GatewayFailure(description: "\(path) cannot be written") }
-        self.file = file
-    }
-
-    func write(_ line: ArraySlice<UInt8>) throws {
-        buffer += line
-        buffer.append(UInt8(ascii: "\n"))
-        if buffer.count >= 64 * 1024 { try flush() }
-    }
-
-    func close() throws {
-        try flush()
-        try file.close()
-    }
-
-    private func flush() throws {
-        do {
-            try file.write(contentsOf: buffer)
-        } catch {
-            throw GatewayFailure(description: "\(path) cannot be written")
+    /// Reports pushes that are accepted and have no verdict.
+    private func end(_ pushes: PendingPushes, as state: String) throws {
+        var pushes = pushes
+        pending = PendingPushes()
+        summary.count(pushes.count, state: state)
+        while !pushes.isEmpty {
+            for push in pushes.removeFirst(upTo: 1000) {
+                if state == "waiting", unsettled.count < Self.listedMax { unsettled.append(push) }
+                keep(Result(id: push.id, line: push.line, response: ResponseLine(state: state)))
+                try results?.write(ResultLine.bytes(push, state: state, isFile: isFile))
+            }
         }
-        buffer = []
     }
 }

@@ -28,6 +28,9 @@ package struct SendSummary {
     /// Why sending or waiting ended early.
     package var failure: String?
 
+    /// Accepted pushes without a known verdict at the end.
+    package var waiting: Int { counts.filter { $0.key.state == "waiting" }.values.reduce(0, +) }
+
     /// Counts a line of the response to a batch.
     ///
     /// - Parameter isPolled: the final state of the push is counted later.
@@ -128,10 +131,13 @@ package struct SendSummary {
         return "stored response for \(chunks.stored) of \(chunks.all) chunks: nothing of these was accepted again"
     }
 
-    /// Advice for refused pushes whose results are not written to a file; nil without refused pushes.
-    package var refusedNote: String? {
-        guard refused > 0 else { return nil }
-        return "\(refused == 1 ? "1 push was" : "\(refused.grouped) pushes were") refused; --results FILE shows which"
+    /// The note that not all of several pushes are listed; nil if they are.
+    ///
+    /// - Parameter hasFile: whether a results file has them all.
+    package static func moreNote(_ kind: String, listed: Int, of all: Int, hasFile: Bool) -> String? {
+        guard all > listed else { return nil }
+        return
+            "and \((all - listed).grouped) more \(kind); \(hasFile ? "the results file has" : "--results FILE keeps") all"
     }
 
     private var headline: String {
@@ -142,7 +148,10 @@ package struct SendSummary {
         return text
     }
 
-    package var json: String {
+    /// - Parameters:
+    ///   - nextLine: the line from which on the file has no results; nil if all lines have one.
+    ///   - results: one JSON object for each push; empty for a file.
+    package func json(nextLine: Int? = nil, results: [[UInt8]] = []) -> String {
         var output: [UInt8] = []
         JSONWriter.append("{\"accepted\":", to: &output)
         JSONWriter.appendInteger(accepted, to: &output)
@@ -173,6 +182,8 @@ package struct SendSummary {
             JSONWriter.append(",\"failure\":", to: &output)
             JSONWriter.appendString(failure, to: &output)
         }
+        if !results.isEmpty { output += Array(",\"results\":[".utf8) + results.joined(separator: [0x2C]) + [0x5D] }
+        if let nextLine { output += ",\"next_line\":\(nextLine)".utf8 }
         JSONWriter.append("}", to: &output)
         return String(decoding: output, as: UTF8.self)
     }

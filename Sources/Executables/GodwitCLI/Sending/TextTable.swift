@@ -15,7 +15,11 @@ package enum TextTable {
     }
 
     /// Formats a JSON object: one field per line, in the given order, without empty and null fields.
-    package static func fields(of json: [UInt8]) -> String {
+    ///
+    /// - Parameter more: further fields, by those of the object.
+    package static func fields(
+        of json: [UInt8], more: ([String: String]) -> [(name: String, value: String)] = { _ in [] }
+    ) -> String {
         var fields: [(name: String, value: String)] = []
         json.withUnsafeBytes { bytes in
             var reader = FieldReader(bytes)
@@ -23,6 +27,7 @@ package enum TextTable {
                 if field.value != "null", field.value != "" { fields.append(field) }
             }
         }
+        fields += more(Dictionary(fields.map { ($0.name, $0.value) }) { first, _ in first })
         let width = fields.map(\.name.count).max() ?? 0
         return fields.map { name, value in
             name + String(repeating: " ", count: width - name.count + 2) + value
