@@ -7,6 +7,7 @@ import Testing
         ("backup --stor x", "Unknown option '--stor'. Did you mean '--store'?"),
         ("send --timeout x --nosuch=hunter2", "Unknown option '--nosuch'"),
         ("dead-letters --lmit 3", "Unknown option '--lmit'. Did you mean '--limit'?"),
+        ("dead-letters purge --yess", "Unknown option '--yess'. Did you mean '--yes'?"),
     ])
     func `are named, with the option that is meant and without a value`(_ arguments: String, _ error: String) {
         #expect(Self.advice(arguments) == error)

@@ -78,13 +78,13 @@ import Testing
         let shown = try await gateway.godwit(["dead-letters", "show", Self.unknownID])
         #expect(shown.exit == .status(1))
         #expect(shown.error.contains("no dead letter with this msg_id"))
-        for action in ["replay", "purge"] {
+        for (action, confirmation) in [("replay", []), ("purge", ["--yes"])] {
             for arguments in [["--all"], ["--app", Self.app]] {
-                let none = try await gateway.godwit(["dead-letters", action] + arguments)
+                let none = try await gateway.godwit(["dead-letters", action] + arguments + confirmation)
                 #expect(none.exit == .status(0), "\(none.error)")
                 #expect(none.output == "no dead letters to \(action)\n")
             }
-            let unknown = try await gateway.godwit(["dead-letters", action, Self.unknownID])
+            let unknown = try await gateway.godwit(["dead-letters", action, Self.unknownID] + confirmation)
             #expect(unknown.exit == .status(1))
             let lines = "\(Self.unknownID) is not a dead letter; it may have been replayed or purged\n"
             #expect(unknown.output == lines)

@@ -10,7 +10,7 @@ import Testing
         arguments: [
             ["apps"], ["pause", "x"], ["resume", "x"], ["cancel", id], ["cancel", "--app", "x"], ["status", id],
             ["dead-letters"], ["dead-letters", "show", id], ["dead-letters", "replay", "--all"],
-            ["dead-letters", "purge", "--all"],
+            ["dead-letters", "purge", "--all", "--yes"],
         ].map { $0 + ["--timeout", "1"] } + [
             ["send", "--token", String(repeating: "ab", count: 32), "--alert", "x", "--response-timeout", "1"]
         ]

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 
 /// Commands for pushes that were given up.
 struct DeadLettersCommand: AsyncParsableCommand {
@@ -86,12 +87,32 @@ struct DeadLettersCommand: AsyncParsableCommand {
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete dead letters and their payloads. This cannot be undone.",
-            discussion: DeadLetterArguments.exitStatus
+            discussion: "Asks for confirmation.\n\n" + DeadLetterArguments.exitStatus
         )
 
         @OptionGroup var selection: DeadLetterArguments
 
-        func run() async throws { try await selection.post(.purge) }
+        @Flag(name: .customLong("yes"), help: "Do not ask; required if standard input is not a terminal.")
+        var isConfirmed = false
+
+        func validate() throws {
+            guard isConfirmed || isatty(STDIN_FILENO) == 1 else {
+                throw ValidationError("purge cannot be undone; confirm it with --yes")
+            }
+        }
+
+        func run() async throws {
+            if !isConfirmed { try confirm() }
+            try await selection.post(.purge)
+        }
+
+        private func confirm() throws {
+            Terminal.writeError(
+                unterminated: "Delete \(selection.title) and their payloads? This cannot be undone. [y/N] ")
+            guard ["y", "yes"].contains(readLine()?.lowercased()) else {
+                throw CommandError("not confirmed; nothing was deleted")
+            }
+        }
     }
 }
 
@@ -125,6 +146,13 @@ struct DeadLetterArguments: ParsableArguments {
             throw ValidationError("give either push IDs, --app or --all")
         }
         _ = try PushIDs.parse(ids)
+    }
+
+    /// What is selected, for a question.
+    var title: String {
+        if isAll { return "all dead letters" }
+        if let app { return "all dead letters of \(app)" }
+        return ids.count == 1 ? "the dead letter \(ids[0])" : "\(ids.count.grouped) dead letters"
     }
 
     private func bodies() throws -> [[UInt8]] {
