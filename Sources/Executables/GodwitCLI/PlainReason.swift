@@ -12,11 +12,17 @@ package enum PlainReason {
             error.connectionErrors.first.map { of($0.error) } ?? "\(error.host) has no address"
         case ChannelError.connectTimeout: "connection timed out"
         case let error as CocoaError: text(error)
-        default:
-            // This target does not import NIOSSL; the module name suffices to recognize its errors.
-            String(reflecting: type(of: error)).contains("NIOSSL")
-                ? "TLS handshake failed; check that the server speaks https" : "\(error)"
+        default: String(reflecting: type(of: error)).contains("NIOSSL") ? ofTLS("\(error)") : "\(error)"
         }
+    }
+
+    /// - Parameter text: the description of an error of NIOSSL, which names the cause as BoringSSL does.
+    private static func ofTLS(_ text: String) -> String {
+        if text.contains("CERTIFICATE_VERIFY_FAILED") {
+            return "the certificate of the server is not trusted; --ca FILE trusts the authority in FILE"
+        }
+        if text.contains("failedToValidateHostname") { return "the certificate of the server is for another host" }
+        return "TLS handshake failed; check that the server speaks https"
     }
 
     package static func of(errno code: Int32) -> String { String(cString: strerror(code)).lowercased() }
