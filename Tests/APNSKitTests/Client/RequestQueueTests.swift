@@ -134,4 +134,24 @@ import Testing
         queue.removeFirst()
         #expect(queue.first?.batch === third)
     }
+
+    @Test func `a push that is requeued again waits for all others`() throws {
+        var queue = RequestQueue()
+        let (bad, waiting, other) = (inFlight(1), inFlight(2), inFlight(1))
+        func requeued(_ batch: InFlightBatch) -> RequestQueue.Requeued {
+            RequestQueue.Requeued(batch: batch, index: 0, answer: .failed(.goAway, .refused))
+        }
+        queue.requeue(requeued(bad), isAgain: true)
+        queue.append(waiting)
+        queue.requeue(requeued(other))
+        #expect(queue.count == 4)
+        var order: [ObjectIdentifier] = []
+        while let first = queue.first {
+            order.append(ObjectIdentifier(first.batch))
+            queue.removeFirst()
+        }
+        #expect(order == [other, waiting, waiting, bad].map { ObjectIdentifier($0) } && queue.isEmpty)
+        queue.requeue(requeued(bad), isAgain: true)
+        #expect(queue.removeAll { $0 === bad }.count == 1 && queue.isEmpty)
+    }
 }

@@ -177,7 +177,7 @@ final class APNSClientEngine {
             return 0
         }
         counters.requeued += 1
-        queue.requeue(RequestQueue.Requeued(batch: batch, index: index, answer: answer))
+        queue.requeue(RequestQueue.Requeued(batch: batch, index: index, answer: answer), isAgain: requeues > 1)
         return requeues
     }
 

@@ -4,7 +4,8 @@ package import NIOCore
 /// The queue in front of the connections: pushes that no connection has taken.
 ///
 /// Whole batches are queued, and taken push by push. Their owners take turns, so that the batches of one do not delay a
-/// single push of another; the batches of one owner leave in order. Requeued pushes leave first. Bounded by
+/// single push of another; the batches of one owner leave in order. Pushes that were requeued once leave first, those
+/// that were requeued again last: they may be what ends each connection. Bounded by
 /// `APNSClientConfiguration.queuedPushesMax`.
 package struct RequestQueue {
     /// A push that a connection returned unprocessed.
@@ -36,6 +37,7 @@ package struct RequestQueue {
     }
 
     private var requeued = CircularBuffer<Requeued>()
+    private var requeuedAgain = CircularBuffer<Requeued>()
     /// The lines with pushes, in the order of their turns.
     private var lines = CircularBuffer<Line>()
     private var lineOf: [ObjectIdentifier: Line] = [:]
@@ -63,14 +65,16 @@ package struct RequestQueue {
         count += batch.untaken
     }
 
-    package mutating func requeue(_ push: Requeued) {
-        requeued.append(push)
+    /// - Parameter isAgain: whether the push was requeued before.
+    package mutating func requeue(_ push: Requeued, isAgain: Bool = false) {
+        if isAgain { requeuedAgain.append(push) } else { requeued.append(push) }
         count += 1
     }
 
     /// When the first push in the queue has waited too long.
     package var firstTimeout: NIODeadline {
         var first = requeued.reduce(NIODeadline.distantFuture) { min($0, $1.batch.waitUntil) }
+        first = requeuedAgain.reduce(first) { min($0, $1.batch.waitUntil) }
         for line in lines { first = line.batches.reduce(first) { min($0, $1.waitUntil) } }
         return first
     }
@@ -78,8 +82,8 @@ package struct RequestQueue {
     /// The next push; it stays in the queue until `removeFirst`.
     package var first: (batch: InFlightBatch, index: UInt16)? {
         if let first = requeued.first { return (first.batch, first.index) }
-        guard let batch = lines.first?.batches.first, let index = batch.next else { return nil }
-        return (batch, index)
+        if let batch = lines.first?.batches.first, let index = batch.next { return (batch, index) }
+        return requeuedAgain.first.map { ($0.batch, $0.index) }
     }
 
     /// Removes the push returned by `first`.
@@ -87,6 +91,10 @@ package struct RequestQueue {
         count -= 1
         if !requeued.isEmpty {
             requeued.removeFirst()
+            return
+        }
+        guard !lines.isEmpty else {
+            requeuedAgain.removeFirst()
             return
         }
         let line = lines[lines.startIndex]
@@ -118,14 +126,8 @@ package struct RequestQueue {
     /// Removes all pushes of the batches that match; the others keep their order.
     package mutating func removeAll(where isMatch: (InFlightBatch) -> Bool) -> [Removed] {
         var removed: [Removed] = []
-        for _ in 0..<requeued.count {
-            let push = requeued.removeFirst()
-            if isMatch(push.batch) {
-                removed.append(Removed(batch: push.batch, index: push.index, answer: push.answer))
-            } else {
-                requeued.append(push)
-            }
-        }
+        Self.removeAll(where: isMatch, from: &requeued, &removed)
+        Self.removeAll(where: isMatch, from: &requeuedAgain, &removed)
         let first = lines.first
         for _ in 0..<lines.count {
             let line = lines.removeFirst()
@@ -135,6 +137,19 @@ package struct RequestQueue {
         if lines.first !== first { taken = 0 }
         count -= removed.count
         return removed
+    }
+
+    private static func removeAll(
+        where isMatch: (InFlightBatch) -> Bool, from pushes: inout CircularBuffer<Requeued>, _ removed: inout [Removed]
+    ) {
+        for _ in 0..<pushes.count {
+            let push = pushes.removeFirst()
+            if isMatch(push.batch) {
+                removed.append(Removed(batch: push.batch, index: push.index, answer: push.answer))
+            } else {
+                pushes.append(push)
+            }
+        }
     }
 
     private static func removeAll(
