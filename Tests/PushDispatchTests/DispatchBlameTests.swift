@@ -46,6 +46,16 @@ extension DispatchHarness {
         #expect(harness.verdicts.count { $0 == .delivered } == 500)
     }
 
+    @Test func `is their own if a dozen are forbidden among others, whose app resumes`() {
+        let harness = DispatchHarness()
+        harness.flow(10, for: .seconds(5))
+        let bad = harness.addNew(12)
+        harness.answer = { $0.batch.firstID == bad.value ? refusal(.forbidden) : .accepted }
+        harness.flow(10, for: .seconds(60))
+        harness.run(.seconds(60))
+        #expect(harness.verdicts.count { $0 == .delivered } == 650, "\(harness.pushes) wait")
+    }
+
     @Test func `is checked if the credential is refused once`() {
         let harness = DispatchHarness()
         for _ in 0..<48 { harness.addNew(1) }

@@ -107,7 +107,9 @@ extension AppStateMachine {
         }
 
         /// Whether a push to another token is a better probe.
-        func wasProbed(token: UInt64) -> Bool { breaker.wasProbed(token: token) || endpoint.wasProbed(token: token) }
+        func wasProbed(token: UInt64) -> Bool {
+            credential.wasProbed(token: token) || breaker.wasProbed(token: token) || endpoint.wasProbed(token: token)
+        }
     }
 
     /// nil while no probe is due, or another app of the endpoint has the turn.

@@ -64,6 +64,9 @@ package struct CredentialCheck: Sendable, Equatable {
     /// Tokens that were refused since the last good answer.
     private var tokens = DistinctTokens()
     private var probe: Probe?
+    /// The tokens of the last probes, in a ring.
+    private var probedTokens: [UInt64] = []
+    private static let probedTokensMax = 64
     private var checkingSince: Duration = .zero
     private var refusedSince: Duration = .zero
     private var nextProbeAt: Duration = .zero
@@ -138,6 +141,10 @@ package struct CredentialCheck: Sendable, Equatable {
         }
     }
 
+    /// Whether a push to this token was one of the last probes, so that a push to another one is the better probe: the
+    /// token may be at fault and not the app.
+    package func wasProbed(token: UInt64) -> Bool { state != .accepted && probedTokens.contains(token) }
+
     /// Whether a check or probe is outstanding.
     package var isProbing: Bool { probe != nil }
     package func isProbing(_ ticket: UInt64) -> Bool { probe?.ticket == ticket }
@@ -155,6 +162,8 @@ package struct CredentialCheck: Sendable, Equatable {
     package mutating func probe(_ ticket: UInt64, token: UInt64, now: Duration) {
         precondition(state != .accepted && probe == nil, "a probe while \(state)")
         probe = Probe(ticket: ticket, token: token, sentAt: now)
+        probedTokens.append(token)
+        if probedTokens.count > Self.probedTokensMax { probedTokens.removeFirst() }
     }
 
     /// Records the answer to a probe. Ignored unless it is outstanding.
