@@ -61,8 +61,8 @@ import Testing
             let isRefusal = code == .refusedStream
             return [
                 sometimes("RST \(code) before headers", isRefusal ? .allAccepted : .someUnanswered, .reset(code)),
-                // A received status takes precedence: the push counts as accepted.
-                sometimes("RST \(code) after headers", .allAnswered, .resetAfterHeaders(code), isTaken: true),
+                // A 200 without an ID shows nothing: the push may have been taken.
+                sometimes("RST \(code) after headers", .someUnanswered, .resetAfterHeaders(code), isTaken: true),
             ] + (isRefusal ? [] : [sometimes("RST \(code), taken", .someUnanswered, .reset(code), isTaken: true)])
         } + [
             sometimes("stall", .someUnanswered, .stall),

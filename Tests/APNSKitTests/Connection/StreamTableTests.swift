@@ -29,8 +29,8 @@ import Testing
         #expect(table.slots[0].uniqueID == nil)
     }
 
-    private func table(streams count: Int) -> StreamTable {
-        var table = StreamTable(requiresAPNSID: false)
+    private func table(streams count: Int, requiresAPNSID: Bool = false) -> StreamTable {
+        var table = StreamTable(requiresAPNSID: requiresAPNSID)
         for index in 0..<count {
             let tag = table.open(batch, UInt16(index), now: .uptimeNanoseconds(0))
             table.submitted(tag, as: Int32(index * 2 + 1))
@@ -90,13 +90,14 @@ import Testing
 
     /// The simulator's fault `reset` with `after_headers` does that.
     @Test func `the start of an answer that could be foreign leaves the push unanswered`() {
-        var table = table(streams: 2)
+        var table = table(streams: 2, requiresAPNSID: true)
         for tag in 0..<2 {
             table.sent(UInt32(tag), now: .uptimeNanoseconds(0))
             table.statusReceived(200, UInt32(tag))
         }
         table.answerCompleted(1)
         #expect(closed(table.slots[0], isRefused: false) == .settle(.failed(.streamReset, .ambiguous)))
+        #expect(closed(table.slots[0], isRefused: true) == .settle(.failed(.streamRefused, .ambiguous)))
         let foreign = APNSAnswer(disposition: .answered, status: 200, failure: .notAPNs)
         #expect(closed(table.slots[1], isRefused: false) == .settle(foreign))
     }

@@ -184,6 +184,8 @@ package struct StreamTable {
             return .settle(answer, unknownReason: unknownReason)
         }
         let answer = unanswered()
+        // A server that has begun to answer may have processed the push, whatever it says then.
+        if stream.status >= 200 { return .settle(.failed(answer.failure, .ambiguous)) }
         return answer.disposition == .ambiguous ? .settle(answer) : .requeue(answer)
     }
 
