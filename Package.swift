@@ -340,6 +340,7 @@ let package = Package(
                 "PushAccept", "MemoryBackend", "SQLiteBackend", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 "JSONText",
                 "Telemetry",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

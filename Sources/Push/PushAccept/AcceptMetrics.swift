@@ -7,6 +7,8 @@ package struct AcceptMetrics: Sendable {
     package enum Route: String, Sendable, CaseIterable {
         case push, batch, validate, status, query, search, cancel, apps, pause, codes, probe, metrics, index, other
         case deadLetters = "dead_letters"
+
+        var index: Int { AcceptMetrics.routeIndexes[self]! }
     }
 
     private static let codes = ErrorCode.allCases.filter { $0 != .none }
@@ -78,6 +80,12 @@ package struct AcceptMetrics: Sendable {
         if let index = Self.codeIndexes[code] { refused[index].increment(by: pushes) }
     }
 
+    /// Counts a problem that a route responds with.
+    func refused(_ problem: Problem, on route: Route) {
+        guard route == .push || route == .batch, let code = problem.code else { return }
+        refused(code, pushes: problem.refusedPushes)
+    }
+
     func shed(_ refusal: AdmissionRefusal) { shed[Self.sheds.firstIndex(of: refusal.label)!].increment() }
 
     func rateLimited() { shed[Self.sheds.count - 1].increment() }
@@ -88,7 +96,7 @@ package struct AcceptMetrics: Sendable {
 
     func responded(_ route: Route, status: Int) {
         let statusClass = status < 400 ? 0 : status < 500 ? 1 : 2
-        requests[Self.routeIndexes[route]!, statusClass].increment()
+        requests[route.index, statusClass].increment()
     }
 
     private static let routeIndexes = Dictionary(uniqueKeysWithValues: Route.allCases.enumerated().map { ($1, $0) })

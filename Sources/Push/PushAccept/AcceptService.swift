@@ -82,8 +82,8 @@ package final class AcceptService: Service {
                 store: stores.deadLetters, handoff: dispatch.handoff, apps: apps, configuration: configuration,
                 wallClock: clock.wall, audit: ControlAudit(logger: logger)
             ),
-            middleware: RouteMiddleware(
-                limits: configuration.rateLimits, admission: admission, metrics: metrics, clock: clock.monotonic
+            checks: RequestChecks(
+                configuration: configuration, admission: admission, metrics: metrics, clock: clock.monotonic
             ),
             readiness: readiness, notices: notices, stopFlag: stopFlag, registry: registry
         )

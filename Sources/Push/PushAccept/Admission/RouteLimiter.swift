@@ -26,20 +26,19 @@ final class RouteLimiter: Sendable {
 
     /// Counts a request of `caller`.
     ///
-    /// - Returns: the fields of the response.
-    /// - Throws: 429 if the caller exceeds the limit.
-    func admit(_ caller: UInt64) throws(Problem) -> HTTPFields {
+    /// - Returns: the fields of the response, and 429 if the caller exceeds the limit.
+    func admit(_ caller: UInt64) -> (HTTPFields, refusal: Problem?) {
         let now = clock()
         switch limiter.withLock({ $0.acquire(caller, now: now) }) {
-        case .pass(let remaining, let whole): return fields(remaining: remaining, seconds: whole.secondsRoundedUp)
+        case .pass(let remaining, let whole):
+            return (fields(remaining: remaining, seconds: whole.secondsRoundedUp), nil)
         case .refuse(let retryAfter):
             let seconds = max(1, retryAfter.secondsRoundedUp)
-            var problem = Problem(
+            let problem = Problem(
                 tooMany: "more than \(rateText) requests per second on this route; send it again in \(seconds) s",
                 retryAfter: seconds
             )
-            problem.headers.append(contentsOf: fields(remaining: 0, seconds: seconds))
-            throw problem
+            return (fields(remaining: 0, seconds: seconds), problem)
         }
     }
 

@@ -20,15 +20,15 @@ struct BulkRoute: Sendable {
     let stopFlag: StopFlag
 
     func respond(to request: Request, _ context: AcceptContext) async throws -> Response {
-        let format = try BodyFormat(of: request, linesAllowed: true)
+        let format = try BodyFormat(of: request.headers, linesAllowed: true)
         let machine = BulkStateMachine(
             apps: apps, format: format == .lines ? .lines : .array, configuration: configuration,
             traceparent: Self.traceparent(of: request), requestID: context.requestID, admission: admission,
             devices: devices, strict: try StrictOption.value(inQuery: request.uri.query),
             newID: { [committer] in committer.newBatchID() }
         )
-        if let key = try IdempotencyKeyField.value(of: request) {
-            return try await respond(to: request, key: key, machine, format)
+        if let key = try IdempotencyKeyField.value(in: request.headers) {
+            return try await respond(to: request, context.head, key: key, machine, format)
         }
         let session = BulkSession(
             machine: machine, committer: committer, commitsMax: configuration.appendsPerRequestMax, metrics: metrics
@@ -50,7 +50,7 @@ struct BulkRoute: Sendable {
     // MARK: With an Idempotency-Key
 
     private func respond(
-        to request: Request, key: String, _ machine: BulkStateMachine, _ format: BodyFormat
+        to request: Request, _ head: RequestHead, key: String, _ machine: BulkStateMachine, _ format: BodyFormat
     ) async throws -> Response {
         guard let idempotency else { throw Problem.cannotStoreResponse }
         let bulk = AtomicRequest(
@@ -59,7 +59,7 @@ struct BulkRoute: Sendable {
         )
         return try await bufferedBodies.withBody(of: RequestInput(request)) { body in
             if stopFlag.isSet { throw Problem(stopping: configuration.retryAfterSeconds) }
-            let idempotentRequest = IdempotentRequest(key, route: .batch, request: request, body: body)
+            let idempotentRequest = IdempotentRequest(key, route: .batch, head: head, body: body)
             return try await idempotency.respond(to: idempotentRequest) {
                 try await bulk.serve(body, as: idempotentRequest)
             }

@@ -32,7 +32,7 @@ struct ControlAudit: Sendable {
 
     private static func metadata(of caller: AcceptContext) -> Logger.Metadata {
         [
-            "client.address": "\(caller.channel.remoteAddress?.ipAddress ?? "unknown")",
+            "client.address": "\(caller.peer?.ipAddress ?? "unknown")",
             "request.id": "\(caller.requestID)",
         ]
     }

@@ -292,7 +292,7 @@ struct ControlRoutes: Sendable {
 
 extension ControlBody {
     func read(_ request: Request, _ configuration: AcceptConfiguration) async throws -> Selection {
-        _ = try BodyFormat(of: request, linesAllowed: false)
+        _ = try BodyFormat(of: request.headers, linesAllowed: false)
         return try read(try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax))
     }
 }

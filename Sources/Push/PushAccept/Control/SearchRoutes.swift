@@ -31,7 +31,7 @@ struct SearchRoutes: Sendable {
 
     /// `POST /api/v1/messages/search`
     func search(_ request: Request) async throws -> Response {
-        _ = try BodyFormat(of: request, linesAllowed: false)
+        _ = try BodyFormat(of: request.headers, linesAllowed: false)
         let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
         return try await respond(to: SearchRequest(json: body))
     }

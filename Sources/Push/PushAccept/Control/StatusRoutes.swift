@@ -28,7 +28,7 @@ struct StatusRoutes: Sendable {
 
     /// `POST /api/v1/messages/query`
     func query(_ request: Request) async throws -> Response {
-        switch try BodyFormat(of: request, linesAllowed: true) {
+        switch try BodyFormat(of: request.headers, linesAllowed: true) {
         case .json: return try await queryJSON(request)
         case .lines: return queryLines(request)
         }

@@ -20,8 +20,9 @@ package struct AcceptResponder: HTTPResponder {
     package func respond(to request: Request, context: AcceptContext) async throws -> Response {
         var context = context
         // Not `context.id`, which traps if the log handler keeps no metadata.
-        let requestID = Self.requestID(of: request) ?? RequestID().description
+        let requestID = RequestIdentifier.value(in: request.headers)
         context.requestID = requestID
+        context.head = RequestHead(request.head, peer: context.peer)
         var response: Response
         do {
             response = try await router.respond(to: request, context: context)
@@ -29,9 +30,7 @@ package struct AcceptResponder: HTTPResponder {
                 response = noRoute(request).response(requestID: requestID)
             }
         } catch let problem as Problem {
-            if let code = problem.code, RouteTable.acceptsPushes(request.method, path: context.endpointPath) {
-                metrics.refused(code, pushes: problem.refusedPushes)
-            }
+            metrics.refused(problem, on: RouteTable.metric(of: request.method, path: context.endpointPath))
             response = problem.response(requestID: requestID)
         } catch {
             logger.error(
@@ -56,20 +55,5 @@ package struct AcceptResponder: HTTPResponder {
         var problem = Problem(.methodNotAllowed, nil, "this route accepts only \(allowed)")
         problem.headers[.allow] = allowed
         return problem
-    }
-
-    /// The caller's id, if it is safe to log: 1 to 128 letters, digits and `-._`.
-    private static func requestID(of request: Request) -> String? {
-        guard let value = request.headers[.requestID], (1...128).contains(value.utf8.count),
-            value.utf8.allSatisfy({
-                switch $0 {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
-                    true
-                default: false
-                }
-            })
-        else { return nil }
-        return value
     }
 }

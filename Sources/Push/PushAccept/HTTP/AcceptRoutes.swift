@@ -1,10 +1,11 @@
+import HTTPTypes
 import Hummingbird
 import JSONText
 import NIOCore
 import PushModel
 import Telemetry
 
-/// Maps each route to its handler and its middleware.
+/// Maps each route to its handler, behind the checks of the route.
 struct AcceptRoutes: Sendable {
     let push: PushRoute
     let bulk: BulkRoute
@@ -13,16 +14,18 @@ struct AcceptRoutes: Sendable {
     let search: SearchRoutes
     let control: ControlRoutes
     let deadLetters: DeadLetterRoutes
-    let middleware: RouteMiddleware
+    let checks: RequestChecks
     let readiness: @Sendable () -> [String]
     let notices: @Sendable () -> [String]
     let stopFlag: StopFlag
     let registry: MetricsRegistry
 
+    private typealias Handler = @Sendable (Request, AcceptContext) async throws -> Response
+
     func router() -> Router<AcceptContext> {
         let router = Router(context: AcceptContext.self, options: .autoGenerateHeadEndpoints)
         for route in RouteTable.all {
-            let handler = middleware.wrap(handler(for: route), for: route.metric)
+            let handler = checked(handler(for: route), route.metric)
             router.on(
                 RouterPath(route.path), method: route.method, responder: CallbackResponder { try await handler($0, $1) }
             )
@@ -30,9 +33,24 @@ struct AcceptRoutes: Sendable {
         return router
     }
 
-    private func handler(for route: RouteTable.Route) -> RouteMiddleware.Handler {
+    private func checked(_ handler: @escaping Handler, _ route: AcceptMetrics.Route) -> Handler {
+        { [checks] request, context in
+            var fields: HTTPFields = [:]
+            do {
+                if let refusal = checks.refusal(of: context.head, to: route, &fields) { throw refusal }
+                var response = try await handler(request, context)
+                response.headers.append(contentsOf: fields)
+                return response
+            } catch var problem as Problem {
+                problem.headers.append(contentsOf: fields)
+                throw problem
+            }
+        }
+    }
+
+    private func handler(for route: RouteTable.Route) -> Handler {
         switch route.metric {
-        case .push: { request, _ in try await push.respond(to: request) }
+        case .push: { request, context in try await push.respond(to: request, context.head) }
         case .batch: { try await bulk.respond(to: $0, $1) }
         case .validate: { request, _ in try await validate.respond(to: request) }
         case .status: { _, context in try await status.show(context.parameters.get("msg_id")) }
@@ -56,7 +74,7 @@ struct AcceptRoutes: Sendable {
         }
     }
 
-    private func deadLetterHandler(for route: RouteTable.Route) -> RouteMiddleware.Handler {
+    private func deadLetterHandler(for route: RouteTable.Route) -> Handler {
         if route.path.hasSuffix("/replay") { return { try await deadLetters.replay($0, $1) } }
         if route.path.hasSuffix("/purge") { return { try await deadLetters.purge($0, $1) } }
         if route.path.hasSuffix("}") {

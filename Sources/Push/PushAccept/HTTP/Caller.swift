@@ -1,7 +1,7 @@
 import CNIOLinux
 import Crypto
 import Foundation
-import Hummingbird
+import HTTPTypes
 import NIOCore
 
 /// Identifies the caller of a request. There are no API keys; the `Authorization` header is not checked.
@@ -10,12 +10,12 @@ enum Caller {
     ///
     /// Valid in this process only. Of an IPv6 address the first 64 bits count, because one host can use all addresses
     /// of a /64. Behind a proxy, all callers without an `Authorization` header share the proxy's address.
-    static func limitKey(of request: Request, _ context: AcceptContext) -> UInt64 {
+    static func limitKey(of head: RequestHead) -> UInt64 {
         var hasher = Hasher()
-        if let authorization = request.headers[.authorization] {
+        if let authorization = head.fields[.authorization] {
             hasher.combine(authorization)
         } else {
-            switch context.channel.remoteAddress {
+            switch head.peer {
             case .v4(let address): hasher.combine(address.address.sin_addr.s_addr)
             case .v6(let address):
                 withUnsafeBytes(of: address.address.sin6_addr) { bytes in
@@ -34,7 +34,7 @@ enum Caller {
     ///
     /// Stable across restarts. The peer's address does not count: a caller that repeats a request after its own restart
     /// may have another one, and its pushes would be duplicated.
-    static func scope(of request: Request) -> SHA256.Digest {
-        SHA256.hash(data: Data((request.headers[.authorization] ?? "").utf8))
+    static func scope(of head: RequestHead) -> SHA256.Digest {
+        SHA256.hash(data: Data((head.fields[.authorization] ?? "").utf8))
     }
 }

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Hummingbird
 import NIOCore
 import PushModel
@@ -85,8 +86,8 @@ enum BodyFormat {
     /// A request without `Content-Type` is treated as JSON.
     ///
     /// - Throws: 415 for a type that the route does not accept, and for a compressed body.
-    init(of request: Request, linesAllowed: Bool) throws(Problem) {
-        if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
+    init(of fields: HTTPFields, linesAllowed: Bool) throws(Problem) {
+        if let encoding = fields[.contentEncoding], encoding.lowercased() != "identity" {
             var problem = Problem(
                 .unsupportedMediaType, nil, "the body must be uncompressed; send it without Content-Encoding"
             )
@@ -94,7 +95,7 @@ enum BodyFormat {
             problem.headers[.acceptEncoding] = "identity"
             throw problem
         }
-        guard let value = request.headers[.contentType] else {
+        guard let value = fields[.contentType] else {
             self = .json
             return
         }

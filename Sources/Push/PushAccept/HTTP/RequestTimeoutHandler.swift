@@ -133,7 +133,7 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
     /// Only the output is closed immediately. If the input were closed while bytes of the client are in flight, the
     /// kernel would reset the connection, and the client could not read the response.
     private func refuse(_ context: ChannelHandlerContext, _ problem: Problem) {
-        let requestID = Self.newRequestID()
+        let requestID = RequestIdentifier.new()
         let json = problem.json(requestID)
         var fields = problem.headers
         fields[.contentType] = Problem.contentType
@@ -149,8 +149,6 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
         deadline = .now() + lingerTimeout
         setTimer(context)
     }
-
-    private static func newRequestID() -> String { String(UInt64.random(in: .min ... .max), radix: 16) }
 
     // MARK: Time
 

@@ -74,14 +74,6 @@ struct RouteTable: Sendable {
         return metrics[Key(method: method == .head ? .get : method, path: path)] ?? .other
     }
 
-    /// Whether a refused request of the route counts as refused pushes.
-    static func acceptsPushes(_ method: HTTPRequest.Method, path: String?) -> Bool {
-        switch metric(of: method, path: path) {
-        case .push, .batch: true
-        default: false
-        }
-    }
-
     private struct Key: Hashable {
         var method: HTTPRequest.Method
         var path: String

@@ -1,4 +1,4 @@
-import Hummingbird
+import HTTPTypes
 import PushModel
 
 /// Parses the `Idempotency-Key` header: a structured-field string (RFC 8941, 3.3.3), or the bare value that many
@@ -8,8 +8,8 @@ enum IdempotencyKeyField {
 
     /// - Returns: the key without quotes; nil if the request has no such header.
     /// - Throws: 400 for a value that is not a key of 1 to 255 printable ASCII characters.
-    static func value(of request: Request) throws(Problem) -> String? {
-        guard let field = request.headers[.idempotencyKey] else { return nil }
+    static func value(in fields: HTTPFields) throws(Problem) -> String? {
+        guard let field = fields[.idempotencyKey] else { return nil }
         guard let value = parse(field), (1...bytesMax).contains(value.utf8.count) else {
             var problem = Problem(
                 .badRequest, .badField,

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Hummingbird
 import NIOCore
 import PushModel
@@ -14,19 +15,23 @@ struct PushRoute: Sendable {
     let configuration: AcceptConfiguration
     let metrics: AcceptMetrics
 
-    func respond(to request: Request) async throws -> Response {
-        _ = try BodyFormat(of: request, linesAllowed: false)
+    func respond(to request: Request, _ head: RequestHead) async throws -> Response {
+        try checkHeader(head.fields)
         let strict = try StrictOption.value(inQuery: request.uri.query)
-        let key = try IdempotencyKeyField.value(of: request)
-        // Checked before the body is read, so that a refusal under overload is cheap.
-        if collector.isFull { throw Self.full(retryAfter: configuration.retryAfterSeconds) }
+        let key = try IdempotencyKeyField.value(in: head.fields)
         let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
         guard let key else { return try await accept(body, nil, strict: strict).response() }
         guard let idempotency else { throw Problem.cannotStoreResponse }
-        let idempotentRequest = IdempotentRequest(key, route: .push, request: request, body: body)
+        let idempotentRequest = IdempotentRequest(key, route: .push, head: head, body: body)
         return try await idempotency.respond(to: idempotentRequest) {
             try await accept(body, idempotentRequest, strict: strict)
         }
+    }
+
+    /// Checks what the header says of the body, and whether there is capacity for a push, so that a refusal is cheap.
+    private func checkHeader(_ fields: HTTPFields) throws(Problem) {
+        _ = try BodyFormat(of: fields, linesAllowed: false)
+        if collector.isFull { throw full }
     }
 
     private enum Addition {
@@ -61,15 +66,15 @@ struct PushRoute: Sendable {
             throw request == nil
                 ? Problem(error, pushID: id, retryAfter: retryAfter)
                 : Problem(idempotent: error, pushID: id, retryAfter: retryAfter)
-        case .full: throw Self.full(retryAfter: configuration.retryAfterSeconds)
+        case .full: throw full
         case .stopping: throw Problem(stopping: configuration.retryAfterSeconds)
         }
     }
 
-    private static func full(retryAfter: Int) -> Problem {
+    private var full: Problem {
         Problem(
             busy: .queueFull, "too many pushes wait to be stored; nothing was accepted, send it again later",
-            retryAfter: retryAfter
+            retryAfter: configuration.retryAfterSeconds
         )
     }
 

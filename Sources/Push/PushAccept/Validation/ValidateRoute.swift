@@ -13,7 +13,7 @@ struct ValidateRoute: Sendable {
     let wallClock: @Sendable () -> WallTime
 
     func respond(to request: Request) async throws -> Response {
-        let format = try BodyFormat(of: request, linesAllowed: true)
+        let format = try BodyFormat(of: request.headers, linesAllowed: true)
         var validator = PushValidator(
             apps: apps, format: format == .lines ? .lines : .json,
             strict: try StrictOption.value(inQuery: request.uri.query), itemBytesMax: configuration.itemBytesMax,
