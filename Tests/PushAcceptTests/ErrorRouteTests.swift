@@ -66,7 +66,7 @@ import Testing
             let port = gateway.port
             let response = try await onThread {
                 let client = try WireClient(port: port)
-                try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+                try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
                 return try client.readResponse()
             }
             expectProblem(response, 413, code: 2024)
@@ -118,7 +118,7 @@ import Testing
             let port = gateway.port
             let response = try await onThread {
                 let client = try WireClient(port: port)
-                try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+                try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
                 return try client.readResponse()
             }
             expectProblem(response, 408, code: 2025)
@@ -137,7 +137,7 @@ import Testing
             let port = gateway.port
             let response = try await onThread {
                 let client = try WireClient(port: port)
-                try client.send("POST \(path) HTTP/1.1\r\nHost: x\r\n\(fields)\r\nContent-Length: 100\r\n\r\n{")
+                try client.send("POST \(path) HTTP/1.1\r\nHost: localhost\r\n\(fields)\r\nContent-Length: 100\r\n\r\n{")
                 return try client.readResponse()
             }
             expectProblem(response, 408, code: 2025)
@@ -164,7 +164,7 @@ import Testing
             let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
-                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+                    "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
                         + "Transfer-Encoding: chunked\r\n\r\n"
                 )
                 try client.sendChunk(pushLine(0) + "\n")
@@ -193,7 +193,7 @@ import Testing
                 let client = try WireClient(port: port)
                 let body = pushLine(1)
                 try client.send(
-                    "POST /push HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+                    "POST /push HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n"
                         + "Content-Length: \(body.utf8.count)\r\n\r\n"
                 )
                 #expect(try client.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100 "))
@@ -212,9 +212,9 @@ import Testing
                 for number in 0..<3 {
                     let body = pushLine(number)
                     try client.send(
-                        "POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                     #expect(try client.read(until: "}\n").contains("accepted"))
-                    try client.send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+                    try client.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     #expect(try client.read(until: "}\n").contains("404"))
                 }
             }

@@ -110,10 +110,10 @@ import Testing
     }
 
     @Test func `each caller and each route has its own keys`() async throws {
-        try await TestGateway.run { gateway async throws in
+        try await TestGateway.run(configuration: .behindLocalProxy) { gateway async throws in
             let requests: [(String, String, [String])] = [
-                ("/push", pushLine(1), []), ("/push", pushLine(1), ["Authorization: Bearer a"]),
-                ("/push", pushLine(1), ["Authorization: Bearer b"]), ("/push/batch", "[\(pushLine(1))]", []),
+                ("/push", pushLine(1), []), ("/push", pushLine(1), ["X-Forwarded-For: 192.0.2.1"]),
+                ("/push", pushLine(1), ["X-Forwarded-For: 192.0.2.2"]), ("/push/batch", "[\(pushLine(1))]", []),
             ]
             for (path, body, headers) in requests {
                 let response = try await gateway.post(path, body, headers: Self.key + headers)
@@ -204,7 +204,7 @@ import Testing
             let chunked = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
-                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                    "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                         + "Transfer-Encoding: chunked\r\nConnection: close\r\nIdempotency-Key: k\r\n\r\n"
                 )
                 try client.sendChunk(large)

@@ -29,7 +29,7 @@ import Testing
                     let client = try WireClient(port: port)
                     // The body is never sent.
                     try client.send(
-                        "POST \(path) HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                        "POST \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                             + "Content-Length: 20\r\n\r\n"
                     )
                     return try client.read(until: "request_id")
@@ -54,7 +54,7 @@ import Testing
             let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
-                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                    "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
                         + "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
                 )
                 try client.sendChunk(pushLine(1) + "\n")
@@ -84,7 +84,7 @@ import Testing
                 for _ in 0..<200 {
                     let response = try await onThread {
                         let client = try WireClient(port: port)
-                        try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n")
+                        try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300\r\n\r\n")
                         return try client.read(until: "queue_full")
                     }
                     #expect(response.hasPrefix("HTTP/1.1 503 "))

@@ -58,7 +58,7 @@ import Testing
             let response = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
-                    "POST /push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 200\r\n\r\n"
+                    "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 200\r\n\r\n"
                 )
                 return try client.read(until: "rate_limited")
             }
@@ -66,15 +66,28 @@ import Testing
         }
     }
 
-    @Test func `callers are distinguished by their Authorization`() async throws {
-        try await TestGateway.run(configuration: Self.limits { $0.batch = RateLimit(perSecond: 1, burst: 1) }) {
-            gateway in
+    @Test func `callers are distinguished by their address alone`() async throws {
+        var configuration = Self.limits { $0.batch = RateLimit(perSecond: 1, burst: 1) }
+        configuration.trustedProxies = AcceptConfiguration.behindLocalProxy.trustedProxies
+        try await TestGateway.run(configuration: configuration) { gateway in
             var statuses: [Int] = []
-            for authorization in ["a", "a", "b", "b", ""] {
-                let headers = authorization.isEmpty ? [] : ["Authorization: Bearer \(authorization)"]
+            for (client, authorization) in [
+                ("192.0.2.1", "a"), ("192.0.2.1", "b"), ("192.0.2.2", "a"), ("192.0.2.2", "a"),
+            ] {
+                let headers = ["X-Forwarded-For: \(client)", "Authorization: Bearer \(authorization)"]
                 statuses.append(try await gateway.post("/push/batch", Self.batch, headers: headers).status)
             }
-            #expect(statuses == [200, 429, 200, 429, 200])
+            #expect(statuses == [200, 429, 200, 429])
+        }
+    }
+
+    @Test func `a client that is not a trusted proxy cannot choose its address`() async throws {
+        try await TestGateway.run(configuration: Self.limits { $0.batch = RateLimit(perSecond: 1, burst: 1) }) {
+            gateway async throws in
+            for (client, status) in [("192.0.2.1", 200), ("192.0.2.2", 429)] {
+                let headers = ["X-Forwarded-For: \(client)"]
+                #expect(try await gateway.post("/push/batch", Self.batch, headers: headers).status == status)
+            }
         }
     }
 

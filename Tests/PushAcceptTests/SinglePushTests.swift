@@ -105,7 +105,8 @@ import Testing
             let lines = [
                 pushLine(1), pushLine(2, #","on_unanswered":"drop""#), pushLine(3, #","on_unanswered":"resend""#),
             ]
-            let response = try await gateway.post("/push/batch", lines.joined(separator: "\n"), type: "text/plain")
+            let response = try await gateway.post(
+                "/push/batch", lines.joined(separator: "\n"), type: "application/x-ndjson")
             #expect(response.status == 200)
             #expect(gateway.queue.batches.map(\.ambiguity) == [.resend, .drop])
             #expect(gateway.queue.batches.map(\.count) == [2, 1])
@@ -121,7 +122,8 @@ import Testing
             delay: { $0.environment == .production ? DeliveryDelay(reason: .backlog, estimate: nil) : nil }
         )
         try await TestGateway.run(apps: TestGateway.twoEnvironments, dispatch: dispatch) { gateway in
-            let response = try await gateway.post("/push/batch", lines.joined(separator: "\n"), type: "text/plain")
+            let response = try await gateway.post(
+                "/push/batch", lines.joined(separator: "\n"), type: "application/x-ndjson")
             #expect(response.lines.map { $0["delayed"] as? String } == [nil, "backlog", nil])
             let single = try await gateway.post("/push", lines[1])
             #expect(single.json["delayed"] as? String == "backlog")

@@ -107,7 +107,7 @@ struct ConfigurationPage {
         for file in readers {
             let source = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
             for match in source.matches(
-                of: /\.(?:read|readRequired|readDuration|readRateLimit|section|list)\("([a-z0-9_]+)"/)
+                of: /\.(?:read|readRequired|readDuration|readRateLimit|readTexts|section|list)\("([a-z0-9_]+)"/)
             {
                 read.insert(String(match.1))
             }

@@ -28,6 +28,7 @@ import Yams
     /// The paths of all keys, such as `delivery.lease` and `apps[].name`.
     private static func keys(of value: Any, below path: String = "") -> Set<String> {
         if let list = value as? [Any] {
+            guard list.contains(where: { $0 is [String: Any] }) else { return [path] }
             return list.reduce(into: []) { $0.formUnion(keys(of: $1, below: path + "[]")) }
         }
         guard let mapping = value as? [String: Any] else { return [path] }

@@ -6,6 +6,11 @@ package struct AcceptConfiguration: Sendable {
     package var host = "127.0.0.1"
     /// TCP port to bind. 0: any free port.
     package var port = 8025
+    /// Names of this server, in addition to addresses and loopback names. A listener on loopback accepts requests for
+    /// no other name. On other addresses, empty: every name is accepted.
+    package var hosts: [String] = []
+    /// Proxies that state the address of the client, in `Forwarded` or `X-Forwarded-For`.
+    package var trustedProxies: [AddressRange] = []
     /// Limit of open connections. Further ones wait in the kernel's queue.
     package var connectionsMax = 2000
 

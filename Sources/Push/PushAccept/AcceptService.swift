@@ -55,6 +55,9 @@ package final class AcceptService: Service {
         registry.gauge(
             "godwit_accept_waiting_pushes", help: "Pushes of single-push requests that wait for the next write."
         ) { [collector] in Double(collector.waitingCount) }
+        let checks = RequestChecks(
+            configuration: configuration, admission: admission, metrics: metrics, clock: clock.monotonic
+        )
         let routes = AcceptRoutes(
             push: PushRoute(
                 apps: apps, collector: collector, committer: committer, idempotency: idempotency, admission: admission,
@@ -82,12 +85,10 @@ package final class AcceptService: Service {
                 store: stores.deadLetters, handoff: dispatch.handoff, apps: apps, configuration: configuration,
                 wallClock: clock.wall, audit: ControlAudit(logger: logger)
             ),
-            checks: RequestChecks(
-                configuration: configuration, admission: admission, metrics: metrics, clock: clock.monotonic
-            ),
+            checks: checks,
             readiness: readiness, notices: notices, stopFlag: stopFlag, registry: registry
         )
-        responder = AcceptResponder(router: routes.router(), metrics: metrics, logger: logger)
+        responder = AcceptResponder(router: routes.router(), checks: checks, metrics: metrics, logger: logger)
     }
 
     /// Waits until the server listens.
@@ -119,16 +120,11 @@ package final class AcceptService: Service {
     }
 
     private func application() -> Application<AcceptResponder> {
-        let channel = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [RequestTimeoutHandler(configuration: self.configuration)],
-            idleTimeout: TimeAmount(configuration.idleTimeout),
-            httpDecoderConfiguration: .init(
-                maxHeaderFieldSize: configuration.headerBytesMax, maxHeaderListSize: configuration.headerBytesMax,
-                maxHeaderFieldCount: configuration.headerFieldsMax
-            )
-        )
+        let server = HTTPServerBuilder { [configuration] responder in
+            GatewayChannel(configuration: configuration, responder: responder)
+        }
         return Application(
-            responder: responder, server: .http1(configuration: channel),
+            responder: responder, server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port), serverName: "godwit",
                 backlog: 1024, availableConnectionsDelegate: .maximum(configuration.connectionsMax, logger: logger)

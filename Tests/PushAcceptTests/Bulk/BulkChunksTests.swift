@@ -138,7 +138,7 @@ import Testing
             let chunked = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
-                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+                    "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
                         + "Transfer-Encoding: chunked\r\n\r\n"
                 )
                 var rest = Self.lines[...]

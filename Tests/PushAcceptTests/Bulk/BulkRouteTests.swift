@@ -77,7 +77,7 @@ import Testing
     }
 
     private static let chunkedHead =
-        "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+        "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
         + "Transfer-Encoding: chunked\r\n\r\n"
 
     @Test func `a client may send the whole body before it reads`() async throws {
@@ -116,7 +116,7 @@ import Testing
                 let client = try WireClient(port: port)
                 let body = pushLine(0) + "\n" + pushLine(1) + "\n" + pushLine(2)
                 try client.send(
-                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                    "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
                         + "Content-Length: \(body.utf8.count + 100)\r\n\r\n"
                 )
                 try client.send(body)

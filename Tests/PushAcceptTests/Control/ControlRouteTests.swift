@@ -110,11 +110,29 @@ import Testing
             )
             let own = try await gateway.post("/push/batch", "[\(pushLine(4, Self.later))]")
             let requestIDs = gateway.queue.batches.map(\.requestID)
-            #expect(requestIDs == ["campaign-7", "campaign-8", own.headers["x-request-id"]])
+            #expect(
+                requestIDs.map { $0?.split(separator: "@").first.map(String.init) }
+                    == ["campaign-7", "campaign-8", own.headers["x-request-id"]]
+            )
             let response = try await gateway.post("/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#)
             #expect(response.body == #"{"cancelled":2,"too_late":0}"# + "\n")
             let app = try await gateway.post("/api/v1/messages/cancel", #"{"app":"demo"}"#)
             #expect(app.body == #"{"cancelled":2,"too_late":0}"# + "\n", "two were cancelled before")
+        }
+    }
+
+    @Test func `a caller cannot cancel the bulk request of another with its request id`() async throws {
+        try await TestGateway.run(configuration: .behindLocalProxy) { gateway async throws in
+            let id = "X-Request-Id: campaign-7"
+            _ = try await gateway.post(
+                "/push/batch", "[\(pushLine(1, Self.later))]", headers: [id, "X-Forwarded-For: 192.0.2.1"])
+            for (client, cancelled) in [("192.0.2.2", 0), ("192.0.2.1", 1)] {
+                let response = try await gateway.post(
+                    "/api/v1/messages/cancel", #"{"request_id":"campaign-7"}"#,
+                    headers: ["X-Forwarded-For: \(client)"]
+                )
+                #expect(response.json["cancelled"] as? Int == cancelled)
+            }
         }
     }
 

@@ -91,7 +91,7 @@ import Testing
             )
             #expect(lines.lines.map { $0["state"] as? String } == ["rejected", "unknown", "invalid", "retrying"])
             #expect(lines.lines[2]["detail"] as? String == "the line with index 2 is not a msg_id")
-            let plain = try await gateway.post("/api/v1/messages/query", ids[2], type: "text/plain")
+            let plain = try await gateway.post("/api/v1/messages/query", ids[2], type: "application/x-ndjson")
             #expect(plain.lines.count == 1)
         }
     }
@@ -115,7 +115,7 @@ import Testing
             let count = try await onThread {
                 let client = try WireClient(port: port)
                 try client.send(
-                    "POST /api/v1/messages/query HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+                    "POST /api/v1/messages/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
                         + "Transfer-Encoding: chunked\r\n\r\n"
                 )
                 let chunk = String(repeating: Self.batch.push(1).description + "\n", count: 1000)
@@ -133,7 +133,8 @@ import Testing
             let one = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(1))")
             #expect(one.status == 503)
             #expect(one.json["code"] as? Int == 3020)
-            let lines = try await gateway.post("/api/v1/messages/query", "\(Self.batch.push(1))", type: "text/plain")
+            let lines = try await gateway.post(
+                "/api/v1/messages/query", "\(Self.batch.push(1))", type: "application/x-ndjson")
             #expect(lines.lines.last?["state"] as? String == "unavailable")
         }
     }

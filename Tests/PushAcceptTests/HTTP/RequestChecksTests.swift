@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct `Request checks` {
     private static let head = RequestHead(
-        HTTPRequest(method: .post, scheme: "http", authority: "localhost", path: "/push"), peer: nil
+        HTTPRequest(method: .post, scheme: "http", authority: "localhost", path: "/push"), caller: Caller(address: nil)
     )
 
     private static func overloaded() -> AdmissionController {

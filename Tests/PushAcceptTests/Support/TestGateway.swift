@@ -90,7 +90,8 @@ struct TestGateway: Sendable {
         let port = self.port
         return try await onThread {
             let client = try WireClient(port: port)
-            var head = "\(method) \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            var head = "\(method) \(path) HTTP/1.1\r\nConnection: close\r\n"
+            if !headers.contains(where: { $0.hasPrefix("Host:") }) { head += "Host: localhost\r\n" }
             if let body {
                 if let type { head += "Content-Type: \(type)\r\n" }
                 head += "Content-Length: \(body.utf8.count)\r\n"
@@ -123,6 +124,13 @@ final class TestClock: Sendable {
 }
 
 extension AcceptConfiguration {
+    /// Takes the address of the client from `X-Forwarded-For` of a proxy on this host.
+    static var behindLocalProxy: AcceptConfiguration {
+        var configuration = AcceptConfiguration()
+        configuration.trustedProxies = [AddressRange("127.0.0.0/8")].compactMap(\.self)
+        return configuration
+    }
+
     /// The defaults, with one different setting.
     static func with<Value>(_ setting: WritableKeyPath<AcceptConfiguration, Value>, _ value: Value)
         -> AcceptConfiguration

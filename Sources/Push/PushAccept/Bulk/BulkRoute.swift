@@ -23,7 +23,8 @@ struct BulkRoute: Sendable {
         let format = try BodyFormat(of: request.headers, linesAllowed: true)
         let machine = BulkStateMachine(
             apps: apps, format: format == .lines ? .lines : .array, configuration: configuration,
-            traceparent: Self.traceparent(of: request), requestID: context.requestID, admission: admission,
+            traceparent: Self.traceparent(of: request),
+            requestID: context.head.caller.scoped(requestID: context.requestID), admission: admission,
             devices: devices, strict: try StrictOption.value(inQuery: request.uri.query),
             newID: { [committer] in committer.newBatchID() }
         )
@@ -59,7 +60,7 @@ struct BulkRoute: Sendable {
         )
         return try await bufferedBodies.withBody(of: RequestInput(request)) { body in
             if stopFlag.isSet { throw Problem(stopping: configuration.retryAfterSeconds) }
-            let idempotentRequest = IdempotentRequest(key, route: .batch, head: head, body: body)
+            let idempotentRequest = IdempotentRequest(key, route: .batch, caller: head.caller, body: body)
             return try await idempotency.respond(to: idempotentRequest) {
                 try await bulk.serve(body, as: idempotentRequest)
             }

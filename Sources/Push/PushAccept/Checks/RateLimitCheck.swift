@@ -9,7 +9,7 @@ struct RateLimitCheck: RequestCheck {
     let metrics: AcceptMetrics
 
     func check(_ head: RequestHead, _ fields: inout HTTPFields) throws(Problem) {
-        let (limitFields, refusal) = limiter.admit(Caller.limitKey(of: head))
+        let (limitFields, refusal) = limiter.admit(head.caller.limitKey)
         fields.append(contentsOf: limitFields)
         guard let refusal else { return }
         metrics.rateLimited()

@@ -1,15 +1,14 @@
 import HTTPTypes
-import NIOCore
 
-/// What a request says before its body: the input of every check.
+/// What is known of a request before its body: the input of every check.
 struct RequestHead: Sendable {
     let request: HTTPRequest
-    /// The address of the connection; nil if it is closed already.
-    let peer: SocketAddress?
+    /// Set by one function, `CallerResolver.caller`, before any check.
+    let caller: Caller
 
-    init(_ request: HTTPRequest, peer: SocketAddress?) {
+    init(_ request: HTTPRequest, caller: Caller) {
         self.request = request
-        self.peer = peer
+        self.caller = caller
     }
 
     var fields: HTTPFields { request.headerFields }

@@ -4,8 +4,7 @@ import PushModel
 
 /// Logs control requests: the action, its caller and the number of pushes, but never which pushes.
 ///
-/// A caller is the peer's address and the request id. There are no API keys, and a header that is not checked proves
-/// nothing.
+/// A caller is the address of the client and the request id.
 struct ControlAudit: Sendable {
     enum Action: String, Sendable {
         case pause = "app paused"
@@ -32,7 +31,7 @@ struct ControlAudit: Sendable {
 
     private static func metadata(of caller: AcceptContext) -> Logger.Metadata {
         [
-            "client.address": "\(caller.peer?.ipAddress ?? "unknown")",
+            "client.address": "\(caller.head.caller.address?.description ?? "unknown")",
             "request.id": "\(caller.requestID)",
         ]
     }

@@ -76,8 +76,9 @@ struct ControlRoutes: Sendable {
                 ), to: &json
             )
         case .request(let id):
+            let scoped = context.head.caller.scoped(requestID: id)
             JSONWriter.append("{", to: &json)
-            Self.append(try await cancel(.request(id), context) { await $0.cancel(request: id) }, to: &json)
+            Self.append(try await cancel(.request(scoped), context) { await $0.cancel(request: scoped) }, to: &json)
         case .app(let app):
             try await requireKnown(app)
             JSONWriter.append("{", to: &json)

@@ -25,18 +25,20 @@ struct SearchRoutes: Sendable {
     }
 
     /// `GET /api/v1/messages?token=&app=&state=&code=&since=&request_id=&after=&limit=`
-    func list(_ request: Request) async throws -> Response {
-        try await respond(to: SearchRequest(parametersOf: request))
+    func list(_ request: Request, _ caller: Caller) async throws -> Response {
+        try await respond(to: SearchRequest(parametersOf: request), caller)
     }
 
     /// `POST /api/v1/messages/search`
-    func search(_ request: Request) async throws -> Response {
+    func search(_ request: Request, _ caller: Caller) async throws -> Response {
         _ = try BodyFormat(of: request.headers, linesAllowed: false)
         let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
-        return try await respond(to: SearchRequest(json: body))
+        return try await respond(to: SearchRequest(json: body), caller)
     }
 
-    private func respond(to request: SearchRequest) async throws -> Response {
+    private func respond(to request: SearchRequest, _ caller: Caller) async throws -> Response {
+        var query = request.query
+        query.requestID = query.requestID.map { caller.scoped(requestID: $0) }
         guard let store else { throw Problem(unsupported: "search for pushes") }
         guard running.start() else {
             var problem = Problem(
@@ -49,7 +51,7 @@ struct SearchRoutes: Sendable {
         let page: MessagePage
         do {
             page = try await store.search(
-                request.query, after: request.after, limits: SearchLimits(messagesMax: request.limit)
+                query, after: request.after, limits: SearchLimits(messagesMax: request.limit)
             )
         } catch {
             throw Problem(

@@ -54,8 +54,8 @@ struct AcceptRoutes: Sendable {
         case .batch: { try await bulk.respond(to: $0, $1) }
         case .validate: { request, _ in try await validate.respond(to: request) }
         case .status: { _, context in try await status.show(context.parameters.get("msg_id")) }
-        case .search where route.method == .get: { request, _ in try await search.list(request) }
-        case .search: { request, _ in try await search.search(request) }
+        case .search where route.method == .get: { try await search.list($0, $1.head.caller) }
+        case .search: { try await search.search($0, $1.head.caller) }
         case .query: { request, _ in try await status.query(request) }
         case .cancel where route.method == .delete:
             { _, context in try await control.cancelOne(context.parameters.get("msg_id"), context) }

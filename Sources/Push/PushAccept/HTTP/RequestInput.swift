@@ -70,7 +70,7 @@ enum BodyFormat {
     case lines
 
     private static let linesTypes: Set = [
-        "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain",
+        "application/x-ndjson", "application/ndjson", "application/jsonl",
     ]
 
     /// The media type without parameters, in lower case.

@@ -15,9 +15,9 @@ struct IdempotentRequest: Sendable {
     /// - Parameters:
     ///   - value: of the header.
     ///   - route: the same for all paths of a route.
-    init(_ value: String, route: AcceptMetrics.Route, head: RequestHead, body: ByteBuffer) {
+    init(_ value: String, route: AcceptMetrics.Route, caller: Caller, body: ByteBuffer) {
         var hash = SHA256()
-        Caller.scope(of: head).withUnsafeBytes { hash.update(bufferPointer: $0) }
+        caller.scope.withUnsafeBytes { hash.update(bufferPointer: $0) }
         hash.update(data: Data("\(route.rawValue)\n\(value)".utf8))
         key = IdempotencyKey(digest: Data(hash.finalize()))
         fingerprint = body.withUnsafeReadableBytes { bytes in

@@ -22,7 +22,7 @@ struct PushRoute: Sendable {
         let body = try await RequestInput(request).collect(bytesMax: configuration.itemBytesMax)
         guard let key else { return try await accept(body, nil, strict: strict).response() }
         guard let idempotency else { throw Problem.cannotStoreResponse }
-        let idempotentRequest = IdempotentRequest(key, route: .push, head: head, body: body)
+        let idempotentRequest = IdempotentRequest(key, route: .push, caller: head.caller, body: body)
         return try await idempotency.respond(to: idempotentRequest) {
             try await accept(body, idempotentRequest, strict: strict)
         }

@@ -11,6 +11,8 @@ extension GatewayConfiguration {
         var accept = AcceptConfiguration()
         accept.host = listen.host
         accept.port = listen.port
+        accept.hosts = http.hosts
+        accept.trustedProxies = http.trustedProxies.compactMap(AddressRange.init)
         accept.leaseDuration = delivery.lease
         accept.rateLimits = limits
         accept.idempotentBodyBytesMax = idempotentBodyMaxMiB << 20

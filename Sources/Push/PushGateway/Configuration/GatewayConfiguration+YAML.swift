@@ -117,6 +117,7 @@ extension GatewayConfiguration {
             return path.hasPrefix("/") || folder.isEmpty ? path : (folder as NSString).appendingPathComponent(path)
         }
         fillListen(from: &reader)
+        fillHTTP(from: &reader)
         fillStore(from: &reader, resolved)
         reader.list("apps") { apps.append(Self.app(from: &$0, resolved)) }
         fillAPNS(from: &reader, resolved)
@@ -134,6 +135,13 @@ extension GatewayConfiguration {
         reader.section("listen") { section in
             section.read("host") { listen.host = $0 }
             section.read("port") { listen.port = $0 }
+        }
+    }
+
+    private mutating func fillHTTP(from reader: inout YAMLReader) {
+        reader.section("http") { section in
+            section.readTexts("hosts") { http.hosts = $0 }
+            section.readTexts("trusted_proxies") { http.trustedProxies = $0 }
         }
     }
 

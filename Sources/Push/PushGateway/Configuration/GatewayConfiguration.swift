@@ -6,6 +6,7 @@ package import PushModel
 /// The configuration of a gateway. `GatewayConfiguration+YAML.swift` reads it from a file.
 package struct GatewayConfiguration: Sendable {
     package var listen = Listen()
+    package var http = HTTP()
     /// Folder of the embedded database; created if it is missing.
     package var storePath = "godwit-data"
     package var apps: [App] = []
@@ -42,6 +43,43 @@ package struct GatewayConfiguration: Sendable {
         package var port = 8025
 
         package init() {}
+    }
+
+    /// The names of this server and the proxies in front of it.
+    package struct HTTP: Sendable, Equatable {
+        /// Names of this server. On a listener on loopback, in addition to the loopback names.
+        package var hosts: [String] = []
+        /// Addresses and ranges of proxies that state the address of the client.
+        package var trustedProxies: [String] = []
+
+        package init() {}
+
+        fileprivate func problems() -> [(path: String, text: String)] {
+            let names = hosts.enumerated().filter { !Self.isName($0.element) }.map { index, _ in
+                ("http.hosts", "http.hosts[\(index)] must be a host name without scheme and port")
+            }
+            let ranges = trustedProxies.enumerated().filter { AddressRange($0.element) == nil }.map { index, _ in
+                (
+                    "http.trusted_proxies",
+                    "http.trusted_proxies[\(index)] must be an address or a range such as 10.0.0.0/8"
+                )
+            }
+            let counts = [("http.hosts", hosts.count), ("http.trusted_proxies", trustedProxies.count)]
+            return names + ranges
+                + counts.filter { $0.1 > 100 }.map { ($0.0, "\($0.0) must have at most 100 elements") }
+        }
+
+        private static func isName(_ text: String) -> Bool {
+            (1...253).contains(text.utf8.count)
+                && text.utf8.allSatisfy { byte in
+                    switch byte {
+                    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                        UInt8(ascii: "0")...UInt8(ascii: "9"):
+                        true
+                    default: "-._".utf8.contains(byte)
+                    }
+                }
+        }
     }
 
     /// A bundle ID with a credential for each of its environments.
@@ -150,6 +188,7 @@ package struct GatewayConfiguration: Sendable {
         }
         require((0...65535).contains(listen.port), "listen.port", "listen.port must be 0 to 65535")
         require(!listen.host.isEmpty, "listen.host", "listen.host must not be empty")
+        problems += http.problems()
         require(!storePath.isEmpty, "store.path", "store.path must not be empty")
         for (path, name, file) in files {
             // Every other ~ was replaced.

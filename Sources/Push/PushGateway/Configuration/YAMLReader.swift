@@ -169,6 +169,17 @@ struct YAMLReader {
         }
     }
 
+    /// Reads a list of strings.
+    mutating func readTexts(_ key: String, _ store: ([String]) -> Void) {
+        guard let node = node(key) else { return }
+        let texts = node.sequence?.map { $0.null == nil ? $0.scalar?.string : nil }
+        guard let texts, !texts.contains(nil) else {
+            report(key, node, "must be a list of strings")
+            return
+        }
+        store(texts.compactMap(\.self))
+    }
+
     /// The present names of former keys.
     private static let renamedKeys = [
         "limits.keyed_body_max_mib": "limits.idempotent_body_max_mib",

@@ -25,6 +25,8 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
     private var isResponseStarted = false
     /// The handler has sent a problem itself: further input and output is dropped until the client closes.
     private var isRefused = false
+    /// The refusal of a request that follows one whose response is not completely written.
+    private var nextRefusal: MalformedRequest?
     /// When the connection is closed unless it makes progress. The timer that checks it is set after a batch of reads,
     /// because most requests are complete by then and need none.
     private var deadline: NIODeadline?
@@ -90,19 +92,30 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if isRefused { return }
-        // Within a request, its route responds.
-        guard let error = error as? HTTPParserError, requestsOpen == 0 else {
+        // Within a body, the route of the request responds.
+        guard !isBodyOpen, let malformed = Self.malformed(error) else {
             context.fireErrorCaught(error)
             return
         }
-        let isTooLarge = error == .headerOverflow
-        refuse(
-            context,
-            Problem(
-                isTooLarge ? .requestHeaderFieldsTooLarge : .badRequest, isTooLarge ? nil : .protocolViolation,
-                isTooLarge
-                    ? "the header of the request is too large; send fewer or shorter fields"
-                    : "this is not an HTTP/1.1 request; check the scheme and port of the URL"
+        if requestsOpen == 0 { refuse(context, malformed) } else { nextRefusal = malformed }
+    }
+
+    /// - Returns: nil for an error that is not one of the request.
+    private static func malformed(_ error: any Error) -> MalformedRequest? {
+        if let malformed = error as? MalformedRequest { return malformed }
+        guard let error = error as? HTTPParserError else { return nil }
+        guard error == .headerOverflow else {
+            return MalformedRequest(
+                problem: Problem(
+                    .badRequest, .protocolViolation,
+                    "this is not an HTTP/1.1 request; check the scheme and port of the URL"
+                )
+            )
+        }
+        return MalformedRequest(
+            problem: Problem(
+                .requestHeaderFieldsTooLarge, nil,
+                "the header of the request is too large; send fewer or shorter fields"
             )
         )
     }
@@ -124,15 +137,21 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
                 deadline = .now() + lingerTimeout
                 setTimer(context)
             }
+            if requestsOpen == 0, let nextRefusal {
+                context.write(data, promise: promise)
+                refuse(context, nextRefusal)
+                return
+            }
         }
         context.write(data, promise: promise)
     }
 
-    /// Sends `problem` instead of a route's response, and closes the connection.
+    /// Sends the problem instead of a route's response, and closes the connection.
     ///
     /// Only the output is closed immediately. If the input were closed while bytes of the client are in flight, the
     /// kernel would reset the connection, and the client could not read the response.
-    private func refuse(_ context: ChannelHandlerContext, _ problem: Problem) {
+    private func refuse(_ context: ChannelHandlerContext, _ malformed: MalformedRequest) {
+        let problem = malformed.problem
         let requestID = RequestIdentifier.new()
         let json = problem.json(requestID)
         var fields = problem.headers
@@ -142,7 +161,7 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
         fields[.requestID] = requestID
         let head = HTTPResponse(status: problem.status, headerFields: fields)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(ByteBuffer(bytes: json))), promise: nil)
+        if !malformed.isHead { context.write(wrapOutboundOut(.body(ByteBuffer(bytes: json))), promise: nil) }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
         isRefused = true
         context.close(mode: .output, promise: nil)
@@ -177,7 +196,11 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
         if requestsOpen == 1, isBodyOpen, !isResponseStarted, !isRefused {
             refuse(
                 context,
-                Problem(.requestTimeout, .truncatedStream, "the body did not arrive in time; send the request again")
+                MalformedRequest(
+                    problem: Problem(
+                        .requestTimeout, .truncatedStream, "the body did not arrive in time; send the request again"
+                    )
+                )
             )
         } else {
             context.close(promise: nil)
