@@ -13,17 +13,32 @@ struct Fence: Sendable {
     /// deleted; the next process would create others.
     private let identities: [(suffix: String, identity: FileIdentity?)]
 
+    /// nil: every check reads the state of the files.
+    private let watch: FolderWatch?
+
     /// - Parameter path: of the database, which is open and was read.
     init(_ lock: FolderLock, path: String) {
         self.lock = lock
         self.path = path
-        identities = ["", "-wal", "-shm"].map { ($0, FileIdentity(path: path + $0)) }
+        // Before the files are looked up, so that no change is missed.
+        let watch = FolderWatch(Disk.folder(of: path))
+        let identities = ["", "-wal", "-shm"].map { ($0, FileIdentity(path: path + $0)) }
+        self.identities = identities
+        // A file that is missing already causes no event.
+        self.watch = lock.isOurs && identities.allSatisfy { $0.1 != nil } ? watch : nil
     }
 
-    /// Costs four calls of `stat`.
+    /// Costs one system call, unless an entry of the folder has changed. Not for concurrent use.
     ///
     /// - Returns: nil if this process may write.
     func check() -> QueueError? {
+        if let watch, !watch.hasChanged() { return nil }
+        return checkFiles()
+    }
+
+    /// Costs four calls of `stat`. Detects also what no watch of the folder reports: a parent folder that was renamed, or
+    /// another file system that was mounted over it.
+    func checkFiles() -> QueueError? {
         guard lock.isOurs else {
             return .broken("another process has taken over this database, or its lock file was removed")
         }

@@ -16,6 +16,8 @@ final class Checkpointer: Sendable {
     /// Pages written to the log since the last checkpoint. An estimate is enough: it only sets the pace.
     private let pages = Mutex(0)
     private let isTruncationRequested = Atomic(false)
+    /// Until when the disk need not be asked for its free space again.
+    private let ampleUntil = Mutex(ContinuousClock.now)
 
     init(path: String, marks: StoreMarks, configuration: SQLiteConfiguration) {
         self.path = path
@@ -35,7 +37,12 @@ final class Checkpointer: Sendable {
     /// Without the reserve the store could reach a state in which the log does not fit into the database, and no space
     /// is left to record that pushes in it are done.
     func hasCapacity(for bytes: Int, _ db: Database) throws -> Bool {
-        guard let free = Disk.bytesFree(path), free < Self.ampleBytes else { return true }
+        let now = ContinuousClock.now
+        if now < ampleUntil.withLock({ $0 }) { return true }
+        guard let free = Disk.bytesFree(path), free < Self.ampleBytes else {
+            ampleUntil.withLock { $0 = now + Self.ampleTime }
+            return true
+        }
         let space = try PageCounts.read(db)
         // A checkpoint extends the file to all pages of the database; the batches go to free pages first.
         let extensionBytes = max(0, space.total * Self.pageBytes - Disk.size(path))
@@ -53,6 +60,9 @@ final class Checkpointer: Sendable {
 
     /// Makes the next `checkpoint` run, whatever the length of the log, and truncate it.
     func requestTruncation() { isTruncationRequested.store(true, ordering: .relaxed) }
+
+    /// Whether the next call of `checkpoint` does something.
+    var isDue: Bool { isTruncationRequested.load(ordering: .relaxed) || pages.withLock { $0 >= pagesMax } }
 
     /// Copies the log into the database if it is long enough.
     ///
@@ -89,6 +99,8 @@ final class Checkpointer: Sendable {
     private static let marginBytes = 1 << 20
     /// Free space above which the estimate is skipped.
     private static let ampleBytes = 1 << 30
+    /// No disk is filled with `ampleBytes` within this time.
+    private static let ampleTime: Duration = .milliseconds(100)
 }
 
 /// The pages of the database, as the writing connection sees them.

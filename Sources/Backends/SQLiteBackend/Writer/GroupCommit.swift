@@ -119,7 +119,7 @@ final class GroupCommit: Sendable {
 
     /// Refuses all writes from now on if the database is gone or belongs to another process.
     func checkOwnership() {
-        if let error = fence.check() { pendingWrites.withLock { $0.broken = $0.broken ?? error } }
+        if let error = fence.checkFiles() { pendingWrites.withLock { $0.broken = $0.broken ?? error } }
     }
 
     private func submit(_ call: PendingCall, isLast: Bool) {
@@ -138,7 +138,7 @@ final class GroupCommit: Sendable {
                 counters.withLock { $0.startedCalls += calls.count }
                 commitGroup(calls, db, &state)
                 checkpointer.wrote(bytes: calls.reduce(0) { $0 + $1.bytes }, calls: calls.count)
-                guard pendingWrites.withLock({ $0.broken }) == nil else { continue }
+                guard checkpointer.isDue, pendingWrites.withLock({ $0.broken }) == nil else { continue }
                 if let error = fence.check() {
                     pendingWrites.withLock { $0.broken = error }
                 } else if let error = checkpointer.checkpoint(db, isIdle: pendingWrites.withLock { $0.isEmpty }) {
