@@ -302,7 +302,9 @@ package final class DispatchStateMachine: Sendable {
     /// The store has recorded the last settlement of these batches: their capacity is free.
     package func settled(_ leases: [Lease], now: Moment, _ actions: inout DispatchActions) {
         update(leases, now: now, &actions) { state, leases, _ in state.settled(leases) }
-        actions.wantsClaim = true
+        // A claim costs a transaction: none without a sign that it would return something. Batches that become due later
+        // are claimed by `tick`.
+        if shared.withLock({ $0.mayClaim }) { actions.wantsClaim = true }
     }
 
     /// The store refused settlements under these leases: another instance owns the batches.

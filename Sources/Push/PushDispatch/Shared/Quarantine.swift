@@ -26,13 +26,18 @@ struct Quarantine: Sendable {
     /// The batches of the current trial.
     private(set) var leases: Set<Lease> = []
     private var size = 1
+    /// Whether more batches may be quarantined in the store: since one was claimed, no claim has shown otherwise.
+    var mayHaveMore = false
     /// When the next trial of an app may start. Has the apps that pause.
     private var deferredUntil: [AppEnvironment: Duration] = [:]
 
     /// How many pushes of quarantined batches may be claimed.
     var trialMax: Int { leases.isEmpty ? size : 0 }
 
-    mutating func added(_ lease: Lease) { leases.insert(lease) }
+    mutating func added(_ lease: Lease) {
+        leases.insert(lease)
+        mayHaveMore = true
+    }
 
     /// A batch left memory without a crash. The trial completes with its last batch.
     mutating func removed(_ lease: Lease) {

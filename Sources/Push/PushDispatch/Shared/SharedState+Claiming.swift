@@ -61,6 +61,7 @@ extension SharedState {
         let left = plan.pushesMax - batches.reduce(0) { $0 + $1.batch.count }
         guard batches.count < plan.batchesMax, left >= NotificationBatch.countMax else { return !isDraining }
         completePlan = plan.number
+        if plan.quarantinedMax > 0, !batches.contains(where: \.isQuarantined) { quarantine.mayHaveMore = false }
         // The claim shows nothing about what it excluded, or what is left of an app of which it returned enough.
         for app in plan.excludedApps.union(wanted.lazy.filter { $0.value <= 0 }.map(\.key)) {
             if let number = self.numbers[app] { assumeBacklog(of: number) }
@@ -69,6 +70,15 @@ extension SharedState {
             if let number = self.numbers[excluded.appEnvironment] { noteBacklog(of: number, excluded.lane) }
         }
         return false
+    }
+
+    /// Whether the store may have batches that a claim would return now: of a lane of which an app takes more, or
+    /// quarantined ones, of which the end of a trial permits the next.
+    var mayClaim: Bool {
+        quarantine.mayHaveMore && quarantine.leases.isEmpty
+            || apps.indices.contains { number in
+                Lane.allCases.contains { apps[number].demand.pushesMax[$0] > 0 && hasBacklog(number, $0) }
+            }
     }
 
     // MARK: Backlog
