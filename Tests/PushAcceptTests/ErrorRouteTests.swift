@@ -3,7 +3,7 @@ import PushAccept
 import PushModel
 import Testing
 
-@Suite struct `Invalid requests` {
+@Suite(.bothServers) struct `Invalid requests` {
     private func expectProblem(
         _ response: WireResponse, _ status: Int, code: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
     ) {

@@ -7,7 +7,7 @@ import Telemetry
 import Testing
 
 /// Requests with an `Idempotency-Key`.
-@Suite struct `Idempotency` {
+@Suite(.bothServers) struct `Idempotency` {
     private static let key = ["Idempotency-Key: \"order-4711\""]
 
     @Test(arguments: ["/push", "/push/batch"])

@@ -6,7 +6,7 @@ import PushStore
 import Telemetry
 import Testing
 
-@Suite struct `Linted pushes` {
+@Suite(.bothServers) struct `Linted pushes` {
     private static let ndjson = "application/x-ndjson"
     private static let token = String(repeating: "5eed", count: 16)
     private static let silent = #"{"device_token":"\#(token)","payload":{"aps":{"content-available":1}}}"#

@@ -6,7 +6,7 @@ import PushStore
 import Telemetry
 import Testing
 
-@Suite struct `Overload` {
+@Suite(.bothServers) struct `Overload` {
     fileprivate static func queued(_ demo: Int, other: Int = 0) -> AdmissionSample {
         AdmissionSample(
             apps: [AppID("demo"): AppLoad(queuedPushes: demo), AppID("other"): AppLoad(queuedPushes: other)]

@@ -5,7 +5,7 @@ import PushStore
 import Telemetry
 import Testing
 
-@Suite struct `Rate limits` {
+@Suite(.bothServers) struct `Rate limits` {
     private static let batch = "[\(pushLine(1))]"
 
     private static func limits(_ change: (inout RateLimits) -> Void) -> AcceptConfiguration {

@@ -7,7 +7,7 @@ import SQLiteBackend
 import Testing
 
 /// Acceptance with the embedded database.
-@Suite struct `Acceptance on SQLite` {
+@Suite(.bothServers) struct `Acceptance on SQLite` {
     private static let key = ["Idempotency-Key: \"restart\""]
 
     /// Opens the store of `folder` while `body` runs; each call is a restart of the gateway.

@@ -5,7 +5,7 @@ import PushModel
 import PushStore
 import Testing
 
-@Suite struct `Single pushes` {
+@Suite(.bothServers) struct `Single pushes` {
     @Test(arguments: ["/push", "/api/v1/push"])
     func `a push is durable before the response`(path: String) async throws {
         try await TestGateway.run { gateway in

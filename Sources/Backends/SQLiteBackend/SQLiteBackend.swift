@@ -10,7 +10,7 @@ import Synchronization
 /// Durability rests on WAL with `synchronous=FULL`, on a single connection that writes and checkpoints, and on one
 /// process per folder (`flock`). Concurrent calls share a commit (`GroupCommit`). After an I/O error other than a full
 /// disk, every write is refused as `broken`: a failed sync is never retried, the process has to restart.
-package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
+package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
     /// The settings as read back from SQLite.
     package let durability: SQLiteDurability
     let connections: Connections
@@ -166,6 +166,17 @@ package final class SQLiteBackend: DurableQueue, OutcomeStore, Sendable {
         return try await commits.perform(bytes: append.byteCount, yields: true) { db, state in
             try append.run(db, &state, clock: clock)
         }
+    }
+
+    package func append(
+        _ batches: [NewBatch], completion: @escaping @Sendable (Result<[Lease?], QueueError>) -> Void
+    ) {
+        guard !batches.isEmpty else { return completion(.success([])) }
+        let (append, clock) = (Append(batches, tokenHashKey: tokenHashKey), clock)
+        commits.perform(
+            bytes: append.byteCount, yields: true, { db, state in try append.run(db, &state, clock: clock) },
+            completion: completion
+        )
     }
 
     package func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {

@@ -60,6 +60,10 @@ package struct AcceptConfiguration: Sendable {
     /// `Retry-After` of a temporary refusal that has no time of its own, in seconds.
     package var retryAfterSeconds = 1
 
+    /// Whether single pushes are served on the event loop of their connection. Otherwise a route of Hummingbird serves
+    /// them, as it serves those with an `Idempotency-Key`; the tests compare the two.
+    package var servesPushesOnEventLoop = true
+
     package init() {}
 
     /// All problems, so that an operator can correct them together. Empty: the configuration is valid.

@@ -16,6 +16,8 @@ package import Telemetry
 package final class AcceptService: Service {
     private let configuration: AcceptConfiguration
     private let collector: SinglePushCollector
+    private let push: PushRoute
+    private let checks: RequestChecks
     private let responder: AcceptResponder
     private let logger: Logger
     private let port = BoundPort()
@@ -55,15 +57,15 @@ package final class AcceptService: Service {
         registry.gauge(
             "godwit_accept_waiting_pushes", help: "Pushes of single-push requests that wait for the next write."
         ) { [collector] in Double(collector.waitingCount) }
-        let checks = RequestChecks(
+        checks = RequestChecks(
             configuration: configuration, admission: admission, metrics: metrics, clock: clock.monotonic
         )
+        push = PushRoute(
+            apps: apps, collector: collector, committer: committer, idempotency: idempotency, admission: admission,
+            devices: devices, configuration: configuration, metrics: metrics
+        )
         let routes = AcceptRoutes(
-            push: PushRoute(
-                apps: apps, collector: collector, committer: committer, idempotency: idempotency, admission: admission,
-                devices: devices,
-                configuration: configuration, metrics: metrics
-            ),
+            push: push,
             bulk: BulkRoute(
                 apps: apps, committer: committer, idempotency: idempotency,
                 bufferedBodies: BufferedBodyReader(configuration: configuration), admission: admission,
@@ -90,6 +92,9 @@ package final class AcceptService: Service {
         )
         responder = AcceptResponder(router: routes.router(), checks: checks, metrics: metrics, logger: logger)
     }
+
+    /// The `Server` field of every response.
+    static let serverName = "godwit"
 
     /// Waits until the server listens.
     ///
@@ -120,13 +125,16 @@ package final class AcceptService: Service {
     }
 
     private func application() -> Application<AcceptResponder> {
-        let server = HTTPServerBuilder { [configuration] responder in
-            GatewayChannel(configuration: configuration, responder: responder)
+        let date = DateField()
+        let server = HTTPServerBuilder { [configuration, push, checks] responder in
+            GatewayChannel(configuration: configuration, responder: responder) {
+                configuration.servesPushesOnEventLoop ? PushHandler(route: push, checks: checks, date: date) : nil
+            }
         }
         return Application(
             responder: responder, server: server,
             configuration: ApplicationConfiguration(
-                address: .hostname(configuration.host, port: configuration.port), serverName: "godwit",
+                address: .hostname(configuration.host, port: configuration.port), serverName: Self.serverName,
                 backlog: 1024, availableConnectionsDelegate: .maximum(configuration.connectionsMax, logger: logger)
             ),
             onServerRunning: { [port] channel in port.set(channel.localAddress?.port) }, logger: logger

@@ -28,6 +28,11 @@ package final class AsyncSemaphore: Sendable {
     /// Tasks that wait in `acquire`.
     package var waitingCount: Int { state.withLock { $0.waiters.count } }
 
+    /// Acquires `units` if that needs no wait. The caller must release them.
+    ///
+    /// - Returns: false if nothing was acquired.
+    package func tryAcquire(_ units: Int) -> Bool { state.withLock { $0.tryAcquire(units) } }
+
     /// Returns once `units` are acquired, also in a cancelled task. The caller must release them.
     ///
     /// - Precondition: `units` is within `0...capacity`.

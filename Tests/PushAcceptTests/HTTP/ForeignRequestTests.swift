@@ -3,7 +3,7 @@ import PushAccept
 import Testing
 
 /// Requests that a browser sends for a page of another site, or to another name.
-@Suite struct `Foreign requests` {
+@Suite(.bothServers) struct `Foreign requests` {
     @Test(arguments: [
         "http://evil.example", "https://localhost:3000", "null", "file://", "http://localhost.evil.example",
     ])

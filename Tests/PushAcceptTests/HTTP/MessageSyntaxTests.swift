@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// RFC 9112 and RFC 9110: what is not a valid request, and how a valid one may look.
-@Suite struct `HTTP messages` {
+@Suite(.bothServers) struct `HTTP messages` {
     /// Sends `text` and reads to the end of the connection.
     private func exchange(
         _ text: String, isHead: Bool = false, configuration: AcceptConfiguration = AcceptConfiguration()

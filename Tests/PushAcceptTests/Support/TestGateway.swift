@@ -39,6 +39,7 @@ struct TestGateway: Sendable {
     ) async throws {
         var configuration = configuration
         configuration.port = 0
+        configuration.servesPushesOnEventLoop = BothServers.servesPushesOnEventLoop
         let metrics = MetricsRegistry()
         let admission = AdmissionController(limits: configuration.admission, apps: apps.apps.map(\.id))
         let service = AcceptService(

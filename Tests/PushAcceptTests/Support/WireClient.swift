@@ -76,6 +76,28 @@ final class WireClient {
         return all
     }
 
+    /// Reads this number of responses, each with a `Content-Length`.
+    func readResponses(_ count: Int) throws -> [WireResponse] {
+        var all: [UInt8] = []
+        var responses: [WireResponse] = []
+        while responses.count < count {
+            while responses.count < count, let head = all.firstRange(of: Array("\r\n\r\n".utf8)),
+                let response = WireResponse(Array(all[..<head.upperBound])),
+                let length = response.headers["content-length"].flatMap({ Int($0) }),
+                all.count >= head.upperBound + length,
+                let whole = WireResponse(Array(all[..<(head.upperBound + length)]))
+            {
+                responses.append(whole)
+                all.removeFirst(head.upperBound + length)
+            }
+            guard responses.count < count else { break }
+            let bytes = try read()
+            guard !bytes.isEmpty else { throw Failure(text: "the connection ended after \(responses.count) responses") }
+            all += bytes
+        }
+        return responses
+    }
+
     /// Reads to the end of the connection.
     func readResponse(isHead: Bool = false) throws -> WireResponse {
         var all: [UInt8] = []

@@ -90,17 +90,28 @@ final class GroupCommit: Sendable {
         bytes: Int = 0, yields: Bool = false, isLast: Bool = false, _ body: @escaping Body<Value>
     ) async throws(QueueError) -> Value {
         let result: Result<Value, QueueError> = await withCheckedContinuation { continuation in
-            let call = PendingCall(
-                bytes: bytes, yields: yields,
-                run: { db, state in
-                    let value = try body(db, &state)
-                    return { continuation.resume(returning: .success(value)) }
-                },
-                fail: { continuation.resume(returning: .failure($0)) }
-            )
-            submit(call, isLast: isLast)
+            perform(bytes: bytes, yields: yields, isLast: isLast, body) { continuation.resume(returning: $0) }
         }
         return try result.get()
+    }
+
+    /// The same without a task.
+    ///
+    /// - Parameter completion: called once, on the writer's thread; if the call is refused, on the caller's. It must not
+    ///   wait.
+    func perform<Value: Sendable>(
+        bytes: Int = 0, yields: Bool = false, isLast: Bool = false, _ body: @escaping Body<Value>,
+        completion: @escaping @Sendable (Result<Value, QueueError>) -> Void
+    ) {
+        let call = PendingCall(
+            bytes: bytes, yields: yields,
+            run: { db, state in
+                let value = try body(db, &state)
+                return { completion(.success(value)) }
+            },
+            fail: { completion(.failure($0)) }
+        )
+        submit(call, isLast: isLast)
     }
 
     /// Refuses further calls, executes those that wait, and then `last`.

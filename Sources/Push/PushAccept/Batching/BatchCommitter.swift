@@ -10,6 +10,8 @@ import Synchronization
 /// The bytes that are being written are bounded, for all requests together. Beyond the bound, commits wait.
 package final class BatchCommitter: Sendable {
     private let queue: any DurableQueue
+    /// `queue`, if it can append without a task.
+    private let completionQueue: (any CompletionQueue)?
     private let idempotentQueue: (any IdempotentQueue)?
     private let handoff: any DirectHandoff
     private let delay: @Sendable (AppEnvironment) -> DeliveryDelay?
@@ -36,6 +38,7 @@ package final class BatchCommitter: Sendable {
         metrics: AcceptMetrics, wallClock: @escaping @Sendable () -> WallTime, logger: Logger
     ) {
         self.queue = queue
+        completionQueue = queue as? any CompletionQueue
         self.idempotentQueue = idempotentQueue
         self.handoff = handoff
         self.delay = delay
@@ -59,15 +62,44 @@ package final class BatchCommitter: Sendable {
 
     /// Makes `batches` durable, all or none, and hands them to dispatch.
     ///
-    /// - Parameter responses: stored in the same write.
     /// - Returns: nil once the batches are durable; otherwise an error, which states whether the outcome is known.
-    package func commit(
-        _ batches: [Batch], storing responses: [IdempotencyKey: IdempotencyRecord] = [:]
-    ) async -> QueueError? {
-        let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, appendBytes.capacity)
-        await appendBytes.acquire(bytes)
-        defer { appendBytes.release(bytes) }
+    package func commit(_ batches: [Batch]) async -> QueueError? { await commit(batches, storing: [:]) }
 
+    /// - Parameter responses: stored in the same write.
+    func commit(_ batches: [Batch], storing responses: [IdempotencyKey: IdempotencyRecord]) async -> QueueError? {
+        await withCheckedContinuation { continuation in
+            commit(batches, storing: responses) { continuation.resume(returning: $0) }
+        }
+    }
+
+    /// The same without a task.
+    ///
+    /// - Parameter completion: called once, on any thread, perhaps before the call returns. It must not wait.
+    func commit(
+        _ batches: [Batch], storing responses: [IdempotencyKey: IdempotencyRecord],
+        completion: @escaping @Sendable (QueueError?) -> Void
+    ) {
+        let bytes = min(batches.reduce(0) { $0 + $1.notifications.byteCount }, appendBytes.capacity)
+        let write = { @Sendable [self] in
+            append(batches, storing: responses) { error in
+                self.appendBytes.release(bytes)
+                completion(error)
+            }
+        }
+        if appendBytes.tryAcquire(bytes) {
+            write()
+        } else {
+            inBackground {
+                await self.appendBytes.acquire(bytes)
+                write()
+            }
+        }
+    }
+
+    private func append(
+        _ batches: [Batch], storing responses: [IdempotencyKey: IdempotencyRecord],
+        completion: @escaping @Sendable (QueueError?) -> Void
+    ) {
         let now = wallClock()
         let reservations = batches.map { batch in
             // A batch with a push that is not due is claimed from the store.
@@ -75,41 +107,64 @@ package final class BatchCommitter: Sendable {
                 ? handoff.reserve(pushes: batch.count, for: batch.appEnvironment, lane: batch.lane) : nil
         }
         let started = ContinuousClock.now
-        do {
-            let new = zip(batches, reservations).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
-            let leases: [Lease?]
-            if responses.isEmpty {
-                leases = try await queue.append(new)
+        let new = zip(batches, reservations).map { NewBatch(batch: $0, claim: $1 == nil ? nil : leaseDuration) }
+        let finish = { @Sendable [self] (result: Result<[Lease?], QueueError>) in
+            switch result {
+            case .success(let leases):
+                metrics.appended(batches, in: .now - started)
+                succeeded(batches, leases, reservations)
+                completion(nil)
+            case .failure(let error):
+                failed(batches, reservations, error)
+                completion(error)
+            }
+        }
+        if let completionQueue, responses.isEmpty {
+            completionQueue.append(new, completion: finish)
+        } else {
+            inBackground {
+                do throws(QueueError) {
+                    finish(.success(try await self.append(new, storing: responses)))
+                } catch {
+                    finish(.failure(error))
+                }
+            }
+        }
+    }
+
+    private func append(
+        _ batches: [NewBatch], storing responses: [IdempotencyKey: IdempotencyRecord]
+    ) async throws(QueueError) -> [Lease?] {
+        guard !responses.isEmpty else { return try await queue.append(batches) }
+        guard let idempotentQueue else { preconditionFailure("the store cannot store responses") }
+        return try await idempotentQueue.append(batches, storing: responses)
+    }
+
+    private func succeeded(_ batches: [Batch], _ leases: [Lease?], _ reservations: [HandoffReservation?]) {
+        if isFailing.exchange(false, ordering: .relaxed) { logger.info("store accepts pushes again") }
+        for (index, batch) in batches.enumerated() {
+            if let lease = leases[index], let reservation = reservations[index] {
+                handoff.deliver(ClaimedBatch(lease: lease, batch: batch), to: reservation)
             } else {
-                guard let idempotentQueue else { preconditionFailure("the store cannot store responses") }
-                leases = try await idempotentQueue.append(new, storing: responses)
-            }
-            metrics.appended(batches, in: .now - started)
-            if isFailing.exchange(false, ordering: .relaxed) { logger.info("store accepts pushes again") }
-            for (index, batch) in batches.enumerated() {
-                if let lease = leases[index], let reservation = reservations[index] {
-                    handoff.deliver(ClaimedBatch(lease: lease, batch: batch), to: reservation)
-                } else {
-                    if let reservation = reservations[index] { handoff.cancel(reservation) }
-                    handoff.notifyBacklog(of: batch.appEnvironment, lane: batch.lane)
-                }
-            }
-            return nil
-        } catch {
-            metrics.appendFailed()
-            if !isFailing.exchange(true, ordering: .relaxed) {
-                logger.error("store does not accept pushes", metadata: ["error": "\(error)"])
-            }
-            for (index, batch) in batches.enumerated() {
                 if let reservation = reservations[index] { handoff.cancel(reservation) }
-                // The batch may be durable, and then only this notifies dispatch of it.
-                if error.isOutcomeUnknown {
-                    handoff.notifyBacklog(of: batch.appEnvironment, lane: batch.lane)
-                } else {
-                    discard(batch)
-                }
+                handoff.notifyBacklog(of: batch.appEnvironment, lane: batch.lane)
             }
-            return error
+        }
+    }
+
+    private func failed(_ batches: [Batch], _ reservations: [HandoffReservation?], _ error: QueueError) {
+        metrics.appendFailed()
+        if !isFailing.exchange(true, ordering: .relaxed) {
+            logger.error("store does not accept pushes", metadata: ["error": "\(error)"])
+        }
+        for (index, batch) in batches.enumerated() {
+            if let reservation = reservations[index] { handoff.cancel(reservation) }
+            // The batch may be durable, and then only this notifies dispatch of it.
+            if error.isOutcomeUnknown {
+                handoff.notifyBacklog(of: batch.appEnvironment, lane: batch.lane)
+            } else {
+                discard(batch)
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ struct GatewayChannel: HTTPChannelHandler {
 
     let configuration: AcceptConfiguration
     let responder: Responder
+    /// Serves single pushes; nil: Hummingbird serves them.
+    let pushHandler: @Sendable () -> PushHandler?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
@@ -29,6 +31,7 @@ struct GatewayChannel: HTTPChannelHandler {
             try pipeline.addHandler(
                 HTTPConnectionStateHandler(idleTimeout: configuration.idleTimeout, logger: logger)
             )
+            if let pushHandler = pushHandler() { try pipeline.addHandler(pushHandler) }
             return try NIOAsyncChannel(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true)
             )

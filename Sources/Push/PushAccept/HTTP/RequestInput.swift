@@ -38,9 +38,7 @@ final class RequestInput: @unchecked Sendable {
     ///
     /// - Throws: 413 if it has more than `bytesMax` bytes, 400 if it is incomplete.
     func collect(bytesMax: Int) async throws -> ByteBuffer {
-        let tooLarge = Problem(
-            .contentTooLarge, .itemTooLarge, "the body has more than \(bytesMax) bytes"
-        )
+        let tooLarge = Problem.bodyTooLarge(max: bytesMax)
         if let declaredBytes, declaredBytes > bytesMax { throw tooLarge }
         var whole: ByteBuffer?
         while let chunk = try await nextOrProblem() {
@@ -57,9 +55,7 @@ final class RequestInput: @unchecked Sendable {
         do {
             return try await next()
         } catch {
-            throw Problem(
-                .badRequest, .truncatedStream,
-                "the connection closed before the body was complete; send the request again")
+            throw .cutOff
         }
     }
 }

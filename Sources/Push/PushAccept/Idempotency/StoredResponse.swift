@@ -27,21 +27,21 @@ struct StoredResponse: Sendable {
     }
 
     func response() -> Response {
+        let (contentType, body) = content()
+        return Response(status: .ok, headers: [.contentType: contentType], body: .init(byteBuffer: body))
+    }
+
+    func content() -> (type: String, body: ByteBuffer) {
         var json: [UInt8] = []
         if format == .single {
             if case .accepted(_, _, let batch, let firstPush, let at, let delay, let notes) = runs.first {
                 json = ResponseJSON.accepted(batch.push(firstPush), at: at, delay, warnings: notes.warnings)
             }
-            return Response(
-                status: .ok, headers: [.contentType: "application/json"],
-                body: .init(byteBuffer: ByteBuffer(bytes: json))
-            )
+            return ("application/json", ByteBuffer(bytes: json))
         }
         var writer = BulkResponseWriter(format: format == .lines ? .lines : .json)
         writer.append(BulkSession.Page(runs: runs, isLast: true, itemCount: 0, stop: nil), to: &json)
-        return Response(
-            status: .ok, headers: [.contentType: writer.contentType], body: .init(byteBuffer: ByteBuffer(bytes: json))
-        )
+        return (writer.contentType, ByteBuffer(bytes: json))
     }
 
     // MARK: The stored form: `godwit.v1.IdempotentResponse`

@@ -59,6 +59,12 @@ package protocol DurableQueue: Sendable {
     func depth() async throws(QueueError) -> QueueDepth
 }
 
+/// A queue that appends without a task, for callers to which the hops between threads matter.
+package protocol CompletionQueue: DurableQueue {
+    /// - Parameter completion: called once, on any thread, perhaps before the call returns. It must not wait.
+    func append(_ batches: [NewBatch], completion: @escaping @Sendable (Result<[Lease?], QueueError>) -> Void)
+}
+
 /// A batch to be appended.
 package struct NewBatch: Sendable {
     package var batch: Batch
