@@ -19,7 +19,7 @@ struct Benchmarks {
         case "client-nghttpd": [try await clientAgainstNghttpd()]
         case "bulk-accept": [try await bulkAccept()]
         case "whole-path-bulk": [try await wholePathBulk()]
-        case "single-route": [try await singleRoute()]
+        case "single-route": try await singleRoute()
         case "parse": parse()
         case "fairness": try await fairness()
         case "overload": [try await overload()]
@@ -197,50 +197,81 @@ struct Benchmarks {
         return (pushes, measurement, gateway.process.cpuSeconds - before)
     }
 
-    /// One push per request over 256 connections, in alternation with an empty route that decodes and encodes JSON.
-    private func singleRoute() async throws -> BenchResult {
+    /// One push per request over 256, 64 and one connection, each in alternation with an empty route that decodes and
+    /// encodes JSON.
+    private func singleRoute() async throws -> [BenchResult] {
         let simulator = try await setup.startSimulator()
         let gateway = try await setup.startGateway(simulator: simulator, name: "single")
         let empty = try await setup.startEmptyRoute()
         let push = BenchPayload.ndjson(pushes: 1, payload: BenchPayload.json(bytes: 95)).dropLast()
-        let body = try setup.write(Array(push), to: "push.json")
-        func load(_ url: String, _ requests: Int, logs: Bool = false) async throws -> H2Load.Measurement {
-            try await H2Load(
-                url: url, requests: requests, connections: 256, isHTTP1: true, bodyFile: body,
-                headers: ["content-type: application/json"], logsRequests: logs
-            ).run(folder: setup.folder)
-        }
-        let requests = scaled(100_000)
-        let (ours, reference) = (gateway.url + "/push", "http://127.0.0.1:\(empty.port)/push")
-        _ = try await load(ours, 5_000)
-        _ = try await load(reference, 5_000)
-        var rounds: [(ours: H2Load.Measurement, reference: H2Load.Measurement, cpu: Double)] = []
-        for round in 1...3 {
-            progress("single-route: round \(round) of 3")
-            let before = gateway.process.cpuSeconds
-            let measured = try await load(ours, requests)
-            // The CPU time of a push includes its delivery, so wait until all outcomes are recorded.
-            while try await gateway.metric("godwit_pushes_in_memory") > 0 {
-                try await Task.sleep(for: .milliseconds(10))
-            }
-            let cpu = gateway.process.cpuSeconds - before
-            rounds.append((measured, try await load(reference, requests), cpu))
-        }
-        rounds.sort { $0.ours.rate / $0.reference.rate < $1.ours.rate / $1.reference.rate }
-        let median = rounds[1]
-        let peakResidentMiB = gateway.process.peakResidentMiB
-        let latencies = try await load(ours, requests, logs: true)
-        let result = BenchResult(
-            name: "single-route", pushes: requests, pushesPerSecond: median.ours.rate,
-            cpuMicrosecondsPerPush: median.cpu / Double(requests) * 1_000_000,
-            p50: latencies.percentile(0.5), p99: latencies.percentile(0.99), p999: latencies.percentile(0.999),
-            peakResidentMiB: peakResidentMiB,
-            ratioToReference: median.ours.rate / median.reference.rate,
-            remark: String(format: "empty route: %.0f/s", median.reference.rate)
+        let route = SingleRoute(
+            setup: setup, gateway: gateway, empty: "http://127.0.0.1:\(empty.port)/push",
+            body: try setup.write(Array(push), to: "push.json")
         )
+        _ = try await route.load(route.gateway.url + "/push", 256, 5_000)
+        _ = try await route.load(route.empty, 256, 5_000)
+        var results: [BenchResult] = []
+        for (connections, requests) in [(256, 100_000), (64, 100_000), (1, 10_000)] {
+            var rounds: [SingleRoute.Round] = []
+            for round in 1...3 {
+                progress("single-route: \(connections) connections, round \(round) of 3")
+                rounds.append(try await route.round(connections, scaled(requests)))
+            }
+            results.append(try await route.result(connections, rounds))
+        }
         await gateway.process.stop()
         await simulator.process.stop()
         await empty.process.stop()
-        return result
+        return results
+    }
+}
+
+/// Measures the route for single pushes next to an empty route.
+private struct SingleRoute {
+    struct Round {
+        var ours: H2Load.Measurement
+        var reference: H2Load.Measurement
+        var requests: Int
+        /// CPU time of the gateway, in seconds, until all outcomes are recorded.
+        var cpu: Double
+
+        var ratio: Double { ours.rate / reference.rate }
+    }
+
+    let setup: BenchSetup
+    let gateway: BenchSetup.GatewayServer
+    let empty: String
+    let body: String
+
+    func load(
+        _ url: String, _ connections: Int, _ requests: Int, logs: Bool = false
+    ) async throws -> H2Load.Measurement {
+        try await H2Load(
+            url: url, requests: requests, connections: connections, isHTTP1: true, bodyFile: body,
+            headers: ["content-type: application/json"], logsRequests: logs
+        ).run(folder: setup.folder)
+    }
+
+    func round(_ connections: Int, _ requests: Int) async throws -> Round {
+        let before = gateway.process.cpuSeconds
+        let measured = try await load(gateway.url + "/push", connections, requests)
+        while try await gateway.metric("godwit_pushes_in_memory") > 0 { try await Task.sleep(for: .milliseconds(10)) }
+        let cpu = gateway.process.cpuSeconds - before
+        return Round(
+            ours: measured, reference: try await load(empty, connections, requests), requests: requests, cpu: cpu
+        )
+    }
+
+    func result(_ connections: Int, _ rounds: [Round]) async throws -> BenchResult {
+        let median = rounds.sorted { $0.ratio < $1.ratio }[rounds.count / 2]
+        let peakResidentMiB = gateway.process.peakResidentMiB
+        let latencies = try await load(gateway.url + "/push", connections, median.requests, logs: true)
+        return BenchResult(
+            name: connections == 256 ? "single-route" : "single-route-\(connections)", pushes: median.requests,
+            pushesPerSecond: median.ours.rate, cpuMicrosecondsPerPush: median.cpu / Double(median.requests) * 1_000_000,
+            p50: latencies.percentile(0.5), p99: latencies.percentile(0.99), p999: latencies.percentile(0.999),
+            peakResidentMiB: peakResidentMiB, ratioToReference: median.ratio,
+            remark: String(format: "%d connections; empty route: %.0f/s", connections, median.reference.rate)
+        )
     }
 }
