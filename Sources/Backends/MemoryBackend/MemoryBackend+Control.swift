@@ -49,4 +49,13 @@ extension MemoryBackend: IdempotentQueue {
             try state.append(batches, recording: answers, by: owner, bytesMax: bytesMax, now: now)
         }
     }
+
+    package func idempotencyUsage() -> IdempotencyUsage {
+        store.state.withLock { state in
+            IdempotencyUsage(
+                records: state.idempotencyRecords.count,
+                bytes: state.idempotencyRecords.values.reduce(0) { $0 + $1.body.count }
+            )
+        }
+    }
 }

@@ -61,8 +61,10 @@ extension SQLiteBackend: IdempotentQueue {
         let (append, clock) = (Append(batches, tokenHashKey: tokenHashKey), clock)
         let bytes = append.byteCount + records.values.reduce(0) { $0 + $1.body.count }
         return try await commits.perform(bytes: bytes, yields: true) { db, state in
-            try IdempotencyRows.insert(records, db)
+            try IdempotencyRows.insert(records, db, &state)
             return try append.run(db, &state, clock: clock)
         }
     }
+
+    package func idempotencyUsage() -> IdempotencyUsage { responses.usage }
 }

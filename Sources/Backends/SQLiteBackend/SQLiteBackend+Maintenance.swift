@@ -10,8 +10,8 @@ extension SQLiteBackend: StoreMaintenance {
         endedBefore cutoff: WallTime, batchesMax: Int, now: WallTime
     ) async throws(QueueError) -> Bool {
         reserve.renew()
-        return try await commits.perform { db, _ in
-            try Prune(db: db, now: now).run(endedBefore: cutoff, batchesMax: batchesMax)
+        return try await commits.perform { db, state in
+            try Prune(db: db, now: now).run(endedBefore: cutoff, batchesMax: batchesMax, &state)
         }
     }
 

@@ -24,6 +24,7 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
     let lastHeartbeat = Mutex<Duration?>(nil)
     let outcomes: SettledCounts.Committed
     let tokenHashKey: TokenHashKey
+    let responses: StoredResponseCounts.Committed
     private let configuration: SQLiteConfiguration
 
     /// Opens the database in `folder` and creates both if necessary. Ends the leases of the previous process.
@@ -150,6 +151,7 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
         durability = connections.durability
         outcomes = state.outcomes.committed
         tokenHashKey = state.tokenHashKey
+        responses = state.responses.committed
         commits = GroupCommit(
             writer: connections.writer, state: state, fence: Fence(lock, path: connections.writer.path),
             marks: marks, configuration: configuration

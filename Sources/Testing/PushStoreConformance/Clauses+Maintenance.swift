@@ -51,7 +51,10 @@ extension QueueConformance {
                 [NewBatch(batch: batch, claim: .seconds(20))], storing: [key(1): stored]
             )
             try expect(leases.first??.batch, is: batch.id, "the lease")
+            let usage = IdempotencyUsage(records: 1, bytes: stored.body.count)
+            try expect(harness.queue.idempotencyUsage(), is: usage, "the usage")
             try await harness.crash()
+            try expect(harness.queue.idempotencyUsage(), is: usage, "the usage after a crash")
             try expect(try await harness.queue.idempotencyRecord(for: key(1), now: now), is: stored, "the response")
             let last = now + IdempotencyKey.lifetime + .milliseconds(-1)
             try expect(
@@ -81,6 +84,9 @@ extension QueueConformance {
             try expect(
                 try await harness.queue.idempotencyRecord(for: key(1), now: later.at), is: later,
                 "the key is free after 24 hours")
+            try expect(
+                harness.queue.idempotencyUsage(), is: IdempotencyUsage(records: 1, bytes: later.body.count),
+                "a refused write and an expired response do not count")
         },
     ]
 
@@ -116,6 +122,7 @@ extension QueueConformance {
             _ = try await harness.queue.prune(endedBefore: cutoff, batchesMax: 100, now: tomorrow)
             try expect(
                 try await harness.queue.idempotencyRecord(for: key(1), now: now), is: nil, "a response of yesterday")
+            try expect(harness.queue.idempotencyUsage(), is: IdempotencyUsage(), "a pruned response does not count")
             try await harness.advance(by: .seconds(10))
             try expect(
                 Set(try await harness.deliverAll()), is: Set((0..<2).map(waiting.id.push)), "waiting pushes are sent")

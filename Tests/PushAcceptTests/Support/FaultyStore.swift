@@ -87,6 +87,8 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
 
     func begun(_ leases: [Lease]) { backend.begun(leases) }
 
+    func idempotencyUsage() -> IdempotencyUsage { backend.idempotencyUsage() }
+
     func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
         try await append(batches, storing: [:])
     }

@@ -15,19 +15,23 @@ enum IdempotencyRows {
     }
 
     /// - Throws: `unavailable` if a key has a record that has not expired.
-    static func insert(_ records: [IdempotencyKey: IdempotencyRecord], _ db: Database) throws {
+    static func insert(
+        _ records: [IdempotencyKey: IdempotencyRecord], _ db: Database, _ state: inout QueueState
+    ) throws {
+        let expired = try db.cachedStatement(
+            sql: "DELETE FROM idempotency WHERE key = ? AND at <= ? RETURNING length(body)")
         let insert = try db.cachedStatement(
             sql: """
-                INSERT INTO idempotency (key, fingerprint, body, at) VALUES (?, ?, ?, ?)
-                ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, body = excluded.body, at = excluded.at
-                WHERE at <= ?
+                INSERT INTO idempotency (key, fingerprint, body, at) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
                 """
         )
         for (key, record) in records {
-            try insert.execute(arguments: [
-                key.digest, record.fingerprint, record.body, record.at.milliseconds,
-                expiryLimit(at: record.at).milliseconds,
-            ])
+            let limit = expiryLimit(at: record.at).milliseconds
+            if let bytes = try Int.fetchAll(expired, arguments: [key.digest, limit]).first {
+                state.responses.add(records: -1, bytes: -bytes)
+            }
+            try insert.execute(arguments: [key.digest, record.fingerprint, record.body, record.at.milliseconds])
+            state.responses.add(records: 1, bytes: record.body.count)
             guard db.changesCount == 1 else {
                 throw QueueError.unavailable("the idempotency key has a stored response", isOutcomeKnown: true)
             }

@@ -9,8 +9,8 @@ struct Prune {
     let now: WallTime
 
     /// - Returns: whether there may be more to delete.
-    func run(endedBefore cutoff: WallTime, batchesMax: Int) throws -> Bool {
-        let responses = try pruneResponses(max: batchesMax)
+    func run(endedBefore cutoff: WallTime, batchesMax: Int, _ state: inout QueueState) throws -> Bool {
+        let responses = try pruneResponses(max: batchesMax, &state)
         try clampEnds(max: batchesMax)
         // Uses the index `records_ended`, which has no waiting batch.
         let records = try Row.fetchAll(
@@ -43,10 +43,16 @@ struct Prune {
         try db.cachedStatement(sql: "DELETE FROM bodies WHERE key = ?").execute(arguments: [key])
     }
 
-    private func pruneResponses(max: Int) throws -> Int {
-        try db.cachedStatement(
-            sql: "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE at <= ? LIMIT ?)"
-        ).execute(arguments: [IdempotencyRows.expiryLimit(at: now).milliseconds, max])
-        return db.changesCount
+    private func pruneResponses(max: Int, _ state: inout QueueState) throws -> Int {
+        let statement = try db.cachedStatement(
+            sql: """
+                DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE at <= ? LIMIT ?)
+                RETURNING length(body)
+                """
+        )
+        let bytes = try Int.fetchAll(
+            statement, arguments: [IdempotencyRows.expiryLimit(at: now).milliseconds, max])
+        state.responses.add(records: -bytes.count, bytes: -bytes.reduce(0, +))
+        return bytes.count
     }
 }

@@ -40,6 +40,8 @@ struct QueueState: Sendable {
     var mayCollapse = false
     /// Pushes settled since the start, including those of uncommitted writes.
     var outcomes = SettledCounts()
+    /// The stored responses to idempotent requests.
+    var responses = StoredResponseCounts()
 
     /// The pushes of one turn: half of a full batch, so a full batch waits for its app's second turn, and single pushes
     /// of other apps are claimed in between.
@@ -54,11 +56,13 @@ struct QueueState: Sendable {
         fileprivate var counts: Int
         fileprivate var paused: Int
         fileprivate var outcomes: Int
+        fileprivate var responses: Int
     }
 
     var savepoint: Savepoint {
         Savepoint(
-            held: held.savepoint, counts: counts.savepoint, paused: paused.savepoint, outcomes: outcomes.savepoint
+            held: held.savepoint, counts: counts.savepoint, paused: paused.savepoint, outcomes: outcomes.savepoint,
+            responses: responses.savepoint
         )
     }
 
@@ -67,6 +71,7 @@ struct QueueState: Sendable {
         counts.rollBack(to: savepoint.counts)
         paused.rollBack(to: savepoint.paused)
         outcomes.rollBack(to: savepoint.outcomes)
+        responses.rollBack(to: savepoint.responses)
         // A restored lease may expire before the noted deadline.
         earliestDeadline = .zero
     }
@@ -76,6 +81,7 @@ struct QueueState: Sendable {
         counts.commit()
         paused.commit()
         outcomes.commit()
+        responses.commit()
     }
 
     mutating func hold(_ held: Held) {
@@ -154,6 +160,9 @@ extension QueueState {
         let pauses = try Row.fetchCursor(db, sql: "SELECT app, since FROM pauses")
         while let row = try pauses.next() { state.paused[AppID(row[0])] = WallTime(milliseconds: row[1]) }
         state.mayCollapse = try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM collapses)") ?? false
+        if let row = try Row.fetchOne(db, sql: "SELECT count(*), sum(length(body)) FROM idempotency") {
+            state.responses.add(records: row[0], bytes: row[1] ?? 0)
+        }
         // A finished batch has rows in `progress`, an unfinished one is in the queue: together they have all used keys.
         let inQueue = try Int64.fetchOne(db, sql: "SELECT max(key) FROM batches") ?? 0
         let finished =

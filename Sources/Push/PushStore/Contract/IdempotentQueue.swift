@@ -12,6 +12,22 @@ package protocol IdempotentQueue: DurableQueue {
     ///   key concurrently.
     func append(_ batches: [NewBatch], storing records: [IdempotencyKey: IdempotencyRecord]) async throws(QueueError)
         -> [Lease?]
+
+    /// What the stored responses take, including expired ones that are not pruned yet. Does not wait for writes in
+    /// progress.
+    func idempotencyUsage() -> IdempotencyUsage
+}
+
+/// The number of stored responses and their size.
+package struct IdempotencyUsage: Sendable, Equatable {
+    package var records: Int
+    /// Of the encoded responses, without keys and fingerprints.
+    package var bytes: Int
+
+    package init(records: Int = 0, bytes: Int = 0) {
+        self.records = records
+        self.bytes = bytes
+    }
 }
 
 /// SHA-256 of caller, route and the caller's key, so that no part of a secret is stored.
