@@ -134,6 +134,42 @@ import Testing
         }
     }
 
+    @Test func `a push that is refused after it was counted is counted back`() async throws {
+        var configuration = Self.limits { $0.device = RateLimit(1, in: .seconds(60)) }
+        configuration.singlePushesMax = 1
+        try await TestGateway.run(configuration: configuration) { gateway async throws in
+            gateway.queue.blockAppends()
+            let port = gateway.port
+            let clients = try await onThread {
+                // Each begins while no push waits, so its body is read.
+                try (1...3).map { number in
+                    let client = try WireClient(port: port)
+                    try client.send(
+                        "POST /push HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                            + "Content-Length: \(pushLine(number).utf8.count)\r\nExpect: 100-continue\r\n\r\n")
+                    _ = try client.read(until: "100 Continue\r\n\r\n")
+                    return client
+                }
+            }
+            try await onThread { try clients[0].send(pushLine(1)) }
+            await gateway.queue.waitForBlockedAppend()
+            try await onThread { try clients[1].send(pushLine(2)) }
+            await gateway.waitUntil("godwit_accept_waiting_pushes 1")
+            let refused = try await onThread {
+                try clients[2].send(pushLine(3))
+                return try clients[2].readResponse()
+            }
+            #expect(refused.status == 503)
+            #expect(refused.json["code"] as? Int == 3019)
+            gateway.queue.unblockAppends()
+            for client in clients.prefix(2) {
+                #expect(try await onThread { try client.readResponse() }.status == 200)
+            }
+            #expect(try await gateway.post("/push", pushLine(3)).status == 200, "its refusal was not counted")
+            #expect(try await gateway.post("/push", pushLine(3)).status == 429)
+        }
+    }
+
     @Test func `pushes that could not be stored are not counted`() async throws {
         try await TestGateway.run(configuration: Self.perDevice) { gateway async throws in
             for append in 1...4 { gateway.queue.fail(append: append, .before(.full("disk"))) }

@@ -1,7 +1,9 @@
 import Foundation
 
 /// A blocking HTTP/1.1 client that can misbehave: stop within a request, or not read.
-final class WireClient {
+///
+/// SAFETY: the only state besides the descriptor is changed by `close`, which a test calls when no other call runs.
+final class WireClient: @unchecked Sendable {
     struct Failure: Error {
         var text: String
     }

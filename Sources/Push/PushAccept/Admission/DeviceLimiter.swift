@@ -35,6 +35,12 @@ package final class DeviceLimiter: Sendable {
         )
     }
 
+    /// Subtracts one push that was counted but not stored.
+    func refund(app: AppID, token: UnsafeRawBufferPointer) {
+        let key = Self.key(app: app, token: token)
+        limiter.withLock { $0.release(key) }
+    }
+
     /// Subtracts pushes that were counted but not stored, so that sending them again does not count them a second time.
     func refund(_ batch: Batch) {
         let notifications = batch.notifications

@@ -39,11 +39,13 @@ struct BulkRoute: Sendable {
         if stopFlag.isSet {
             throw Problem(stopping: configuration.retryAfterSeconds)
         }
+            session.discardUnsubmitted()
         if isComplete, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
         if isComplete, let problem = session.overloadOfAllItems { throw problem }
         if let first = session.startCommit(), let error = await session.commit(first), !error.isOutcomeUnknown {
             throw Problem(error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
                 .refusing(session.itemCount)
+            session.discardUnsubmitted()
         }
         return isComplete ? await wholeResponse(session, format) : streamedResponse(session, input, format)
     }

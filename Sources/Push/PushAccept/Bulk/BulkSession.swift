@@ -195,3 +195,12 @@ final class BulkSession: Sendable {
         return page
     }
 }
+    /// Gives up pushes that were read and not submitted: the whole request is refused.
+    func discardUnsubmitted() {
+        let batches = state.withLock { state in
+            defer { state.countBytes() }
+            return state.machine.takeUnsubmitted()
+        }
+        for batch in batches { committer.discard(batch) }
+    }
+

@@ -216,6 +216,12 @@ struct BulkStateMachine {
     /// request is in flight. All of them after the last item.
     ///
     /// - Returns: nil if nothing is ready.
+    /// Closes all batches that are not submitted; the caller does not commit them.
+    mutating func takeUnsubmitted() -> [Batch] {
+        defer { full = [] }
+        return (full + open.closeAll()).map { $0.batch.closed(apps: apps, acceptedAt: WallTime(milliseconds: 0)) }
+    }
+
     mutating func nextSubmission(isIdle: Bool, now: WallTime) -> Submission? {
         if isIdle { full.append(contentsOf: isFinal ? open.closeAll() : open.close(pushes: batchPushesMax)) }
         guard !full.isEmpty else { return nil }

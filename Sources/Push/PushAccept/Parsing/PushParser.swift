@@ -110,6 +110,13 @@ package struct PushParser {
         }
     }
 
+    /// Reverts `admit`.
+    func refund(_ push: ParsedPush, to devices: DeviceLimiter) {
+        token.withUnsafeBytes { token in
+            devices.refund(app: apps.apps[push.app].id, token: UnsafeRawBufferPointer(rebasing: token[..<tokenCount]))
+        }
+    }
+
     package func headers(of push: ParsedPush) -> NotificationHeaders {
         var headers = apps.sharedHeaders(app: push.app, pushType: push.pushType, priority: push.priority)
         if let topic = push.topic { headers.topic = topic }

@@ -91,10 +91,12 @@ struct PushRoute: Sendable {
                 if let refusal = admission.refusal(ofAppAt: push.app) { return .refused(Problem(.overloaded(refusal))) }
                 if let devices, let refusal = parser.admit(push, by: devices) { return .refused(Problem(refusal)) }
                 let warnings = push.isWarned ? ResponseJSON.warnings(parser.findings(push, now: now)) : []
-                let failure = collector.add(
+                let refused = collector.add(
                     push, from: bytes, by: parser, request: request, warnings: warnings, to: receiver
                 )
-                return failure.map { .refused(problem(of: $0, isIdempotent: request != nil)) } ?? .added
+                guard let refused else { return .added }
+                if let devices { parser.refund(push, to: devices) }
+                return .refused(problem(of: refused, isIdempotent: request != nil))
             case .refused(let refusal): return .refused(Problem(refusal))
             }
         }
