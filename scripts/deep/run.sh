@@ -21,12 +21,13 @@ else
 fi
 
 # The quick ones first.
-all=(systemd container simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
+all=(systemd container connections simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
 
 check() {
     case "$1" in
         systemd) scripts/deep/systemd.py ;;
         container) scripts/deep/container.py ;;
+        connections) scripts/deep/connections.py ;;
         simulation) "$bin/godwit-lab" simulate-path --first 1001 --seeds 20000 ;;
         bit-flips) scripts/bit-flips.sh ;;
         vm-power-cut) scripts/deep/vm_power_cut.py ;;
