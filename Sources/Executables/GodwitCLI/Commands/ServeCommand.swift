@@ -68,12 +68,21 @@ struct GatewayRun {
 
     init(_ configuration: GatewayConfiguration) async throws {
         Termination.listen()
+        Self.raiseDescriptorLimit()
         listen = configuration.listen
         if configuration.takesOver { try Self.requireFreePort(configuration.listen) }
         let level = SharedLogLevel(Logger.Level(rawValue: configuration.logLevel) ?? .info)
         self.level = level
         let logger = Logger(label: "godwit") { label in JSONLogHandler(label: label, level: level) }
         gateway = try await withPlainErrors { try Gateway.open(configuration, logger: logger) }
+    }
+
+    /// Permits as many open files as the system does: the usual 1,024 are fewer than the connections of clients.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// A process that hangs still holds its port. This check runs before the takeover: otherwise the new process would
