@@ -101,14 +101,28 @@ import Testing
         }
     }
 
-    @Test func `a header that does not arrive ends the connection`() async throws {
+    @Test(arguments: [0, 1, 3])
+    func `a header that does not arrive is refused with 408`(requestsBefore: Int) async throws {
         try await TestGateway.run(configuration: .with(\.headerTimeout, .milliseconds(300))) { gateway in
             let port = gateway.port
-            let rest = try await onThread {
+            let response = try await onThread {
                 let client = try WireClient(port: port)
+                for _ in 0..<requestsBefore {
+                    try client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    _ = try client.read(until: "ok\n")
+                }
                 try client.send("GET / HTTP/1.1\r\nX-Slow: ")
-                return try client.read()
+                return try client.readResponse()
             }
+            expectProblem(response, 408, code: 2025)
+            #expect(response.headers["connection"] == "close")
+        }
+    }
+
+    @Test func `a connection without a request ends after the time for a header`() async throws {
+        try await TestGateway.run(configuration: .with(\.headerTimeout, .milliseconds(50))) { gateway in
+            let port = gateway.port
+            let rest = try await onThread { try WireClient(port: port).read() }
             #expect(rest.isEmpty)
         }
     }

@@ -282,6 +282,44 @@ import Testing
         }
     }
 
+    @Test(arguments: ["/push", "/push/batch"])
+    func `a key is refused while too many responses are stored`(path: String) async throws {
+        let log = LogRecorder()
+        let one = AcceptConfiguration.with(\.storedResponses, IdempotencyUsage(records: 1, bytes: 1_000_000))
+        try await TestGateway.run(configuration: one, log: log.logger) { gateway async throws in
+            let body = "[\(pushLine(1))]".dropFirst(path == "/push" ? 1 : 0).dropLast(path == "/push" ? 1 : 0)
+            func post(_ key: String) async throws -> WireResponse {
+                try await gateway.post(path, String(body), headers: ["Idempotency-Key: \(key)"])
+            }
+            #expect(try await post("a").status == 200)
+            let refused = try await post("b")
+            #expect(refused.status == 503)
+            #expect(refused.json["code"] as? Int == 3028)
+            #expect((refused.json["detail"] as? String)?.contains("leave the key out") == true)
+            #expect(refused.headers["retry-after"] == "60")
+            #expect(try await post("a").headers["idempotency-replayed"] == "true", "the stored one is returned")
+            #expect(try await gateway.post(path, String(body)).status == 200, "without a key")
+            #expect(gateway.queue.pushCount == 2)
+            #expect(gateway.metric("godwit_accept_shed_total{reason=\"responses\"}") == 1)
+            #expect(gateway.metric("godwit_accept_stored_responses") == 1)
+        }
+    }
+
+    @Test func `stored responses are limited by their bytes as well`() async throws {
+        let small = AcceptConfiguration.with(\.storedResponses, IdempotencyUsage(records: 1000, bytes: 65_536))
+        try await TestGateway.run(configuration: small) { gateway async throws in
+            // 2,000 refused items, each with its text in the response.
+            let body = pushLine(1) + "\n" + String(repeating: "{}\n", count: 2000)
+            func post(_ key: String) async throws -> WireResponse {
+                try await gateway.post(
+                    "/push/batch", body, type: "application/x-ndjson", headers: ["Idempotency-Key: \(key)"])
+            }
+            #expect(try await post("a").status == 200)
+            #expect(gateway.metric("godwit_accept_stored_response_bytes") ?? 0 >= 65_536)
+            #expect(try await post("b").status == 503)
+        }
+    }
+
     @Test(arguments: [
         "\"\"", "", "\"a", "a b", "a,b", "\"a\", \"b\"", "\"a\";p=1", "\"a\\b\"", "\"é\"",
         String(repeating: "k", count: 256),

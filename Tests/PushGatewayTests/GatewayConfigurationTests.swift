@@ -78,6 +78,12 @@ import Testing
                       device: {count: 3, per: 60s}
                       idempotent_body_max_mib: 16
                       idempotent_bodies_max_mib: 32
+                      connections_max: 900
+                      connections_per_client: 90
+                      connections_reserve: 9
+                      held_max_mib: 77
+                      stored_responses_max: 88
+                      stored_responses_max_mib: 99
                     admission: {queued_pushes_max: 0, disk_free_min_mib: 1, oldest_due_max: 10m, memory_max_mib: 512}
                     shutdown: {grace: 0s}
                     """
@@ -89,6 +95,10 @@ import Testing
         #expect(configuration.idempotentBodyMaxMiB == 16 && configuration.idempotentBodiesMaxMiB == 32)
         #expect(configuration.accept.idempotentBodyBytesMax == 16 << 20)
         #expect(configuration.accept.idempotentBodiesBytesMax == 32 << 20)
+        let connections = configuration.accept.connections
+        #expect(connections.max == 900 && connections.perClient == 90 && connections.reserve == 9)
+        #expect(configuration.accept.heldBytesMax == 77 << 20)
+        #expect(configuration.storedResponsesMax == 88 && configuration.storedResponsesMaxMiB == 99)
         #expect(configuration.admission.queuedPushesMax == nil && configuration.admission.bytesFreeMin == 1 << 20)
         #expect(configuration.admission.oldestDueMax == .seconds(600))
         #expect(configuration.admission.memoryBytesMax == 512 << 20)
@@ -104,6 +114,21 @@ import Testing
             Self.problems(Self.complete + limits) == [
                 "line 13: limits.idempotent_body_max_mib must be 1 to 256",
                 "line 13: limits.idempotent_bodies_max_mib must be at least limits.idempotent_body_max_mib, and at most 65536",
+            ]
+        )
+    }
+
+    @Test func `limits of connections and of memory are checked together`() {
+        let limits =
+            "\nlimits: {connections_max: 5, connections_per_client: 0, connections_reserve: 7, held_max_mib: 1, stored_responses_max: 0, stored_responses_max_mib: 0}\n"
+        #expect(
+            Self.problems(Self.complete + limits) == [
+                "line 13: limits.held_max_mib must be 16 to 65536",
+                "line 13: limits.stored_responses_max must be 1 to 100000000",
+                "line 13: limits.stored_responses_max_mib must be 1 to 1048576",
+                "line 13: limits.connections_max must be 10 to 1000000",
+                "line 13: limits.connections_reserve must be at least 1 and below limits.connections_max",
+                "line 13: limits.connections_per_client must be at least 1",
             ]
         )
     }

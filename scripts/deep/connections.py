@@ -8,6 +8,7 @@
    attacker's address.
 2. 400 connections stream pushes in bulk and never read, to a gateway in a memory cgroup of 1 GiB: it stays alive.
 3. 2,100 connections do nothing: a new client is served within 2 seconds.
+4. 50 clients push on connections that they keep while the gateway is stopped: no request is cut off.
 
 ATTACK_SECONDS=n sets the length of each attack. Exit status: 0 when all of that holds, 1 when something does not, 77 when this machine
 cannot run it.
@@ -15,6 +16,7 @@ cannot run it.
 
 import http.client
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -32,28 +34,38 @@ LOCAL = "127.0.0.1"
 OTHERS = [f"127.0.0.{n}" for n in range(2, 10)]
 
 
-class Attack(threading.Thread):
-    """Connections that send `start`, then `rest` again and again, and never read. A closed one is opened again."""
+class Attack(multiprocessing.Process):
+    """Connections that send `start`, then `rest` again and again, and never read. Ten of the closed ones a second are opened again."""
 
     def __init__(self, port, count, addresses, start=b"", rest=b""):
         super().__init__(daemon=True)
         self.port, self.count, self.addresses = port, count, addresses
         self.start_bytes, self.rest = start, rest
-        self.is_over, self.opened, self.sent = False, 0, 0
+        self.ended, self.counts = multiprocessing.Event(), multiprocessing.Array("q", 2)
+
+    @property
+    def opened(self):
+        return self.counts[0]
+
+    @property
+    def sent(self):
+        return self.counts[1]
 
     def connect(self, selector):
         client = socket.socket()
         client.setblocking(False)
         client.bind((self.addresses[self.opened % len(self.addresses)], 0))
         client.connect_ex((LOCAL, self.port))
-        self.opened += 1
+        self.counts[0] += 1
         events = selectors.EVENT_READ if not self.rest else selectors.EVENT_WRITE
         selector.register(client, events, self.start_bytes)
 
     def run(self):
         with selectors.DefaultSelector() as selector:
-            missing = self.count
-            while not self.is_over:
+            missing, closed, again = self.count, 0, time.monotonic() + 1
+            while not self.ended.is_set():
+                if time.monotonic() >= again:
+                    missing, closed, again = missing + min(closed, 10), max(0, closed - 10), time.monotonic() + 1
                 for _ in range(min(missing, 100)):
                     self.connect(selector)
                     missing -= 1
@@ -64,19 +76,19 @@ class Attack(threading.Thread):
                             # Readable: the gateway has closed it.
                             raise OSError
                         sent = client.send(waiting or self.rest)
-                        self.sent += sent
+                        self.counts[1] += sent
                         selector.modify(client, selectors.EVENT_WRITE, (waiting or self.rest)[sent:])
                     except BlockingIOError:
                         pass
                     except OSError:
                         selector.unregister(client)
                         client.close()
-                        missing += 1
+                        closed += 1
             for key in list(selector.get_map().values()):
                 key.fileobj.close()
 
     def stop(self):
-        self.is_over = True
+        self.ended.set()
         self.join()
 
 
@@ -273,6 +285,40 @@ def idle_connections(godwit, folder):
             server.stop()
 
 
+def pushes_during_a_stop(godwit, folder):
+    server = Server(godwit, folder, "stop")
+    cut, served, asked = [], [], []
+
+    def push_on(connection):
+        for _ in range(500):
+            body = json.dumps({"device_token": random.randbytes(32).hex(), "payload": {"aps": {"alert": "Tea is ready"}}})
+            try:
+                connection.request("POST", "/push", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                cut.append(repr(error))
+                return
+            served.append(answer.status)
+            if answer.getheader("Connection") == "close":
+                asked.append(answer.status)
+                return
+            time.sleep(0.05)
+
+    connections = [http.client.HTTPConnection(LOCAL, server.port, timeout=10) for _ in range(50)]
+    threads = [threading.Thread(target=push_on, args=[connection]) for connection in connections]
+    for thread in threads:
+        thread.start()
+    time.sleep(2)
+    status = server.stop()
+    for thread in threads:
+        thread.join()
+    check(status == 0 and set(served) == {200}, f"a stop succeeds while 50 clients push; {len(served)} pushes were accepted")
+    check(not cut and len(asked) == 50, f"no request on a kept connection is cut off: {cut[:3]}")
+    with open(server.log) as log:
+        check('"message":"stopped"' in log.read().splitlines()[-1], "the last line of the log is `stopped`")
+
+
 def checks(folder):
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 5000:
@@ -284,6 +330,7 @@ def checks(folder):
         os.chmod(f"{folder}/simulator", 0o755)
         for file in ("AuthKey.p8", "ca.pem"):
             os.chmod(f"{folder}/simulator/{file}", 0o644)
+        pushes_during_a_stop(godwit, folder)
         idle_connections(godwit, folder)
         unread_requests(godwit, folder)
         unread_streams(godwit, folder)

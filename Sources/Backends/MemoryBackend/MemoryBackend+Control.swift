@@ -1,5 +1,6 @@
 package import PushModel
 package import PushStore
+import Synchronization
 
 extension MemoryBackend: QueueControl {
     /// Batches that are cancelled under one hold of the lock, so that other calls run in between.

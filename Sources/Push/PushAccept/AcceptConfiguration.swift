@@ -1,4 +1,5 @@
 package import PushModel
+package import PushStore
 
 /// The address, limits and timeouts of the HTTP server. Plain values; nothing here reads the environment.
 package struct AcceptConfiguration: Sendable {
@@ -11,19 +12,24 @@ package struct AcceptConfiguration: Sendable {
     package var hosts: [String] = []
     /// Proxies that state the address of the client, in `Forwarded` or `X-Forwarded-For`.
     package var trustedProxies: [AddressRange] = []
-    /// Limit of open connections. Further ones wait in the kernel's queue.
-    package var connectionsMax = 2000
+    /// Limits of open connections.
+    package var connections = ConnectionLimits()
+    /// Limit of the bytes that all connections hold in memory: see `HeldBytes`.
+    package var heldBytesMax = 128 * 1024 * 1024
 
     /// Limit of a request's header block, in bytes.
     package var headerBytesMax = 16 * 1024
     /// Limit of a request's header fields.
     package var headerFieldsMax = 100
-    /// Time from the start of a connection to the end of its first request's header.
+    /// Time from the first byte of a request to the end of its header. For the first request of a connection it begins
+    /// with the connection.
     package var headerTimeout: Duration = .seconds(10)
     /// Time from the end of a request's header to the end of its body, except on streaming routes.
     package var bodyTimeout: Duration = .seconds(15)
     /// A connection is closed if no byte arrives for this time, also within a stream.
     package var idleTimeout: Duration = .seconds(75)
+    /// A connection is closed if its client reads nothing for this time although a response waits.
+    package var writeTimeout: Duration = .seconds(30)
     /// How long the rest of a request is read and ignored after an early response, so that the client can read the
     /// response.
     package var lingerTimeout: Duration = .seconds(2)
@@ -45,6 +51,9 @@ package struct AcceptConfiguration: Sendable {
     package var idempotentBodyBytesMax = 8 * 1024 * 1024
     /// Limit of all such bodies together, in bytes.
     package var idempotentBodiesBytesMax = 64 * 1024 * 1024
+
+    /// Limit of the stored responses of requests with an `Idempotency-Key`, which are kept for 24 hours.
+    package var storedResponses = IdempotencyUsage(records: 1_000_000, bytes: 1024 * 1024 * 1024)
 
     /// The rate limits of callers and devices.
     package var rateLimits = RateLimits()
@@ -72,12 +81,14 @@ package struct AcceptConfiguration: Sendable {
         func check(_ isSound: Bool, _ text: String) { if !isSound { problems.append(text) } }
         check(!host.isEmpty, "host is empty")
         check((0...65_535).contains(port), "port \(port) is not within 0...65535")
-        check(connectionsMax >= 1, "connectionsMax must be at least 1")
+        problems += connections.problems()
+        check(
+            (16_777_216...68_719_476_736).contains(heldBytesMax), "heldBytesMax is not within 16777216...68719476736")
         check((1024...1_048_576).contains(headerBytesMax), "headerBytesMax is not within 1024...1048576")
         check((10...1000).contains(headerFieldsMax), "headerFieldsMax is not within 10...1000")
         for (name, value) in [
             ("headerTimeout", headerTimeout), ("bodyTimeout", bodyTimeout), ("idleTimeout", idleTimeout),
-            ("lingerTimeout", lingerTimeout), ("leaseDuration", leaseDuration),
+            ("writeTimeout", writeTimeout), ("lingerTimeout", lingerTimeout), ("leaseDuration", leaseDuration),
         ] { check(value > .zero, "\(name) must be greater than zero") }
         check((16_384...1_048_576).contains(itemBytesMax), "itemBytesMax is not within 16384...1048576")
         check((1...1000).contains(batchPushesMax), "batchPushesMax is not within 1...1000")
@@ -91,6 +102,8 @@ package struct AcceptConfiguration: Sendable {
         check(
             idempotentBodiesBytesMax >= idempotentBodyBytesMax,
             "idempotentBodiesBytesMax must be at least idempotentBodyBytesMax")
+        check(storedResponses.records >= 1, "storedResponses.records must be at least 1")
+        check(storedResponses.bytes >= 65_536, "storedResponses.bytes must be at least 65536")
         problems += rateLimits.problems()
         problems += admission.problems()
         check(appendBytesMax >= batchBytesMax, "appendBytesMax must be at least batchBytesMax")

@@ -9,12 +9,20 @@ package struct AcceptMetrics: Sendable {
         case deadLetters = "dead_letters"
 
         var index: Int { AcceptMetrics.routeIndexes[self]! }
+
+        /// Whether the route is for health, metrics or control.
+        var isServedUnderPressure: Bool {
+            switch self {
+            case .probe, .metrics, .cancel, .apps, .pause, .deadLetters: true
+            case .push, .batch, .validate, .status, .query, .search, .codes, .index, .other: false
+            }
+        }
     }
 
     private static let codes = ErrorCode.allCases.filter { $0 != .none }
     private static let codeIndexes = Dictionary(uniqueKeysWithValues: codes.enumerated().map { ($1, $0) })
     private static let statusClasses = ["2xx", "4xx", "5xx"]
-    private static let sheds = AdmissionRefusal.allCases.map(\.label) + ["rate"]
+    private static let sheds = AdmissionRefusal.allCases.map(\.label) + ["responses", "held", "rate"]
 
     private let accepted: LabelledMetrics<Counter>
     private let refused: LabelledMetrics<Counter>
@@ -47,7 +55,7 @@ package struct AcceptMetrics: Sendable {
         )
         shed = registry.counters(
             "godwit_accept_shed_total",
-            help: "Requests refused unread, by the exhausted resource, or by the rate limit of the caller.",
+            help: "Requests refused unread, by the exhausted resource or limit, or by the rate limit of the caller.",
             labels: [MetricLabel("reason", Self.sheds)]
         )
         replayed = registry.counter(
@@ -87,6 +95,10 @@ package struct AcceptMetrics: Sendable {
     }
 
     func shed(_ refusal: AdmissionRefusal) { shed[Self.sheds.firstIndex(of: refusal.label)!].increment() }
+
+    func shedForStoredResponses() { shed[Self.sheds.count - 3].increment() }
+
+    func shedForHeldBytes() { shed[Self.sheds.count - 2].increment() }
 
     func rateLimited() { shed[Self.sheds.count - 1].increment() }
 

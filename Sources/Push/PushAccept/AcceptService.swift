@@ -22,6 +22,9 @@ package final class AcceptService: Service {
     private let logger: Logger
     private let port = BoundPort()
     private let stopFlag = StopFlag()
+    private let connections: ConnectionRegistry
+    /// The bytes that all connections hold in memory.
+    package let held: HeldBytes
 
     /// - Parameters:
     ///   - configuration: without `problems()`.
@@ -38,6 +41,14 @@ package final class AcceptService: Service {
         self.configuration = configuration
         self.logger = logger
         let metrics = AcceptMetrics(registry: registry)
+        connections = ConnectionRegistry(
+            limits: configuration.connections, registry: registry, logger: logger,
+            isExempt: { address in configuration.trustedProxies.contains { $0.contains(address) } }
+        )
+        held = HeldBytes(max: configuration.heldBytesMax, logger: logger)
+        registry.gauge(
+            "godwit_accept_held_bytes", help: "Bytes of requests, results and responses that connections hold."
+        ) { [held] in Double(held.bytes) }
         let devices = configuration.rateLimits.device.map { DeviceLimiter(limit: $0, clock: clock.monotonic) }
         let committer = BatchCommitter(
             queue: stores.queue, idempotentQueue: stores.idempotent, handoff: dispatch.handoff,
@@ -47,8 +58,17 @@ package final class AcceptService: Service {
         )
         let idempotency = stores.idempotent.map {
             Idempotency(
-                queue: $0, retryAfter: configuration.retryAfterSeconds, metrics: metrics, wallClock: clock.wall
+                queue: $0, limit: configuration.storedResponses, retryAfter: configuration.retryAfterSeconds,
+                metrics: metrics, wallClock: clock.wall
             )
+        }
+        if let queue = stores.idempotent {
+            registry.gauge(
+                "godwit_accept_stored_responses", help: "Stored responses of requests with an Idempotency-Key."
+            ) { Double(queue.idempotencyUsage().records) }
+            registry.gauge("godwit_accept_stored_response_bytes", help: "Their size, without keys and hashes.") {
+                Double(queue.idempotencyUsage().bytes)
+            }
         }
         collector = SinglePushCollector(
             committer: committer, apps: apps, pushesMax: configuration.singlePushesMax,
@@ -58,7 +78,7 @@ package final class AcceptService: Service {
             "godwit_accept_waiting_pushes", help: "Pushes of single-push requests that wait for the next write."
         ) { [collector] in Double(collector.waitingCount) }
         checks = RequestChecks(
-            configuration: configuration, admission: admission, metrics: metrics, clock: clock.monotonic
+            configuration: configuration, admission: admission, held: held, metrics: metrics, clock: clock.monotonic
         )
         push = PushRoute(
             apps: apps, collector: collector, committer: committer, idempotency: idempotency, admission: admission,
@@ -69,12 +89,13 @@ package final class AcceptService: Service {
             bulk: BulkRoute(
                 apps: apps, committer: committer, idempotency: idempotency,
                 bufferedBodies: BufferedBodyReader(configuration: configuration), admission: admission,
-                devices: devices,
+                devices: devices, held: held,
                 configuration: configuration, metrics: metrics, stopFlag: stopFlag
             ),
             validate: ValidateRoute(apps: apps, configuration: configuration, wallClock: clock.wall),
             status: StatusRoutes(
-                outcomes: stores.outcomes, delay: dispatch.delay, configuration: configuration, stopFlag: stopFlag
+                outcomes: stores.outcomes, delay: dispatch.delay, held: held, configuration: configuration,
+                stopFlag: stopFlag
             ),
             search: SearchRoutes(
                 store: stores.search, apps: apps, delay: dispatch.delay, configuration: configuration
@@ -101,6 +122,10 @@ package final class AcceptService: Service {
     /// - Returns: the port; nil if the service ended without listening.
     package func boundPort() async -> Int? { await port.value }
 
+    /// Asks clients to close their connections, with `Connection: close` in each further response, because this instance
+    /// is about to stop. Requests are still served.
+    package func drainConnections() { connections.drain() }
+
     /// Serves until graceful shutdown or cancellation.
     ///
     /// - Throws: if the address cannot be bound.
@@ -120,14 +145,17 @@ package final class AcceptService: Service {
                 try await group.waitForAll()
             }
         } onGracefulShutdown: {
+            self.connections.drain()
             self.stopFlag.set()
         }
     }
 
     private func application() -> Application<AcceptResponder> {
         let date = DateField()
-        let server = HTTPServerBuilder { [configuration, push, checks] responder in
-            GatewayChannel(configuration: configuration, responder: responder) {
+        let server = HTTPServerBuilder { [configuration, connections, held, push, checks] responder in
+            GatewayChannel(
+                configuration: configuration, connections: connections, held: held, responder: responder
+            ) {
                 configuration.servesPushesOnEventLoop ? PushHandler(route: push, checks: checks, date: date) : nil
             }
         }
@@ -135,9 +163,13 @@ package final class AcceptService: Service {
             responder: responder, server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port), serverName: Self.serverName,
-                backlog: 1024, availableConnectionsDelegate: .maximum(configuration.connectionsMax, logger: logger)
+                backlog: 1024
             ),
-            onServerRunning: { [port] channel in port.set(channel.localAddress?.port) }, logger: logger
+            onServerRunning: { [port] channel in
+                // An event loop under load polls its sockets some twenty times a second.
+                try? await channel.setOption(.maxMessagesPerRead, value: 256).get()
+                port.set(channel.localAddress?.port)
+            }, logger: logger
         )
     }
 }

@@ -218,6 +218,7 @@ package final class Gateway: Sendable {
         readiness.set(failure == nil ? .draining : .failed)
         logger.notice(
             "stopping", metadata: ["pushes.in_flight": .stringConvertible(dispatcher.snapshot().pushesInFlight)])
+        accept.drainConnections()
         if case .stopRequested(isGraceful: true) = first, isServing {
             // The load balancer still sends requests until it detects that this instance is not ready.
             Self.wait(configuration.shutdownGrace, then: .graceEnded, in: &group)

@@ -18,7 +18,7 @@ import Testing
 
     private static func checks(_ admission: AdmissionController) -> RequestChecks {
         RequestChecks(
-            configuration: AcceptConfiguration(), admission: admission,
+            configuration: AcceptConfiguration(), admission: admission, held: HeldBytes(max: .max, logger: silence),
             metrics: AcceptMetrics(registry: MetricsRegistry()), clock: { .zero }
         )
     }

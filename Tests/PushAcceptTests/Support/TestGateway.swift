@@ -15,6 +15,9 @@ struct TestGateway: Sendable {
     let handoff: FakeHandoff
     let metrics: MetricsRegistry
     let admission: AdmissionController
+    /// The bytes that its connections hold.
+    let held: HeldBytes
+    let drainConnections: @Sendable () -> Void
     let stop: @Sendable () async -> Void
 
     static let now = WallTime(milliseconds: 1_763_899_200_123)
@@ -61,7 +64,8 @@ struct TestGateway: Sendable {
                 return
             }
             let gateway = TestGateway(
-                port: port, queue: queue, handoff: handoff, metrics: metrics, admission: admission
+                port: port, queue: queue, handoff: handoff, metrics: metrics, admission: admission, held: service.held,
+                drainConnections: { service.drainConnections() }
             ) {
                 await group.triggerGracefulShutdown()
             }
@@ -75,6 +79,14 @@ struct TestGateway: Sendable {
             await group.triggerGracefulShutdown()
             try await tasks.waitForAll()
         }
+    }
+
+    /// The value of a metric; nil if it does not exist.
+    ///
+    /// - Parameter series: name and labels.
+    func metric(_ series: String) -> Double? {
+        metrics.exposition().split(separator: "\n").first { $0.hasPrefix(series + " ") }
+            .flatMap { Double($0.dropFirst(series.count + 1)) }
     }
 
     /// Returns once the metrics contain `line`.

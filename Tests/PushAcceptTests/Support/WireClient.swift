@@ -2,7 +2,7 @@ import Foundation
 
 /// A blocking HTTP/1.1 client that can misbehave: stop within a request, or not read.
 ///
-/// SAFETY: the only state besides the descriptor is changed by `close`, which a test calls when no other call runs.
+/// SAFETY: apart from the descriptor, which is constant, the only state is changed by `close`, which a test calls when no other call runs.
 final class WireClient: @unchecked Sendable {
     struct Failure: Error {
         var text: String

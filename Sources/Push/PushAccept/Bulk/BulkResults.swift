@@ -66,6 +66,12 @@ struct BulkResults {
     /// Runs that wait to be removed.
     var waitingCount: Int { pending.count }
 
+    /// An estimate of the memory that results take until they are removed.
+    var byteCount: Int {
+        pending.count * MemoryLayout<PendingRun>.stride + refusals.count * MemoryLayout<Refusal>.stride
+            + slots.count * (MemoryLayout<Slot>.stride + MemoryLayout<Int>.stride)
+    }
+
     mutating func openSlot(for batch: BatchID) -> Int {
         defer { nextSlot += 1 }
         slots[nextSlot] = .pending(batch, pushes: 0)

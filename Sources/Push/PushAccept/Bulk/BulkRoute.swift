@@ -15,6 +15,7 @@ struct BulkRoute: Sendable {
     let bufferedBodies: BufferedBodyReader
     let admission: AdmissionController
     let devices: DeviceLimiter?
+    let held: HeldBytes
     let configuration: AcceptConfiguration
     let metrics: AcceptMetrics
     let stopFlag: StopFlag
@@ -32,20 +33,21 @@ struct BulkRoute: Sendable {
             return try await respond(to: request, context.head, key: key, machine, format)
         }
         let session = BulkSession(
-            machine: machine, committer: committer, commitsMax: configuration.appendsPerRequestMax, metrics: metrics
+            machine: machine, committer: committer, held: held, commitsMax: configuration.appendsPerRequestMax,
+            metrics: metrics
         )
         let input = RequestInput(request)
         let isComplete = await readUntilFirstCommit(input, session)
         if stopFlag.isSet {
+            session.discardUnsubmitted()
             throw Problem(stopping: configuration.retryAfterSeconds)
         }
-            session.discardUnsubmitted()
         if isComplete, session.itemCount == 0 { try Self.refuseEmptyBody(session.ending, format) }
         if isComplete, let problem = session.overloadOfAllItems { throw problem }
         if let first = session.startCommit(), let error = await session.commit(first), !error.isOutcomeUnknown {
+            session.discardUnsubmitted()
             throw Problem(error, pushID: nil, retryAfter: configuration.retryAfterSeconds)
                 .refusing(session.itemCount)
-            session.discardUnsubmitted()
         }
         return isComplete ? await wholeResponse(session, format) : streamedResponse(session, input, format)
     }
@@ -152,6 +154,8 @@ struct BulkRoute: Sendable {
                         var json: [UInt8] = []
                         writer.append(page, to: &json)
                         do {
+                            session.setPageBytes(json.count)
+                            defer { session.setPageBytes(0) }
                             try await output.write(ByteBuffer(bytes: json))
                         } catch {
                             // The client is gone; pushes already read are still committed.

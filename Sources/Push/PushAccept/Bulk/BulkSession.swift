@@ -40,7 +40,9 @@ import Synchronization
 // has read.
 //
 // Memory is bounded: open batches by `OpenBatches`, full batches by the pause of the reader, waiting
-// results by `resultsWaitingMax`, where consecutive pushes of one batch count as one.
+// results by `resultsWaitingMax`, where consecutive pushes of one batch count as one. All requests together are bounded
+// by `HeldBytes`: while it is exhausted the reader waits for its commits, and a request with unread results is stopped
+// when it is half used.
 //
 // A request is normally done when its body is over and all commits have finished. A stopped request is done after its
 // last commit, without waiting for the reader, because the client may never send another byte. The reader is cancelled
@@ -49,6 +51,11 @@ final class BulkSession: Sendable {
     private struct State: ~Copyable {
         var machine: BulkStateMachine
         var commitsInFlight = 0
+        /// Bytes of the pushes that are being committed.
+        var commitBytes = 0
+        /// Bytes of the page that is being written.
+        var pageBytes = 0
+        var share: HeldShare
         /// The body is over, and each of its commits has succeeded or failed.
         var areAllCommitsFinished = false
 
@@ -56,6 +63,8 @@ final class BulkSession: Sendable {
         var isDone: Bool {
             areAllCommitsFinished || (machine.stop != nil && commitsInFlight == 0 && !machine.hasWork)
         }
+
+        mutating func countBytes() { share.set(machine.byteCount + commitBytes + pageBytes) }
     }
 
     /// Results to be written.
@@ -70,6 +79,8 @@ final class BulkSession: Sendable {
 
     /// A page ends with the run that reaches this number of results.
     static let pageItems = 1000
+    /// Results that may wait for the client while held bytes are scarce.
+    private static let scarceResultBytes = 64 * 1024
 
     private let state: Mutex<State>
     /// Set when a commit finishes: the reader may continue.
@@ -77,11 +88,15 @@ final class BulkSession: Sendable {
     /// Set when `nextPage` may have results to return.
     private let pageAvailable = AsyncSignal()
     private let committer: BatchCommitter
+    private let held: HeldBytes
     private let commitsMax: Int
     private let metrics: AcceptMetrics
 
-    init(machine: BulkStateMachine, committer: BatchCommitter, commitsMax: Int, metrics: AcceptMetrics) {
-        state = Mutex(State(machine: machine))
+    init(
+        machine: BulkStateMachine, committer: BatchCommitter, held: HeldBytes, commitsMax: Int, metrics: AcceptMetrics
+    ) {
+        state = Mutex(State(machine: machine, share: HeldShare(of: held)))
+        self.held = held
         self.committer = committer
         self.commitsMax = commitsMax
         self.metrics = metrics
@@ -92,7 +107,20 @@ final class BulkSession: Sendable {
     func receive(_ chunk: ByteBuffer) {
         let now = committer.now
         chunk.withUnsafeReadableBytes { bytes in
-            state.withLock { $0.machine.received(bytes, now: now) }
+            state.withLock { state in
+                state.machine.received(bytes, now: now)
+                if held.isScarce, state.machine.results.byteCount > Self.scarceResultBytes {
+                    state.machine.stopped(
+                        Refusal(
+                            .queueFull,
+                            .text(
+                                "this instance is short of memory and the results are not read; no item from this one on was accepted, send them again"
+                            )
+                        )
+                    )
+                }
+                state.countBytes()
+            }
         }
     }
 
@@ -123,6 +151,7 @@ final class BulkSession: Sendable {
                 let next = state.machine.nextSubmission(isIdle: state.commitsInFlight == 0, now: now)
             else { return nil }
             state.commitsInFlight += 1
+            state.commitBytes += next.byteCount
             return next
         }
     }
@@ -150,6 +179,8 @@ final class BulkSession: Sendable {
             state.machine.committed(submission, error: error, delays: delays)
             let next = state.machine.nextSubmission(isIdle: state.commitsInFlight == 1, now: now)
             if next == nil { state.commitsInFlight -= 1 }
+            state.commitBytes += (next?.byteCount ?? 0) - submission.byteCount
+            state.countBytes()
             return next
         }
         commitFinished.set()
@@ -157,11 +188,21 @@ final class BulkSession: Sendable {
         return next
     }
 
-    /// Waits while a full batch cannot be committed yet: reading on would only use more memory.
+    /// Waits while a full batch cannot be committed yet, or too many bytes are held and a commit will release some:
+    /// reading on would only use more memory.
     func waitForCapacity() async {
-        while state.withLock({ $0.machine.fullCount > 0 && $0.commitsInFlight > 0 }) {
+        while state.withLock({ $0.commitsInFlight > 0 && ($0.machine.fullCount > 0 || held.isExhausted) }) {
             await commitFinished.waitIgnoringCancellation()
         }
+    }
+
+    /// Gives up pushes that were read and not submitted: the whole request is refused.
+    func discardUnsubmitted() {
+        let batches = state.withLock { state in
+            defer { state.countBytes() }
+            return state.machine.takeUnsubmitted()
+        }
+        for batch in batches { committer.discard(batch) }
     }
 
     /// Reports that the body is over and all commits are finished.
@@ -180,6 +221,14 @@ final class BulkSession: Sendable {
         }
     }
 
+    /// Counts the bytes of a page until it is written.
+    func setPageBytes(_ bytes: Int) {
+        state.withLock { state in
+            state.pageBytes = bytes
+            state.countBytes()
+        }
+    }
+
     private func takePage() -> Page? {
         let (page, refused) = state.withLock { state -> (Page?, [ErrorCode: Int]) in
             let runs = state.machine.removeKnownResults(itemsMax: Self.pageItems)
@@ -195,12 +244,3 @@ final class BulkSession: Sendable {
         return page
     }
 }
-    /// Gives up pushes that were read and not submitted: the whole request is refused.
-    func discardUnsubmitted() {
-        let batches = state.withLock { state in
-            defer { state.countBytes() }
-            return state.machine.takeUnsubmitted()
-        }
-        for batch in batches { committer.discard(batch) }
-    }
-

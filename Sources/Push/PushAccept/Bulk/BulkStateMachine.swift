@@ -13,6 +13,8 @@ struct BulkStateMachine {
     struct Submission {
         fileprivate(set) var slots: [Int] = []
         fileprivate(set) var batches: [Batch] = []
+
+        var byteCount: Int { batches.reduce(0) { $0 + $1.notifications.byteCount } }
     }
 
     /// Limit of the bytes of all open batches, in full batches.
@@ -73,6 +75,9 @@ struct BulkStateMachine {
     var fullCount: Int { full.count }
     /// Whether pushes wait to be submitted.
     var hasWork: Bool { !full.isEmpty || !open.isEmpty }
+
+    /// The memory of batches that are not submitted, and of results.
+    var byteCount: Int { open.bytes + full.reduce(0) { $0 + $1.batch.byteCount } + results.byteCount }
 
     /// The refusal of the whole request, if admission control refused every item.
     var overloadOfAllItems: Problem? {
@@ -210,18 +215,18 @@ struct BulkStateMachine {
         if let closed = open.closeFull(pushesMax: batchPushesMax, bytesMax: batchBytesMax) { full.append(closed) }
     }
 
-    // MARK: Commits
-
-    /// The batches to commit next: closed ones, up to the pushes of one full batch, and open ones if no commit of this
-    /// request is in flight. All of them after the last item.
-    ///
-    /// - Returns: nil if nothing is ready.
     /// Closes all batches that are not submitted; the caller does not commit them.
     mutating func takeUnsubmitted() -> [Batch] {
         defer { full = [] }
         return (full + open.closeAll()).map { $0.batch.closed(apps: apps, acceptedAt: WallTime(milliseconds: 0)) }
     }
 
+    // MARK: Commits
+
+    /// The batches to commit next: closed ones, up to the pushes of one full batch, and open ones if no commit of this
+    /// request is in flight. All of them after the last item.
+    ///
+    /// - Returns: nil if nothing is ready.
     mutating func nextSubmission(isIdle: Bool, now: WallTime) -> Submission? {
         if isIdle { full.append(contentsOf: isFinal ? open.closeAll() : open.close(pushes: batchPushesMax)) }
         guard !full.isEmpty else { return nil }

@@ -21,7 +21,8 @@ struct OpenBatches {
     /// The index of the selected batch; consecutive pushes usually have the same key.
     private var selected = 0
     private var pushes = 0
-    private var bytes = 0
+    /// The bytes of all batches together.
+    private(set) var bytes = 0
 
     /// - Parameter bytesMax: limit of the bytes of all batches together.
     init(bytesMax: Int) {

@@ -11,7 +11,7 @@ struct RequestChecks: Sendable {
 
     /// - Parameter clock: monotonic.
     init(
-        configuration: AcceptConfiguration, admission: AdmissionController, metrics: AcceptMetrics,
+        configuration: AcceptConfiguration, admission: AdmissionController, held: HeldBytes, metrics: AcceptMetrics,
         clock: @escaping @Sendable () -> Duration
     ) {
         callers = CallerResolver(trustedProxies: configuration.trustedProxies)
@@ -26,7 +26,10 @@ struct RequestChecks: Sendable {
         let status = limit("status", limits.status)
         let apps = limit("control", limits.control)
         let control = apps + [ContentTypeCheck()]
-        let load: [any RequestCheck] = [AdmissionCheck(admission: admission, metrics: metrics)]
+        let bytes: [any RequestCheck] = [
+            HeldBytesCheck(held: held, retryAfter: configuration.retryAfterSeconds, metrics: metrics)
+        ]
+        let load = bytes + [AdmissionCheck(admission: admission, metrics: metrics)]
         // The rate limit comes first, so that its fields are on every response of the route.
         let push = limit("push", limits.push) + load
         let batch = limit("batch", limits.batch) + load
@@ -34,7 +37,7 @@ struct RequestChecks: Sendable {
             switch route {
             case .push: push
             case .batch, .validate: batch
-            case .status, .query, .search: status
+            case .status, .query, .search: status + bytes
             case .apps: apps
             case .cancel, .pause, .deadLetters: control
             case .codes, .probe, .metrics, .index, .other: []

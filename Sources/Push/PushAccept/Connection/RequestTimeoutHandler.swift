@@ -23,6 +23,10 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
     private var requestsOpen = 0
     private var isBodyOpen = false
     private var isResponseStarted = false
+    /// A part of a request arrived in the reads that are not completed yet.
+    private var hasRead = false
+    /// The header of a request has begun, and is not complete.
+    private var isHeaderOpen = false
     /// The handler has sent a problem itself: further input and output is dropped until the client closes.
     private var isRefused = false
     /// The refusal of a request that follows one whose response is not completely written.
@@ -58,8 +62,10 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if isRefused { return }
+        hasRead = true
         switch unwrapInboundIn(data) {
         case .head(let head):
+            isHeaderOpen = false
             requestsOpen += 1
             isBodyOpen = true
             isResponseStarted = false
@@ -78,6 +84,12 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        // Bytes that are no part of a request yet begin the header of the next one.
+        if !hasRead, !isBodyOpen, requestsOpen == 0, !isRefused {
+            isHeaderOpen = true
+            if deadline == nil { deadline = .now() + headerTimeout }
+        }
+        hasRead = false
         setTimer(context)
         context.fireChannelReadComplete()
     }
@@ -85,6 +97,8 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if isRefused, case ChannelEvent.inputClosed = event {
             context.close(promise: nil)
+        } else if let refusal = event as? RequestRefusal {
+            refuse(context, MalformedRequest(problem: refusal.problem, isHead: refusal.isHead))
         } else {
             context.fireUserInboundEventTriggered(event)
         }
@@ -199,6 +213,15 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
                 MalformedRequest(
                     problem: Problem(
                         .requestTimeout, .truncatedStream, "the body did not arrive in time; send the request again"
+                    )
+                )
+            )
+        } else if isHeaderOpen, requestsOpen == 0, !isRefused {
+            refuse(
+                context,
+                MalformedRequest(
+                    problem: Problem(
+                        .requestTimeout, .truncatedStream, "the header did not arrive in time; send the request again"
                     )
                 )
             )

@@ -18,21 +18,33 @@ final class QuerySession: Sendable {
         case end(ErrorCode, String)
     }
 
-    fileprivate struct State {
+    fileprivate struct State: ~Copyable {
         var framer: ItemFramer
+        var share: HeldShare
         var lines = 0
         var waiting: Deque<Entry> = []
         var hasEnded = false
+
+        mutating func countBytes() { share.set(waiting.count * MemoryLayout<Entry>.stride) }
     }
 
     private static let waitingMax = 1_000_000
+    /// Ids that may wait for the client while held bytes are scarce.
+    private static let scarceWaitingMax = 2_000
 
+    private let held: HeldBytes
     private let state: Mutex<State>
     /// Set after each change of `state`.
     private let entriesAvailable = AsyncSignal()
 
-    init(configuration: AcceptConfiguration) {
-        state = Mutex(State(framer: ItemFramer(format: .lines, itemBytesMax: configuration.itemBytesMax)))
+    init(configuration: AcceptConfiguration, held: HeldBytes) {
+        self.held = held
+        state = Mutex(
+            State(
+                framer: ItemFramer(format: .lines, itemBytesMax: configuration.itemBytesMax),
+                share: HeldShare(of: held)
+            )
+        )
     }
 
     /// Reads until the end of the body, or until too many ids wait.
@@ -40,7 +52,8 @@ final class QuerySession: Sendable {
         while let chunk = try? await input.next() {
             let isFull = state.withLock { state in
                 chunk.withUnsafeReadableBytes { state.feed($0) }
-                let isFull = state.waiting.count > Self.waitingMax
+                let isFull = state.waiting.count > (held.isScarce ? Self.scarceWaitingMax : Self.waitingMax)
+                state.countBytes()
                 if isFull {
                     state.waiting.append(
                         .end(.queueFull, "too many results wait to be read; query again from this line on"))
@@ -73,6 +86,7 @@ final class QuerySession: Sendable {
             let (entries, hasEnded) = state.withLock { state in
                 let entries = Array(state.waiting.prefix(max))
                 state.waiting.removeFirst(entries.count)
+                state.countBytes()
                 return (entries, state.hasEnded)
             }
             if !entries.isEmpty { return entries }

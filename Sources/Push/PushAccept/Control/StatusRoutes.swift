@@ -10,6 +10,7 @@ struct StatusRoutes: Sendable {
     let outcomes: any OutcomeStore
     /// Why pushes of an app in one environment wait; nil if they do not.
     let delay: @Sendable (AppEnvironment) -> DeliveryDelay?
+    let held: HeldBytes
     let configuration: AcceptConfiguration
     let stopFlag: StopFlag
 
@@ -77,7 +78,7 @@ struct StatusRoutes: Sendable {
 
     private func queryLines(_ request: Request) -> Response {
         let input = RequestInput(request)
-        let session = QuerySession(configuration: configuration)
+        let session = QuerySession(configuration: configuration, held: held)
         let body = ResponseBody { output in
             let registration = stopFlag.whenSet { session.stop() }
             defer { registration.cancel() }

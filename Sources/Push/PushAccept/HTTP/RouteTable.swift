@@ -98,13 +98,23 @@ struct RouteTable: Sendable {
     /// The methods of the routes that match `path`; empty if none does. As in the router, a literal path hides routes
     /// with variable components.
     static func methods(at path: String) -> [HTTPRequest.Method] {
+        routes(at: path).flatMap { $0.method == .get ? [.get, .head] : [$0.method] }
+    }
+
+    private static func routes(at path: String) -> [Route] {
         let wanted = path.split(separator: "/")
         let matching = all.filter { route in
             let parts = route.path.split(separator: "/")
             return parts.count == wanted.count && zip(parts, wanted).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
         }
         let exact = matching.filter { $0.path.split(separator: "/") == wanted }
-        return (exact.isEmpty ? matching : exact).flatMap { $0.method == .get ? [.get, .head] : [$0.method] }
+        return exact.isEmpty ? matching : exact
+    }
+
+    /// Whether a request is for health, metrics or control, which are served when too many connections are open.
+    static func isServedUnderPressure(_ method: HTTPRequest.Method, path: Substring) -> Bool {
+        let method = method == .head ? .get : method
+        return routes(at: String(path)).contains { $0.method == method && $0.metric.isServedUnderPressure }
     }
 
     static var index: String {

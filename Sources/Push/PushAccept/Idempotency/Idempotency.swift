@@ -42,6 +42,7 @@ extension Problem {
 /// response, or one with an unknown outcome, repeats the request and gets the stored response.
 final class Idempotency: Sendable {
     private let queue: any IdempotentQueue
+    private let limit: IdempotencyUsage
     private let retryAfter: Int
     private let metrics: AcceptMetrics
     private let wallClock: @Sendable () -> WallTime
@@ -49,10 +50,11 @@ final class Idempotency: Sendable {
     private let running = Mutex<Set<IdempotencyKey>>([])
 
     init(
-        queue: any IdempotentQueue, retryAfter: Int, metrics: AcceptMetrics,
+        queue: any IdempotentQueue, limit: IdempotencyUsage, retryAfter: Int, metrics: AcceptMetrics,
         wallClock: @escaping @Sendable () -> WallTime
     ) {
         self.queue = queue
+        self.limit = limit
         self.retryAfter = retryAfter
         self.metrics = metrics
         self.wallClock = wallClock
@@ -60,8 +62,8 @@ final class Idempotency: Sendable {
 
     /// The stored response if the key is known, otherwise the response of `serve`, which stores it.
     ///
-    /// - Throws: 409 while another request with the key is in progress, 422 for a different body, 503 if the store does
-    ///   not respond, and the errors of `serve`, after which no response is stored.
+    /// - Throws: 409 while another request with the key is in progress, 422 for a different body, 503 if the store is
+    ///   full or does not respond, and the errors of `serve`, after which no response is stored.
     func respond(to request: IdempotentRequest, serve: () async throws -> StoredResponse) async throws -> Response {
         guard running.withLock({ $0.insert(request.key).inserted }) else {
             var problem = Problem(
@@ -72,7 +74,10 @@ final class Idempotency: Sendable {
             throw problem
         }
         defer { running.withLock { _ = $0.remove(request.key) } }
-        guard let known = try await find(request.key) else { return try await serve().response() }
+        guard let known = try await find(request.key) else {
+            try refuseIfFull()
+            return try await serve().response()
+        }
         guard known.fingerprint == request.fingerprint else {
             throw Problem(
                 .unprocessableContent, .idempotencyMismatch,
@@ -92,6 +97,22 @@ final class Idempotency: Sendable {
         response.headers[.idempotencyReplayed] = "true"
         return response
     }
+
+    /// - Throws: 503 if too many responses are stored. The oldest ones must not be deleted before their time: a repeated
+    ///   request would be executed again.
+    private func refuseIfFull() throws(Problem) {
+        let usage = queue.idempotencyUsage()
+        guard usage.records >= limit.records || usage.bytes >= limit.bytes else { return }
+        metrics.shedForStoredResponses()
+        throw Problem(
+            busy: .overloaded,
+            "the store of responses to requests with an Idempotency-Key is full, and each is kept for 24 hours; nothing was accepted, send it again later or leave the key out",
+            retryAfter: Self.fullRetryAfter
+        )
+    }
+
+    /// Responses are pruned once a minute.
+    private static let fullRetryAfter = 60
 
     private func find(_ key: IdempotencyKey) async throws(Problem) -> IdempotencyRecord? {
         do {

@@ -17,6 +17,9 @@ extension GatewayConfiguration {
         accept.rateLimits = limits
         accept.idempotentBodyBytesMax = idempotentBodyMaxMiB << 20
         accept.idempotentBodiesBytesMax = idempotentBodiesMaxMiB << 20
+        accept.connections = clientConnections
+        accept.heldBytesMax = heldMaxMiB << 20
+        accept.storedResponses = IdempotencyUsage(records: storedResponsesMax, bytes: storedResponsesMaxMiB << 20)
         accept.admission = admission
         return accept
     }

@@ -197,6 +197,12 @@ extension GatewayConfiguration {
             section.readRateLimit("control", into: &limits.control)
             section.read("idempotent_body_max_mib") { idempotentBodyMaxMiB = $0 }
             section.read("idempotent_bodies_max_mib") { idempotentBodiesMaxMiB = $0 }
+            section.read("connections_max") { clientConnections.max = $0 }
+            section.read("connections_per_client") { clientConnections.perClient = $0 }
+            section.read("connections_reserve") { clientConnections.reserve = $0 }
+            section.read("held_max_mib") { heldMaxMiB = $0 }
+            section.read("stored_responses_max") { storedResponsesMax = $0 }
+            section.read("stored_responses_max_mib") { storedResponsesMaxMiB = $0 }
             section.section("device") { section in
                 var count = 10
                 var period = Duration.seconds(60)

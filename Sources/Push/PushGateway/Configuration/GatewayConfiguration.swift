@@ -29,6 +29,14 @@ package struct GatewayConfiguration: Sendable {
     package var idempotentBodyMaxMiB = 8
     /// Memory for all such bodies, in MiB.
     package var idempotentBodiesMaxMiB = 64
+    /// Limits of open connections of clients.
+    package var clientConnections = ConnectionLimits()
+    /// Memory for requests, results and responses that connections hold, in MiB.
+    package var heldMaxMiB = 128
+    /// Stored responses of requests with an `Idempotency-Key`.
+    package var storedResponsesMax = 1_000_000
+    /// Their size, in MiB.
+    package var storedResponsesMaxMiB = 1024
     /// Limits above which new pushes are refused.
     package var admission = AdmissionLimits()
     /// Whether to take the store from a process whose heartbeat has been stale for three leases.
@@ -230,6 +238,16 @@ package struct GatewayConfiguration: Sendable {
             "limits.idempotent_bodies_max_mib",
             "limits.idempotent_bodies_max_mib must be at least limits.idempotent_body_max_mib, and at most 65536"
         )
+        require((16...65_536).contains(heldMaxMiB), "limits.held_max_mib", "limits.held_max_mib must be 16 to 65536")
+        require(
+            (1...100_000_000).contains(storedResponsesMax), "limits.stored_responses_max",
+            "limits.stored_responses_max must be 1 to 100000000"
+        )
+        require(
+            (1...1_048_576).contains(storedResponsesMaxMiB), "limits.stored_responses_max_mib",
+            "limits.stored_responses_max_mib must be 1 to 1048576"
+        )
+        problems += clientConnections.problems().map { ("limits", $0) }
         problems += limits.problems().map { ("limits", $0) }
         return problems + delivery.problems().map { ("delivery", "delivery: \($0)") }
     }
