@@ -76,6 +76,22 @@ import Testing
         }
     }
 
+    @Test func `by request id find the bulk requests of the same caller only`() async throws {
+        try await TestGateway.run(configuration: .behindLocalProxy) { gateway async throws in
+            _ = try await gateway.post(
+                "/push/batch", "[\(pushLine(1))]", headers: ["X-Request-Id: campaign-7", "X-Forwarded-For: 192.0.2.1"])
+            for (client, count) in [("192.0.2.2", 0), ("192.0.2.1", 1)] {
+                let headers = ["X-Forwarded-For: \(client)"]
+                let byURL = try await gateway.send(
+                    "GET", "/api/v1/messages?request_id=campaign-7", headers: headers)
+                let byBody = try await gateway.post(
+                    "/api/v1/messages/search", #"{"request_id":"campaign-7"}"#, headers: headers)
+                #expect(try ids(byURL).count == count)
+                #expect(try ids(byBody).count == count)
+            }
+        }
+    }
+
     @Test func `have pages with a cursor`() async throws {
         try await run { gateway async throws in
             var found: [String] = []

@@ -174,7 +174,7 @@ import Testing
                 try client.send(
                     "POST /push HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
                 )
-                for _ in 0..<9 { try client.sendChunk(String(repeating: " ", count: 8000)) }
+                for _ in 0..<33 { try client.sendChunk(String(repeating: " ", count: 8000)) }
                 return try client.read(until: "request_id")
             }
             #expect(text.hasPrefix("HTTP/1.1 413 "))

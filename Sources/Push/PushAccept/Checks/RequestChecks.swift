@@ -32,11 +32,14 @@ struct RequestChecks: Sendable {
         let load = bytes + [AdmissionCheck(admission: admission, metrics: metrics)]
         // The rate limit comes first, so that its fields are on every response of the route.
         let push = limit("push", limits.push) + load
-        let batch = limit("batch", limits.batch) + load
+        let batchLimit = limit("batch", limits.batch)
+        let batch = batchLimit + load
         byRoute = AcceptMetrics.Route.allCases.map { route in
             switch route {
             case .push: push
-            case .batch, .validate: batch
+            case .batch: batch
+            // It stores nothing.
+            case .validate: batchLimit + bytes
             case .status, .query, .search: status + bytes
             case .apps: apps
             case .cancel, .pause, .deadLetters: control
