@@ -75,7 +75,9 @@ import Testing
         let text = try await gateway.godwit(["send", "--file", file])
         let refusals = text.error.split(separator: "\n")
         #expect(refusals.count == 3, "\(text.error)")
-        #expect(refusals.first == "line 2: refused: 2022 missing_field, device_token: required, or device_tokens", "\(text.error)")
+        #expect(
+            refusals.first == "line 2: refused: 2022 missing_field, device_token: required, or device_tokens",
+            "\(text.error)")
         #expect(refusals.last?.hasPrefix("line 5: refused: ") == true)
         #expect(try await gateway.stop() == .status(0))
     }
