@@ -38,8 +38,11 @@ import Testing
         let examples = try Self.examples()
         #expect(examples.count >= 8)
         let apps = AppDirectory(apps: [ConfiguredApp(id: AppID("com.example.app"), bundleID: "com.example.app")])
-        try await TestGateway.run(apps: apps, queue: FaultyStore(delivers: true)) { gateway in
+        let clock = TestClock()
+        try await TestGateway.run(apps: apps, queue: FaultyStore(delivers: true), clock: clock) { gateway in
             for example in examples {
+                // So that the ids of later examples are greater: a search returns the newest push first.
+                clock.advance(by: .milliseconds(2))
                 let command = example.command.replacing("127.0.0.1:8025", with: "127.0.0.1:\(gateway.port)")
                     .replacing("sleep 1\n", with: "")
                 let output = try await onThread { try Self.shell(command) }
