@@ -108,7 +108,7 @@ import Testing
             let response = try await onThread {
                 let client = try WireClient(port: port)
                 for _ in 0..<requestsBefore {
-                    try client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    try client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     _ = try client.read(until: "ok\n")
                 }
                 try client.send("GET / HTTP/1.1\r\nX-Slow: ")

@@ -145,7 +145,7 @@ import Testing
                 try (1...3).map { number in
                     let client = try WireClient(port: port)
                     try client.send(
-                        "POST /push HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                        "POST /push HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                             + "Content-Length: \(pushLine(number).utf8.count)\r\nExpect: 100-continue\r\n\r\n")
                     _ = try client.read(until: "100 Continue\r\n\r\n")
                     return client

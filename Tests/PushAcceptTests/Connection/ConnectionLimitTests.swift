@@ -11,7 +11,7 @@ import Testing
 
     private static func post(_ client: WireClient, _ number: Int) throws -> WireResponse? {
         let body = pushLine(number)
-        try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
         return WireResponse(Array(try client.read(until: "}\n").utf8))
     }
 
@@ -22,7 +22,7 @@ import Testing
             let busy = try await onThread {
                 try (0..<2).map { _ in
                     let client = try WireClient(port: port)
-                    try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+                    try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
                     return client
                 }
             }
@@ -38,7 +38,7 @@ import Testing
                 // It does not ask for the end of the connection.
                 let response = try await onThread {
                     let client = try WireClient(port: port)
-                    try client.send("GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n")
+                    try client.send("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     return try client.readResponse()
                 }
                 #expect(response.status == 200, "\(path)")
@@ -75,14 +75,14 @@ import Testing
             let port = gateway.port
             let client = try await onThread {
                 let client = try WireClient(port: port)
-                try client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                try client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 #expect(try !client.read(until: "ok\n").lowercased().contains("connection: close"))
                 return client
             }
             gateway.drainConnections()
             let response = try await onThread {
                 let body = pushLine(1)
-                try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                 return try client.readResponse()
             }
             #expect(response.status == 200)
@@ -101,7 +101,7 @@ import Testing
                 for number in 1...2 {
                     let body = pushLine(number)
                     try client.send(
-                        "POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                 }
                 return client
             }

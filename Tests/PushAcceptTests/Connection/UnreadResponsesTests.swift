@@ -6,7 +6,7 @@ import Testing
 
 /// Clients that do not read their responses, and clients that send more than is worked on.
 @Suite struct `Clients that do not read` {
-    private static let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    private static let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     @Test func `the end of a header is found`() {
         func end(_ text: String) -> Int? {
@@ -32,8 +32,8 @@ import Testing
                     let body = index % 3 == 0 ? pushLine(index) : "{"
                     input += Array(
                         (index % 4 == 3
-                            ? "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
-                            : "POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                            ? "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                            : "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                             .utf8)
                 }
                 for start in stride(from: 0, to: input.count, by: bytesAtATime) {
@@ -138,7 +138,7 @@ import Testing
             let client = try WireClient(port: port)
             async let sender: Void? = try? onThread {
                 try client.send(
-                    "POST /push/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+                    "POST /push/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
                         + "Transfer-Encoding: chunked\r\n\r\n"
                 )
                 // Their results are far more than the kernel takes.
@@ -171,7 +171,7 @@ import Testing
             let body = pushLine(1, #","collapse_id":"\#(String(repeating: "c", count: 60))""#)
             let client = try await onThread {
                 let client = try WireClient(port: port)
-                try client.send("POST /push HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                 return client
             }
             while gateway.held.bytes < body.utf8.count { await Task.yield() }
