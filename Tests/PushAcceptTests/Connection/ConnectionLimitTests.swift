@@ -82,7 +82,8 @@ import Testing
             gateway.drainConnections()
             let response = try await onThread {
                 let body = pushLine(1)
-                try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                try client.send(
+                    "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                 return try client.readResponse()
             }
             #expect(response.status == 200)

@@ -171,7 +171,8 @@ import Testing
             let body = pushLine(1, #","collapse_id":"\#(String(repeating: "c", count: 60))""#)
             let client = try await onThread {
                 let client = try WireClient(port: port)
-                try client.send("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+                try client.send(
+                    "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
                 return client
             }
             while gateway.held.bytes < body.utf8.count { await Task.yield() }
