@@ -26,7 +26,8 @@ extension SQLiteBackend: StoreMaintenance {
     }
 
     package func reclaim() async throws(QueueError) -> Bool {
-        try await commits.perform { [self] db, _ in
+        reserve.renew()
+        return try await commits.perform { [self] db, _ in
             // Not before: a truncation that the last step requested runs after its transaction.
             let logBytes = Disk.size(connections.writer.path + "-wal")
             var pages = try PageCounts.read(db)

@@ -17,6 +17,8 @@ struct DiskReserve: Sendable {
 
     var isDiskFull: Bool { Disk.bytesFree(folder).map { $0 < Self.neededBytes } ?? false }
 
+    var isHeld: Bool { FileIdentity(path: path) != nil }
+
     /// Releases the space if the disk is full.
     ///
     /// - Returns: whether any was reserved.
@@ -26,7 +28,7 @@ struct DiskReserve: Sendable {
 
     /// Reserves the space if it is not reserved and enough is free.
     func renew() {
-        guard FileIdentity(path: path) == nil, let free = Disk.bytesFree(folder), free >= 4 * Self.bytes else { return }
+        guard !isHeld, let free = Disk.bytesFree(folder), free >= 4 * Self.bytes else { return }
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }

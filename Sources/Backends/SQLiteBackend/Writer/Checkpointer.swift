@@ -36,7 +36,7 @@ final class Checkpointer: Sendable {
     ///
     /// Without the reserve the store could reach a state in which the log does not fit into the database, and no space
     /// is left to record that pushes in it are done.
-    func hasCapacity(for bytes: Int, _ db: Database) throws -> Bool {
+    func hasCapacity(for bytes: Int, _ reserve: DiskReserve, _ db: Database) throws -> Bool {
         let now = ContinuousClock.now
         if now < ampleUntil.withLock({ $0 }) { return true }
         guard let free = Disk.bytesFree(path), free < Self.ampleBytes else {
@@ -47,7 +47,9 @@ final class Checkpointer: Sendable {
         // A checkpoint extends the file to all pages of the database; the batches go to free pages first.
         let extensionBytes = max(0, space.total * Self.pageBytes - Disk.size(path))
         let growth = max(0, bytes - space.free * Self.pageBytes)
-        return free >= bytes + extensionBytes + growth + Self.marginBytes
+        // Its space was used for outcomes, which go before new pushes.
+        let reserveBytes = reserve.isHeld ? 0 : DiskReserve.bytes
+        return free >= bytes + extensionBytes + growth + Self.marginBytes + reserveBytes
     }
 
     /// Copies the log that a previous process left into the database, and truncates it.

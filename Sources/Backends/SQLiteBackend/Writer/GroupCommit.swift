@@ -57,6 +57,7 @@ final class GroupCommit: Sendable {
     private let writer: DatabaseQueue
     private let checkpointer: Checkpointer
     private let fence: Fence
+    private let reserve: DiskReserve
     private let pendingWrites: Mutex<PendingWrites>
     /// Used only by `drain`, which never runs concurrently with itself; the mutex lets the compiler check that.
     private let state: Mutex<QueueState>
@@ -69,6 +70,7 @@ final class GroupCommit: Sendable {
         self.writer = writer
         self.fence = fence
         self.state = Mutex(state)
+        reserve = DiskReserve(folder: (writer.path as NSString).deletingLastPathComponent)
         pendingWrites = Mutex(
             PendingWrites(bytesMax: configuration.waitingBytesMax, callsMax: configuration.waitingCallsMax))
         checkpointer = Checkpointer(path: writer.path, marks: marks, configuration: configuration)
@@ -168,7 +170,7 @@ final class GroupCommit: Sendable {
         }
         let yielding = calls.reduce(0) { $1.yields ? $0 + $1.bytes : $0 }
         do {
-            if yielding > 0, try !checkpointer.hasCapacity(for: yielding, db) {
+            if yielding > 0, try !checkpointer.hasCapacity(for: yielding, reserve, db) {
                 throw Failure(error: .full("not enough free disk space"))
             }
             for deliver in try runAll(calls, db, &state) { deliver() }
@@ -187,7 +189,10 @@ final class GroupCommit: Sendable {
             let yielding = calls.filter(\.yields)
             let others = calls.filter { !$0.yields }
             for call in yielding { call.fail(.full(reason)) }
-            if yielding.isEmpty {
+            if yielding.isEmpty, reserve.release() {
+                // Outcomes must be recorded; the reserve is renewed when there is space again.
+                commitGroup(others, db, &state)
+            } else if yielding.isEmpty {
                 for call in others { call.fail(.full(reason)) }
             } else if !others.isEmpty {
                 commitGroup(others, db, &state)
