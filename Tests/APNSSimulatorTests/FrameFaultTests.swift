@@ -123,11 +123,11 @@ import Testing
         try await with(.blackHole(.answersNothing), isTaken: true) { running, client in
             client.push(1)
             try await waitUntil("the push") { running.simulator.counters.unanswered == 1 }
-            let before = client.frames.count
             client.send(.ping, payload: Array(repeating: 7, count: 8))
             client.push(3)
             try await waitUntil("the second push") { running.simulator.counters.taken == 2 }
-            #expect(client.frames.count == before && !client.isEnded)
+            // Frames that it sent before may arrive late, such as the acknowledgement of SETTINGS.
+            #expect(client.frames(.ping).isEmpty && client.frames(.headers).isEmpty && !client.isEnded)
         }
     }
 
