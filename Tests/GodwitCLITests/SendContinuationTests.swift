@@ -15,7 +15,8 @@ import Testing
         #expect(
             Self.continuation().text == """
                 the lines up to 1,200 have a result (1,198 accepted, 2 refused), later ones may have been accepted \
-                without one; to send the rest with the same options: tail -n +1201 pushes.ndjson | godwit send --file -
+                without one and would be delivered twice; to send the rest with the same options: tail -n +1201 \
+                pushes.ndjson | godwit send --file -
                 """)
         #expect(Self.continuation().nextLine == 1201)
         #expect(Self.continuation(file: "it's.ndjson").text.contains(#"tail -n +1201 'it'\''s.ndjson' |"#))

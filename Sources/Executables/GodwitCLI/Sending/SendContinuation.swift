@@ -41,7 +41,7 @@ package struct SendContinuation {
         }
         guard isStarted else { return "no line was sent" }
         if lastLine == 0, isRestUnread { return "no line was accepted" }
-        let doubt = isRestUnread ? "" : ", later ones may have been accepted without one"
+        let doubt = isRestUnread ? "" : ", later ones may have been accepted without one and would be delivered twice"
         return "\(lines)\(doubt); \(advice)"
     }
 
