@@ -1,7 +1,7 @@
 import Foundation
 
-/// Disk space reserved in advance, so that the database can be opened when the disk is full: SQLite has to write a
-/// little to open a database.
+/// Disk space reserved in advance, so that the database can be opened and outcomes can be recorded when the disk is full:
+/// SQLite has to write a little to open a database, and a checkpoint may extend it.
 struct DiskReserve: Sendable {
     /// Opening needs some tens of KiB; the rest is for outcomes until there is free space again.
     static let bytes = 4 << 20
