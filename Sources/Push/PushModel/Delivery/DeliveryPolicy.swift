@@ -26,7 +26,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
     package enum Action: Sendable, Equatable {
         case settle(Verdict, ErrorCode, attempts: UInt16)
         /// Due immediately if the app's pushes wait: then nothing is claimed before. If the upstream is failing, or
-        /// has not answered once, due when the push was due at first: it keeps its place before the pushes that were accepted later.
+        /// has not answered once, due when the push was due at first: it keeps its place before the pushes that were
+        /// accepted later.
         case retry(ErrorCode, attempts: UInt16, due: WallTime)
     }
 

@@ -17,8 +17,8 @@
 ///   that the breaker of a quiet app opens too. A slow answer is a good one. A lost connection is one failed call,
 ///   however many pushes were lost with it.
 /// - Open: a probe, which is one push, is sent every second in the first minute and a half of an outage, and every five
-///   seconds later. Probes overlap and have the request timeout of any other push, so that an APNs that answers slowly is not
-///   shut out.
+///   seconds later. Probes overlap and have the request timeout of any other push, so that an APNs that answers slowly is
+///   not shut out.
 /// - After the first good probe, sends are limited by a `SendRamp` until the backlog is gone.
 ///
 /// While at most one token, or one app of several, has failed, a push to another one may be a probe immediately: a
