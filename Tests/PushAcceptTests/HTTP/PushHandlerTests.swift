@@ -208,6 +208,28 @@ import Testing
         }
     }
 
+    /// The second header is for Hummingbird: a stored response is looked up in a task.
+    @Test(arguments: ["", "Idempotency-Key: a\r\n"])
+    func `input after a request that ends the connection does not lose its response`(field: String) async throws {
+        try await TestGateway.run { gateway async throws in
+            gateway.queue.blockAppends()
+            let port = gateway.port
+            let client = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(Self.push(1, "Connection: close\r\n" + field))
+                for _ in 0..<3 { try client.send(Self.push(2)) }
+                return client
+            }
+            await gateway.queue.waitForBlockedAppend()
+            gateway.queue.unblockAppends()
+            let received = try await onThread { try client.readResponse() }
+            #expect(received.status == 200)
+            #expect(received.headers["connection"] == "close")
+            #expect(!received.body.contains("problems"))
+            #expect(gateway.queue.pushCount == 1)
+        }
+    }
+
     @Test func `a stop lets a push in progress finish`() async throws {
         try await TestGateway.run { gateway async throws in
             gateway.queue.blockAppends()

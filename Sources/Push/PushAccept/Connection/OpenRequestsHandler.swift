@@ -47,9 +47,14 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head(let head):
+        case .head(var head):
             if isClosing { return }
             requestsOpen += 1
+            if head.headerFields[.connection] == "close" {
+                isClosing = true
+                // The handlers behind this one would close the input with the output, and so reset the connection.
+                head.headerFields[.connection] = nil
+            }
             isBodyOpen = true
             connection.idleSince = nil
             let path = (head.path ?? "").prefix { $0 != "?" }
@@ -62,6 +67,8 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
                         problem: Problem(restriction, retryAfter: retryAfter), isHead: head.method == .head))
                 return
             }
+            context.fireChannelRead(wrapInboundOut(.head(head)))
+            return
         case .body(let bytes):
             if isClosing, !isBodyOpen || hasResponded { return }
             if !isStream, !bodyBytes.isEmpty {
@@ -73,6 +80,12 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
             isBodyOpen = false
         }
         context.fireChannelRead(data)
+    }
+
+    /// The client asked for the end of the connection, so what follows its request is not decoded: it is no error.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if isClosing, !isBodyOpen || hasResponded { return }
+        context.fireErrorCaught(error)
     }
 
     func read(context: ChannelHandlerContext) {

@@ -51,8 +51,8 @@ final class PushHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let requestID: String
         /// Of every response of the request.
         let fields: HTTPFields
-        /// Whether the output ends after the response.
-        var closesConnection: Bool
+        /// Whether the output ends after the response: nothing after a malformed body can be read.
+        var closesConnection = false
         var response: (status: HTTPResponse.Status, fields: HTTPFields, body: ByteBuffer)?
     }
 
@@ -66,7 +66,7 @@ final class PushHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case dropping
         /// A request of Hummingbird.
         case passing
-        /// A request of ours asked to close the connection: nothing after it is read.
+        /// The body of a request of ours is malformed: nothing after it is read.
         case ended
     }
 
@@ -200,10 +200,7 @@ final class PushHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let number = firstSlot + slots.count
         slots.append(
             Slot(
-                requestID: RequestIdentifier.value(in: head.fields), fields: fields,
-                closesConnection: head.fields[.connection] == "close"
-            )
-        )
+                requestID: RequestIdentifier.value(in: head.fields), fields: fields))
         input = .collecting(slot: number)
         body = ByteBuffer()
         if let refusal { refuse(refusal, number, context) }
