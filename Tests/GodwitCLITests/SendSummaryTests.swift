@@ -7,9 +7,10 @@ import Testing
         var summary = SendSummary()
         for _ in 0..<3 {
             summary.countResponse(
-                try read("{\"status\":\"accepted\",\"msg_id\":\"\(APNSID.random())\"}"), isPolled: true)
+                try read("{\"status\":\"accepted\",\"msg_id\":\"\(APNSID.random())\"}"), of: Self.line, isPolled: true)
         }
-        summary.countResponse(try read(#"{"status":"refused","code":2022,"error":"missing_field"}"#), isPolled: false)
+        summary.countResponse(
+            try read(#"{"status":"refused","code":2022,"error":"missing_field"}"#), of: Self.line, isPolled: false)
         for _ in 0..<2 { summary.count(try read(#"{"state":"delivered","code":0}"#)) }
         summary.count(try read(#"{"state":"rejected","code":3003,"reason":"BadDeviceToken"}"#))
         summary.acceptTime = .milliseconds(1500)
@@ -49,9 +50,53 @@ import Testing
         #expect(summary.json(nextLine: 7).hasSuffix(#""failure":"the connection broke","next_line":7}"#))
     }
 
-    @Test func `pushes without a verdict are described in the singular and the plural`() {
-        #expect(SendSummary.noVerdict(1) == "1 push has no verdict yet; query it later with godwit status")
-        #expect(SendSummary.noVerdict(1200) == "1,200 pushes have no verdict yet; query them later with godwit status")
+    @Test func `pushes without a verdict are described in the singular and the plural`() throws {
+        #expect(SendSummary.noVerdict(1) == "1 push has no verdict yet")
+        #expect(SendSummary.noVerdict(1200) == "1,200 pushes have no verdict yet")
+        let id = try #require(APNSID("0193f1c2-7a5e-7c3d-8f00-1a2b3c4d0000"))
+        #expect(SendSummary.queryAdvice([id], url: nil) == "query it later with: godwit status \(id)")
+        #expect(
+            SendSummary.queryAdvice([id, id], url: "http://[::1]:1")
+                == "query them later with: godwit status \(id) \(id) --url http://[::1]:1")
+        #expect(SendSummary.queryAdvice([], url: nil) == "query them later with: godwit status")
+    }
+
+    @Test func `each rule of the lint is counted once, with the first push that violates it`() throws {
+        var summary = SendSummary()
+        func count(_ rules: [String], line: Int) throws {
+            let warnings = rules.map { #"{"rule":"\#($0)","detail":"\#($0) is odd; change it"}"# }
+                .joined(separator: ",")
+            summary.countResponse(
+                try read(#"{"status":"accepted","code":0,"warnings":[\#(warnings)]}"#),
+                of: PushLine(number: line, token: ""), isPolled: true)
+        }
+        try count([], line: 1)
+        try count(["sound", "badge"], line: 3)
+        try count(["badge"], line: 4)
+        #expect(
+            summary.warningLines(isFile: true) == [
+                "line 3: warning (sound): sound is odd; change it", "line 3: warning (badge): badge is odd; change it",
+            ])
+        #expect(summary.warningLines(isFile: false).first == "warning (sound): sound is odd; change it")
+        #expect(summary.text.split(separator: "\n")[0].hasSuffix("; 2 kinds of warnings"))
+        #expect(
+            summary.json().contains(
+                #","warnings":[{"rule":"sound","detail":"sound is odd; change it","line":3},{"rule""#))
+        #expect(summary.isSuccess, "the pushes are accepted")
+        for number in 0..<1000 { try count(["rule-\(number)"], line: 5) }
+        #expect(summary.warnings.count == SendSummary.warningsMax)
+    }
+
+    @Test func `the headline of an early end has the total, if it is known`() throws {
+        var summary = SendSummary()
+        for _ in 0..<3 {
+            summary.countResponse(try read(#"{"status":"accepted","code":0}"#), of: Self.line, isPolled: true)
+        }
+        summary.acceptTime = .seconds(1)
+        summary.input = .partial(of: 2000)
+        #expect(summary.text.hasPrefix("3 of 2,000 pushes accepted in 1.0 s, 3/s; 1,997 have no result"))
+        summary.input = .unread
+        #expect(summary.text.hasPrefix("3 pushes accepted in 1.0 s, 3/s; the rest of the input has no result"))
     }
 
     @Test func `stored responses are noted in the headline`() {
@@ -79,9 +124,10 @@ import Testing
         var summary = SendSummary()
         for reason in ["paused", "paused", "backlog", "maintenance"] {
             summary.countResponse(
-                try read("{\"status\":\"accepted\",\"code\":0,\"delayed\":\"\(reason)\"}"), isPolled: true)
+                try read("{\"status\":\"accepted\",\"code\":0,\"delayed\":\"\(reason)\"}"), of: Self.line,
+                isPolled: true)
         }
-        summary.countResponse(try read(#"{"status":"accepted","code":0}"#), isPolled: true)
+        summary.countResponse(try read(#"{"status":"accepted","code":0}"#), of: Self.line, isPolled: true)
         #expect(
             summary.delayedLines == [
                 "1 push is accepted and delayed: other pushes are ahead in the queue",
@@ -99,6 +145,8 @@ import Testing
         #expect(summary.rows.count == SendSummary.rowsMax + 1)
         #expect(summary.rows.reduce(0) { $0 + $1.count } == 1000)
     }
+
+    private static let line = PushLine(number: 1, token: "")
 
     private func read(_ text: String) throws -> ResponseLine {
         try ResponseLine(Array(text.utf8)[...])

@@ -81,6 +81,29 @@ import Testing
         #expect(try await send.waitForExit() == .status(1))
         let error = send.text(.error)
         #expect(error.contains("Error: interrupted; ") && error.contains("start at line "), "\(error)")
+        #expect(send.text().hasPrefix("1 push accepted in ") || send.text().isEmpty, "\(send.text())")
+        #expect(!send.text().contains(" of 1 "), "the length of the input is not known: \(send.text())")
+        #expect(try await gateway.stop() == .status(0))
+    }
+
+    @Test func `of a push from flags names the push and how to query it`() async throws {
+        let gateway = try await RunningGateway.start()
+        #expect(try await gateway.godwit(["pause", Self.app]).exit == .status(0))
+        let push = ["send", "--token", String(repeating: "ab", count: 32), "--alert", "x", "--url", gateway.url]
+        let send = try ChildProcess(Repository.godwit, push)
+        try await waitUntil("the note") { send.text(.error).contains("the app is paused") }
+        send.signal(SIGINT)
+        #expect(try await send.waitForExit() == .status(1))
+        let id = try #require(send.text().split(separator: "\n").first)
+        let advice = "query it later with: godwit status \(id) --url \(gateway.url)"
+        let error = send.text(.error).split(separator: "\n").last ?? ""
+        #expect(error == "Error: interrupted; 1 push has no verdict yet; \(advice)")
+        #expect(try await gateway.godwit(["status", String(id)]).exit == .status(0))
+
+        let late = try await gateway.godwit(push + ["--timeout", "0"])
+        #expect(late.exit == .status(1))
+        let reason = "Error: 1 push has no verdict yet; query it later with: godwit status "
+        #expect(late.error.contains(reason), "\(late.error)")
         #expect(try await gateway.stop() == .status(0))
     }
 

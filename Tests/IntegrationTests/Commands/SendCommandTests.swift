@@ -82,6 +82,28 @@ import Testing
         #expect(try await gateway.stop() == .status(0))
     }
 
+    @Test func `warnings of the lint are shown, each kind once`() async throws {
+        let gateway = try await RunningGateway.start()
+        let folder = try TemporaryFolder()
+        let odd = #"{"device_token":"\#(Self.token)","payload":{"aps":{"alert":"x"},"badge":1}}"#
+        let good = #"{"device_token":"\#(Self.token)","payload":{"aps":{"alert":"x"}}}"#
+        let file = try folder.write([good, odd, odd].joined(separator: "\n"), to: "pushes.ndjson")
+        let sent = try await gateway.godwit(["send", "--file", file])
+        #expect(sent.exit == .status(0), "a push with warnings is accepted: \(sent.error)")
+        #expect(sent.output.contains("; 1 kind of warnings\n"), "\(sent.output)")
+        let warning =
+            "warning (aps-key-outside): `badge` is next to `aps`, where it has no effect; move the key into `aps`"
+        #expect(sent.error == "line 2: \(warning)\n", "\(sent.error)")
+        let json = try await gateway.godwit(["send", "--file", file, "--json"])
+        let warnings = try #require(try objects(json.output).first?["warnings"] as? [[String: Any]])
+        #expect(warnings.count == 1 && warnings[0]["rule"] as? String == "aps-key-outside")
+        #expect(warnings[0]["line"] as? Int == 2)
+        let one = try await gateway.godwit(
+            ["send", "--token", Self.token, "--payload", #"{"aps":{"alert":"x"},"badge":1}"#])
+        #expect(one.exit == .status(0) && one.error == "\(warning)\n", "\(one.error)")
+        #expect(try await gateway.stop() == .status(0))
+    }
+
     @Test func `with --no-wait, acceptance suffices`() async throws {
         let gateway = try await RunningGateway.start()
         let sent = try await gateway.godwit([
@@ -143,6 +165,17 @@ import Testing
         let result = try await run(Repository.godwit, arguments)
         #expect(result.exit == .status(2))
         #expect(result.error.hasPrefix("Error: \(error)"), "\(result.error)")
+    }
+
+    @Test(arguments: [[], ["--idempotency-key", "k"]])
+    func `a file without a push is reported in one line`(_ options: [String]) async throws {
+        let gateway = try await RunningGateway.start()
+        let folder = try TemporaryFolder()
+        let file = try folder.write("\n  \n", to: "pushes.ndjson")
+        let sent = try await gateway.godwit(["send", "--file", file] + options)
+        #expect(sent.exit == .status(1))
+        #expect(sent.error == "Error: \(file) has no push\n", "\(sent.error)")
+        #expect(try await gateway.stop() == .status(0))
     }
 
     @Test func `files that cannot be read or written are reported in one line`() async throws {

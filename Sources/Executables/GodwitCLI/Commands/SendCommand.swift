@@ -22,7 +22,8 @@ struct SendCommand: AsyncParsableCommand {
             cancels the pushes that still wait.
 
             The results file has one JSON object for each push: index (from 0), line (from 1), the first digits of the \
-            device token, msg_id and verdict. It is complete also when the command ends early.
+            device token, msg_id and verdict. If the command ends early, accepted pushes without a verdict are in it as \
+            waiting, and pushes for which the gateway returned no result are missing.
 
             Exit status: 0 if every push was delivered (with --no-wait: accepted), 1 if one was not or the gateway \
             cannot be reached, 2 if the command line is wrong.
@@ -149,11 +150,29 @@ struct SendCommand: AsyncParsableCommand {
         } else if summary.failure == nil || summary.results > 0 {
             Terminal.writeOutput(summary.text)
         }
+        for line in summary.warningLines(isFile: file != nil) { Terminal.writeError(line) }
         if file != nil { list(flow) }
+        if let file, flow.source.count == 0 { return "\(file == "-" ? "standard input" : file) has no push" }
         return summary.failure.map { failure in
-            if let continuation { return "\(failure); \(continuation.text)" }
-            return failure + (canRepeat ? "; repeat the same command: no push is accepted twice" : "")
+            guard let continuation else { return failure + advice(flow, canRepeat: canRepeat) }
+            let isTimedOut = failure == SendSummary.noVerdict(summary.waiting)
+            let advice = isTimedOut ? "; " + SendSummary.queryAdvice([], url: connection.givenURL) : ""
+            return "\(failure)\(advice); \(continuation.text)"
         }
+    }
+
+    /// What to do about pushes from flags after an early end; starts with a semicolon unless it is empty.
+    private func advice(_ flow: SendFlow, canRepeat: Bool) -> String {
+        let waiting = flow.unsettled.map(\.id)
+        if !waiting.isEmpty {
+            let count = SendSummary.noVerdict(flow.summary.waiting)
+            return (flow.summary.failure == count ? "" : "; \(count)")
+                + "; \(SendSummary.queryAdvice(waiting, url: connection.givenURL))"
+        }
+        if canRepeat { return "; repeat the same command: no push is accepted twice" }
+        guard flow.isInterrupted, !flow.isComplete else { return "" }
+        return flow.source.bytesRead == 0
+            ? "; nothing was sent" : "; the gateway has not responded yet, so the push may have been accepted"
     }
 
     /// Lists the first refused pushes of a file, and those without a verdict, on standard error.

@@ -36,6 +36,9 @@ struct ConnectionOptions: ParsableArguments {
         return connection
     }
 
+    /// The URL without user and password, if the command line has one.
+    var givenURL: String? { url == nil ? nil : (try? gateway(apiKey: nil))?.url }
+
     private var address: String { url ?? Self.environment("GODWIT_URL") ?? "http://127.0.0.1:8025" }
 
     /// - Parameter apiKey: the content of the key file; nil: the option is not given.

@@ -17,6 +17,9 @@ struct PushSource: AsyncSequence, Sendable {
     /// Whether the source was read to its end and had `count` lines that are not blank.
     func isComplete(lines count: Int) -> Bool { reader.lines.withLock { $0.isAtEnd && $0.count == count } }
 
+    /// The lines that are not blank; nil before the source was read to its end.
+    var count: Int? { reader.lines.withLock { $0.isAtEnd ? $0.count : nil } }
+
     /// The first push that was read and has no result; then it has one.
     func nextLine() -> PushLine? { reader.lines.withLock { $0.next() } }
 

@@ -30,6 +30,35 @@ package struct LineSplitter {
     }
 }
 
+/// A warning of the lint about an accepted push.
+package struct PushWarning: Equatable, Sendable {
+    /// The name of the rule.
+    package var rule: String
+    /// What is wrong, and what to do.
+    package var detail: String
+
+    /// The warnings of a response.
+    ///
+    /// - Parameter json: the member `warnings`; anything else is no warning.
+    static func list(_ json: String) -> [PushWarning] {
+        var warnings: [PushWarning] = []
+        Array(json.utf8).withUnsafeBytes { bytes in
+            var reader = JSONReader(bytes)
+            guard (try? reader.enterArray()) != nil else { return }
+            while (try? reader.nextElement(isFirst: warnings.isEmpty)) == true, let range = try? reader.skipValue() {
+                var fields = FieldReader(UnsafeRawBufferPointer(rebasing: bytes[range]))
+                var warning = PushWarning(rule: "", detail: "")
+                while let (name, value) = try? fields.next() {
+                    if name == "rule" { warning.rule = value }
+                    if name == "detail" { warning.detail = value }
+                }
+                warnings.append(warning)
+            }
+        }
+        return warnings
+    }
+}
+
 /// The gateway's result for one push: a line of the response to a batch or a query.
 package struct ResponseLine: Equatable {
     /// nil for a refused push.
@@ -44,6 +73,8 @@ package struct ResponseLine: Equatable {
     package var detail = ""
     /// Why an accepted push waits; empty if it is not delayed.
     package var delayed = ""
+    /// Of a bulk request, each rule is reported with the first push that violates it.
+    package var warnings: [PushWarning] = []
 
     /// For people: `delivered`, `rejected: 3003 BadDeviceToken`, `refused: 2022 missing_field, payload: required`.
     package var text: String {
@@ -90,6 +121,7 @@ package struct ResponseLine: Equatable {
         case "error": if reason.isEmpty { reason = value }
         case "detail": detail = value
         case "delayed": delayed = value
+        case "warnings": warnings = PushWarning.list(value)
         default: break
         }
     }

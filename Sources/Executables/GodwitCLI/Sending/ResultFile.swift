@@ -40,9 +40,11 @@ final class ResultFile {
     /// - Throws: `GatewayFailure` if the file cannot be written.
     init(path: String) throws {
         self.path = path
-        guard FileManager.default.createFile(atPath: path, contents: nil), let file = FileHandle(forWritingAtPath: path)
-        else { throw GatewayFailure(description: "\(path) cannot be written") }
-        self.file = file
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else {
+            throw GatewayFailure(description: "\(path) cannot be written: \(PlainReason.of(errno: errno))")
+        }
+        file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     }
 
     func write(_ line: [UInt8]) throws {
@@ -60,7 +62,7 @@ final class ResultFile {
         do {
             try file.write(contentsOf: buffer)
         } catch {
-            throw GatewayFailure(description: "\(path) cannot be written")
+            throw GatewayFailure(description: "\(path) cannot be written: \(PlainReason.of(error))")
         }
         buffer = []
     }

@@ -52,6 +52,8 @@ final class SendFlow {
     private(set) var lastLine = 0
     /// Whether the gateway reported that it accepted nothing after that line.
     private(set) var isRestUnread = false
+    /// Whether the task was cancelled.
+    private(set) var isInterrupted = false
     private var lastResponse: ResponseLine?
 
     /// The pushes of each kind that are listed one by one.
@@ -90,12 +92,14 @@ final class SendFlow {
             }
         } catch {
             let failure = GatewayFailure(error, url: gateway.url)
-            summary.failure = Task.isCancelled ? "interrupted" : failure.description
-            isRepeatable = Task.isCancelled || failure.isTemporary
+            isInterrupted = Task.isCancelled
+            summary.failure = isInterrupted ? "interrupted" : failure.description
+            isRepeatable = isInterrupted || failure.isTemporary
             // The gateway refused the request as a whole.
             isRestUnread = failure.status.map { (400..<500).contains($0) } ?? false
         }
         bar.clear()
+        if !isComplete { summary.input = source.count.map { .partial(of: $0) } ?? .unread }
         try end(pending, as: "waiting")
         try results?.close()
     }
@@ -150,7 +154,7 @@ final class SendFlow {
         let isPolled = response.id != nil && waitLimit != nil
         lastLine = Int(line.number)
         lastResponse = response
-        summary.countResponse(response, isPolled: isPolled)
+        summary.countResponse(response, of: line, isPolled: isPolled)
         if let id = response.id, isPolled { pending.append(SentPush(id: id, index: index, line: line)) }
         if !isPolled {
             keep(Result(id: response.id, line: line, response: response))

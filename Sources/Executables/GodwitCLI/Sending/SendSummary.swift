@@ -1,3 +1,4 @@
+package import APNSWire
 import JSONText
 import PushModel
 
@@ -9,6 +10,25 @@ package struct SendSummary {
         package var reason: String
     }
 
+    /// The pushes that were to be sent.
+    package enum Input: Equatable, Sendable {
+        /// Each has a result.
+        case complete
+        /// Not all have a result.
+        case partial(of: Int)
+        /// It was not read to its end, so that its length is not known.
+        case unread
+    }
+
+    /// The first push that violates a rule of the lint.
+    package struct Warned: Equatable, Sendable {
+        package var warning: PushWarning
+        package var line: PushLine
+    }
+
+    /// Rules come from responses, so their number is bounded.
+    package static let warningsMax = 100
+
     /// Rows come from responses, so their number is bounded; further reasons are counted as "other".
     package static let rowsMax = 200
 
@@ -19,6 +39,9 @@ package struct SendSummary {
     package private(set) var refused = 0
     /// Accepted pushes that are delayed, by the reason that the gateway reports.
     package private(set) var delayed: [String: Int] = [:]
+    /// One for each rule, in the order of the responses.
+    package private(set) var warnings: [Warned] = []
+    package var input = Input.complete
     /// Requests with an `Idempotency-Key`, and those of them whose response was a stored one.
     private var chunks = (all: 0, stored: 0)
     /// From the start to the result for the last push.
@@ -33,9 +56,15 @@ package struct SendSummary {
 
     /// Counts a line of the response to a batch.
     ///
-    /// - Parameter isPolled: the final state of the push is counted later.
-    package mutating func countResponse(_ line: ResponseLine, isPolled: Bool) {
+    /// - Parameters:
+    ///   - push: the line of the input.
+    ///   - isPolled: the final state of the push is counted later.
+    package mutating func countResponse(_ line: ResponseLine, of push: PushLine, isPolled: Bool) {
         results += 1
+        for warning in line.warnings
+        where warnings.count < Self.warningsMax && !warnings.contains(where: { $0.warning.rule == warning.rule }) {
+            warnings.append(Warned(warning: warning, line: push))
+        }
         switch line.state {
         case "accepted":
             accepted += 1
@@ -70,9 +99,17 @@ package struct SendSummary {
 
     /// The failure for a number of pushes that had no verdict in time.
     package static func noVerdict(_ pushes: Int) -> String {
-        pushes == 1
-            ? "1 push has no verdict yet; query it later with godwit status"
-            : "\(pushes.grouped) pushes have no verdict yet; query them later with godwit status"
+        pushes == 1 ? "1 push has no verdict yet" : "\(pushes.grouped) pushes have no verdict yet"
+    }
+
+    /// How to query pushes without a verdict later.
+    ///
+    /// - Parameters:
+    ///   - ids: of some of them.
+    ///   - url: of the gateway, if the command line has it.
+    package static func queryAdvice(_ ids: [APNSID], url: String?) -> String {
+        let words = ["godwit status"] + ids.map { "\($0)" } + (url.map { ["--url \($0)"] } ?? [])
+        return "query \(ids.count == 1 ? "it" : "them") later with: " + words.joined(separator: " ")
     }
 
     /// Whether no push was refused or rejected, and the state of each is known.
@@ -124,6 +161,16 @@ package struct SendSummary {
         }
     }
 
+    /// One line for each rule that a push violates.
+    ///
+    /// - Parameter isFile: whether the pushes are lines that the user knows.
+    package func warningLines(isFile: Bool) -> [String] {
+        warnings.map { warned in
+            let place = isFile ? "line \(warned.line.number): " : ""
+            return "\(place)warning (\(warned.warning.rule)): \(warned.warning.detail)"
+        }
+    }
+
     /// The note that pushes were accepted by an earlier command; nil if all are new.
     package var storedNote: String? {
         guard chunks.stored > 0 else { return nil }
@@ -141,9 +188,23 @@ package struct SendSummary {
     }
 
     private var headline: String {
-        var text = "\(accepted.grouped) of \(results.grouped) pushes accepted in \(acceptTime.short)"
+        let count =
+            switch input {
+            case .complete: "\(accepted.grouped) of \(results.grouped) pushes"
+            case .partial(let all): "\(accepted.grouped) of \(all.grouped) pushes"
+            case .unread: accepted == 1 ? "1 push" : "\(accepted.grouped) pushes"
+            }
+        var text = "\(count) accepted in \(acceptTime.short)"
         if accepted > 1 { text += ", \(accepted.perSecond(in: acceptTime).grouped)/s" }
+        switch input {
+        case .complete: break
+        case .partial(let all): text += "; \((all - results).grouped) have no result"
+        case .unread: text += "; the rest of the input has no result"
+        }
         if let settleTime { text += "; verdicts after \(settleTime.short)" }
+        if !warnings.isEmpty {
+            text += "; \(warnings.count == 1 ? "1 kind" : "\(warnings.count.grouped) kinds") of warnings"
+        }
         if let storedNote { text += " (\(storedNote))" }
         return text
     }
@@ -177,6 +238,17 @@ package struct SendSummary {
                 output += ":\(entry.value)".utf8
             }
             JSONWriter.append("}", to: &output)
+        }
+        if !warnings.isEmpty {
+            JSONWriter.append(",\"warnings\":[", to: &output)
+            for (index, warned) in warnings.enumerated() {
+                JSONWriter.append(index > 0 ? ",{\"rule\":" : "{\"rule\":", to: &output)
+                JSONWriter.appendString(warned.warning.rule, to: &output)
+                JSONWriter.append(",\"detail\":", to: &output)
+                JSONWriter.appendString(warned.warning.detail, to: &output)
+                output += ",\"line\":\(warned.line.number)}".utf8
+            }
+            JSONWriter.append("]", to: &output)
         }
         if let failure {
             JSONWriter.append(",\"failure\":", to: &output)
