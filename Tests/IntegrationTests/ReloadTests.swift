@@ -50,7 +50,11 @@ import Testing
                 """, to: "godwit.yaml")
         }
 
-        private var reloads: Int { log.count { $0["message"] as? String == "reloaded" } }
+        /// The lines that end a reload.
+        private var reloads: [[String: Any]] {
+            let failed = "reload failed in part, what failed keeps its old values"
+            return log.filter { ["reloaded", failed].contains($0["message"] as? String) }
+        }
 
         var log: [[String: Any]] { (try? objects(process.text(.error))) ?? [] }
 
@@ -58,10 +62,10 @@ import Testing
 
         /// Sends SIGHUP and returns the line that ends the reload.
         func reload() async throws -> [String: Any] {
-            let before = reloads
+            let before = reloads.count
             process.signal(SIGHUP)
-            try await waitUntil("the reload") { reloads > before }
-            return try #require(lines("reloaded").last)
+            try await waitUntil("the reload") { reloads.count > before }
+            return try #require(reloads.last)
         }
 
         func push(_ count: Int) async throws -> [String] {
@@ -118,10 +122,12 @@ import Testing
         let setup = try await Setup()
         let unchanged = try await setup.reload()
         #expect(unchanged["credentials.unchanged"] as? Int == 1 && unchanged["credentials.replaced"] as? Int == 0)
+        #expect(unchanged["message"] as? String == "reloaded")
 
         try setup.folder.write("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n", to: "old.p8")
         let kept = try await setup.reload()
-        #expect(kept["credentials.kept"] as? Int == 1)
+        #expect(kept["credentials.kept"] as? Int == 1 && kept["failed"] as? String == "credentials")
+        #expect(kept["level"] as? String == "error")
         let error = try #require(setup.lines("credential not replaced, the one in use is kept").last)
         #expect(error["level"] as? String == "error" && error["app"] as? String == "com.example.app")
         #expect((error["error"] as? String)?.contains("damaged or cut off") == true)
@@ -133,6 +139,7 @@ import Testing
         try setup.configure(setup.old, "old.p8", extra: "nonsense: 1")
         let wrong = try await setup.reload()
         #expect(wrong["credentials.unchanged"] as? Int == 1 && wrong["log.level"] as? String == "notice")
+        #expect(wrong["failed"] as? String == "configuration" && wrong["level"] as? String == "error")
         #expect(setup.lines("configuration not used, the settings in use are kept").count == 1)
         #expect(!setup.process.text(.error).contains("c2VjcmV0"))
         setup.process.signal(SIGTERM)

@@ -7,7 +7,10 @@ import Synchronization
 /// are ignored: the service manager acts on a missing report by its own timeouts.
 package final class ServiceManager: Sendable {
     private enum State {
-        case starting, serving, stopping
+        case starting
+        /// With the line that `systemctl status` shows.
+        case serving(String)
+        case stopping
     }
 
     private let socket: String?
@@ -22,19 +25,22 @@ package final class ServiceManager: Sendable {
     /// - Parameter text: one line that `systemctl status` shows.
     package func reportReady(_ text: String) {
         state.withLock { state in
-            guard state == .starting else { return }
-            state = .serving
+            guard case .starting = state else { return }
+            state = .serving(text)
             send("READY=1\nSTATUS=\(text)")
         }
     }
 
     /// Reports a reload while `body` runs. Before the process serves, and while it stops, that would be wrong.
-    package func reportReload(_ body: () -> Void) {
-        let isServing = state.withLock { $0 == .serving }
+    ///
+    /// - Parameter body: returns whether everything was used; `systemctl status` shows it if not.
+    package func reportReload(_ body: () -> Bool) {
+        let isServing = state.withLock { if case .serving = $0 { true } else { false } }
         if isServing { send("RELOADING=1\nMONOTONIC_USEC=\(Self.monotonicMicroseconds)") }
-        body()
+        let isComplete = body()
         state.withLock { state in
-            if isServing, state == .serving { send("READY=1") }
+            guard isServing, case .serving(let text) = state else { return }
+            send("READY=1\nSTATUS=\(text)\(isComplete ? "" : "; the last reload failed in part, see the log")")
         }
     }
 

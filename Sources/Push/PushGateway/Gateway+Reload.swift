@@ -11,11 +11,15 @@ extension Gateway {
     /// - Parameters:
     ///   - read: reads the configuration again.
     ///   - level: the level of this gateway's loggers.
-    package func reload(_ read: () throws -> GatewayConfiguration, level: SharedLogLevel) {
+    /// - Returns: whether everything was used; false: what failed keeps its old values.
+    @discardableResult
+    package func reload(_ read: () throws -> GatewayConfiguration, level: SharedLogLevel) -> Bool {
         var new: GatewayConfiguration?
+        var failed: [String] = []
         do {
             new = try read()
         } catch {
+            failed.append("configuration")
             logger.error(
                 "configuration not used, the settings in use are kept", metadata: ["error": "\(error)"])
         }
@@ -37,7 +41,14 @@ extension Gateway {
             }
         }
         metadata["log.level"] = "\(level.current)"
+        if changes.contains(where: \.isKept) { failed.append("credentials") }
+        guard failed.isEmpty else {
+            metadata["failed"] = "\(failed.joined(separator: ", "))"
+            logger.error("reload failed in part, what failed keeps its old values", metadata: metadata)
+            return false
+        }
         logger.notice("reloaded", metadata: metadata)
+        return true
     }
 
     private func log(_ changes: [GatewayClients.Change]) {

@@ -259,7 +259,8 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
         case .credentialRefused:
             Entry(
                 name: "credential_refused", meaning: "APNs refuses the app's key or certificate.", isRetried: true,
-                advice: "Replace the credential and restart the gateway; until then the app's pushes wait or expire."
+                advice:
+                    "Replace the credential and reload the gateway (SIGHUP); until then the app's pushes wait or expire."
             )
         case .credentialExpired:
             Entry(
