@@ -109,11 +109,16 @@ import Testing
         #expect(none.exit == .status(0) && none.output.hasPrefix("no such pushes since 20"))
         let json = try await gateway.godwit(["messages", "--token", token, "--limit", "1", "--json"]).output
         #expect(try objects(json.replacing("\n", with: "")).first?["next"] is String)
-        for wrong in [["--token", "xyz"], ["--since", "soon"], ["--limit", "0"]] {
+        for wrong in [["--token", "xyz"], ["--since", "soon"], ["--limit", "0"], ["--code", "9999"]] {
             #expect(try await gateway.godwit(["messages"] + wrong).exit == .status(2), "\(wrong)")
         }
         let state = try await gateway.godwit(["messages", "--state", "nosuch"])
-        #expect(state.exit == .status(1) && state.error.contains("state: must be of queued"))
+        #expect(state.exit == .status(2))
+        #expect(state.error.hasPrefix("Error: --state 'nosuch' is not a state; use one of queued, "))
+        let prefix = try await gateway.godwit(["messages", "--token", "abababab"])
+        #expect(prefix.exit == .status(0) && prefix.output.hasPrefix("no such pushes since 20"))
+        #expect(prefix.error.hasPrefix("--token has 8 digits; give the whole device token"), "\(prefix.error)")
+        #expect(found.error.isEmpty)
         #expect(try await gateway.stop() == .status(0))
     }
 }

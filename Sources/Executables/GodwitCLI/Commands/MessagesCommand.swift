@@ -1,5 +1,7 @@
 package import ArgumentParser
 package import Foundation
+import PushAccept
+import PushModel
 
 /// Searches for pushes.
 struct MessagesCommand: AsyncParsableCommand {
@@ -20,13 +22,16 @@ struct MessagesCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(help: "Device token, in hexadecimal digits.")
+    @Option(help: "Whole device token, in hexadecimal digits.")
     var token: String?
 
     @Option(help: "Only pushes of this app.")
     var app: String?
 
-    @Option(help: "Only pushes in this state, such as delivered. Can be repeated.")
+    @Option(
+        help: ArgumentHelp(
+            "Only pushes in this state: \(PushStatus.State.all.map(\.label).joined(separator: ", ")). Can be repeated.")
+    )
     var state: [String] = []
 
     @Option(help: "Only pushes with this error code, by number or name. Can be repeated.")
@@ -46,10 +51,25 @@ struct MessagesCommand: AsyncParsableCommand {
     func validate() throws {
         guard limit >= 1 else { throw ValidationError("--limit must be at least 1") }
         if let token, !token.allSatisfy(\.isHexDigit) || token.isEmpty || !token.count.isMultiple(of: 2) {
-            throw ValidationError("--token must be hexadecimal digits, an even number")
+            throw ValidationError(
+                "--token must be a whole device token in hexadecimal digits; its beginning is not enough")
+        }
+        for state in state { try Self.checkState(state) }
+        for code in code where !ErrorCode.allCases.contains(where: { $0.matches(code) }) {
+            throw ValidationError(
+                "--code '\(code)' is not the number or name of an error code; GET /api/v1/codes lists them")
         }
         _ = try SinceTime.text(since, now: Date())
     }
+
+    private static func checkState(_ state: String) throws(ValidationError) {
+        let states = PushStatus.State.all.map(\.label)
+        guard !states.contains(state) else { return }
+        throw ValidationError("--state '\(state)' is not a state; use one of \(states.joined(separator: ", "))")
+    }
+
+    /// The digits of the tokens that APNs issues; a longer one is possible.
+    private static let usualTokenDigits = 64
 
     /// How long a search runs without a note about its progress.
     private static let noteInterval: Duration = .seconds(5)
@@ -77,7 +97,15 @@ struct MessagesCommand: AsyncParsableCommand {
         }
         if gateway.isJSON { return }
         let start = ControlResponses.time(search.since)
-        guard !messages.isEmpty else { return Terminal.writeOutput("no such pushes since \(start)") }
+        guard !messages.isEmpty else {
+            Terminal.writeOutput("no such pushes since \(start)")
+            if let token, token.count < Self.usualTokenDigits {
+                Terminal.writeError(
+                    "--token has \(token.count) digits; give the whole device token (usually \(Self.usualTokenDigits)), "
+                        + "because its beginning finds nothing")
+            }
+            return
+        }
         Terminal.writeOutput(MessagesResponse.text(messages, token: token))
         if search.after != nil { Terminal.writeError("there may be more: raise --limit") }
     }

@@ -103,7 +103,7 @@ struct SearchRequest: Sendable, Equatable {
         case .state:
             for value in values {
                 guard let state = PushStatus.State.all.first(where: { $0.label == value }) else {
-                    throw wrong("must be of \(PushStatus.State.all.map(\.label).joined(separator: ", "))")
+                    throw wrong("must be one of \(PushStatus.State.all.map(\.label).joined(separator: ", "))")
                 }
                 query.states.insert(state)
             }
@@ -179,7 +179,8 @@ struct SearchRequest: Sendable, Equatable {
 
 extension ErrorCode {
     /// Whether `text` is its number or its name.
-    fileprivate func matches(_ text: String) -> Bool {
+    /// Whether `text` is the number or the name of the code.
+    package func matches(_ text: String) -> Bool {
         self != .none && (text == String(rawValue) || text == entry.name)
     }
 }
