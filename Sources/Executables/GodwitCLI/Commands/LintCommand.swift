@@ -63,12 +63,16 @@ struct LintCommand: AsyncParsableCommand {
             case .refused(let refusal):
                 let rule = refusal.rule?.rawValue ?? refusal.code.entry.name
                 Terminal.writeOutput("\(place): refused (\(rule)): \(refusal.text)")
-            case .warned(let findings):
-                for finding in findings {
-                    Terminal.writeOutput(
-                        "\(place): warning (\(finding.code.rawValue)): \(finding.message); \(finding.advice)")
+                for finding in report.further {
+                    Self.write(finding, as: strict || finding.isRefusedByAPNs ? "refused" : "warning", of: place)
                 }
+            case .warned(let findings):
+                for finding in findings { Self.write(finding, as: "warning", of: place) }
             }
         }
+    }
+
+    private static func write(_ finding: LintFinding, as kind: String, of place: String) {
+        Terminal.writeOutput("\(place): \(kind) (\(finding.code.rawValue)): \(finding.message); \(finding.advice)")
     }
 }

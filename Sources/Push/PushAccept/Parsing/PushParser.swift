@@ -52,6 +52,8 @@ package struct PushParser {
     private var lint = PushLint()
     /// The rules of the lint that the last push violates.
     package private(set) var warnings: [LintCode] = []
+    /// All findings of the lint in the push that `parse` has just refused because of one of them; otherwise empty.
+    package private(set) var refusedFindings: [LintFinding] = []
     /// Where `device_tokens` of the last push begins.
     private var tokenListStart = 0
     /// `ttl` of the push that is being parsed.
@@ -78,6 +80,7 @@ package struct PushParser {
     package mutating func parse(_ bytes: UnsafeRawBufferPointer, now: WallTime) -> Result {
         var push = ParsedPush(lane: defaultLane)
         if !warnings.isEmpty { warnings = [] }
+        if !refusedFindings.isEmpty { refusedFindings = [] }
         do throws(JSONError) {
             if let refusal = try scan(bytes, into: &push, now: now) { return .refused(refusal) }
         } catch {
@@ -181,12 +184,14 @@ package struct PushParser {
         let time = UNIXTime(secondsSince1970: now.seconds)
         let subject = lintPush(push)
         guard let report = lint.check(subject, now: time) else { return nil }
-        let findings = { [lint] in lint.findings(subject, now: time) }
-        if let rule = report.refusal, let finding = findings().first(where: { $0.code == rule }) {
-            return Refusal(.pushInvalid, field: Self.field(of: rule), .rule(finding))
-        }
-        if strict, let finding = findings().first {
-            return Refusal(.pushWarned, field: Self.field(of: finding.code), .rule(finding))
+        if report.refusal != nil || strict {
+            refusedFindings = lint.findings(subject, now: time)
+            if let rule = report.refusal, let finding = refusedFindings.first(where: { $0.code == rule }) {
+                return Refusal(.pushInvalid, field: Self.field(of: rule), .rule(finding))
+            }
+            if strict, let finding = refusedFindings.first {
+                return Refusal(.pushWarned, field: Self.field(of: finding.code), .rule(finding))
+            }
         }
         warnings = report.codes
         push.isWarned = true

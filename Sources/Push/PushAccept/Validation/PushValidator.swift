@@ -27,6 +27,8 @@ package struct PushValidator {
         /// Index in `device_tokens`, for a fault of one token.
         package var token: Int?
         package var verdict: Verdict
+        /// Of a push that the lint refuses, its other findings.
+        package var further: [LintFinding] = []
     }
 
     /// Pushes that acceptance would refuse.
@@ -151,7 +153,7 @@ package struct PushValidator {
             return
         }
         switch parser.parse(bytes, now: now) {
-        case .refused(let refusal): refuse(refusal)
+        case .refused(let refusal): refuse(refusal, further: parser.refusedFindings.filter { $0.code != refusal.rule })
         case .push(let push):
             let pushes = push.tokenCount == nil ? 1 : acceptTokens(in: bytes)
             accepted += pushes
@@ -179,9 +181,9 @@ package struct PushValidator {
         return valid
     }
 
-    private mutating func refuse(_ refusal: Refusal) {
+    private mutating func refuse(_ refusal: Refusal, further: [LintFinding] = []) {
         refused += 1
-        report(Report(index: index, token: nil, verdict: .refused(refusal)))
+        report(Report(index: index, token: nil, verdict: .refused(refusal), further: further))
         index += 1
     }
 
