@@ -7,7 +7,12 @@ import Testing
     @Test func `the port is in use`() async throws {
         let setup = try StartSetup()
         let other = try LoopbackListener()
-        try await setup.expectFailure(port: other.port, reporting: ["\(other.port)"])
+        try await setup.expectFailure(
+            port: other.port,
+            reporting: [
+                "cannot listen on 127.0.0.1:\(other.port): address already in use; find the process that has it with: "
+                    + "ss -ltnp 'sport = :\(other.port)', or change listen.port or --port"
+            ])
     }
 
     @Test(arguments: ["--port", "--simulator-port", "--control-port"])
@@ -22,6 +27,19 @@ import Testing
             result.error
                 == "Error: port \(other.port) is in use; choose another with \(option) (0: any free port)\n")
         #expect(!FileManager.default.fileExists(atPath: folder.file(".demo")))
+    }
+
+    @Test(arguments: ["demo", "simulate"]) func `the folder for keys cannot be written`(_ command: String) async throws
+    {
+        // Not even root can create a folder there.
+        let folder = "/proc/godwit-demo"
+        let result = try await run(
+            Repository.godwit, [command, "--port", "0", "--control-port", "0", "--directory", folder])
+        #expect(result.exit == .status(1))
+        #expect(
+            result.error.hasPrefix("Error: folder \(folder)")
+                && result.error.hasSuffix("; choose another folder with --directory\n"), "\(result.error)")
+        #expect(result.error.split(separator: "\n").count == 1)
     }
 
     @Test func `two ports of the demo are the same`() async throws {

@@ -143,6 +143,8 @@ import Testing
             ["status"], ["status", "17"], ["send", "--token", "ab", "--badge", "-1"],
             ["send", "--token", "ab", "--alert", "x", "--expiration", "3600"],
             ["send", "--token", "ab", "--alert", "x", "--expiration", "1h", "--idempotency-key", "k"],
+            ["demo", "--port", "99999"], ["demo", "--control-port", "-1"], ["serve", "--port", "65536"],
+            ["simulate", "--port", "65535"], ["messages", "--state", "nosuch"], ["sned"], ["dead-letters", "lst"],
             ["dead-letters", "purge", "--all"], ["apps", "--ca", "/etc/hosts"], ["apps", "--header", "hunter2"],
         ]
     )
@@ -159,6 +161,8 @@ import Testing
             (["cancel", "--ap", "x"], "Unknown option '--ap'. Did you mean '--app'?"),
             (["dead-letters", "replay", "--al"], "Unknown option '--al'. Did you mean '--all'?"),
             (["send", "--alert", "x"], "--token is missing"),
+            (["sned", "--token", "ab"], "Unknown command 'sned'. Did you mean 'send'?"),
+            (["demo", "--port", "99999"], "--port must be 0 to 65535"),
         ]
     )
     func `an unknown option is reported before a missing one`(_ arguments: [String], _ error: String) async throws {

@@ -1,7 +1,7 @@
 package import ArgumentParser
 import Foundation
 
-/// Finds options that a command does not have. The parser reports a missing argument first, although the misspelt option is
+/// Finds commands and options that do not exist. The parser reports a missing argument first, although the misspelt option is
 /// often the cause.
 package enum UnknownOption {
     private struct Tool: Decodable {
@@ -35,10 +35,13 @@ package enum UnknownOption {
             return nil
         }
         var rest = arguments[...]
+        var path = command.commandName
         while let subcommand = command.subcommands?.first(where: { $0.commandName == rest.first }) {
             command = subcommand
+            path += " \(subcommand.commandName)"
             rest.removeFirst()
         }
+        if let name = rest.first, let unknown = unknownCommand(name, in: command, path: path) { return unknown }
         // Without a subcommand the options may be those of a default one, which the description does not name.
         let arguments = ([command] + (command.subcommands ?? [])).flatMap { $0.arguments ?? [] }
         var takesValue: [String: Bool] = [:]
@@ -46,17 +49,37 @@ package enum UnknownOption {
             for name in argument.names ?? [] { takesValue[name.text] = argument.kind == "option" }
         }
         while let argument = rest.popFirst(), argument != "--" {
-            guard argument.hasPrefix("--") else { continue }
-            let name = String(argument.prefix { $0 != "=" })
-            guard let hasValue = takesValue[name] else {
-                let nearest = takesValue.keys.filter { $0.hasPrefix("--") }
-                    .min { (distance(name, $0), $0) < (distance(name, $1), $1) }
-                let hint = nearest.flatMap { distance(name, $0) <= 2 ? ". Did you mean '\($0)'?" : nil }
-                return "Unknown option '\(name)'" + (hint ?? "")
+            guard argument.hasPrefix("-"), argument != "-", Double(argument) == nil else { continue }
+            // A short option may be followed by its value, without a space.
+            let isLong = argument.hasPrefix("--")
+            let name = isLong ? String(argument.prefix { $0 != "=" }) : String(argument.prefix(2))
+            guard let hasValue = takesValue[name] ?? (Self.always.contains(name) ? false : nil) else {
+                let names = takesValue.keys.filter { $0.hasPrefix("--") } + always.filter { $0.hasPrefix("--") }
+                return "Unknown option '\(name)'" + (isLong ? hint(for: name, in: names) : "")
             }
             if hasValue, name == argument { _ = rest.popFirst() }
         }
         return nil
+    }
+
+    /// Options that the parser adds to every command.
+    private static let always: Set = ["--help", "-h", "--version"]
+
+    /// - Returns: the end of a sentence; empty if no name is close.
+    private static func hint(for name: String, in names: [String]) -> String {
+        let nearest = names.min { (distance(name, $0), $0) < (distance(name, $1), $1) }
+        return nearest.flatMap { distance(name, $0) <= 2 ? ". Did you mean '\($0)'?" : nil } ?? ""
+    }
+
+    /// The error for the name of a command that does not exist, if a command is expected.
+    private static func unknownCommand(_ name: String, in command: Command, path: String) -> String? {
+        guard let subcommands = command.subcommands, !subcommands.isEmpty, !name.hasPrefix("-"), !name.isEmpty,
+            command.arguments?.contains(where: { $0.kind == "positional" }) != true
+        else { return nil }
+        // A value that was put there by mistake may be a secret.
+        guard name.count <= 24, name.allSatisfy({ $0.isLetter || $0 == "-" }) else { return nil }
+        let close = hint(for: name, in: subcommands.map(\.commandName))
+        return "Unknown command '\(name)'" + (close.isEmpty ? "; '\(path) --help' lists the commands" : close)
     }
 
     /// The number of characters to insert, delete or replace.

@@ -32,6 +32,12 @@ struct DemoCommand: AsyncParsableCommand {
     @Flag(help: "Stop after the sample pushes.")
     var once = false
 
+    func validate() throws {
+        try ListenPort.check(port, "--port")
+        try ListenPort.check(simulatorPort, "--simulator-port")
+        try ListenPort.check(controlPort, "--control-port")
+    }
+
     func run() async throws {
         try requireFreePorts()
         let isNew = directory == nil
@@ -62,7 +68,7 @@ struct DemoCommand: AsyncParsableCommand {
 
     /// - Parameter started: called when the gateway is ready.
     private func run(in directory: String, started: @escaping @Sendable () -> Void) async throws {
-        let folder = try SimulatorFolder("\(directory)/simulator")
+        let folder = try SimulatorFolder("\(directory)/simulator", advice: "choose another folder with --directory")
         let key = try folder.signingKey(teamID: "DEMOTEAM00", keyID: "DEMOKEY000")
         var settings = SimulatorConfiguration(.faithful, authentication: .signingKeys([key]))
         settings.certificate = .issued(by: try folder.authority())

@@ -1,7 +1,17 @@
+import ArgumentParser
 import Foundation
 
 /// Checks of a port before a server binds it, so that an error can name the option to change.
 enum ListenPort {
+    /// - Throws: `ValidationError` if `port` is not a number of a port, which names `option`.
+    static func check(_ port: Int?, _ option: String) throws(ValidationError) {
+        guard let port, !(0...65_535).contains(port) else { return }
+        throw ValidationError("\(option) must be 0 to 65535; 0 selects a free port")
+    }
+
+    /// How to find the process that listens on a port.
+    static func ownerAdvice(_ port: Int) -> String { "find the process that has it with: ss -ltnp 'sport = :\(port)'" }
+
     /// Whether another socket listens on the port. False for 0, and for a host that is not an IPv4 address: these are
     /// checked when the server binds them.
     static func isInUse(_ port: Int, host: String) -> Bool {

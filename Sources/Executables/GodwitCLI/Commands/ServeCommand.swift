@@ -32,6 +32,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(help: "Start although acknowledged writes are missing in the database; a copy of its log is kept.")
     var acceptLoss = false
 
+    func validate() throws { try ListenPort.check(port, "--port") }
+
     mutating func run() async throws {
         // First, so that SIGHUP does not end a process that is starting.
         let reloads = Termination.reloads()
@@ -90,7 +92,7 @@ struct GatewayRun {
     private static func requireFreePort(_ listen: GatewayConfiguration.Listen) throws {
         guard ListenPort.isInUse(listen.port, host: listen.host) else { return }
         throw CommandError(
-            "port \(listen.port) is in use, possibly by the previous owner; the database was not taken over; use another --port"
+            "port \(listen.port) is in use, possibly by the previous owner; the database was not taken over; use another --port, or \(ListenPort.ownerAdvice(listen.port))"
         )
     }
 
@@ -116,6 +118,14 @@ struct GatewayRun {
         }
     }
 
+    private static func bindAdvice(_ code: Int32, port: Int) -> String {
+        switch code {
+        case EADDRINUSE: "\(ListenPort.ownerAdvice(port)), or change listen.port or --port"
+        case EADDRNOTAVAIL: "listen.host must be an address of this host, such as 127.0.0.1 or 0.0.0.0"
+        default: "a port below 1024 needs a privilege; change listen.port or --port"
+        }
+    }
+
     private func serve(_ ready: @escaping @Sendable (String) -> Void) async throws {
         try await withPlainErrors {
             do {
@@ -132,8 +142,9 @@ struct GatewayRun {
                     forceShutdown: { await Termination.wait(times: 2) }
                 )
             } catch let error as IOError where [EADDRINUSE, EADDRNOTAVAIL, EACCES].contains(error.errnoCode) {
-                let reason = String(cString: strerror(error.errnoCode)).lowercased()
-                throw CommandError("cannot listen on \(listen.host):\(listen.port): \(reason)")
+                throw CommandError(
+                    "cannot listen on \(listen.host):\(listen.port): \(PlainReason.of(errno: error.errnoCode)); "
+                        + Self.bindAdvice(error.errnoCode, port: listen.port))
             }
         }
     }

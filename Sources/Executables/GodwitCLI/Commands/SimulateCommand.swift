@@ -66,8 +66,21 @@ struct SimulateCommand: AsyncParsableCommand {
     @Flag(help: "Accept any well-formed provider token.")
     var unverified = false
 
+    func validate() throws {
+        try ListenPort.check(port, "--port")
+        try ListenPort.check(controlPort, "--control-port")
+        try ListenPort.check(channelPort, "--channel-port")
+        guard channelPort != nil || port <= 65_533 else {
+            throw ValidationError(
+                "--port must be at most 65533, because channel management has --port + 2; or give --channel-port")
+        }
+        guard latency >= 0, jitter >= 0 else { throw ValidationError("--latency and --jitter must be at least 0") }
+        guard threads >= 1 else { throw ValidationError("--threads must be at least 1") }
+        guard streams >= 1 else { throw ValidationError("--streams must be at least 1") }
+    }
+
     mutating func run() async throws {
-        let folder = try SimulatorFolder(directory)
+        let folder = try SimulatorFolder(directory, advice: "choose another folder with --directory")
         let key = try folder.signingKey(teamID: teamID, keyID: keyID)
         var configuration = SimulatorConfiguration(
             fast ? .fast : .faithful, authentication: unverified ? .unverified : .signingKeys([key])

@@ -5,12 +5,19 @@ import Foundation
 package struct SimulatorFolder {
     package let path: String
 
-    package init(_ path: String) throws {
+    /// For the end of an error; starts with a semicolon unless it is empty.
+    private let advice: String
+
+    /// Creates the folder if it does not exist.
+    ///
+    /// - Parameter advice: what to do if a file or the folder cannot be written.
+    package init(_ path: String, advice: String? = nil) throws {
         self.path = path
+        self.advice = advice.map { "; \($0)" } ?? ""
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw CommandError("folder \(path) cannot be created: \(PlainReason.of(error))")
+            throw CommandError("folder \(path) cannot be created: \(PlainReason.of(error))\(self.advice)")
         }
     }
 
@@ -60,6 +67,6 @@ package struct SimulatorFolder {
             FileManager.default.createFile(
                 atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: permissions]
             )
-        else { throw CommandError("file \(file) cannot be written") }
+        else { throw CommandError("file \(file) cannot be written\(advice)") }
     }
 }
