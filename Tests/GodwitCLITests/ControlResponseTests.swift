@@ -36,7 +36,7 @@ import Testing
             #"""
             {"apps":[{"app":"shop","bundle_id":"com.example.shop","queued":{"normal":1200},
             "paused_since":"2026-11-23T12:00:00.123Z"},
-            {"app":"tea","bundle_id":"com.example.tea","queued":{},"delayed":"apns_unreachable","estimate":90},
+            {"app":"tea","bundle_id":"com.example.tea","queued":{},"delayed":"rate_limited","estimate":90},
             {"app":"new","bundle_id":"com.example.new","queued":{},"delayed":"apns_unreachable","detail":"connect: EACCES"},
             {"app":"old","queued":{"bulk":3}}]}
             """#
@@ -45,8 +45,8 @@ import Testing
             response.text == """
                   app   bundle ID         urgent  normal  bulk  state
                   shop  com.example.shop       0   1,200     0  paused since 2026-11-23 12:00:00 UTC
-                  tea   com.example.tea        0       0     0  delayed: APNs unreachable, about 1 min 30 s
-                  new   com.example.new        0       0     0  delayed: APNs unreachable: connect: EACCES
+                  tea   com.example.tea        0       0     0  delayed: rate limited, about 1 min 30 s
+                  new   com.example.new        0       0     0  delayed: APNs unreachable, for an unknown time: connect: EACCES
                   old   -                      0       0     3  not configured: pushes are not sent
                 """
         )
@@ -58,7 +58,7 @@ import Testing
             #"""
             {"apps":[{"app":"shop","bundle_id":"com.example.shop","queued":{"normal":1200},
             "environments":[{"environment":"production"},
-            {"environment":"sandbox","delayed":"credential_refused","estimate":90}]},
+            {"environment":"sandbox","delayed":"credential_refused"}]},
             {"app":"tea","bundle_id":"com.example.tea","queued":{}}]}
             """#
         )
@@ -66,7 +66,7 @@ import Testing
             response.text == """
                   app   bundle ID         environment  urgent  normal  bulk  state
                   shop  com.example.shop  production        0   1,200     0  ready
-                                          sandbox                            delayed: credential refused, about 1 min 30 s
+                                          sandbox                            delayed: credential refused, for an unknown time
                   tea   com.example.tea   -                 0       0     0  ready
                 """
         )

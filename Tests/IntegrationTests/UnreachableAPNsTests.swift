@@ -64,10 +64,13 @@ import Testing
                 // A push that waits for an answer has no delay.
                 try await waitUntil("the cause in \(path)", within: .seconds(60)) {
                     let body = try await get(path)
-                    return body.contains(#""delayed":"\#(delayed)""#) && body.contains(text)
+                    guard body.contains(#""delayed":"\#(delayed)""#), body.contains(text) else { return false }
+                    #expect(!body.contains("estimate"), "the end is not known: \(body)")
+                    return true
                 }
             }
             let apps = try await run(Repository.godwit, ["apps"], environment: ["GODWIT_URL": url])
+            #expect(apps.output.contains(", for an unknown time: "), "\(apps.output)")
             #expect(apps.output.contains(text), "\(apps.output)")
             process.signal(SIGTERM)
             _ = try await process.waitForExit()

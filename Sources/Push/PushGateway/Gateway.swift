@@ -77,7 +77,10 @@ package final class Gateway: Sendable {
             let unreachable = connectivity.outage(of: app).map { _ in
                 DeliveryDelay(reason: .apnsUnreachable, estimate: nil)
             }
-            guard var delay = dispatcher.delay(of: app) ?? unreachable else { return nil }
+            var known = dispatcher.delay(of: app)
+            // Pushes that wait for a connection look like a backlog until the breaker opens.
+            if known?.reason == .backlog, unreachable != nil { known = nil }
+            guard var delay = known ?? unreachable else { return nil }
             delay.detail = connectivity.detail(of: app, for: delay.reason)
             return delay
         }

@@ -76,7 +76,9 @@ package struct AppsResponse: Decodable {
             if let pausedSince { return "paused since \(ControlResponses.time(pausedSince))" }
             guard let delayed else { return "ready" }
             let reason = delayed.replacing("_", with: " ").replacing("apns", with: "APNs")
-            let estimate = estimate.map { ", about \(Duration.seconds($0).short)" } ?? ""
+            let isEndUnknown = ["apns_unreachable", "credential_refused"].contains(delayed)
+            let unknown = isEndUnknown ? ", for an unknown time" : ""
+            let estimate = estimate.map { ", about \(Duration.seconds($0).short)" } ?? unknown
             return "delayed: \(reason)\(estimate)" + (detail.map { ": \($0)" } ?? "")
         }
     }

@@ -333,12 +333,10 @@ extension AppStateMachine {
     /// Why new pushes would not be sent immediately; nil if they would.
     func delay(now: Duration) -> DeliveryDelay? {
         if isPaused { return DeliveryDelay(reason: .paused, estimate: nil) }
-        if credential.state == .refused, let probeIn = credential.timeUntilProbe(now: now) {
-            return DeliveryDelay(reason: .credentialRefused, estimate: Self.wholeSeconds(probeIn))
-        }
-        let endpointProbe = shared.withLock { $0.timeUntilProbe(of: number, now: now) }
-        if let probeIn = endpointProbe ?? breaker.timeUntilProbe(now: now) {
-            return DeliveryDelay(reason: .apnsUnreachable, estimate: Self.wholeSeconds(probeIn))
+        // The time of the next probe says nothing about when one succeeds.
+        if credential.state == .refused { return DeliveryDelay(reason: .credentialRefused, estimate: nil) }
+        if breaker.state != .closed || shared.withLock({ $0.breakerState(of: number) }) != .closed {
+            return DeliveryDelay(reason: .apnsUnreachable, estimate: nil)
         }
         if let rate, waitsForRate, readyPushes > 0 {
             let estimate = Duration.seconds(Double(readyPushes) / rate.perSecond)

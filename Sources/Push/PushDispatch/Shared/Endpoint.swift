@@ -71,12 +71,6 @@ extension SharedState {
 
     /// A copy of the breaker, for decisions about a probe.
     func breaker(of number: Int) -> CircuitBreaker { endpoints[apps[number].endpoint].breaker }
-
-    /// The time until the endpoint's next probe is due; nil if its breaker is closed.
-    func timeUntilProbe(of number: Int, now: Duration) -> Duration? {
-        endpoints[apps[number].endpoint].breaker.timeUntilProbe(now: now)
-    }
-
     /// The apps of the same endpoint that had retries to send of late.
     func retryingApps(with number: Int) -> Int { endpoints[apps[number].endpoint].retryingApps }
 

@@ -28,7 +28,8 @@ package struct DeliveryDelay: Sendable, Equatable {
     }
 
     package var reason: Reason
-    /// How long pushes will wait, as an estimate; nil if there is none, as for a paused app.
+    /// How long pushes will wait, as an estimate; nil if there is none: the ends of a pause, of an outage and of the refusal of
+    /// a credential are not known.
     package var estimate: Duration?
     /// The cause in detail, for operators: one phrase without secrets; nil if it is not known.
     package var detail: String?
