@@ -5,6 +5,7 @@ GODWIT_PICTURES. Exit status 0: all checks passed.
 """
 
 import os
+import re
 import sys
 import time
 
@@ -16,8 +17,9 @@ from showcase import showcase
 PICTURES = os.environ["GODWIT_PICTURES"]
 ANN = "a1b2c3d4" * 8
 BOB = "b7e6f5a4" * 8
-# Requests that may fail: the simulator may have no scenarios, and one check interrupts the event stream.
-EXPECTED = ("/scenario", "/events")
+CY = "c0ffee00" * 8
+# Requests that may fail: the simulator may have no scenarios, one check interrupts the event stream, and a device may be removed.
+EXPECTED = ("/scenario", "/events", "/devices/phone-")
 EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
 
 
@@ -64,12 +66,66 @@ def a_push_appears_with_its_fields(page):
     expect(page.locator("#detail")).to_be_hidden()
 
 
+def the_newest_device_is_followed_until_the_user_picks_one(page):
+    follow = page.locator("#follow")
+    expect(follow).to_be_checked()
+    push(CY, alert("Over here"))
+    expect(page.locator("#stage-name")).to_have_text("Phone 2")
+    expect(note(page, "Over here")).to_be_visible()
+    row(page, "Phone 1").click()
+    expect(follow).not_to_be_checked()
+    push(CY, alert("And again"))
+    expect(row(page, "And again")).to_have_count(1)
+    expect(page.locator("#stage-name")).to_have_text("Phone 1")
+    page.get_by_text("Follow newest").click()
+    expect(page.locator("#stage-name")).to_have_text("Phone 2")
+    # Two switches within the pause of 1.5 s: the last one is made up for.
+    push(ANN, alert("Back here"))
+    push(CY, alert("Back there"))
+    push(ANN, alert("Here at last"))
+    expect(page.locator("#stage-name")).to_have_text("Phone 1")
+    expect(note(page, "Here at last")).to_be_visible()
+    row(page, "Phone 1").click()
+    expect(follow).not_to_be_checked()
+
+
+def a_test_push_is_sent_to_the_selected_device(page):
+    before = row(page, "Phone 1").locator(".count").inner_text()
+    page.get_by_role("button", name="Send a test push").click()
+    expect(note(page, "Test push")).to_contain_text("Sent at ")
+    expect(page.locator("#test-note")).to_have_text("Sent by the simulator itself; no gateway runs with it")
+    expect(row(page, "Phone 1").locator(".count")).to_have_text(str(int(before) + 1))
+
+
+def refused_pushes_are_listed_with_reason_and_payload(page):
+    lines = page.locator("#refused .line")
+    expect(page.locator("#refused-empty")).to_have_text("None so far")
+    push(ANN, alert("No such priority"), status="400", apns_priority="7")
+    expect(lines.first).to_contain_text("BadPriority")
+    expect(lines.first).to_contain_text("Phone 1")
+    expect(lines.first).to_contain_text("No such priority")
+    # A token that is no device.
+    push("dead" * 16, EVIL, status="403", topic="com.example.pizza", authorization="bearer x")
+    expect(lines.first).to_contain_text("InvalidProviderToken")
+    lines.first.click()
+    expect(page.locator("#detail-facts")).to_contain_text("deaddead…")
+    expect(page.locator("#detail-facts")).to_contain_text("403")
+    expect(page.locator("#detail-payload")).to_have_text(EVIL)
+    page.keyboard.press("Escape")
+    for number in range(31):
+        push(ANN, alert(f"Refused {number}"), status="400", apns_priority="7")
+    expect(lines.first).to_contain_text("Refused 30")
+    expect(lines).to_have_count(30)
+    expect(page.locator("#refused-count")).to_have_text("the last 30 of 33")
+    expect(page.locator("#notes .note", has_text="Refused ")).to_have_count(0)
+
+
 def interruption_levels_are_shown(page):
     push(ANN, alert("Parcel", interruption_level="time-sensitive"))
     expect(note(page, "Parcel").locator(".level")).to_have_text("Time sensitive")
     push(ANN, alert("Fire", sound={"critical": 1, "name": "siren", "volume": 1}))
     expect(note(page, "Fire").locator(".level")).to_have_text("Critical")
-    expect(page.locator("#phone")).to_have_class("phone woke buzz alarm")
+    expect(page.locator("#phone")).to_have_class(re.compile("^phone .*woke buzz alarm"))
     push(ANN, alert("Tip", interruption_level="passive"))
     expect(note(page, "Tip")).to_have_attribute("data-level", "passive")
     expect(note(page, "Tip").locator(".level")).to_have_count(0)
@@ -193,12 +249,6 @@ def devices_can_be_searched_and_selected(page):
     page.locator("#search").fill("")
     row(page, "Phone 1").click()
     expect(note(page, "Back again")).to_be_visible()
-    page.get_by_text("Follow newest").click()
-    page.wait_for_timeout(1600)  # the page follows at most every 1.5 s
-    push(BOB, alert("Follow me"))
-    expect(page.locator("#stage-name")).to_have_text("Bob's phone")
-    page.get_by_text("Follow newest").click()
-    row(page, "Phone 1").click()
 
 
 def the_page_stays_responsive_under_load(page):
@@ -230,7 +280,7 @@ def the_page_stays_responsive_under_load(page):
             page.locator("#clock").inner_text()
         request(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
     expect(page.locator("#rows .row")).to_have_count(100)
-    expect(page.locator("#rows-more")).to_have_text("and 52 more")
+    expect(page.locator("#rows-more")).to_have_text("and 53 more")
 
 
 def the_event_stream_reconnects(page):
@@ -246,7 +296,7 @@ def the_event_stream_reconnects(page):
 
 
 def a_reloaded_page_opens_the_newest_phone(page):
-    for number in range(400):  # more devices than two events contain
+    for number in range(997):  # with the others all that the simulator keeps
         request(f"/devices/{number:064x}", "PUT", {"name": f"Bench {number}"})
     push(ANN, alert("The newest"))
     held = []
@@ -260,7 +310,32 @@ def a_reloaded_page_opens_the_newest_phone(page):
     expect(note(page, "The newest")).to_be_visible()
     expect(page.locator("#stage-name")).to_have_text("Phone 1")
     expect(row(page, "Phone 1").first).to_have_attribute("aria-current", "true")
-    expect(page.locator("#strip-devices")).to_have_text("402")
+    expect(page.locator("#strip-devices")).to_have_text("1,000")
+    push(BOB, alert("Newer"))
+    expect(page.locator("#stage-name")).to_have_text("Bob's phone")
+    expect(note(page, "Newer")).to_be_visible()
+
+
+def the_newest_phone_is_shown_while_devices_come_and_go(page):
+    """With more devices than the simulator keeps, the selected one is removed again and again."""
+    page.evaluate("""() => {
+        window.empty = [];
+        new MutationObserver(() => {
+            const name = document.getElementById("stage-name").textContent;
+            if (name === "No device yet") empty.push(name);
+        }).observe(document.getElementById("stage-name"), { childList: true, characterData: true, subtree: true });
+    }""")
+    before = page.locator("#stage-name").inner_text()
+    for number in range(2500):
+        request(f"/devices/{number:08x}{'ab' * 28}", "PUT", {"name": f"Crowd {number}"})
+        if number % 100 == 0:
+            page.locator("#clock").inner_text()
+    expect(page.locator("#stage-name")).to_have_text("Crowd 2499")
+    assert before != "Crowd 2499"
+    assert page.evaluate("window.empty") == [], "the page lost its device"
+    page.reload()
+    expect(page.locator("#stage-name")).to_have_text("Crowd 2499")
+    expect(page.locator("#follow")).to_be_checked()
 
 
 def scenarios_are_buttons(page):
@@ -281,6 +356,14 @@ def a_reset_empties_the_page(page):
     expect(page.locator("#rows .row")).to_have_count(0)
     expect(page.locator("#notes .note")).to_have_count(0)
     expect(page.locator("#strip-requests")).to_have_text("0")
+    expect(page.locator("#refused .line")).to_have_count(0)
+    expect(page.locator("#stage-name")).to_have_text("No device yet")
+    page.get_by_role("button", name="Send a test push").click()
+    expect(note(page, "Test push")).to_be_visible()
+    expect(page.locator("#stage-name")).to_have_text("Phone 1")
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.locator("#rows .row")).to_have_count(0)
     push(ANN, alert("After the reset"))
     expect(note(page, "After the reset")).to_be_visible()
     expect(page.locator("#stage-name")).to_have_text("Phone 1")
@@ -319,12 +402,13 @@ def text_is_readable(page):
 
 
 CHECKS = [
-    an_empty_page_shows_hints, a_push_appears_with_its_fields, interruption_levels_are_shown, a_collapse_id_replaces_a_notification,
+    an_empty_page_shows_hints, a_push_appears_with_its_fields, the_newest_device_is_followed_until_the_user_picks_one,
+    a_test_push_is_sent_to_the_selected_device, refused_pushes_are_listed_with_reason_and_payload, interruption_levels_are_shown, a_collapse_id_replaces_a_notification,
     a_thread_unfolds_by_keyboard, a_live_activity_updates_in_place_and_ends,
     silent_pushes_are_logged, payloads_are_shown_as_text, an_offline_device_gets_the_newest_push,
     an_uninstalled_app_refuses_pushes, devices_can_be_searched_and_selected, every_control_has_a_name, text_is_readable,
     the_page_stays_responsive_under_load, the_event_stream_reconnects,
-    a_reloaded_page_opens_the_newest_phone, scenarios_are_buttons,
+    a_reloaded_page_opens_the_newest_phone, the_newest_phone_is_shown_while_devices_come_and_go, scenarios_are_buttons,
     a_reset_empties_the_page,
 ]
 

@@ -170,6 +170,39 @@ import Testing
         }
     }
 
+    @Test func `refused pushes are sent with reason and payload`() async throws {
+        try await RunningSimulator.with { running in
+            var headers = try running.goodHeaders()
+            headers["apns-priority"] = "7"
+            for number in 0..<31 {
+                let sent = try await running.push(headers: headers, body: #"{"aps":{"badge":\#(number)}}"#)
+                #expect(sent.status == 400)
+            }
+            let first = try await events(running, "/events") { $0.name == "refused" }
+            let data = try #require(first.last { $0.name == "refused" }?.data)
+            let refused = try #require(try JSONSerialization.jsonObject(with: Data(data.utf8)) as? [String: Any])
+            #expect(refused["total"] as? Int == 31 && refused["all"] as? Bool == true)
+            let pushes = try #require(refused["pushes"] as? [[String: Any]])
+            #expect(pushes.count == 30)
+            #expect(pushes.first?["payload"] as? String == #"{"aps":{"badge":1}}"#)
+            #expect(pushes.last?["payload"] as? String == #"{"aps":{"badge":30}}"#)
+            #expect(pushes.allSatisfy { $0["reason"] as? String == "BadPriority" })
+            #expect(pushes.allSatisfy { $0["token"] as? String == "a1b2c3d4…" })
+
+            let curl = try ChildProcess("curl", ["-sSN", "--max-time", "30", running.control("/events")])
+            try await waitUntil("the beginning") { curl.text().contains("event: refused") }
+            _ = try await running.push(headers: headers, body: #"{"aps":{"badge":99}}"#)
+            try await waitUntil("one more") {
+                curl.text().split(separator: "\n").contains {
+                    $0.hasPrefix(#"data: {"total":32,"pushes":[{"#) && !$0.contains(#""all""#)
+                }
+            }
+            _ = try await running.request("POST", "/reset")
+            try await waitUntil("none") { curl.text().contains(#"data: {"total":0,"pushes":[],"all":true}"#) }
+            try await curl.kill()
+        }
+    }
+
     @Test func `changes are sent to connected listeners`() async throws {
         try await RunningSimulator.with { running in
             let headers = try running.goodHeaders()
@@ -224,7 +257,7 @@ import Testing
             ] {
                 for (method, path) in [
                     ("POST", "/reset"), ("PUT", "/faults"), ("DELETE", "/faults"), ("PUT", "/devices/abcd"),
-                    ("PUT", "/scenario"), ("PUT", "/settings"),
+                    ("PUT", "/scenario"), ("PUT", "/settings"), ("POST", "/test-push"),
                 ] {
                     let response = try await request(running, method, path, [header])
                     #expect(response.status == 403, "\(method) \(path) \(header)")

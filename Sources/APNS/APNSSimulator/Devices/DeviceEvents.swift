@@ -11,13 +11,15 @@ import ServiceLifecycle
 ///   further changes follow in the next event.
 /// - `screen`: the changes on the screen of the selected device.
 /// - `counters`: the simulator's counters.
+/// - `refused`: `{"total": count, "pushes": [push …]}`: refused pushes since the last such event, as far as they are kept;
+///   `"all": true` is added if they replace those of earlier events.
 ///
 /// A browser that reconnects sends the last event ID and receives the changes since then. Nothing is queued for a
 /// listener: each event contains the newest state, however slowly the listener reads.
 struct DeviceEvents: Sendable {
     /// Changes within one period are combined into one event.
     static let period: Duration = .milliseconds(50)
-    /// The number of periods between two `counters` events. They are sent only after a change.
+    /// The number of periods between two `counters` or `refused` events. They are sent only after a change.
     private static let countersEvery = 8
     /// The number of periods without an event before a comment, which detects a closed connection.
     private static let commentEvery = 60
@@ -46,12 +48,18 @@ struct DeviceEvents: Sendable {
         var cursor = seen
         var screen: UInt64 = 0
         var counters: SimulatorCounters?
+        var refused: (epoch: UInt64, total: UInt64)?
+        var isCatchingUp = true
         var idlePeriods = 0
         var period = 0
         try await writer.write(ByteBuffer(string: "retry: 1000\n\n"))
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             var bytes: [UInt8] = []
-            if state.devices.cursor() != cursor { cursor = appendChanges(since: cursor, &screen, to: &bytes) }
+            var hasMore = false
+            if state.devices.cursor() != cursor {
+                (cursor, hasMore) = appendChanges(since: cursor, &screen, to: &bytes)
+            }
+            if period.isMultiple(of: Self.countersEvery) { appendRefused(cursor, since: &refused, to: &bytes) }
             if period.isMultiple(of: Self.countersEvery), state.counters != counters {
                 counters = state.counters
                 append("counters", cursor, to: &bytes) { $0 += state.counters.json().dropLast() }
@@ -62,6 +70,9 @@ struct DeviceEvents: Sendable {
                 JSONWriter.append(": still here\n\n", to: &bytes)
             }
             if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
+            // A new listener learns of all devices immediately: the newest come last, and it opens the newest.
+            isCatchingUp = isCatchingUp && hasMore
+            if isCatchingUp { continue }
             period += 1
             try await Task.sleep(for: Self.period)
         }
@@ -71,10 +82,10 @@ struct DeviceEvents: Sendable {
     /// Appends the events for all changes since `cursor`.
     ///
     /// - Parameter screen: The version of the last `screen` event.
-    /// - Returns: The listener's new position.
+    /// - Returns: The listener's new position, and whether further changes follow.
     private func appendChanges(
         since cursor: DeviceTable.Cursor?, _ screen: inout UInt64, to bytes: inout [UInt8]
-    ) -> DeviceTable.Cursor {
+    ) -> (DeviceTable.Cursor, hasMore: Bool) {
         let changes = state.devices.changes(since: cursor, limit: Self.devicesMax)
         if changes.isResync {
             screen = 0
@@ -93,7 +104,28 @@ struct DeviceEvents: Sendable {
             append("screen", changes.cursor, to: &bytes) { device.appendScreen(to: &$0, since: screen) }
             screen = device.version
         }
-        return changes.cursor
+        return (changes.cursor, changes.hasMore)
+    }
+
+    /// Appends the refused pushes since `seen`; nothing if there are none.
+    ///
+    /// - Parameter seen: The epoch and the number of refused pushes of the last such event.
+    private func appendRefused(
+        _ cursor: DeviceTable.Cursor?, since seen: inout (epoch: UInt64, total: UInt64)?, to bytes: inout [UInt8]
+    ) {
+        let epoch = state.devices.cursor().epoch
+        var (pushes, total) = state.refused(after: seen?.total ?? 0)
+        let isReset = seen.map { $0.epoch != epoch || $0.total > total } ?? true
+        if isReset { (pushes, total) = state.refused(after: 0) }
+        guard isReset || total != seen?.total else { return }
+        seen = (epoch, total)
+        append("refused", cursor, to: &bytes) { bytes in
+            JSONObjectWriter.object(to: &bytes) { members in
+                members.integer("total", total)
+                members.array("pushes", pushes) { $0.appendJSON(to: &$1, showsToken: false) }
+                if isReset { members.boolean("all", true) }
+            }
+        }
     }
 
     private func append(

@@ -20,6 +20,7 @@ struct DeviceRoutes: Sendable {
         }
         router.put("/devices/:device") { request, context in try await put(request, context) }
         router.get("/events") { request, _ in try events(request) }
+        TestPushRoute(state: state).add(to: router) { try device(named: $0) }
         for file in PageFile.all { router.get(RouterPath(file.path)) { _, _ in file.response() } }
     }
 
@@ -65,7 +66,10 @@ struct DeviceRoutes: Sendable {
             throw ControlProblem(.tooManyRequests, "\(Devices.listenersMax) listeners are already connected")
         }
         var screenDevice: Int?
-        if let name = request.uri.queryParameters["device"] { screenDevice = try device(named: String(name)).number }
+        if let name = request.uri.queryParameters["device"].map({ String($0) }) {
+            // Under load a listener may learn of a device that is removed before it can select it.
+            screenDevice = try state.devices.number(ofID: name) ?? device(named: name).number
+        }
         let seen = request.headers.first { $0.name.canonicalName == "last-event-id" }?.value
         let cursor = (seen ?? request.uri.queryParameters["after"].map(String.init)).flatMap {
             DeviceTable.Cursor(text: $0)
@@ -108,6 +112,13 @@ struct DeviceRoutes: Sendable {
         var bytes: [UInt8] = []
         device.appendDetail(to: &bytes, tokenState: tokenState(of: device), showsToken: showsToken)
         return Self.json(bytes)
+    }
+
+    /// A response with one object.
+    static func json(_ write: (inout JSONObjectWriter) -> Void) -> Response {
+        var bytes: [UInt8] = []
+        JSONObjectWriter.object(to: &bytes, write)
+        return json(bytes)
     }
 
     private static func json(_ bytes: [UInt8]) -> Response {

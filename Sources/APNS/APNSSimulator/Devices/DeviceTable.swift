@@ -35,7 +35,8 @@ package struct DeviceTable: Sendable {
     private var slotByToken: [[UInt8]: Int] = [:]
     private var slotByNumber: [Int: Int] = [:]
     private var recency = RecencyList()
-    private var devicesEver = 0
+    /// The number of the newest device, also if it was removed.
+    package private(set) var devicesEver = 0
     /// Removed devices with the version of their removal.
     private var removed: [(version: UInt64, number: Int)] = []
     /// Removals before this version are no longer available.

@@ -108,6 +108,13 @@ final class Devices: Sendable {
         }
     }
 
+    /// The number of a device that exists or was removed; nil if `name` is not the ID of one.
+    func number(ofID name: String) -> Int? {
+        Device.number(ofID: name).flatMap { number in
+            number > 0 && table.withLock { number <= $0.devicesEver } ? number : nil
+        }
+    }
+
     /// The shortest prefix of a token that identifies devices.
     static let prefixDigitsMin = 4
 

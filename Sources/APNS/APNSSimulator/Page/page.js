@@ -3,6 +3,8 @@
 "use strict";
 
 const ROWS_MAX = 100; // device rows shown; search finds the others
+const REFUSED_MAX = 30; // refused pushes shown, as many as the server keeps
+const FOLLOW_PAUSE = 1500; // ms between two switches to another device, so that the screen stays readable
 const RATE_POINTS = 120; // half-second points of the sparkline
 const LOADING_MAX = 2000; // ms; then the devices received so far are shown
 const byId = (id) => document.getElementById(id);
@@ -35,12 +37,16 @@ function setText(element, text) {
 const model = {
   devices: new Map(), // id → summary, ordered by last change, newest last
   selected: null,
+  departed: null, // the last summary of the selected device, if it was removed
   isLoading: true, // the list of devices is incomplete
   notes: new Map(), // of the selected device: number → notification, oldest first
   cards: new Map(),
   lines: new Map(),
   open: new Set(), // unfolded threads
   isFreshScreen: true, // the next screen is the initial state, not a change
+  newest: null, // the device that the latest push was for
+  refused: [], // refused pushes, oldest first
+  refusedTotal: null,
   counters: null,
   rates: [],
   peak: 0,
@@ -62,6 +68,7 @@ function draw() {
   if (parts.has("screen")) drawScreen();
   if (parts.has("head") || parts.has("screen")) drawHead();
   if (parts.has("counters")) drawCounters();
+  if (parts.has("refused")) drawRefused();
   if (parts.has("rows")) drawRowsSoon();
 }
 
@@ -85,6 +92,7 @@ let stream = null;
 let lastEventID = "";
 let retryTimer = 0;
 let loadingTimer = 0;
+let failures = 0; // in a row
 
 function connect() {
   clearTimeout(retryTimer);
@@ -98,19 +106,24 @@ function connect() {
       if (event.lastEventId) lastEventID = event.lastEventId;
       apply(JSON.parse(event.data));
     });
-  stream.onopen = () => setLink("live", "Live");
+  stream.onopen = () => {
+    failures = 0;
+    setLink("live", "Live");
+  };
   stream.onerror = () => {
     setLink("lost", "Reconnecting");
     if (stream.readyState !== EventSource.CLOSED) return;
-    // The selected device was removed, or the simulator was restarted: start over.
-    lastEventID = "";
+    // The simulator was reset or restarted, so the device does not exist.
     model.selected = null;
     clearScreen();
-    retryTimer = setTimeout(connect, 1000);
+    retryTimer = setTimeout(connect, failures > 0 ? 1000 : 0);
+    failures += 1;
   };
   on("resync", () => {
+    // A page that reads too slowly gets this too, so the selected device stays until the others are known.
+    model.departed = selectedDevice() ?? null;
     model.devices.clear();
-    clearScreen();
+    model.isFreshScreen = true;
     // Devices follow in several events, oldest first. While many devices change, each event announces a next one.
     model.isLoading = true;
     clearTimeout(loadingTimer);
@@ -118,6 +131,11 @@ function connect() {
     touch("rows", "screen");
   });
   on("devices", applyDevices);
+  on("refused", ({ pushes, total, all }) => {
+    model.refused = [...(all ? [] : model.refused), ...pushes].slice(-REFUSED_MAX);
+    model.refusedTotal = total;
+    touch("refused");
+  });
   on("screen", applyScreen);
   on("counters", (counters) => {
     model.counters = counters;
@@ -127,10 +145,14 @@ function connect() {
 }
 
 function applyDevices({ devices, gone, more }) {
-  for (const id of gone) model.devices.delete(id);
+  for (const id of gone) {
+    if (id === model.selected) model.departed = model.devices.get(id) ?? model.departed;
+    model.devices.delete(id);
+  }
   for (const device of devices) {
     const known = model.devices.get(device.id);
-    device.isFlashing = !known || known.counters.received !== device.counters.received;
+    device.isFlashing = !known || pushCount(known) !== pushCount(device);
+    if (device.isFlashing) model.newest = device.id;
     model.devices.delete(device.id);
     model.devices.set(device.id, device);
   }
@@ -139,9 +161,13 @@ function applyDevices({ devices, gone, more }) {
     if (!more) finishLoading();
     return;
   }
-  const newest = devices.at(-1);
-  if (newest && (!model.selected || (byId("follow").checked && newest.isFlashing))) follow(newest.id);
-  if (gone.includes(model.selected)) selectIfNone();
+  if (gone.includes(model.selected) || !model.selected) selectIfNone();
+  follow();
+}
+
+/** The pushes to a device, also the refused ones. */
+function pushCount(device) {
+  return device.counters.received + device.counters.refused;
 }
 
 function finishLoading() {
@@ -153,11 +179,19 @@ function finishLoading() {
   rowsDrawnAt = -Infinity;
   touch("rows", "screen");
   selectIfNone();
+  follow();
+}
+
+/** The summary of the selected device, also if it was removed and is still shown. */
+function selectedDevice() {
+  return model.devices.get(model.selected) ?? (model.departed?.id === model.selected ? model.departed : undefined);
 }
 
 /** Selects the newest device if no device is selected, or if the selected one was removed. */
 function selectIfNone() {
   if (model.devices.has(model.selected)) return;
+  // With more than 1,000 busy devices each is removed within moments: `follow` switches when the screen was readable for a while.
+  if (selectedDevice() && byId("follow").checked && model.devices.size > 0) return;
   if (model.selected) {
     model.selected = null;
     clearScreen();
@@ -167,13 +201,33 @@ function selectIfNone() {
   if (newest) select(newest);
 }
 
-/** Switches to another device at most every 1.5 s, so that the screen stays readable. */
 let followedAt = -Infinity;
-function follow(id) {
-  if (id === model.selected || performance.now() - followedAt < 1500) return;
+let followTimer = 0;
+
+/** Switches to the device of the latest push, now or after the pause, unless the user has picked a device or reads a push. */
+function follow() {
+  clearTimeout(followTimer);
+  const isWanted = byId("follow").checked && model.devices.has(model.newest) && model.newest !== model.selected;
+  if (!isWanted || model.isLoading || byId("detail").open) return;
+  const pause = FOLLOW_PAUSE - (performance.now() - followedAt);
+  if (pause > 0) {
+    followTimer = setTimeout(follow, pause);
+    return;
+  }
   followedAt = performance.now();
-  select(id);
+  select(model.newest);
 }
+
+/** The user has picked the selected device: it stays until the user follows the newest again. */
+function stay() {
+  byId("follow").checked = false;
+}
+
+byId("follow").addEventListener("change", () => {
+  followedAt = -Infinity;
+  follow();
+});
+byId("detail").addEventListener("close", follow);
 
 function applyScreen(screen) {
   if (screen.id !== model.selected) return;
@@ -200,7 +254,13 @@ function setLink(state, text) {
 // Fetches the full screen once; afterwards the event stream sends only its changes.
 async function fetchScreen(id) {
   const response = await request("GET", `devices/${id}`);
-  if (!response || id !== model.selected || !model.isFreshScreen) return;
+  if (id !== model.selected || !model.isFreshScreen) return;
+  if (!response) {
+    // The device was removed in the meantime.
+    model.isFreshScreen = false;
+    touch("screen");
+    return;
+  }
   applyScreen({
     ...response, order: response.notifications.map((item) => item.number), cards: response.activities.map((item) => item.number),
     lines: response.log.map((item) => item.number),
@@ -315,7 +375,7 @@ function threads() {
 }
 
 function drawScreen() {
-  const device = model.devices.get(model.selected);
+  const device = selectedDevice();
   const notes = [];
   for (const [key, group] of threads()) {
     const isStack = group.length > 1;
@@ -353,6 +413,7 @@ function noteFor(note, stack, isInner) {
   if (stack) item.classList.add("stack");
   item.firstChild.addEventListener("click", () => {
     if (!stack) return showDetail(note);
+    stay();
     model.open.add(stack.key);
     touch("screen");
   });
@@ -491,12 +552,12 @@ function lineElement(line) {
 
 function showDetail(item) {
   const facts = [
-    ["apns-id", item.apns_id], ["app", item.app], ["push type", item.push_type], ["priority", item.priority],
+    ["reason", item.reason], ["status", item.status], ["token", item.reason && item.token], ["apns-id", item.apns_id], ["app", item.app], ["push type", item.push_type], ["priority", item.priority],
     ["expiration", item.expiration], ["collapse id", item.collapse_id], ["thread", item.thread], ["category", item.category],
     ["level", item.level], ["sound", item.sound], ["channel", item.channel], ["timestamp", item.timestamp],
     ["stale date", item.stale_date], ["ended", item.ended_at && new Date(item.ended_at).toLocaleTimeString()],
     ["received", item.at && new Date(item.at).toLocaleTimeString()],
-  ].filter(([, value]) => value !== undefined && value !== "");
+  ].filter(([, value]) => value !== undefined && value !== null && value !== "");
   byId("detail-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", String(value))]));
   setText(byId("detail-title"), item.title || item.type || appName(item.app));
   let payload = item.payload;
@@ -521,11 +582,12 @@ const tokenLabels = {
 };
 
 function drawHead() {
-  const device = model.devices.get(model.selected);
+  const device = selectedDevice();
   const phone = byId("phone");
   byId("actions").hidden = !device;
   phone.dataset.online = String(device ? device.online : true);
   phone.dataset.gone = String(Boolean(device) && device.token_state !== "valid");
+  byId("stage-name").title = device ? device.name : "";
   setText(byId("stage-name"), device ? device.name : model.isLoading ? "Loading" : "No device yet");
   const parked = byId("parked");
   if (!device) {
@@ -563,12 +625,40 @@ function select(id) {
 
 byId("toggle-online").addEventListener("click", () => {
   const device = model.devices.get(model.selected);
+  stay();
   if (device) request("PUT", `devices/${device.id}`, { online: !device.online });
 });
 byId("toggle-app").addEventListener("click", () => {
   const device = model.devices.get(model.selected);
+  stay();
   if (device) request("PUT", `devices/${device.id}`, { token_state: device.token_state === "valid" ? "unregistered" : "valid" });
 });
+
+// The push goes to the selected device, or to a new one if there is none. The simulator sends it, through its gateway if it has one.
+byId("test-push").addEventListener("click", async (event) => {
+  const button = event.currentTarget;
+  const device = model.devices.get(model.selected);
+  button.disabled = true;
+  try {
+    const response = await fetch(`test-push${device ? `?device=${encodeURIComponent(device.id)}` : ""}`, { method: "POST" });
+    const result = await response.json();
+    if (!response.ok) noteTest(`Not sent: ${result.detail}`, true);
+    else if (result.via === "gateway") noteTest(`Accepted by the gateway: ${result.msg_id}`);
+    else noteTest("Sent by the simulator itself; no gateway runs with it");
+  } catch {
+    noteTest("Not sent: the simulator cannot be reached", true);
+  }
+  button.disabled = false;
+});
+
+let testTimer = 0;
+function noteTest(text, isBad = false) {
+  const note = byId("test-note");
+  note.classList.toggle("bad", isBad);
+  setText(note, text);
+  clearTimeout(testTimer);
+  testTimer = setTimeout(() => setText(note, ""), 15000);
+}
 
 // --------------------------------------------------------------------------------------------- Device list
 
@@ -606,7 +696,10 @@ function rowFor(device, existing) {
       make("span", "sub", make("code"), make("span")),
     );
     button.type = "button";
-    button.addEventListener("click", () => select(device.id));
+    button.addEventListener("click", () => {
+      stay();
+      select(device.id);
+    });
     item = make("li", "", button);
     item.dataset.key = device.id;
   }
@@ -666,6 +759,25 @@ function drawCounters() {
   const reasons = Object.entries(counters.answers_by_reason).sort((a, b) => b[1] - a[1]).slice(0, 8);
   rows.push(...reasons.map(([reason, count]) => make("li", "reason", make("span", "", reason), make("span"), make("b", "", numberText.format(count)))));
   byId("responses").replaceChildren(...rows);
+}
+
+/** Lists the refused pushes, newest first. */
+function drawRefused() {
+  const total = model.refusedTotal;
+  // Only the first digits of tokens are known here; several devices may share them.
+  const names = new Map();
+  for (const { token, name } of model.devices.values()) names.set(token, names.has(token) ? null : name);
+  byId("refused").replaceChildren(...model.refused.toReversed().map((push) => {
+    const time = make("time", "", new Date(push.received_at).toTimeString().slice(0, 8));
+    const target = names.get(push.token) ?? (push.token || "no token");
+    const button = make("button", "line", time, make("b", "", push.reason), make("span", "", target), make("code", "", push.payload || "no payload"));
+    button.type = "button";
+    button.addEventListener("click", () => showDetail({ ...push, title: "Refused push", app: push.topic, at: push.received_at }));
+    return make("li", "", button);
+  }));
+  setText(byId("refused-count"), total > model.refused.length ? `the last ${model.refused.length} of ${numberText.format(total)}` : "");
+  byId("refused-empty").hidden = total > 0;
+  setText(byId("refused-empty"), "None so far");
 }
 
 function percent(count, total) {

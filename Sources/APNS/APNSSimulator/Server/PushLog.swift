@@ -14,7 +14,7 @@ public struct ReceivedPush: Sendable, Equatable {
     public var collapseID: String
     /// The body. Empty if it exceeded the largest payload limit.
     public var payload: [UInt8]
-    /// The connection's number, from 1.
+    /// The connection's number, from 1; 0 for a test push that the phone page sent without a connection.
     public var connection: UInt64
     public var stream: Int32
     /// The HTTP status of the response; 0 if a fault suppressed the response.

@@ -10,10 +10,15 @@ final class SimulatorState: Sendable {
     /// The largest number of tokens with a state of their own.
     static let tokenStatesMax = 1_000_000
 
+    /// The largest number of refused pushes that are kept for the phone page.
+    static let refusedMax = 30
+
     private struct Records {
         var counters = SimulatorCounters()
         var pushes: Ring<ReceivedPush>
         var takenIDs: Ring<APNSID>
+        /// The newest pushes that were answered with an error.
+        var refused = Ring<ReceivedPush>(capacity: SimulatorState.refusedMax)
         var connectionsEver: UInt64 = 0
     }
 
@@ -124,6 +129,7 @@ final class SimulatorState: Sendable {
             for var push in pushes {
                 push.sequence = records.pushes.total + 1
                 records.pushes.append(push)
+                if !push.isTaken, !push.reason.isEmpty { records.refused.append(push) }
             }
         }
         if !pushes.isEmpty { devices.received(pushes) }
@@ -196,6 +202,11 @@ final class SimulatorState: Sendable {
         records.withLock { $0.pushes.elements(after: sequence, limit: limit) }
     }
 
+    /// The refused pushes since a number, oldest first, and the number of all.
+    func refused(after number: UInt64) -> (pushes: [ReceivedPush], total: UInt64) {
+        records.withLock { ($0.refused.elements(after: number, limit: .max), $0.refused.total) }
+    }
+
     func takenIDs(after number: UInt64, limit: Int) -> [APNSID] {
         records.withLock { $0.takenIDs.elements(after: number, limit: limit) }
     }
@@ -224,6 +235,7 @@ final class SimulatorState: Sendable {
             records.counters.connectionsOpen = open
             records.pushes = Ring(capacity: configuration.pushLogMax)
             records.takenIDs = Ring(capacity: configuration.idLogMax)
+            records.refused = Ring(capacity: Self.refusedMax)
         }
     }
 }

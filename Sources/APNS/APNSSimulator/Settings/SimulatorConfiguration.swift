@@ -64,6 +64,8 @@ public struct SimulatorConfiguration: Sendable {
     public var numberOfThreads = 1
     /// How long `Simulator.shutdown` waits for pending responses.
     public var shutdownGrace: Duration = .seconds(2)
+    /// Hands test pushes of the phone page to a gateway; nil: the simulator delivers them itself. Returns within seconds.
+    package var sendTestPush: (@Sendable (TestPush) async -> TestPush.Result)?
     /// Returns the UNIX time in milliseconds.
     public var clock: @Sendable () -> Int64 = SystemTime.unixMilliseconds
 

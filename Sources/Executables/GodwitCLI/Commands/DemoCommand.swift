@@ -74,6 +74,11 @@ struct DemoCommand: AsyncParsableCommand {
         settings.certificate = .issued(by: try folder.authority())
         settings.port = simulatorPort
         settings.controlPort = controlPort
+        let gatewayURL = Mutex<String?>(nil)
+        settings.sendTestPush = { push in
+            guard let url = gatewayURL.withLock({ $0 }) else { return .failed("the gateway is not ready yet") }
+            return await DemoPushes(url: url).send(push)
+        }
         let simulator = try await withPlainErrors { try await Simulator.start(settings) }
         DemoPushes.prepare(simulator)
         Terminal.writeOutput(
@@ -100,6 +105,7 @@ struct DemoCommand: AsyncParsableCommand {
         let (once, controlPort) = (once, simulator.controlPort ?? 0)
         do {
             try await GatewayRun(configuration).run { url in
+                gatewayURL.withLock { $0 = url }
                 started()
                 Task {
                     do {
@@ -193,6 +199,18 @@ struct DemoPushes {
         request.headers.add(name: "Content-Type", value: "application/json")
         request.body = .bytes(ByteBuffer(string: push))
         return try await object(request)
+    }
+
+    /// Sends a test push of the phone page.
+    func send(_ push: TestPush) async -> TestPush.Result {
+        let body = #"{"device_token":"\#(push.token.hex)","payload":\#(String(decoding: push.payload, as: UTF8.self))}"#
+        do {
+            let response = try await post(body)
+            if let id = response["msg_id"] as? String { return .accepted(id: id) }
+            return .failed("the gateway refused it: \(response["detail"] ?? response["title"] ?? "no reason")")
+        } catch {
+            return .failed("the gateway cannot be reached: \(PlainReason.of(error))")
+        }
     }
 
     /// Polls until the push is settled; the simulator answers within milliseconds.

@@ -27,6 +27,7 @@ enum PageText {
   <symbol id="i-sun" viewBox="0 0 24 24"><path d="M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM11 1h2v4h-2zm0 18h2v4h-2zM1 11h4v2H1zm18 0h4v2h-4zM3.5 4.900l1.4-1.4 2.8 2.8-1.4 1.400zm12.8 12.8 1.4-1.4 2.8 2.8-1.4 1.400zM19.1 3.500l1.4 1.4-2.8 2.8-1.4-1.400zM6.3 16.300l1.4 1.4-2.8 2.8-1.4-1.400z"/></symbol>
   <symbol id="i-moon" viewBox="0 0 24 24"><path d="M20.5 14.500A8.5 8.5 0 0 1 9.5 3.500a8.5 8.5 0 1 0 11 11z"/></symbol>
   <symbol id="i-trash" viewBox="0 0 24 24"><path d="M9 3h6l1 2h4v2H4V5h4zM6 8h12l-1 13H7zm3.5 2.500v8h1.500v-8zm3.5 0v8h1.500v-8z"/></symbol>
+  <symbol id="i-send" viewBox="0 0 24 24"><path d="M2.500 3.500 22 12 2.500 20.500l2.400-7L14 12 4.900 10.500z"/></symbol>
   <symbol id="i-torch" viewBox="0 0 24 24"><path d="M8 2h8v2H8zm0 3.500h8V8l-2 3v10a1 1 0 0 1-1 1h-2a1 1 0 0 1-1-1V11L8 8zm4 7a1.2 1.2 0 0 0-1.2 1.200v1.600a1.2 1.2 0 0 0 2.4 0v-1.600A1.2 1.2 0 0 0 12 12.500z"/></symbol>
   <symbol id="i-camera" viewBox="0 0 24 24"><path d="M8.5 5 10 3h4l1.5 2H19a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2zm3.5 3.200a4.3 4.3 0 1 0 0 8.6 4.3 4.3 0 0 0 0-8.600zm0 1.800a2.5 2.5 0 1 1 0 5 2.5 2.5 0 0 1 0-5z"/></symbol>
   <symbol id="i-bird" viewBox="0 0 32 32"><path d="M3 22c6.5 1.2 11-1 13-6l1.2-4c.7-2.2 2.3-3.7 4.4-3.7 1.9 0 3.2 1 3.6 2.400l4.8 1.7-5.2.8C24.3 18.5 20 24 13 24c-3.8 0-7.2-.7-10-2z"/><path d="M13 25.500l-1 4m4-4.2.5 4.2" fill="none" stroke="currentColor" stroke-width="1.4" stroke-linecap="round"/></symbol>
@@ -50,7 +51,7 @@ enum PageText {
   <section class="panel devices" aria-labelledby="devices-title">
     <div class="panel-head">
       <h2 id="devices-title">Devices</h2>
-      <label class="switch"><input type="checkbox" id="follow" role="switch"><i></i>Follow newest</label>
+      <label class="switch"><input type="checkbox" id="follow" role="switch" checked autocomplete="off"><i></i>Follow newest</label>
     </div>
     <label class="search"><svg aria-hidden="true"><use href="#i-search"/></svg><input id="search" type="search" placeholder="Name, token, app" aria-label="Search devices" autocomplete="off" spellcheck="false"></label>
     <ul class="rows" id="rows"></ul>
@@ -60,11 +61,15 @@ enum PageText {
   <section class="stage" aria-labelledby="stage-name">
     <div class="stage-head">
       <h2 id="stage-name">Loading</h2>
-      <div class="actions" id="actions" hidden>
+      <div class="actions">
+        <button type="button" id="test-push" class="pill" aria-label="Send a test push"><svg aria-hidden="true"><use href="#i-send"/></svg><span>Test push</span></button>
+        <span id="actions" hidden>
         <button type="button" id="toggle-online" class="pill"><svg aria-hidden="true"><use href="#i-plane"/></svg><span>Go offline</span></button>
         <button type="button" id="toggle-app" class="pill"><svg aria-hidden="true"><use href="#i-trash"/></svg><span>Uninstall</span></button>
+        </span>
       </div>
       <p id="stage-facts" class="facts">&nbsp;</p>
+      <p id="test-note" class="facts" role="status" aria-label="Test push"></p>
     </div>
 
     <div class="phone" id="phone" data-online="true">
@@ -111,6 +116,11 @@ enum PageText {
       <div class="split" id="split" role="img" aria-label="Responses by status"></div>
       <ul class="bars-list" id="responses"></ul>
       <p class="more" id="responses-empty">Loading</p>
+    </section>
+    <section class="panel refused" aria-labelledby="refused-title">
+      <h2 id="refused-title">Refused pushes <small id="refused-count"></small></h2>
+      <ol id="refused"></ol>
+      <p class="more" id="refused-empty">Loading</p>
     </section>
     <section class="panel faults" id="faults" aria-labelledby="faults-title" hidden>
       <h2 id="faults-title">Scenario</h2>
@@ -260,18 +270,22 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 
 /* Stage */
 .stage { display: flex; flex-direction: column; align-items: center; gap: 14px; min-width: 0; }
-.stage-head { width: 100%; max-width: 520px; display: grid; grid-template-columns: 1fr auto; gap: 0 12px; align-items: center; }
+.stage-head { width: 100%; max-width: 560px; display: grid; grid-template-columns: 1fr auto; gap: 0 12px; align-items: center; }
 .stage-head h2 { font-size: 19px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .facts { grid-column: 1 / -1; color: var(--ink-3); font-size: 12.5px; margin-top: 3px; }
-.actions { display: flex; gap: 8px; }
+.actions { display: flex; flex-wrap: wrap; gap: 8px; }
+#actions { display: contents; }
+#test-note { min-height: 18px; }
+.facts.bad { color: var(--bad); }
 .pill { display: inline-flex; align-items: center; gap: 7px; border: 1px solid var(--edge); background: var(--panel); padding: 7px 13px; border-radius: 99px; font-size: 13px; font-weight: 600; transition: transform .15s, background .2s; }
+.pill:disabled { opacity: .55; cursor: default; }
 .pill:active { transform: scale(.96); }
 .pill svg { width: 15px; height: 15px; }
 .pill[aria-pressed="true"] { background: var(--ink); color: var(--ground); }
 #toggle-app[aria-pressed="true"] { background: var(--bad); color: #fff; }
 :root[data-theme="dark"] #toggle-app[aria-pressed="true"] { color: #2a0505; }
 
-.phone { --w: min(344px, calc((100vh - 274px) * .482)); width: max(var(--w), 296px); aspect-ratio: 9 / 18.7; min-height: 0; border-radius: 52px; padding: 9px; flex: none; position: relative;
+.phone { --w: min(344px, calc((100vh - 295px) * .482)); width: max(var(--w), 296px); aspect-ratio: 9 / 18.7; min-height: 0; border-radius: 52px; padding: 9px; flex: none; position: relative;
   background: linear-gradient(140deg, #5b6373, #1a1d26 30%, #0a0b10 70%, #4a515f); box-shadow: 0 0 0 1.5px rgb(0 0 0 / .55), 0 30px 60px -18px rgb(10 20 50 / .5), 0 12px 24px -10px rgb(10 20 50 / .35); }
 .phone::before, .phone::after { content: ""; position: absolute; width: 3px; border-radius: 2px; background: #2b303b; }
 .phone::before { left: -3.5px; top: 21%; height: 13%; }
@@ -370,7 +384,7 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 .card.fresh > button { animation: arrive .6s cubic-bezier(.2, 1.2, .35, 1); }
 
 /* Log */
-.silent { width: 100%; max-width: 520px; padding: 12px 16px; }
+.silent { width: 100%; max-width: 560px; padding: 12px 16px; }
 .silent h3 { font-size: 13.5px; display: flex; align-items: baseline; }
 #badges { margin-left: auto; font-weight: 500; font-size: 12px; color: var(--ink-2); }
 .silent h3 small { font-weight: 450; color: var(--ink-3); font-size: 12px; margin-left: 6px; }
@@ -382,6 +396,16 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 .line.ignored b { color: var(--warn); }
 .line span { color: var(--ink-2); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; font-family: var(--mono); font-size: 11.5px; }
 
+/* Refused pushes */
+.refused h2 { display: flex; align-items: baseline; justify-content: space-between; gap: 8px; }
+.refused h2 small { font-weight: 450; font-size: 12px; color: var(--ink-3); }
+.refused ol { max-height: 214px; overflow-y: auto; scrollbar-width: thin; margin: 6px -4px 0; padding-bottom: 14px; mask-image: linear-gradient(180deg, #000 calc(100% - 26px), transparent); }
+.refused ol:empty { display: none; }
+.refused .line { grid-template-columns: auto minmax(0, auto) minmax(56px, 1fr); gap: 0 10px; }
+.refused .line b { color: var(--bad); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.refused .line span { text-align: right; }
+.refused .line code { grid-column: 1 / -1; font: 11.5px var(--mono); color: var(--ink-3); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+
 /* Side */
 .side { display: grid; gap: 16px; position: sticky; top: 12px; }
 .rate { display: flex; align-items: baseline; gap: 7px; }
@@ -391,7 +415,7 @@ h2 { font-size: 15px; font-weight: 680; letter-spacing: -.01em; }
 .spark { width: 100%; height: 64px; margin: 8px 0 8px; display: block; }
 .spark path:last-child { stroke: var(--tint); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .stop-a { stop-color: var(--tint); stop-opacity: .32; } .stop-b { stop-color: var(--tint); stop-opacity: 0; }
-.figures { display: grid; grid-template-columns: repeat(3, 1fr); gap: 9px 8px; }
+.figures { display: grid; align-items: start; grid-template-columns: repeat(3, 1fr); gap: 9px 8px; }
 .figures div { display: flex; flex-direction: column-reverse; }
 .figures dt { font-size: 11.5px; color: var(--ink-3); }
 .figures dd { font-size: 16px; font-weight: 650; line-height: 1.2; font-variant-numeric: tabular-nums; }
@@ -449,6 +473,8 @@ pre { font: 12.5px/1.5 var(--mono); white-space: pre-wrap; overflow-wrap: anywhe
   .row { background: var(--tint-soft); }
   .stage-head { grid-template-columns: minmax(0, 1fr); row-gap: 3px; }
   .phone { width: min(100%, 372px); }
+  .actions { gap: 6px; }
+  .pill { padding: 7px 10px; gap: 6px; }
   .silent h3 small { display: none; }
   .side { grid-template-columns: minmax(0, 1fr); }
 }
@@ -460,6 +486,8 @@ pre { font: 12.5px/1.5 var(--mono); white-space: pre-wrap; overflow-wrap: anywhe
 "use strict";
 
 const ROWS_MAX = 100; // device rows shown; search finds the others
+const REFUSED_MAX = 30; // refused pushes shown, as many as the server keeps
+const FOLLOW_PAUSE = 1500; // ms between two switches to another device, so that the screen stays readable
 const RATE_POINTS = 120; // half-second points of the sparkline
 const LOADING_MAX = 2000; // ms; then the devices received so far are shown
 const byId = (id) => document.getElementById(id);
@@ -492,12 +520,16 @@ function setText(element, text) {
 const model = {
   devices: new Map(), // id → summary, ordered by last change, newest last
   selected: null,
+  departed: null, // the last summary of the selected device, if it was removed
   isLoading: true, // the list of devices is incomplete
   notes: new Map(), // of the selected device: number → notification, oldest first
   cards: new Map(),
   lines: new Map(),
   open: new Set(), // unfolded threads
   isFreshScreen: true, // the next screen is the initial state, not a change
+  newest: null, // the device that the latest push was for
+  refused: [], // refused pushes, oldest first
+  refusedTotal: null,
   counters: null,
   rates: [],
   peak: 0,
@@ -519,6 +551,7 @@ function draw() {
   if (parts.has("screen")) drawScreen();
   if (parts.has("head") || parts.has("screen")) drawHead();
   if (parts.has("counters")) drawCounters();
+  if (parts.has("refused")) drawRefused();
   if (parts.has("rows")) drawRowsSoon();
 }
 
@@ -542,6 +575,7 @@ let stream = null;
 let lastEventID = "";
 let retryTimer = 0;
 let loadingTimer = 0;
+let failures = 0; // in a row
 
 function connect() {
   clearTimeout(retryTimer);
@@ -555,19 +589,24 @@ function connect() {
       if (event.lastEventId) lastEventID = event.lastEventId;
       apply(JSON.parse(event.data));
     });
-  stream.onopen = () => setLink("live", "Live");
+  stream.onopen = () => {
+    failures = 0;
+    setLink("live", "Live");
+  };
   stream.onerror = () => {
     setLink("lost", "Reconnecting");
     if (stream.readyState !== EventSource.CLOSED) return;
-    // The selected device was removed, or the simulator was restarted: start over.
-    lastEventID = "";
+    // The simulator was reset or restarted, so the device does not exist.
     model.selected = null;
     clearScreen();
-    retryTimer = setTimeout(connect, 1000);
+    retryTimer = setTimeout(connect, failures > 0 ? 1000 : 0);
+    failures += 1;
   };
   on("resync", () => {
+    // A page that reads too slowly gets this too, so the selected device stays until the others are known.
+    model.departed = selectedDevice() ?? null;
     model.devices.clear();
-    clearScreen();
+    model.isFreshScreen = true;
     // Devices follow in several events, oldest first. While many devices change, each event announces a next one.
     model.isLoading = true;
     clearTimeout(loadingTimer);
@@ -575,6 +614,11 @@ function connect() {
     touch("rows", "screen");
   });
   on("devices", applyDevices);
+  on("refused", ({ pushes, total, all }) => {
+    model.refused = [...(all ? [] : model.refused), ...pushes].slice(-REFUSED_MAX);
+    model.refusedTotal = total;
+    touch("refused");
+  });
   on("screen", applyScreen);
   on("counters", (counters) => {
     model.counters = counters;
@@ -584,10 +628,14 @@ function connect() {
 }
 
 function applyDevices({ devices, gone, more }) {
-  for (const id of gone) model.devices.delete(id);
+  for (const id of gone) {
+    if (id === model.selected) model.departed = model.devices.get(id) ?? model.departed;
+    model.devices.delete(id);
+  }
   for (const device of devices) {
     const known = model.devices.get(device.id);
-    device.isFlashing = !known || known.counters.received !== device.counters.received;
+    device.isFlashing = !known || pushCount(known) !== pushCount(device);
+    if (device.isFlashing) model.newest = device.id;
     model.devices.delete(device.id);
     model.devices.set(device.id, device);
   }
@@ -596,9 +644,13 @@ function applyDevices({ devices, gone, more }) {
     if (!more) finishLoading();
     return;
   }
-  const newest = devices.at(-1);
-  if (newest && (!model.selected || (byId("follow").checked && newest.isFlashing))) follow(newest.id);
-  if (gone.includes(model.selected)) selectIfNone();
+  if (gone.includes(model.selected) || !model.selected) selectIfNone();
+  follow();
+}
+
+/** The pushes to a device, also the refused ones. */
+function pushCount(device) {
+  return device.counters.received + device.counters.refused;
 }
 
 function finishLoading() {
@@ -610,11 +662,19 @@ function finishLoading() {
   rowsDrawnAt = -Infinity;
   touch("rows", "screen");
   selectIfNone();
+  follow();
+}
+
+/** The summary of the selected device, also if it was removed and is still shown. */
+function selectedDevice() {
+  return model.devices.get(model.selected) ?? (model.departed?.id === model.selected ? model.departed : undefined);
 }
 
 /** Selects the newest device if no device is selected, or if the selected one was removed. */
 function selectIfNone() {
   if (model.devices.has(model.selected)) return;
+  // With more than 1,000 busy devices each is removed within moments: `follow` switches when the screen was readable for a while.
+  if (selectedDevice() && byId("follow").checked && model.devices.size > 0) return;
   if (model.selected) {
     model.selected = null;
     clearScreen();
@@ -624,13 +684,33 @@ function selectIfNone() {
   if (newest) select(newest);
 }
 
-/** Switches to another device at most every 1.5 s, so that the screen stays readable. */
 let followedAt = -Infinity;
-function follow(id) {
-  if (id === model.selected || performance.now() - followedAt < 1500) return;
+let followTimer = 0;
+
+/** Switches to the device of the latest push, now or after the pause, unless the user has picked a device or reads a push. */
+function follow() {
+  clearTimeout(followTimer);
+  const isWanted = byId("follow").checked && model.devices.has(model.newest) && model.newest !== model.selected;
+  if (!isWanted || model.isLoading || byId("detail").open) return;
+  const pause = FOLLOW_PAUSE - (performance.now() - followedAt);
+  if (pause > 0) {
+    followTimer = setTimeout(follow, pause);
+    return;
+  }
   followedAt = performance.now();
-  select(id);
+  select(model.newest);
 }
+
+/** The user has picked the selected device: it stays until the user follows the newest again. */
+function stay() {
+  byId("follow").checked = false;
+}
+
+byId("follow").addEventListener("change", () => {
+  followedAt = -Infinity;
+  follow();
+});
+byId("detail").addEventListener("close", follow);
 
 function applyScreen(screen) {
   if (screen.id !== model.selected) return;
@@ -657,7 +737,13 @@ function setLink(state, text) {
 // Fetches the full screen once; afterwards the event stream sends only its changes.
 async function fetchScreen(id) {
   const response = await request("GET", `devices/${id}`);
-  if (!response || id !== model.selected || !model.isFreshScreen) return;
+  if (id !== model.selected || !model.isFreshScreen) return;
+  if (!response) {
+    // The device was removed in the meantime.
+    model.isFreshScreen = false;
+    touch("screen");
+    return;
+  }
   applyScreen({
     ...response, order: response.notifications.map((item) => item.number), cards: response.activities.map((item) => item.number),
     lines: response.log.map((item) => item.number),
@@ -772,7 +858,7 @@ function threads() {
 }
 
 function drawScreen() {
-  const device = model.devices.get(model.selected);
+  const device = selectedDevice();
   const notes = [];
   for (const [key, group] of threads()) {
     const isStack = group.length > 1;
@@ -810,6 +896,7 @@ function noteFor(note, stack, isInner) {
   if (stack) item.classList.add("stack");
   item.firstChild.addEventListener("click", () => {
     if (!stack) return showDetail(note);
+    stay();
     model.open.add(stack.key);
     touch("screen");
   });
@@ -948,12 +1035,12 @@ function lineElement(line) {
 
 function showDetail(item) {
   const facts = [
-    ["apns-id", item.apns_id], ["app", item.app], ["push type", item.push_type], ["priority", item.priority],
+    ["reason", item.reason], ["status", item.status], ["token", item.reason && item.token], ["apns-id", item.apns_id], ["app", item.app], ["push type", item.push_type], ["priority", item.priority],
     ["expiration", item.expiration], ["collapse id", item.collapse_id], ["thread", item.thread], ["category", item.category],
     ["level", item.level], ["sound", item.sound], ["channel", item.channel], ["timestamp", item.timestamp],
     ["stale date", item.stale_date], ["ended", item.ended_at && new Date(item.ended_at).toLocaleTimeString()],
     ["received", item.at && new Date(item.at).toLocaleTimeString()],
-  ].filter(([, value]) => value !== undefined && value !== "");
+  ].filter(([, value]) => value !== undefined && value !== null && value !== "");
   byId("detail-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", String(value))]));
   setText(byId("detail-title"), item.title || item.type || appName(item.app));
   let payload = item.payload;
@@ -978,11 +1065,12 @@ const tokenLabels = {
 };
 
 function drawHead() {
-  const device = model.devices.get(model.selected);
+  const device = selectedDevice();
   const phone = byId("phone");
   byId("actions").hidden = !device;
   phone.dataset.online = String(device ? device.online : true);
   phone.dataset.gone = String(Boolean(device) && device.token_state !== "valid");
+  byId("stage-name").title = device ? device.name : "";
   setText(byId("stage-name"), device ? device.name : model.isLoading ? "Loading" : "No device yet");
   const parked = byId("parked");
   if (!device) {
@@ -1020,12 +1108,40 @@ function select(id) {
 
 byId("toggle-online").addEventListener("click", () => {
   const device = model.devices.get(model.selected);
+  stay();
   if (device) request("PUT", `devices/${device.id}`, { online: !device.online });
 });
 byId("toggle-app").addEventListener("click", () => {
   const device = model.devices.get(model.selected);
+  stay();
   if (device) request("PUT", `devices/${device.id}`, { token_state: device.token_state === "valid" ? "unregistered" : "valid" });
 });
+
+// The push goes to the selected device, or to a new one if there is none. The simulator sends it, through its gateway if it has one.
+byId("test-push").addEventListener("click", async (event) => {
+  const button = event.currentTarget;
+  const device = model.devices.get(model.selected);
+  button.disabled = true;
+  try {
+    const response = await fetch(`test-push${device ? `?device=${encodeURIComponent(device.id)}` : ""}`, { method: "POST" });
+    const result = await response.json();
+    if (!response.ok) noteTest(`Not sent: ${result.detail}`, true);
+    else if (result.via === "gateway") noteTest(`Accepted by the gateway: ${result.msg_id}`);
+    else noteTest("Sent by the simulator itself; no gateway runs with it");
+  } catch {
+    noteTest("Not sent: the simulator cannot be reached", true);
+  }
+  button.disabled = false;
+});
+
+let testTimer = 0;
+function noteTest(text, isBad = false) {
+  const note = byId("test-note");
+  note.classList.toggle("bad", isBad);
+  setText(note, text);
+  clearTimeout(testTimer);
+  testTimer = setTimeout(() => setText(note, ""), 15000);
+}
 
 // --------------------------------------------------------------------------------------------- Device list
 
@@ -1063,7 +1179,10 @@ function rowFor(device, existing) {
       make("span", "sub", make("code"), make("span")),
     );
     button.type = "button";
-    button.addEventListener("click", () => select(device.id));
+    button.addEventListener("click", () => {
+      stay();
+      select(device.id);
+    });
     item = make("li", "", button);
     item.dataset.key = device.id;
   }
@@ -1123,6 +1242,25 @@ function drawCounters() {
   const reasons = Object.entries(counters.answers_by_reason).sort((a, b) => b[1] - a[1]).slice(0, 8);
   rows.push(...reasons.map(([reason, count]) => make("li", "reason", make("span", "", reason), make("span"), make("b", "", numberText.format(count)))));
   byId("responses").replaceChildren(...rows);
+}
+
+/** Lists the refused pushes, newest first. */
+function drawRefused() {
+  const total = model.refusedTotal;
+  // Only the first digits of tokens are known here; several devices may share them.
+  const names = new Map();
+  for (const { token, name } of model.devices.values()) names.set(token, names.has(token) ? null : name);
+  byId("refused").replaceChildren(...model.refused.toReversed().map((push) => {
+    const time = make("time", "", new Date(push.received_at).toTimeString().slice(0, 8));
+    const target = names.get(push.token) ?? (push.token || "no token");
+    const button = make("button", "line", time, make("b", "", push.reason), make("span", "", target), make("code", "", push.payload || "no payload"));
+    button.type = "button";
+    button.addEventListener("click", () => showDetail({ ...push, title: "Refused push", app: push.topic, at: push.received_at }));
+    return make("li", "", button);
+  }));
+  setText(byId("refused-count"), total > model.refused.length ? `the last ${model.refused.length} of ${numberText.format(total)}` : "");
+  byId("refused-empty").hidden = total > 0;
+  setText(byId("refused-empty"), "None so far");
 }
 
 function percent(count, total) {
