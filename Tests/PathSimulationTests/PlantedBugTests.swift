@@ -36,6 +36,9 @@ extension PlantedBug {
         case .verdictChanges: [.oneVerdict]
         case .unknownReportedRefused: [.admission]
         case .drainDropsUnsent: [.progress]
+        case .settlementCountedTwice: [.conservation, .durable, .progress]
+        case .claimLeaked: [.progress]
+        case .takeoverAfterOutage: [.oneOwner, .boundedDuplicates]
         case .poisonGivesUpBatch, .mixedQuarantineTrial, .unbegunCounted: [.poisonIsolated]
         }
     }

@@ -15,7 +15,7 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
     package let durability: SQLiteDurability
     let connections: Connections
     let commits: GroupCommit
-    let clock: QueueClock
+    package let clock: QueueClock
     let logger: Logger
     let lock: FolderLock
     let reserve: DiskReserve
@@ -299,3 +299,5 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
         lock.unlock()
     }
 }
+
+extension SQLiteBackend: GatewayStore {}

@@ -17,7 +17,7 @@ import Telemetry
 package final class Gateway: Sendable {
     let configuration: GatewayConfiguration
     let logger: Logger
-    private let store: SQLiteBackend
+    private let store: any GatewayStore
     let clients: GatewayClients
     let certificates: CertificateMonitor
     private let recorder: OutcomeRecorder
@@ -50,7 +50,7 @@ package final class Gateway: Sendable {
     }
 
     private init(
-        _ configuration: GatewayConfiguration, store: SQLiteBackend, clients: GatewayClients, logger: Logger
+        _ configuration: GatewayConfiguration, store: any GatewayStore, clients: GatewayClients, logger: Logger
     ) {
         self.configuration = configuration
         self.logger = logger
@@ -61,13 +61,13 @@ package final class Gateway: Sendable {
         let senders = clients.clients.mapValues { AppSender($0) }
         dispatcher = Dispatcher(
             queue: store, recorder: recorder, senders: senders, configuration: configuration.dispatch,
-            clock: .system, logger: logger
+            clock: store.clock, logger: logger
         )
         connectivity = ConnectivityMonitor(clients.clients, logger: logger)
         certificates = CertificateMonitor(
             clients,
             bundleIDs: Dictionary(configuration.apps.map { (AppID($0.name), $0.bundleID) }) { first, _ in first },
-            wallClock: QueueClock.system.wall, logger: logger
+            wallClock: store.clock.wall, logger: logger
         )
         failureSummaryLogger = FailureSummaryLogger(logger: logger)
         let directory = configuration.directory
@@ -86,10 +86,10 @@ package final class Gateway: Sendable {
         }
         maintenance = StoreMaintenanceService(
             queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,
-            wallClock: QueueClock.system.wall,
+            wallClock: store.clock.wall,
             observe: { [store, failureSummaryLogger] sample in
                 admission.update(sample, { directory.delay(of: $0, delay) }, logger)
-                failureSummaryLogger.log(store.settled(), now: QueueClock.system.monotonic())
+                failureSummaryLogger.log(store.settled(), now: store.clock.monotonic())
             }, logger: logger
         )
         let metrics = MetricsRegistry()
@@ -112,7 +112,7 @@ package final class Gateway: Sendable {
             ),
             admission: admission, metrics: metrics,
             readiness: { [readiness] in readiness.problems }, notices: { [connectivity] in connectivity.notices },
-            clock: .system, logger: logger
+            clock: store.clock, logger: logger
         )
     }
 
@@ -271,7 +271,7 @@ package final class Gateway: Sendable {
 
     private func close() async {
         for client in clients.clients.values { await client.shutdown(grace: .zero) }
-        failureSummaryLogger.log(store.settled(), isFinal: true, now: QueueClock.system.monotonic())
+        failureSummaryLogger.log(store.settled(), isFinal: true, now: store.clock.monotonic())
         await store.close()
     }
 }

@@ -43,6 +43,10 @@ struct BatchEntry: Sendable {
     var phase: Phase
     /// Counts the leases.
     var epoch: UInt64 = 0
+    /// The number of the last settlement of the lease with this epoch.
+    var settlementNumber: UInt32 = 0
+    /// The instance that has the last lease.
+    private(set) var owner = 0
     /// The last lease ran out and no other instance has claimed the batch: its holder may still write and renew.
     var isLapsed = false
     /// The epoch under which a holder last began to send.
@@ -93,6 +97,8 @@ struct BatchEntry: Sendable {
 
     mutating func lease(to owner: Int, until deadline: Duration) {
         epoch += 1
+        settlementNumber = 0
+        self.owner = owner
         isLapsed = false
         phase = .leased(owner: owner, deadline: deadline, hasUpdate: false)
     }

@@ -32,9 +32,7 @@ extension MemoryState {
             bytes += entry.bytes
         }
         for (key, record) in records {
-            guard idempotencyRecord(of: key, at: record.at) == nil else {
-                throw .unavailable("a record of this idempotency key exists", isOutcomeKnown: true)
-            }
+            guard idempotencyRecord(of: key, at: record.at) == nil else { throw .idempotencyKeyUsed }
             bytes += record.bytes
         }
         guard bytesUsed + bytes <= bytesMax else {

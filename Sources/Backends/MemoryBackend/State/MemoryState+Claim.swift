@@ -80,7 +80,7 @@ extension MemoryState {
     mutating func renew(_ leases: [Lease], by owner: Int, until deadline: Duration) -> [Lease] {
         leases.filter { lease in
             let isHeld = change(lease.batch) { _, entry in
-                guard entry.isHeld(under: lease) else { return false }
+                guard entry.isHeld(under: lease), entry.owner == owner else { return false }
                 var hadUpdate = false
                 if case .leased(_, _, let hasUpdate) = entry.phase { hadUpdate = hasUpdate }
                 entry.isLapsed = false

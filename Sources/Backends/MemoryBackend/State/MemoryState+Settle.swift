@@ -5,12 +5,21 @@ extension MemoryState {
     /// - Returns: the leases whose settlements were refused.
     mutating func settle(_ settlements: [Settlement]) -> [Lease] {
         settlements.compactMap { settlement in
-            let isHeld = change(settlement.lease.batch) { state, entry in
-                guard entry.isHeld(under: settlement.lease) else { return false }
+            let isRecorded = change(settlement.lease.batch) { state, entry in
+                if let numbers = settlement.numbers, entry.epoch == settlement.lease.epoch,
+                    entry.settlementNumber == numbers.upperBound
+                {
+                    // Its response was lost.
+                    return true
+                }
+                guard entry.isHeld(under: settlement.lease),
+                    settlement.numbers.map({ $0.lowerBound == entry.settlementNumber + 1 }) ?? true
+                else { return false }
                 state.settle(settlement, of: &entry)
+                if let numbers = settlement.numbers { entry.settlementNumber = numbers.upperBound }
                 return true
             }
-            return isHeld == true ? nil : settlement.lease
+            return isRecorded == true ? nil : settlement.lease
         }
     }
 

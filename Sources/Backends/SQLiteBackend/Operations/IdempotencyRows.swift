@@ -14,7 +14,7 @@ enum IdempotencyRows {
         return record.at > expiryLimit(at: now) ? record : nil
     }
 
-    /// - Throws: `unavailable` if a key has a record that has not expired.
+    /// - Throws: `idempotencyKeyUsed` if a key has a record that has not expired.
     static func insert(
         _ records: [IdempotencyKey: IdempotencyRecord], _ db: Database, _ state: inout QueueState
     ) throws {
@@ -33,7 +33,7 @@ enum IdempotencyRows {
             try insert.execute(arguments: [key.digest, record.fingerprint, record.body, record.at.milliseconds])
             state.responses.add(records: 1, bytes: record.body.count)
             guard db.changesCount == 1 else {
-                throw QueueError.unavailable("the idempotency key has a stored response", isOutcomeKnown: true)
+                throw QueueError.idempotencyKeyUsed
             }
         }
     }

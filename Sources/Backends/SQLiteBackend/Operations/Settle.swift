@@ -8,13 +8,31 @@ enum Settle {
     static func run(_ settlements: [Settlement], _ db: Database, _ state: inout QueueState) throws -> [Lease] {
         var stale: [Lease] = []
         for settlement in settlements {
-            guard let held = state.held[settlement.lease.batch], held.batch.epoch == settlement.lease.epoch else {
-                stale.append(settlement.lease)
+            guard var held = state.held[settlement.lease.batch], held.batch.epoch == settlement.lease.epoch else {
+                if try !hasEnded(under: settlement.lease, db) { stale.append(settlement.lease) }
                 continue
+            }
+            if let numbers = settlement.numbers {
+                // Its response was lost.
+                if numbers.upperBound == held.settlementNumber { continue }
+                guard numbers.lowerBound == held.settlementNumber + 1 else {
+                    stale.append(settlement.lease)
+                    continue
+                }
+                held.settlementNumber = numbers.upperBound
             }
             try run(settlement, held, db, &state)
         }
         return stale
+    }
+
+    /// Whether a batch ended under a lease, so that nothing of it is left to settle.
+    private static func hasEnded(under lease: Lease, _ db: Database) throws -> Bool {
+        try Bool.fetchOne(
+            db.cachedStatement(
+                sql: "SELECT last_epoch = ? FROM records WHERE id = ? AND ended_at IS NOT NULL"),
+            arguments: [Int64(lease.epoch), lease.batch.bytes]
+        ) ?? false
     }
 
     private static func run(

@@ -30,8 +30,8 @@ import Synchronization
 //
 // What a failed transaction means for its calls depends on the error:
 //
-//   unavailable   one call failed, for example with a duplicate id; also the default for errors without a rule of their
-//                 own. All calls run once more, each in a savepoint, so that only the failed one is rolled back.
+//   unavailable,  one call failed, for example with a duplicate id; also the default for errors without a rule of their
+//   key used      own. All calls run once more, each in a savepoint, so that only the failed one is rolled back.
 //                 Failures are rare and savepoints are not free, so the first run uses none.
 //   full          the disk has no space. Calls marked `yields` (new pushes) fail; the others (outcomes, claims) run
 //                 again without them. A checkpoint is requested that truncates the log.
@@ -202,7 +202,7 @@ final class GroupCommit: Sendable {
             // A commit whose sync failed is in the log nevertheless: recovery at the next start may find it.
             let error = failure.isCommitInDoubt ? .unavailable(reason, isOutcomeKnown: false) : failure.error
             for call in calls { call.fail(error) }
-        case .unavailable, .closed:
+        case .unavailable, .idempotencyKeyUsed, .closed:
             for call in calls { call.fail(failure.error) }
         }
     }
@@ -225,7 +225,7 @@ final class GroupCommit: Sendable {
                 try calls.map { try $0.run(db, &state) }
             }
         } catch {
-            guard case .unavailable = error.error, calls.count > 1 else { throw error }
+            guard error.error.isOfOneCall, calls.count > 1 else { throw error }
             return try inTransaction(db, &state) { db, state in
                 try calls.map { try isolate($0, db, &state) }
             }
@@ -277,12 +277,22 @@ final class GroupCommit: Sendable {
             try db.cachedStatement(sql: "RELEASE call").execute()
             return delivery
         } catch {
-            guard case .unavailable = error.queueError, db.isInsideTransaction else { throw error }
+            guard error.queueError.isOfOneCall, db.isInsideTransaction else { throw error }
             let failure = error.queueError
             try db.cachedStatement(sql: "ROLLBACK TO call").execute()
             try db.cachedStatement(sql: "RELEASE call").execute()
             state.rollBack(to: before)
             return { call.fail(failure) }
+        }
+    }
+}
+
+extension QueueError {
+    /// Whether the other calls of the transaction may succeed.
+    fileprivate var isOfOneCall: Bool {
+        switch self {
+        case .unavailable, .idempotencyKeyUsed: true
+        case .full, .broken, .closed: false
         }
     }
 }

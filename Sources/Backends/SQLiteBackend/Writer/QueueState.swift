@@ -12,6 +12,8 @@ struct QueueState: Sendable {
         var batch: QueuedBatch
         /// By the monotonic clock.
         var deadline: Duration
+        /// The number of the last settlement under the lease.
+        var settlementNumber: UInt32 = 0
         /// Of a batch that was claimed by its append: the collapse keys to insert once it waits.
         var collapsible: [CollapseKey] = []
     }

@@ -153,8 +153,8 @@ package final class BatchCommitter: Sendable {
     }
 
     private func failed(_ batches: [Batch], _ reservations: [HandoffReservation?], _ error: QueueError) {
-        metrics.appendFailed()
-        if !isFailing.exchange(true, ordering: .relaxed) {
+        if error != .idempotencyKeyUsed { metrics.appendFailed() }
+        if error != .idempotencyKeyUsed, !isFailing.exchange(true, ordering: .relaxed) {
             logger.error("store does not accept pushes", metadata: ["error": "\(error)"])
         }
         for (index, batch) in batches.enumerated() {
@@ -173,7 +173,7 @@ extension QueueError {
     /// The code in the response.
     var code: ErrorCode {
         switch self {
-        case .unavailable, .broken: .storeUnavailable
+        case .unavailable, .broken, .idempotencyKeyUsed: .storeUnavailable
         case .full: .queueFull
         case .closed: .shuttingDown
         }

@@ -56,6 +56,10 @@ struct Problem: Error {
 
     /// The same for a request with an `Idempotency-Key`, which can be repeated safely.
     init(idempotent error: QueueError, pushID: PushID?, retryAfter: Int) {
+        guard error != .idempotencyKeyUsed else {
+            self.init(idempotencyRunning: retryAfter)
+            return
+        }
         self.init(error, pushID: pushID, retryAfter: retryAfter)
         if error.isOutcomeUnknown {
             detail =
@@ -67,7 +71,7 @@ struct Problem: Error {
     init(control error: QueueError, retryAfter: Int) {
         let text =
             switch error {
-            case .unavailable(_, isOutcomeKnown: true):
+            case .unavailable(_, isOutcomeKnown: true), .idempotencyKeyUsed:
                 "the store does not respond; nothing was changed, send the request again later"
             case .unavailable(_, isOutcomeKnown: false): "the store did not confirm the change; send the request again"
             case .full: "the store is full; nothing was changed, send the request again later"

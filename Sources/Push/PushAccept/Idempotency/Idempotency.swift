@@ -33,6 +33,14 @@ struct IdempotentRequest: Sendable {
 }
 
 extension Problem {
+    init(idempotencyRunning retryAfter: Int) {
+        self.init(
+            .conflict, .idempotencyRunning,
+            "a request with this Idempotency-Key is in progress; send it again to get its response"
+        )
+        headers[.retryAfter] = String(retryAfter)
+    }
+
     static let cannotStoreResponse = Problem(unsupported: "store responses; leave Idempotency-Key out")
 }
 
@@ -66,18 +74,21 @@ final class Idempotency: Sendable {
     ///   full or does not respond, and the errors of `serve`, after which no response is stored.
     func respond(to request: IdempotentRequest, serve: () async throws -> StoredResponse) async throws -> Response {
         guard running.withLock({ $0.insert(request.key).inserted }) else {
-            var problem = Problem(
-                .conflict, .idempotencyRunning,
-                "a request with this Idempotency-Key is in progress; send it again to get its response"
-            )
-            problem.headers[.retryAfter] = String(retryAfter)
-            throw problem
+            throw Problem(idempotencyRunning: retryAfter)
         }
         defer { running.withLock { _ = $0.remove(request.key) } }
-        guard let known = try await find(request.key) else {
-            try refuseIfFull()
+        if let known = try await find(request.key) { return try replay(known, to: request) }
+        try refuseIfFull()
+        do {
             return try await serve().response()
+        } catch let problem as Problem where problem.code == .idempotencyRunning {
+            // Another instance that got the same request was faster.
+            guard let known = try await find(request.key) else { throw problem }
+            return try replay(known, to: request)
         }
+    }
+
+    private func replay(_ known: IdempotencyRecord, to request: IdempotentRequest) throws(Problem) -> Response {
         guard known.fingerprint == request.fingerprint else {
             throw Problem(
                 .unprocessableContent, .idempotencyMismatch,

@@ -259,6 +259,7 @@ extension QueueError {
         switch self {
         case .unavailable(_, isOutcomeKnown: true):
             "the store does not respond; nothing was accepted, send it again later"
+        case .idempotencyKeyUsed: "another request of the same write was refused; nothing was accepted, send it again"
         case .unavailable(_, isOutcomeKnown: false):
             "the store did not confirm the write; the push may have been accepted, query its status before sending it again"
         case .full: "the store is full; nothing was accepted, send it again later"

@@ -41,16 +41,17 @@ package protocol DurableQueue: Sendable {
     /// machine.
     func begun(_ leases: [Lease])
 
-    /// Extends leases that are still valid to `duration` from now.
+    /// Extends leases of this instance that are still valid to `duration` from now.
     ///
-    /// - Returns: the lost leases: expired and overtaken, or settled.
+    /// - Returns: the lost leases: expired and overtaken, settled, or held by another instance.
     func renew(_ leases: [Lease], for duration: Duration) async throws(QueueError) -> [Lease]
 
     /// Records outcomes, retries and announced sends, and ends leases, in one durable write.
     ///
     /// A batch whose pushes all have an outcome leaves the queue; its outcomes stay. A settlement under a lease that
     /// was overtaken changes nothing (fencing). An outcome for a push that already has one is ignored: a verdict never
-    /// changes.
+    /// changes. A settlement that is repeated because its response was lost counts once: its `numbers` are those that
+    /// were recorded last under the lease.
     ///
     /// - Returns: the stale leases, whose settlements were refused.
     func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease]

@@ -8,8 +8,8 @@ package protocol IdempotentQueue: DurableQueue {
 
     /// Appends batches and stores responses in one write: all of it or nothing.
     ///
-    /// - Precondition: none of the keys has a record. The caller checks that, and never runs two requests with the same
-    ///   key concurrently.
+    /// - Throws: `idempotencyKeyUsed` if one of the keys has a record. Another instance may have stored it since the
+    ///   caller looked.
     func append(_ batches: [NewBatch], storing records: [IdempotencyKey: IdempotencyRecord]) async throws(QueueError)
         -> [Lease?]
 

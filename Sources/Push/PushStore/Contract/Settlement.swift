@@ -17,12 +17,16 @@ package struct Settlement: Sendable, Equatable {
     package var lease: Lease
     package private(set) var update: BatchUpdate
     package private(set) var release: Release
+    /// Which settlements of the lease it consists of, counted from 1 without gaps. The store recognises by them a
+    /// settlement that is repeated because its response was lost. nil: the holder never repeats it.
+    package private(set) var numbers: ClosedRange<UInt32>?
 
     package init(
         lease: Lease, outcomes: [Outcome] = [], retries: [Retry] = [], sends: [UInt16] = [], release: Release = .keep,
-        at: WallTime
+        number: UInt32? = nil, at: WallTime
     ) {
         self.lease = lease
+        numbers = number.map { $0...$0 }
         update = BatchUpdate(at: at, outcomes: outcomes, retries: retries, sends: sends)
         self.release = release
     }
@@ -37,5 +41,6 @@ package struct Settlement: Sendable, Equatable {
         precondition(lease == later.lease, "settlements of different leases")
         update.append(later.update)
         if later.release.endsLease { release = later.release }
+        numbers = numbers.flatMap { first in later.numbers.map { first.lowerBound...$0.upperBound } }
     }
 }

@@ -61,4 +61,10 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case expiredEarly = "expired-early"
     /// A crash counts against batches of which no push was sent.
     case unbegunCounted = "unbegun-counted"
+    /// A settlement that is repeated because its response was lost subtracts its pushes a second time.
+    case settlementCountedTwice = "settlement-counted-twice"
+    /// A claim whose response was lost is never claimable again.
+    case claimLeaked = "claim-leaked"
+    /// After an outage of the store every lease counts as expired.
+    case takeoverAfterOutage = "takeover-after-outage"
 }

@@ -144,6 +144,13 @@ extension ModelStore {
         var stale: [Lease] = []
         for settlement in settlements {
             guard let row = rows[settlement.lease.batch] else { preconditionFailure("unknown batch") }
+            if let numbers = settlement.numbers, row.epoch == settlement.lease.epoch {
+                if row.settlementNumber == numbers.upperBound, simulation.bug != .verdictChanges {
+                    if simulation.bug == .settlementCountedTwice { row.countedTwice += settlement.outcomes.count }
+                    continue
+                }
+                row.settlementNumber = numbers.upperBound
+            }
             let isOwner = row.lease != nil && row.epoch == settlement.lease.epoch
             if !isOwner { stale.append(settlement.lease) }
             let ignoresFence = simulation.bug == .fencingOff || simulation.bug == .staleOutcomeOverwrites
@@ -171,7 +178,7 @@ extension ModelStore {
         )
         row.due = row.ledger.nextDue
         if case .postpone(let until) = settlement.release { row.due = max(row.due, until) }
-        if settlement.release.endsLease || row.ledger.isFinished { row.lease = nil }
+        if settlement.release.endsLease || row.isFinished { row.lease = nil }
     }
 
     // MARK: Control

@@ -15,6 +15,8 @@ final class ModelStore {
         var isolatedPush: UInt16?
         var hasUpdates = false
         var hasBegun = false
+        /// The response of its claim was lost, for `PlantedBug.claimLeaked`.
+        var isLeaked = false
     }
 
     final class Row {
@@ -23,6 +25,10 @@ final class ModelStore {
         let bytes: Data
         var ledger: BatchLedger
         var epoch: UInt64 = 0
+        /// The number of the last settlement of the epoch.
+        var settlementNumber: UInt32 = 0
+        /// Pushes that were counted twice, for `PlantedBug.settlementCountedTwice`.
+        var countedTwice = 0
         var lease: HeldLease?
         /// When the first unsettled push is due.
         var due: WallTime
@@ -39,6 +45,7 @@ final class ModelStore {
 
         /// The latest lease, which may have ended.
         var lastLease: Lease { Lease(batch: truth.id, epoch: epoch) }
+        var isFinished: Bool { ledger.unsettled <= countedTwice }
         var isQuarantined: Bool { crashDeliveries >= PoisonLimits.redeliveriesBeforeQuarantine }
         var isIsolated: Bool { crashDeliveries > PoisonLimits.redeliveriesBeforeQuarantine }
     }
@@ -55,6 +62,10 @@ final class ModelStore {
     /// Transactions of an earlier generation are lost.
     private var generation = 0
     private var downUntil: Ticks = 0
+    /// The running transaction is committed, and its caller does not receive the response.
+    private var isResponseLost = false
+    /// When the store responded again after its last outage.
+    private var recoveredAt: Ticks?
     /// Periods in which calls failed or were slow.
     let outages = OutageLog()
 
@@ -98,14 +109,18 @@ final class ModelStore {
             }
             if simulation.now < downUntil || simulation.isActive(.storeOutage) {
                 outages.add(simulation.now - delay...simulation.now)
+                recoveredAt = nil
                 completion(.failure(.unavailable("down", isOutcomeKnown: true)))
                 return
             }
+            recoveredAt = recoveredAt ?? simulation.now
             switch fate {
             case .full: completion(.failure(.full("disk full")))
             case .lost: completion(.failure(.unavailable("no response", isOutcomeKnown: false)))
             case .replyLost:
+                isResponseLost = true
                 _ = transaction()
+                isResponseLost = false
                 completion(.failure(.unavailable("no response", isOutcomeKnown: false)))
             case .done: completion(.success(transaction()))
             }
@@ -170,8 +185,10 @@ final class ModelStore {
     {
         let heldUntil = row.lease?.until
         if simulation.bug != .epochReused || row.epoch == 0 { row.epoch += 1 }
+        row.settlementNumber = 0
         row.lease = HeldLease(
-            holder: life, until: simulation.now + duration, duration: duration, isolatedPush: isolatedPush)
+            holder: life, until: simulation.now + duration, duration: duration, isolatedPush: isolatedPush,
+            isLeaked: isResponseLost && simulation.bug == .claimLeaked)
         simulation.checker.claimed(
             row.truth, epoch: row.epoch, indexes: pending, heldUntil: heldUntil, storeWall: wall
         )
@@ -183,13 +200,23 @@ final class ModelStore {
 
     func releaseExpired() {
         for row in live {
-            guard let lease = row.lease, lease.until <= simulation.now else { continue }
+            guard let lease = row.lease, hasExpired(lease) else { continue }
             if simulation.hadTimeToRenew(row.lastLease, lease) {
                 simulation.checker.leaseExpiredWithoutCause(row.truth, epoch: row.epoch)
             }
             leaseEnded(row)
         }
         removeFinished()
+    }
+
+    private func hasExpired(_ lease: HeldLease) -> Bool {
+        if lease.isLeaked { return false }
+        if simulation.bug == .takeoverAfterOutage, let recoveredAt, simulation.now - recoveredAt < .second,
+            recoveredAt > 0
+        {
+            return true
+        }
+        return lease.until <= simulation.now
     }
 
     /// Ends all leases: the only process of an embedded store has ended.
@@ -236,7 +263,7 @@ final class ModelStore {
     }
 
     func removeFinished() {
-        live.removeAll { $0.ledger.isFinished }
+        live.removeAll(where: \.isFinished)
         emptySince = live.isEmpty ? emptySince ?? simulation.now : nil
     }
 }

@@ -1,0 +1,81 @@
+import PushModel
+import PushStore
+
+/// A write whose response is lost took place. Its caller knows nothing of its result.
+extension QueueConformance {
+    static let lostResponses: [Clause] = [
+        Clause("a settlement that is repeated counts once") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(4, at: now)
+            let lease = try await harness.appendClaimed(batch)
+            let first = Settlement(lease: lease, outcomes: Samples.delivered([0, 1]), number: 1, at: now)
+            _ = try await harness.queue.settle([first])
+            try expect(try await harness.queue.settle([first]), is: [], "it is not refused")
+            try expect(try await harness.queue.depth().pushes, is: 2, "its pushes are counted once")
+            let retry = Samples.retry(2, attempts: 1, due: now)
+            var second = Settlement(lease: lease, retries: [retry], number: 2, at: now)
+            second.merge(Settlement(lease: lease, release: .release, number: 3, at: now))
+            _ = try await harness.queue.settle([second])
+            try expect(try await harness.queue.settle([second]), is: [], "the last one of the lease, too")
+            let claimed = try await harness.claimOne("the batch is claimable once")
+            try expect(claimed.pending?.map(\.index), is: [2, 3], "the unsettled pushes")
+            try expect(claimed.pending?.map(\.attempts), is: [1, 0], "their attempts")
+            try expect(try await harness.queue.settle([second]), is: [lease], "refused under a later lease")
+        },
+        Clause("a settlement that ends a batch can be repeated") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(2, at: now)
+            let lease = try await harness.appendClaimed(batch)
+            let all = Settlement(lease: lease, outcomes: Samples.delivered([0, 1]), release: .release, number: 1, at: now)
+            _ = try await harness.queue.settle([all])
+            try expect(try await harness.queue.settle([all]), is: [], "it is not refused")
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
+            try expect(try await harness.status(batch, 1).state, is: .settled(.delivered), "the outcome")
+            try expect(harness.queue.settled().counts.values.reduce(0, +), is: 2, "each push is counted once")
+        },
+        Clause("a settlement that does not follow the one before is refused") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(3, at: now)
+            let lease = try await harness.appendClaimed(batch)
+            let third = Settlement(lease: lease, outcomes: Samples.delivered([2]), number: 3, at: now)
+            try expect(try await harness.queue.settle([third]), is: [lease], "the settlements before it are missing")
+            try expect(try await harness.status(batch, 2).state, is: .sending, "nothing is settled")
+        },
+        Clause("the numbers of settlements start again with each lease") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(2, at: now)
+            let first = try await harness.appendClaimed(batch)
+            _ = try await harness.queue.settle([
+                Settlement(lease: first, outcomes: Samples.delivered([0]), release: .release, number: 1, at: now)
+            ])
+            let second = try await harness.claimOne().lease
+            let last = Settlement(lease: second, outcomes: Samples.delivered([1]), release: .release, number: 1, at: now)
+            try expect(try await harness.queue.settle([last]), is: [], "it is not taken for the first one")
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
+        },
+        Clause("a batch whose claim lost its response is claimable when the lease has expired") { harness in
+            let batch = Samples.batch(2, at: try await harness.now)
+            try await harness.append(batch)
+            _ = try await harness.queue.claim(ClaimRequest(batchesMax: 10, lease: .seconds(20)))
+            try expect(try await harness.claim().isEmpty, "it is claimed")
+            try await harness.advance(by: .seconds(21))
+            let claimed = try await harness.claimOne("it is claimable again")
+            try expect(claimed.isQuarantined, is: false, "no push of it was sent")
+            try expect(claimed.batch.id, is: batch.id, "the batch")
+        },
+        Clause("a batch whose append lost its response is not appended twice") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(2, at: now)
+            _ = try await harness.queue.append([NewBatch(batch: batch, claim: .seconds(20))])
+            do {
+                _ = try await harness.queue.append([NewBatch(batch: batch, claim: .seconds(20))])
+                throw BrokenClause(description: "the second append of a batch succeeded")
+            } catch let error as QueueError {
+                try expect(error.isTransient, "the error of the second append: \(error)")
+            }
+            try expect(try await harness.queue.depth().pushes, is: 2, "its pushes are counted once")
+            try await harness.advance(by: .seconds(21))
+            try expect(try await harness.claimOne().batch.id, is: batch.id, "it is claimable when the lease has expired")
+        },
+    ]
+}
