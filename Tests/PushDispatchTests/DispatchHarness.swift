@@ -147,6 +147,7 @@ final class DispatchHarness {
         while now.monotonic < end {
             now = Moment(wall: now.wall + .milliseconds(250), monotonic: now.monotonic + .milliseconds(250))
             apply { $0.tick(now: $1, &$2) }
+            _ = try! store.expire(batchesMax: 1_000)
             if claims { claim() }
             answerAll(latency: latency)
             if claims { claim() }

@@ -100,6 +100,24 @@ private final class OutageHarness {
         #expect(rates.dropFirst().allSatisfy { $0 >= 22 }, "\(rates)")
     }
 
+    @Test(arguments: Outage.allCases)
+    func `does not delay the verdict of a push that expires, in memory or in the store`(_ kind: Outage) {
+        let harness = OutageHarness()
+        harness.outage = kind
+        harness.dispatch.flow(24, for: .seconds(20))
+        #expect(harness.dispatch.state() != .closed)
+        let expiration = harness.dispatch.now.wall.seconds + 10
+        let batches = (0..<200).map { _ in harness.dispatch.addNew(1, expiration: expiration) }
+        harness.dispatch.run(.seconds(8))
+        #expect(!harness.dispatch.verdicts.contains(.expired))
+        #expect(harness.dispatch.stateMachine.pushesInMemory > harness.dispatch.inFlight.count, "some are in memory")
+        harness.dispatch.run(.seconds(4))
+        let probed = Set(harness.dispatch.inFlight.map(\.lease.batch))
+        for batch in batches where !probed.contains(batch) {
+            #expect(harness.dispatch.status(batch).state == .settled(.expired))
+        }
+    }
+
     @Test func `ends with the oldest push of many quiet apps`() throws {
         let apps = (0..<100).map { "app\(100 + $0)" }
         let harness = OutageHarness(apps: apps)

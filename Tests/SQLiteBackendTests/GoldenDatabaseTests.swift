@@ -6,13 +6,17 @@ import PushStore
 import SQLiteBackend
 import Testing
 
-/// A database of this version, as SQL, which later versions have to read. With `GODWIT_UPDATE_GOLDEN=1` the file is written
-/// if it is missing; it is never changed.
+/// Databases of this version and of earlier ones, as SQL, which this version has to read. With `GODWIT_UPDATE_GOLDEN=1` the
+/// file of this version is written if it is missing; none is ever changed.
 @Suite struct `The database of this version` {
     private let clock = ManualClock()
 
-    private static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .appending(path: "Golden/version-4.sql")
+    /// The last is this version.
+    private static let versions = [4, 5]
+
+    private static func file(_ version: Int) -> URL {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Golden/version-\(version).sql")
+    }
 
     private func open(_ folder: String) throws -> SQLiteBackend {
         try SQLiteBackend.open(folder: folder, clock: clock.queueClock, logger: silence)
@@ -100,26 +104,35 @@ import Testing
     @Test func `has the golden schema`() async throws {
         let folder = try TemporaryFolder()
         try await fill(folder)
+        let (version, file) = (Self.versions.last!, Self.file(Self.versions.last!))
         if ProcessInfo.processInfo.environment["GODWIT_UPDATE_GOLDEN"] == "1",
-            !FileManager.default.fileExists(atPath: Self.file.path)
+            !FileManager.default.fileExists(atPath: file.path)
         {
-            try Self.dump(path(folder)).write(to: Self.file, atomically: true, encoding: .utf8)
+            try Self.dump(path(folder)).write(to: file, atomically: true, encoding: .utf8)
         }
         let golden = try TemporaryFolder()
-        try restore(golden)
+        try restore(version, to: golden)
         #expect(try Self.schema(path(folder)) == Self.schema(path(golden)))
     }
 
-    private func restore(_ folder: TemporaryFolder) throws {
+    private func restore(_ version: Int, to folder: TemporaryFolder) throws {
         let database = try DatabaseQueue(path: path(folder))
-        let sql = try String(contentsOf: Self.file, encoding: .utf8)
+        let sql = try String(contentsOf: Self.file(version), encoding: .utf8)
         try database.writeWithoutTransaction { try $0.execute(sql: sql) }
         try database.close()
     }
 
-    @Test func `reads the golden rows`() async throws {
+    @Test(arguments: versions) func `has the same tables whether it is new or migrated`(version: Int) async throws {
+        let (new, old) = (try TemporaryFolder(), try TemporaryFolder())
+        try await fill(new)
+        try restore(version, to: old)
+        await (try open(old.path)).close()
+        #expect(try Self.schema(path(new)) == Self.schema(path(old)))
+    }
+
+    @Test(arguments: versions) func `reads the golden rows`(version: Int) async throws {
         let folder = try TemporaryFolder()
-        try restore(folder)
+        try restore(version, to: folder)
         let database = try DatabaseQueue(path: path(folder))
         let ids = try await database.read { db in
             try Data.fetchAll(db, sql: "SELECT id FROM records ORDER BY key").map { try #require(BatchID(bytes: $0)) }
@@ -136,6 +149,8 @@ import Testing
         #expect(try await states(4) == [.settled(.delivered), .settled(.delivered), .settled(.givenUp)])
         #expect(try await backend.find([ids[4].push(0)])[0]?.environment == .sandbox)
         #expect(try await backend.replay(.app(nil), at: clock.now) == ReplayCount(replayed: 1))
+        // The deadlines of rows that had none become known.
+        #expect(try await !backend.expire(batchesMax: 9))
         let claims = try await backend.claim(
             ClaimRequest(batchesMax: 9, lease: .seconds(9), lookahead: .seconds(60))
         )

@@ -86,6 +86,8 @@ private enum LifecycleEvent {
     case acceptedWithNewer
 
     case hourPasses
+    /// Longer than the lifetime of the push, and no claim.
+    case dayPasses
     case claimed
     case returnedUnsent
     case retried
@@ -104,7 +106,7 @@ private enum LifecycleEvent {
 
     static let continuations: [LifecycleEvent] =
         [
-            .hourPasses, .claimed, .returnedUnsent, .retried, .givenUpAndReplayed, .cancelled, .superseded,
+            .hourPasses, .dayPasses, .claimed, .returnedUnsent, .retried, .givenUpAndReplayed, .cancelled, .superseded,
             .returnedAfterNewer, .replayed, .crashed, .crashedRepeatedly,
         ] + settlements.map { .settled($0) }
 
@@ -166,6 +168,10 @@ private final class LifecycleTrial {
             harness.advance(by: .seconds(3600))
             try await observe()
             try await claim()
+        case .dayPasses:
+            harness.advance(by: .seconds(25 * 3600))
+            try await observe()
+            _ = try await harness.queue.expire(batchesMax: 9)
         case .claimed: try await claim()
         case .returnedUnsent: try await settle()
         case .retried:

@@ -45,9 +45,9 @@ extension MemoryBackend: IdempotentQueue {
     package func append(
         _ batches: [NewBatch], storing answers: [IdempotencyKey: IdempotencyRecord]
     ) throws(QueueError) -> [Lease?] {
-        let bytesMax = store.limits.bytesMax
+        let (bytesMax, policy) = (store.limits.bytesMax, store.policy)
         return try perform { state, now throws(QueueError) in
-            try state.append(batches, recording: answers, by: owner, bytesMax: bytesMax, now: now)
+            try state.append(batches, recording: answers, by: owner, bytesMax: bytesMax, policy: policy, now: now)
         }
     }
 

@@ -9,6 +9,11 @@ extension MemoryBackend: StoreMaintenance {
         try perform { state, _ in state.prune(endedBefore: cutoff, batchesMax: batchesMax, now: now) }
     }
 
+    package func expire(batchesMax: Int) throws(QueueError) -> Bool {
+        let policy = store.policy
+        return try perform { state, now in state.expire(by: policy, batchesMax: batchesMax, at: now.wall) }
+    }
+
     /// Nothing to do: what has ended is gone.
     package func reclaim() throws(QueueError) -> Bool { try perform { _, _ in false } }
 

@@ -1,3 +1,4 @@
+package import PushModel
 package import PushStore
 import Synchronization
 
@@ -21,11 +22,14 @@ package final class MemoryStore: Sendable {
     /// Measures the leases of all instances.
     let clock: QueueClock
     let limits: Limits
+    let policy: DeliveryPolicy
     let state = Mutex(MemoryState())
 
-    package init(clock: QueueClock = .system, limits: Limits = Limits()) {
+    /// - Parameter policy: decides when a waiting push expires.
+    package init(clock: QueueClock = .system, limits: Limits = Limits(), policy: DeliveryPolicy = DeliveryPolicy()) {
         self.clock = clock
         self.limits = limits
+        self.policy = policy
     }
 
     /// Whether it holds no batch, outcome, dead letter or idempotency record.

@@ -58,7 +58,7 @@ extension SQLiteBackend: IdempotentQueue {
         _ batches: [NewBatch], storing records: [IdempotencyKey: IdempotencyRecord]
     ) async throws(QueueError) -> [Lease?] {
         guard !batches.isEmpty || !records.isEmpty else { return [] }
-        let (append, clock) = (Append(batches, tokenHashKey: tokenHashKey), clock)
+        let (append, clock) = (encoded(batches), clock)
         let bytes = append.byteCount + records.values.reduce(0) { $0 + $1.body.count }
         return try await commits.perform(bytes: bytes, yields: true) { db, state in
             try IdempotencyRows.insert(records, db, &state)

@@ -53,6 +53,23 @@ extension SQLiteBackend: StoreMaintenance {
         }
     }
 
+    package func expire(batchesMax: Int) async throws(QueueError) -> Bool {
+        let (policy, bytesMax, now) = (configuration.policy, configuration.claimBytesMax, clock.wall())
+        let due = try await read { db in
+            try Expiry.due(db, until: now, batchesMax: batchesMax, bytesMax: bytesMax)
+        }
+        guard !due.isEmpty else { return false }
+        let candidates = due.map { key, body in
+            let content = try? BatchCodec.decode(body)
+            let details = content.map { RecordDetails.encode($0, key: tokenHashKey) }
+            return Expiry.Candidate(key: key, content: content, details: details)
+        }
+        try await commits.perform { db, state in
+            try Expiry(db: db, policy: policy, now: now).run(candidates, &state)
+        }
+        return due.count == batchesMax || due.reduce(0) { $0 + $1.body.count } >= bytesMax
+    }
+
     package func settled() -> OutcomeCounts { outcomes.counts }
 }
 

@@ -25,7 +25,7 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
     let outcomes: SettledCounts.Committed
     let tokenHashKey: TokenHashKey
     let responses: StoredResponseCounts.Committed
-    private let configuration: SQLiteConfiguration
+    let configuration: SQLiteConfiguration
 
     /// Opens the database in `folder` and creates both if necessary. Ends the leases of the previous process.
     ///
@@ -160,11 +160,15 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
 
     package var statistics: SQLiteStatistics { commits.statistics }
 
+    func encoded(_ batches: [NewBatch]) -> Append {
+        Append(batches, tokenHashKey: tokenHashKey, policy: configuration.policy)
+    }
+
     // MARK: DurableQueue
 
     package func append(_ batches: [NewBatch]) async throws(QueueError) -> [Lease?] {
         guard !batches.isEmpty else { return [] }
-        let (append, clock) = (Append(batches, tokenHashKey: tokenHashKey), clock)
+        let (append, clock) = (encoded(batches), clock)
         return try await commits.perform(bytes: append.byteCount, yields: true) { db, state in
             try append.run(db, &state, clock: clock)
         }
@@ -174,7 +178,7 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
         _ batches: [NewBatch], completion: @escaping @Sendable (Result<[Lease?], QueueError>) -> Void
     ) {
         guard !batches.isEmpty else { return completion(.success([])) }
-        let (append, clock) = (Append(batches, tokenHashKey: tokenHashKey), clock)
+        let (append, clock) = (encoded(batches), clock)
         commits.perform(
             bytes: append.byteCount, yields: true, { db, state in try append.run(db, &state, clock: clock) },
             completion: completion

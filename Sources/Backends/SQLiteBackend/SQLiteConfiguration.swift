@@ -1,5 +1,9 @@
+package import PushModel
+
 /// Settings of the embedded database.
 package struct SQLiteConfiguration: Sendable {
+    /// Decides when a waiting push expires.
+    package var policy = DeliveryPolicy()
     /// Pages of the write-ahead log after which it is copied into the database, between two transactions.
     package var checkpointPages = 8000
     /// Size in bytes above which the log file is truncated when no call waits.

@@ -22,7 +22,8 @@ enum Schema {
     ///   `last_due` are null if no push has a due time; if they differ, each push's time is in the body. `since` is when
     ///   the batch was last updated, or accepted: it reveals a clock that moved backwards. `leased` is 0, 1 for a lease
     ///   without an update, 2 for a lease with one. `crashes` counts the leases that ended as 1 with a crash.
-    ///   `isolated_…` describe the push that was last claimed alone.
+    ///   `isolated_…` describe the push that was last claimed alone. `deadline` is a lower bound of the time when its
+    ///   first unsettled push expires; 0 if that is not known.
     /// - `bodies`: `godwit.v1.Batch`, until the batch is finished and has no dead letter.
     /// - `progress`: `godwit.v1.Progress`, one row per write. The key is the batch's key × 2^20 + the number of the
     ///   row, so the rows of a batch are adjacent, and new rows are at the end of the table. From row 2^19 on, they are
@@ -34,7 +35,7 @@ enum Schema {
     /// - `outbox`: `godwit.v1.OutboxEntry`, written with the outcomes; `position` is given after that commit. Nothing
     ///   writes it yet.
     /// - `settings`: values of this database that are made once.
-    private static let migrations = [first]
+    private static let migrations = [first, deadlines]
 
     // The 3 is `PoisonLimits.redeliveriesBeforeQuarantine`: a partial index applies only to queries with the same
     // condition.
@@ -135,6 +136,11 @@ enum Schema {
             name TEXT NOT NULL PRIMARY KEY,
             value BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
+        """
+
+    private static let deadlines = """
+        ALTER TABLE batches ADD COLUMN deadline INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX batches_deadline ON batches (deadline) WHERE leased = 0;
         """
 
     /// Refuses databases of other programs, of newer versions, and of versions before the first release. Changes

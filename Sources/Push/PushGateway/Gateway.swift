@@ -41,8 +41,10 @@ package final class Gateway: Sendable {
                 "file with a secret can be read or changed by every user",
                 metadata: ["path": "\(file)", "mode": "\(mode)"])
         }
+        var settings = SQLiteConfiguration()
+        settings.policy = configuration.dispatch.policy
         let store = try SQLiteBackend.open(
-            folder: configuration.storePath,
+            folder: configuration.storePath, configuration: settings,
             takeoverAfter: configuration.takesOver ? configuration.delivery.lease * 3 : nil,
             acceptsLoss: configuration.acceptsLoss, logger: logger
         )

@@ -3,8 +3,8 @@ package import PushModel
 package import PushStore
 import Synchronization
 
-/// Maintains the store: sends the heartbeat of its owner, samples its depth and size, prunes old records and reclaims free
-/// space, both in steps short enough not to delay pushes.
+/// Maintains the store: sends the heartbeat of its owner, samples its depth and size, settles expired pushes, prunes old
+/// records and reclaims free space, in steps short enough not to delay pushes.
 package final class StoreMaintenanceService: Sendable {
     /// Depth and size of the store at one time.
     package struct Sample: Sendable, Equatable {
@@ -22,6 +22,7 @@ package final class StoreMaintenanceService: Sendable {
     /// Pause after a prune that left nothing to remove.
     private static let pruneInterval: Duration = .seconds(60)
     private static let pruneBatchesMax = 100
+    private static let expireBatchesMax = 100
     /// Pause between two steps, during which pushes are written.
     private static let stepPause: Duration = .milliseconds(20)
 
@@ -55,7 +56,7 @@ package final class StoreMaintenanceService: Sendable {
 
     package var latestSample: Sample { latest.withLock { $0 } }
 
-    /// Samples and reclaims once a second and prunes once a minute, until the task is cancelled.
+    /// Samples, settles expired pushes and reclaims once a second and prunes once a minute, until the task is cancelled.
     ///
     /// - Throws: an error after which the store cannot be used any more.
     package func run() async throws {
@@ -76,6 +77,12 @@ package final class StoreMaintenanceService: Sendable {
             group.addTask {
                 while !Task.isCancelled {
                     let continues = try await self.reclaim()
+                    try? await Task.sleep(for: continues ? Self.stepPause : Self.interval)
+                }
+            }
+            group.addTask {
+                while !Task.isCancelled {
+                    let continues = try await self.expire()
                     try? await Task.sleep(for: continues ? Self.stepPause : Self.interval)
                 }
             }
@@ -109,6 +116,16 @@ package final class StoreMaintenanceService: Sendable {
         } catch {
             guard error.isTransient else { throw error }
             logger.warning("old records could not be pruned", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func expire() async throws -> Bool {
+        do throws(QueueError) {
+            return try await store.expire(batchesMax: Self.expireBatchesMax)
+        } catch {
+            guard error.isTransient else { throw error }
+            logger.warning("expired pushes could not be settled", metadata: ["error": "\(error)"])
+            return false
         }
     }
 

@@ -3,5 +3,5 @@ package enum QueueConformance {
     package static let clauses: [Clause] =
         append + claims + schedules + environments + damage + fairness + leases + settling + retries + lookups + poison
         + deadLetters + replays + control
-        + collapsing + counting + idempotency + maintenance + searches + lostResponses + instances
+        + collapsing + counting + idempotency + maintenance + expiry + searches + lostResponses + instances
 }

@@ -18,7 +18,7 @@ enum Samples {
         _ count: Int = 1, at now: WallTime, app: AppID = app, environment: APNSEnvironment = .production,
         lane: Lane = .normal, notBefore: WallTime? = nil, dueTimes: PushColumn<WallTime>? = nil,
         payloadBytes: Int = 40, collapseID: String? = nil, topic: String? = nil, pushType: PushType = .alert,
-        requestID: String? = nil, ambiguity: AmbiguityPolicy = .resend
+        requestID: String? = nil, ambiguity: AmbiguityPolicy = .resend, expirations: [Int64] = []
     ) -> Batch {
         let id = BatchID.random(at: now)
         var pushes = NotificationBatch(firstID: id.value)
@@ -30,7 +30,9 @@ enum Samples {
             let filled = payload + Array(repeating: UInt8(ascii: "x"), count: max(0, payloadBytes - payload.count - 2))
             token(index).withUnsafeBytes { token in
                 (filled + Array("\"}".utf8)).withUnsafeBytes { payload in
-                    pushes.append(token: token, payload: payload, headers: headers)
+                    pushes.append(
+                        token: token, payload: payload, headers: headers,
+                        expiration: expirations.isEmpty ? NotificationBatch.noExpiration : expirations[index])
                 }
             }
         }

@@ -41,6 +41,8 @@ struct BatchEntry: Sendable {
     var batch: Batch?
     var ledger: BatchLedger
     var phase: Phase
+    /// When its first unsettled push expires, or earlier.
+    var deadline: WallTime
     /// Counts the leases.
     var epoch: UInt64 = 0
     /// The number of the last settlement of the lease with this epoch.
@@ -62,8 +64,9 @@ struct BatchEntry: Sendable {
     /// By index; empty until the first update.
     private(set) var updates: [Update?] = []
 
-    init(_ batch: Batch, key: Int, tokenHashKey: TokenHashKey) {
+    init(_ batch: Batch, key: Int, tokenHashKey: TokenHashKey, policy: DeliveryPolicy) {
         self.key = key
+        deadline = Deadlines(of: batch, policy: policy).earliest
         details = RecordDetails(of: batch, key: tokenHashKey)
         self.batch = batch
         id = batch.id

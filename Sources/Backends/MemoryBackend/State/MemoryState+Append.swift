@@ -6,10 +6,10 @@ extension MemoryState {
     /// Adds all batches and idempotency records, or throws and adds none.
     mutating func append(
         _ batches: [NewBatch], recording records: [IdempotencyKey: IdempotencyRecord], by owner: Int, bytesMax: Int,
-        now: Moment
+        policy: DeliveryPolicy, now: Moment
     ) throws(QueueError) -> [Lease?] {
         let added = batches.enumerated().map {
-            BatchEntry($1.batch, key: newestKey + 1 + $0, tokenHashKey: tokenHashKey)
+            BatchEntry($1.batch, key: newestKey + 1 + $0, tokenHashKey: tokenHashKey, policy: policy)
         }
         try check(added, records, bytesMax: bytesMax)
         for (key, record) in records {

@@ -64,3 +64,24 @@ extension MemoryState {
         return (batches.sorted().map(\.id), claimedPushes)
     }
 }
+
+/// Settles waiting pushes whose deadline has passed. Claimed pushes may be on their way and are left alone.
+extension MemoryState {
+    /// - Returns: whether there may be more.
+    mutating func expire(by policy: DeliveryPolicy, batchesMax: Int, at now: WallTime) -> Bool {
+        let due = expiring.elements.prefix { $0.at <= now }.prefix(batchesMax)
+        for batch in due { change(batch.id) { state, entry in state.expire(&entry, by: policy, at: now) } }
+        return due.count == batchesMax
+    }
+
+    private mutating func expire(_ entry: inout BatchEntry, by policy: DeliveryPolicy, at now: WallTime) {
+        guard let batch = entry.batch else { return }
+        let deadlines = Deadlines(of: entry.ledger.restartingLifetimes(of: batch), policy: policy)
+        let waiting = entry.ledger.pending(until: .distantFuture)
+        var update = BatchUpdate(
+            at: now, outcomes: waiting.filter { deadlines[$0.index] <= now }.map { $0.expired() })
+        record(&update, of: &entry)
+        entry.deadline = waiting.lazy.map { deadlines[$0.index] }.filter { $0 > now }.min() ?? .distantFuture
+        if !update.isEmpty { entry.wait() }
+    }
+}

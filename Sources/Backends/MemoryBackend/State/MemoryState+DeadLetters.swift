@@ -59,6 +59,8 @@ extension MemoryState {
             state.record(&update, of: &entry)
             // Earlier deaths over the push do not count.
             entry.isolated = nil
+            // Its lifetime begins again.
+            entry.deadline = now
             guard !entry.isLeased else { return }
             entry.phase = .waiting(due: now)
             entry.wait()

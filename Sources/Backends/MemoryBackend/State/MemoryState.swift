@@ -24,6 +24,8 @@ struct MemoryState: Sendable {
 
     private(set) var entries: [BatchID: BatchEntry] = [:]
     private(set) var waiting: [WaitingList: SortedList<TimedBatch>] = [:]
+    /// Waiting batches by their deadline.
+    private(set) var expiring = SortedList<TimedBatch>()
     private(set) var leased: Set<BatchID> = []
     private(set) var ended = SortedList<TimedBatch>()
     /// Batches that have not ended. A lane of an app without batches has no entry.
@@ -53,8 +55,8 @@ struct MemoryState: Sendable {
     private var settled: [(key: OutcomeCounts.Key, pushes: Int)] = []
 
     var isEmpty: Bool {
-        entries.isEmpty && waiting.isEmpty && leased.isEmpty && ended.isEmpty && loads.isEmpty && letters.isEmpty
-            && letterIDs.isEmpty && collapses.isEmpty && idempotencyRecords.isEmpty
+        entries.isEmpty && waiting.isEmpty && expiring.isEmpty && leased.isEmpty && ended.isEmpty && loads.isEmpty
+            && letters.isEmpty && letterIDs.isEmpty && collapses.isEmpty && idempotencyRecords.isEmpty
     }
 
     // MARK: Changes of batches
@@ -93,6 +95,8 @@ struct MemoryState: Sendable {
         }
 
         var position: Position
+        /// Of a waiting batch.
+        var deadline: WallTime?
         var bytes: Int
         var load: Load
 
@@ -104,6 +108,7 @@ struct MemoryState: Sendable {
                 case .leased: .leased
                 case .ended(let at): .ended(at: at)
                 }
+            deadline = entry.isWaiting ? entry.deadline : nil
             bytes = entry.bytes
             load = entry.isEnded ? Load() : Load(batches: 1, pushes: entry.ledger.unsettled)
         }
@@ -117,6 +122,10 @@ struct MemoryState: Sendable {
             load.batches += new.batches - old.batches
             load.pushes += new.pushes - old.pushes
             loads[entry.appLane] = load == Load() ? nil : load
+        }
+        if before?.deadline != after?.deadline {
+            if let at = before?.deadline { expiring.remove(TimedBatch(at: at, key: entry.key, id: entry.id)) }
+            if let at = after?.deadline { expiring.insert(TimedBatch(at: at, key: entry.key, id: entry.id)) }
         }
         guard before?.position != after?.position else { return }
         switch before?.position {

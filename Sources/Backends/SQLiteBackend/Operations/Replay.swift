@@ -35,7 +35,7 @@ struct Replay {
             case .waiting(var batch):
                 try batch.record(&update, db, &state)
                 try batch.updateWaiting(db)
-                try forgetCrashes(of: batch)
+                try restart(of: batch)
             case .none:
                 guard var batch = try finished(content, key: key) else { return false }
                 try batch.record(&update, db, &state)
@@ -86,12 +86,12 @@ struct Replay {
     private func updateHeld(_ batch: QueuedBatch) throws {
         try db.cachedStatement(sql: "UPDATE batches SET unsettled = ?, progress_rows = ? WHERE key = ?")
             .execute(arguments: [batch.ledger.unsettled, batch.progressRows, batch.key])
-        try forgetCrashes(of: batch)
+        try restart(of: batch)
     }
 
-    /// Earlier crashes do not count against a replayed push.
-    private func forgetCrashes(of batch: QueuedBatch) throws {
-        try db.cachedStatement(sql: "UPDATE batches SET isolated_index = NULL, isolated_crashes = 0 WHERE key = ?")
-            .execute(arguments: [batch.key])
+    /// Earlier crashes do not count against a replayed push, and its lifetime begins again.
+    private func restart(of batch: QueuedBatch) throws {
+        let update = "UPDATE batches SET isolated_index = NULL, isolated_crashes = 0, deadline = 0 WHERE key = ?"
+        try db.cachedStatement(sql: update).execute(arguments: [batch.key])
     }
 }

@@ -187,21 +187,6 @@ extension NotificationBatch {
     }
 }
 
-/// The times after which the pushes of a batch must not be sent.
-package struct Deadlines {
-    private let batch: Batch
-    private let policy: DeliveryPolicy
-
-    package init(of batch: Batch, policy: DeliveryPolicy) {
-        self.batch = batch
-        self.policy = policy
-    }
-
-    package subscript(index: UInt16) -> WallTime {
-        policy.deadline(
-            expiration: batch.notifications.entries[Int(index)].expiration, due: batch.due(of: index), lane: batch.lane)
-    }
-}
 /// Earlier attempts by push index. Empty for a fresh batch.
 struct AttemptTable {
     private var attempts: [UInt16] = []

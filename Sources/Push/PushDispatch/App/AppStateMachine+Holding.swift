@@ -72,6 +72,12 @@ extension AppStateMachine {
     /// Settles ready pushes that must not be sent: expired ones, and at-most-once pushes that an earlier owner had
     /// announced, so that it may have sent them.
     mutating func settleUnsendable(_ key: UInt64, now: Moment, _ actions: inout DispatchActions) {
+        settleExpired(key, now: now, &actions)
+        guard let ready = works[key]?.ready, ready.contains(where: \.isUnanswered) else { return }
+        settleUnsent(key, as: .givenUp, .droppedUnanswered, attempts: 1, now: now, &actions) { $0.isUnanswered }
+    }
+
+    private mutating func settleExpired(_ key: UInt64, now: Moment, _ actions: inout DispatchActions) {
         guard let work = works[key] else { return }
         let deadlines = Deadlines(of: work.claimed.batch, policy: configuration.policy)
         // No allocation in the common case.
@@ -81,8 +87,16 @@ extension AppStateMachine {
         if hasExpired {
             settleUnsent(key, as: .expired, .expired, now: now, &actions) { deadlines[$0.index] <= now.wall }
         }
-        guard let ready = works[key]?.ready, ready.contains(where: \.isUnanswered) else { return }
-        settleUnsent(key, as: .givenUp, .droppedUnanswered, attempts: 1, now: now, &actions) { $0.isUnanswered }
+    }
+
+    private static let expiryInterval: Duration = .seconds(1)
+
+    /// Settles expired pushes of the batches that wait in memory, for example while only probes are sent. The store does
+    /// the same for those that wait there.
+    mutating func settleExpired(now: Moment, _ actions: inout DispatchActions) {
+        guard readyPushes > 0, expiredAt.map({ now.monotonic - $0 >= Self.expiryInterval }) ?? true else { return }
+        expiredAt = now.monotonic
+        for key in queuedBatches { settleExpired(key, now: now, &actions) }
     }
 
     /// Settles those unsent pushes of a batch that `isSelected` selects, without sending them.
@@ -101,9 +115,9 @@ extension AppStateMachine {
         setReady(ready.filter { !isSelected($0) }, of: key)
         setHeld(work.held.filter { !isSelected($0.push) }, of: key)
         let outcomes = selected.map { push in
-            // Why the push could not be sent in time says more than that it was not.
-            let code = verdict == .expired && push.code != .none ? push.code : code
-            return Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
+            verdict == .expired
+                ? push.expired()
+                : Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
         }
         append(
             to: &actions, work, outcomes: outcomes, release: endsLease ? finish(key) : .keep,

@@ -319,6 +319,7 @@ extension AppStateMachine {
             actions.events.append(.nothingDelivered(app, pushes: pushes))
         }
         sendNext(isTick: true, now: now, &actions)
+        settleExpired(now: now, &actions)
         sampleThroughput(hasBacklog: hasBacklog, now: now.monotonic)
     }
 

@@ -67,6 +67,8 @@ struct AppStateMachine: Sendable {
     private(set) var wakes: [UInt64: Duration] = [:]
     /// At or before the first of them.
     private var nextWake: Duration?
+    /// When expired pushes were last looked for.
+    var expiredAt: Duration?
 
     // Sends.
     var parts: [UInt64: Part] = [:]
@@ -201,6 +203,9 @@ struct AppStateMachine: Sendable {
     var firstBatches: some Sequence<BatchWork> {
         queues.lazy.flatMap { $0 }.prefix(50).compactMap { works[$0] }
     }
+
+    /// All batches with ready pushes, apart from those that are being announced.
+    var queuedBatches: [UInt64] { queues.flatMap { $0 } }
 
     /// A ticket for one send.
     mutating func newTicket() -> UInt64 {

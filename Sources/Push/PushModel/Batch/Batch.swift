@@ -110,6 +110,11 @@ package struct PendingPush: Sendable, Equatable {
     /// Why the last attempt failed; `.none` if it did not. A push that expires keeps this code.
     package var code: ErrorCode
 
+    /// Its outcome if it was not sent in time. Why that was so says more than that it was.
+    package func expired() -> Outcome {
+        Outcome(index: index, verdict: .expired, code: code == .none ? .expired : code, attempts: attempts)
+    }
+
     package init(
         index: UInt16, attempts: UInt16, due: WallTime, isUnanswered: Bool = false, code: ErrorCode = .none
     ) {

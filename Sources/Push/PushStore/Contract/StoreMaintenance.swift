@@ -16,6 +16,14 @@ package protocol StoreMaintenance: Sendable {
     /// - Returns: whether the next step should follow within milliseconds.
     func reclaim() async throws(QueueError) -> Bool
 
+    /// Settles waiting pushes whose deadline has passed as expired, in one short write: also those of paused apps, and of
+    /// batches that no claim asks for. Their code is that of the last failed attempt, if there was one. Pushes of claimed
+    /// batches do not change: their holder settles them. Called every second. Without such a push it writes nothing.
+    ///
+    /// - Parameter batchesMax: the most batches that one call looks at.
+    /// - Returns: whether the next call should follow within milliseconds.
+    func expire(batchesMax: Int) async throws(QueueError) -> Bool
+
     /// nil if it cannot be determined.
     func usage() async -> StoreUsage?
 

@@ -178,3 +178,113 @@ extension QueueConformance {
         },
     ]
 }
+
+extension QueueConformance {
+    static let expiry: [Clause] = [
+        Clause("a push that no claim asks for expires at its deadline, also while its app is paused") { harness in
+            let now = try await harness.now
+            let (soon, later) = (now.seconds + 10, now.seconds + 20)
+            let paused = Samples.batch(3, at: now, app: AppID("paused"), expirations: [soon, later, -1])
+            let other = Samples.batch(1, at: now, expirations: [soon])
+            try await harness.append(paused, other)
+            try await harness.queue.setPaused(true, app: AppID("paused"), at: now)
+            try expect(try await harness.queue.expire(batchesMax: 10), is: false, "nothing has expired")
+            try await harness.advance(by: .seconds(9))
+            _ = try await harness.queue.expire(batchesMax: 10)
+            try expect(try await harness.queue.depth().pushes, is: 4, "one second before the first deadline")
+            try await harness.advance(by: .seconds(1))
+            try expect(try await harness.queue.expire(batchesMax: 10), is: false, "there are no more")
+            try expect(
+                try await harness.states(paused), is: [.settled(.expired), .queued, .queued], "the first has expired")
+            try expect(try await harness.states(other), is: [.settled(.expired)], "so has the other batch")
+            try expect(try await harness.status(paused, 0).code, is: .expired, "its code")
+            try await harness.advance(by: .seconds(10))
+            _ = try await harness.queue.expire(batchesMax: 10)
+            try await harness.crash()
+            try expect(
+                try await harness.states(paused), is: [.settled(.expired), .settled(.expired), .queued],
+                "the second has expired")
+            try await harness.queue.setPaused(false, app: AppID("paused"), at: try await harness.now)
+            try expect(try await harness.claimOne().pending?.map(\.index), is: [2], "the push that is left")
+        },
+        Clause("an expired push has the code of its last failed attempt, whenever the next one was due") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(2, at: now, expirations: [now.seconds + 10, now.seconds + 10])
+            let retry = Samples.retry(0, attempts: 2, due: now + .seconds(60))
+            _ = try await harness.settle(harness.appendClaimed(batch), retries: [retry], release: .release)
+            try await harness.advance(by: .seconds(10))
+            _ = try await harness.queue.expire(batchesMax: 10)
+            let (first, second) = (try await harness.status(batch, 0), try await harness.status(batch, 1))
+            try expect(first.state, is: .settled(.expired), "the one that was tried")
+            try expect(first.code, is: .apnsUnavailable, "its code")
+            try expect(first.attempts, is: 2, "its attempts")
+            try expect(second.code, is: .expired, "the one that was not tried")
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
+            try expect(
+                harness.queue.settled().counts.filter { $0.key.verdict == .expired }.values.reduce(0, +), is: 2,
+                "they are counted")
+        },
+        Clause("the pushes of a claimed batch expire by its holder, or after the lease") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(2, at: now, expirations: [now.seconds + 10, now.seconds + 10])
+            let lease = try await harness.appendClaimed(batch)
+            try await harness.advance(by: .seconds(15))
+            _ = try await harness.queue.expire(batchesMax: 10)
+            try expect(try await harness.states(batch), is: [.sending, .sending], "the holder may be sending them")
+            let stale = try await harness.settle(lease, Samples.delivered([0]), release: .release)
+            try expect(stale, is: [], "the lease is valid")
+            _ = try await harness.queue.expire(batchesMax: 10)
+            try expect(
+                try await harness.states(batch), is: [.settled(.delivered), .settled(.expired)], "the other waited")
+        },
+        Clause("a push without an expiration expires after its lifetime, which a replay restarts") { harness in
+            let now = try await harness.now
+            let urgent = Samples.batch(1, at: now, lane: .urgent)
+            let immediate = Samples.batch(1, at: now, expirations: [0])
+            let scheduled = Samples.batch(1, at: now, notBefore: now + .seconds(100), expirations: [0])
+            let dead = Samples.batch(1, at: now, lane: .urgent)
+            try await harness.append(urgent, immediate, scheduled)
+            _ = try await harness.settle(harness.appendClaimed(dead), Samples.givenUp([0]))
+            func states(after seconds: Int64, _ expected: [PushStatus.State]) async throws {
+                let target = now + .seconds(seconds)
+                let current = try await harness.now
+                try await harness.advance(by: .milliseconds(target.milliseconds - current.milliseconds))
+                for _ in 0..<2 { _ = try await harness.queue.expire(batchesMax: 10) }
+                var found: [PushStatus.State] = []
+                for batch in [urgent, immediate, scheduled, dead] {
+                    found.append(try await harness.status(batch).state)
+                }
+                try expect(found, is: expected, "after \(seconds) s")
+            }
+            let (expired, givenUp) = (PushStatus.State.settled(.expired), PushStatus.State.settled(.givenUp))
+            try await states(after: 29, [.queued, .queued, .scheduled, givenUp])
+            try await states(after: 30, [.queued, expired, .scheduled, givenUp])
+            try await states(after: 129, [.queued, expired, .queued, givenUp])
+            try await states(after: 130, [.queued, expired, expired, givenUp])
+            try await states(after: 1800, [.queued, expired, expired, givenUp])
+            let count = try await harness.queue.replay(.ids([dead.id.push(0)]), at: try await harness.now)
+            try expect(count.replayed, is: 1, "the replay")
+            try await states(after: 3600, [expired, expired, expired, .queued])
+            try await states(after: 1800 + 3599, [expired, expired, expired, .queued])
+            try await states(after: 1800 + 3600, [expired, expired, expired, expired])
+        },
+        Clause("an expiry looks at a bounded number of batches, and a damaged one does not delay the others") {
+            harness in
+            let now = try await harness.now
+            let batches = (0..<5).map { _ in Samples.batch(2, at: now, expirations: [now.seconds + 10, -1]) }
+            for batch in batches { try await harness.append(batch) }
+            let isDamaged = try await harness.damage(batches[0].id, .body)
+            try await harness.advance(by: .seconds(10))
+            for left in [8, 6] {
+                try expect(try await harness.queue.expire(batchesMax: 2), is: true, "there may be more")
+                try expect(try await harness.queue.depth().pushes, is: left + (isDamaged ? 1 : 0), "two batches")
+            }
+            try expect(try await harness.queue.expire(batchesMax: 2), is: false, "there are no more")
+            try expect(try await harness.queue.depth().pushes, is: 5 + (isDamaged ? 1 : 0), "all batches")
+            try expect(try await harness.queue.expire(batchesMax: 2), is: false, "nothing is due")
+            let claims = try await harness.claim()
+            try expect(claims.count, is: isDamaged ? 4 : 5, "what is left can be claimed")
+            try expect(try await harness.queue.depth().pushes, is: isDamaged ? 4 : 5, "the damaged batch is given up")
+        },
+    ]
+}
