@@ -30,6 +30,7 @@ extension PlantedBug {
         case .claimedByTwo, .epochReused: [.oneOwner]
         case .outcomeDropped: [.oneOwner, .progress]
         case .refusalBlamesPush, .outageCostsAttempts, .expiredEarly: [.noSilentDrop]
+        case .expiredLate: [.expiry]
         case .goodProbesLost: [.progress]
         case .unprocessedCounted: [.unprocessedNotCounted]
         case .reservationLost: [.boundedMemory]

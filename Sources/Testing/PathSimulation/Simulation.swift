@@ -77,6 +77,16 @@ final class Simulation {
         return quietPeriod >= 8 * .second
     }
 
+    /// Whether a gateway was able to settle pushes that expired: it ran for 4 s without an outage, and it looks for them
+    /// every second.
+    func hadTimeToExpire(since: Ticks) -> Bool {
+        gateways.contains { gateway in
+            guard gateway.condition == .running else { return false }
+            let period = max(since, gateway.startedAt)...now
+            return OutageLog.longestQuietPeriod(in: period, [gateway.outages, store.outages]) >= 4 * .second
+        }
+    }
+
     // MARK: The run
 
     func run() {
@@ -113,6 +123,7 @@ final class Simulation {
         // Slightly more than a second, so that audits drift against the ticks of idle gateways.
         after(.second + 13 * .millisecond) { [self] in
             Audit.conservation(self)
+            Audit.expiry(self)
             guard let healedAt else { return auditEverySecond() }
             if applications.isDone, Audit.isIdle(self) {
                 Audit.finalState(self)

@@ -23,6 +23,23 @@ enum Audit {
         }
     }
 
+    /// A push that waits gets its verdict soon after its expiration, also while nothing is claimed.
+    static func expiry(_ simulation: Simulation) {
+        guard !simulation.plan.faults.contains(where: \.affectsClock) else { return }
+        for row in simulation.store.live where row.lease == nil && row.truth.expires {
+            let waitingSince = row.waitingSince ?? simulation.now
+            row.waitingSince = waitingSince
+            for push in row.ledger.pending(until: .distantFuture) {
+                guard let deadline = row.truth.deadline(of: push.index) else { continue }
+                let late = Int(simulation.wall.milliseconds - deadline.milliseconds) * .millisecond
+                let since = max(waitingSince, simulation.now - late)
+                guard since < simulation.now, simulation.hadTimeToExpire(since: since) else { continue }
+                simulation.checker.fail(
+                    .expiry, "push \(row.truth.number)/\(push.index) waits \(late / .second) s after its expiration")
+            }
+        }
+    }
+
     static func isIdle(_ simulation: Simulation) -> Bool {
         simulation.store.live.isEmpty && simulation.gateways.allSatisfy(\.isIdle)
     }

@@ -76,6 +76,9 @@ final class BatchGroundTruth {
 
     var id: BatchID { batch.id }
 
+    /// Whether any push expires within the time of a run.
+    var expires: Bool { batch.notifications.entries.contains { $0.expiration >= 0 } }
+
     /// When a push expires; nil: not within the time of a run.
     func deadline(of index: UInt16) -> WallTime? {
         switch batch.notifications.entries[Int(index)].expiration {

@@ -10,6 +10,7 @@ package enum Invariant: String, Sendable, CaseIterable {
     case unprocessedNotCounted = "attempts that APNs did not process are not counted"
     case noSilentDrop = "every verdict has a reason"
     case progress = "due pushes are settled in time"
+    case expiry = "a waiting push expires in time, whether it could be sent or not"
     case isolation = "the load of one app does not delay another"
     case poisonIsolated = "only the push that crashes its gateway is given up as poison"
     case admission = "a refused push is never stored or sent"

@@ -59,6 +59,8 @@ package enum PlantedBug: String, Sendable, CaseIterable {
     case outageCostsAttempts = "outage-costs-attempts"
     /// A push expires when its next attempt would be too late, and not at its expiration.
     case expiredEarly = "expired-early"
+    /// Waiting pushes expire when they are claimed, and not before.
+    case expiredLate = "expired-late"
     /// A crash counts against batches of which no push was sent.
     case unbegunCounted = "unbegun-counted"
     /// A settlement that is repeated because its response was lost subtracts its pushes a second time.

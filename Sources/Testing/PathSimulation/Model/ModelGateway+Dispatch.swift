@@ -116,6 +116,14 @@ extension ModelGateway {
         }
     }
 
+    /// Like `StoreMaintenanceService`.
+    func expireContinually() {
+        after(.second) { [self] in
+            expireContinually()
+            simulation.store.expire()
+        }
+    }
+
     /// The APNs client of an app reports answers.
     func received(_ answers: APNSAnswers, of app: AppID) {
         if crashByChance() { return }

@@ -38,6 +38,9 @@ final class ModelGateway {
     var isDraining = false
     var pendingRequests = 0
 
+    /// When the process started.
+    private(set) var startedAt: Ticks = 0
+
     // The claim loop.
     var isClaiming = false
     var wantsClaim = false
@@ -129,6 +132,7 @@ final class ModelGateway {
 
     func start() {
         processLife.life += 1
+        startedAt = simulation.now
         condition = .running
         isDraining = false
         if simulation.isHealed { wallOffset = .zero }
@@ -146,6 +150,7 @@ final class ModelGateway {
         requestClaim()
         tickContinually()
         renewContinually()
+        expireContinually()
     }
 
     func crash() {

@@ -29,7 +29,9 @@ final class ModelStore {
         var settlementNumber: UInt32 = 0
         /// Pushes that were counted twice, for `PlantedBug.settlementCountedTwice`.
         var countedTwice = 0
-        var lease: HeldLease?
+        var lease: HeldLease? { didSet { waitingSince = nil } }
+        /// Since when the audit has seen that it waits.
+        var waitingSince: Ticks?
         /// When the first unsettled push is due.
         var due: WallTime
         var crashDeliveries = 0
@@ -240,6 +242,28 @@ final class ModelStore {
             }
         } else if simulation.bug == .poisonGivesUpBatch, row.isQuarantined {
             giveUp((0..<UInt16(row.ledger.count)).filter { !row.ledger.isSettled(Int($0)) }, of: row)
+        }
+    }
+
+    /// Settles waiting pushes whose time is over.
+    func expire() {
+        guard simulation.bug != .expiredLate, live.contains(where: { !expired($0).isEmpty }) else { return }
+        perform(
+            .control,
+            { [self] in
+                for row in live {
+                    for push in expired(row) {
+                        end([push.index], of: row, .expired, push.code == .none ? .expired : push.code)
+                    }
+                }
+                removeFinished()
+            }, completion: { _ in })
+    }
+
+    private func expired(_ row: Row) -> [PendingPush] {
+        guard row.lease == nil, row.truth.expires else { return [] }
+        return row.ledger.pending(until: .distantFuture).filter { push in
+            row.truth.deadline(of: push.index).map { $0 <= wall } ?? false
         }
     }
 
