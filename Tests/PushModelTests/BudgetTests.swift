@@ -108,6 +108,27 @@ private struct PartialOutage {
         #expect(available == 510, "tokens for first sends are not shared")
     }
 
+    @Test func `a probe does not wait for the budget, and retries wait for its debt`() {
+        var budget = RetryBudget()
+        budget.sentAgain(budget.available(now: .zero), now: .zero)
+        for _ in 0..<20 { budget.sentProbe(now: .zero) }
+        var available = budget.available(now: .zero)
+        #expect(available == 0)
+        available = budget.available(now: .seconds(2))
+        #expect(available == 0)
+        available = budget.available(now: .seconds(3))
+        #expect(available == 10)
+        for _ in 0..<100_000 { budget.sentProbe(now: .seconds(3)) }
+        available = budget.available(now: .seconds(60))
+        #expect(available == 100, "the debt is bounded")
+        budget.sentAgain(100, now: .seconds(60))
+        for _ in 0..<10 { budget.sentProbe(now: .seconds(60)) }
+        budget.answered(final: 100, failed: 0, recovered: 10, now: .seconds(60))
+        available = budget.available(now: .seconds(60))
+        budget.sentAgain(available, now: .seconds(60))
+        #expect(available == 20, "earned tokens pay no debt")
+    }
+
     @Test func `a tenth of the first sends may be retried, within ten seconds`() {
         var budget = RetryBudget()
         budget.sentAgain(budget.available(now: .zero), now: .zero)

@@ -13,6 +13,7 @@ package struct AnswerClassification: Sendable {
     private struct Failure: Sendable {
         var index: UInt16
         var attempts: UInt16
+        var isResend: Bool
         var token: UInt64
         var answer: APNSAnswer
         var meaning: VerdictTable.Meaning
@@ -71,7 +72,7 @@ package struct AnswerClassification: Sendable {
             let index = answers.indexes[position]
             let attempts = attemptsBefore[index]
             guard !answer.isAccepted else {
-                if attempts > 0 { recovered += 1 }
+                if attemptsBefore.isResend(index) { recovered += 1 }
                 outcomes.append(
                     Outcome(
                         index: index, verdict: .delivered, code: .none, status: 200, attempts: attempts + 1,
@@ -81,7 +82,8 @@ package struct AnswerClassification: Sendable {
             let isOwnTopic = VerdictTable.concernsTopic(answer) && pushes.derivesTopic(from: bundleID, at: Int(index))
             failures.append(
                 Failure(
-                    index: index, attempts: attempts, token: pushes.tokenHash(at: Int(index)), answer: answer,
+                    index: index, attempts: attempts, isResend: attemptsBefore.isResend(index),
+                    token: pushes.tokenHash(at: Int(index)), answer: answer,
                     meaning: VerdictTable.meaning(of: answer, isOwnTopic: isOwnTopic),
                     reason: ReasonText(answer, at: index, in: answers), uniqueID: answers.uniqueID(of: index)))
         }
@@ -107,7 +109,7 @@ package struct AnswerClassification: Sendable {
         case .settle(.expired, _), .retry(_, .free): break
         case .settle:
             finalAnswers += 1
-            if failure.attempts > 0 { recovered += 1 }
+            if failure.isResend { recovered += 1 }
         case .retry: failedAttempts += 1
         case .refused(let kind):
             refusals[kind, default: DistinctTokens()].insert(failure.token)
@@ -190,14 +192,21 @@ extension NotificationBatch {
 /// Earlier attempts by push index. Empty for a fresh batch.
 struct AttemptTable {
     private var attempts: [UInt16] = []
+    private var resends: [Bool] = []
 
     init(_ claimed: ClaimedBatch) {
         guard let pending = claimed.pending else { return }
         attempts = Array(repeating: 0, count: claimed.batch.count)
-        for push in pending { attempts[Int(push.index)] = push.attempts }
+        resends = Array(repeating: false, count: claimed.batch.count)
+        for push in pending {
+            attempts[Int(push.index)] = push.attempts
+            resends[Int(push.index)] = push.isResend
+        }
     }
 
     subscript(index: UInt16) -> UInt16 { attempts.isEmpty ? 0 : attempts[Int(index)] }
+
+    func isResend(_ index: UInt16) -> Bool { !resends.isEmpty && resends[Int(index)] }
 }
 
 extension APNSAnswers {

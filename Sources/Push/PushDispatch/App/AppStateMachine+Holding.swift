@@ -46,15 +46,15 @@ extension AppStateMachine {
     /// Holds the ready retries of a batch that exceed the retry budget, or returns them to the store unchanged.
     mutating func holdOverBudget(_ key: UInt64, now: Moment, _ actions: inout DispatchActions) {
         // A fresh batch, the common case, has no retries.
-        let retries = works[key]?.ready?.count { $0.attempts > 0 } ?? 0
+        let retries = works[key]?.ready?.count { $0.isResend } ?? 0
         guard retries > 0, let ready = works[key]?.ready else { return }
         retriedAt = now.monotonic
         var left = budget.available(now: now.monotonic)
         guard left < retries else { return }
         var (allowed, excess): ([PendingPush], [PendingPush]) = ([], [])
         for push in ready {
-            if push.attempts == 0 || left > 0 { allowed.append(push) } else { excess.append(push) }
-            if push.attempts > 0 { left -= 1 }
+            if !push.isResend || left > 0 { allowed.append(push) } else { excess.append(push) }
+            if push.isResend { left -= 1 }
         }
         actions.events.append(.retryBudgetExhausted(pushes: excess.count))
         setReady(allowed, of: key)

@@ -63,15 +63,15 @@ extension AppStateMachine {
         let pushes = Array(ready.prefix(count))
         let send = send(
             pushes, rest: Array(ready.dropFirst(count)), of: work, timeouts: timeouts, now: now, &actions)
-        sent(send, retries: pushes.count { $0.attempts > 0 }, now: now.monotonic)
+        sent(send, retries: pushes.count { $0.isResend }, now: now.monotonic)
         return true
     }
 
     /// How long pushes of an app without a client wait.
     private static let unknownAppPause: Duration = .seconds(30)
 
-    /// Sends one ready push as a probe, if one is due. Probes use neither the window nor the retry budget: both may be
-    /// used up by the outage.
+    /// Sends one ready push as a probe, if one is due. Probes wait neither for the window nor for the retry budget: both may
+    /// be used up by the outage.
     private mutating func sendProbe(now: Moment, _ actions: inout DispatchActions) {
         while let candidate = probeCandidate(now: now.monotonic) {
             let key = candidate.key
@@ -89,6 +89,11 @@ extension AppStateMachine {
             }
             let send = send([candidate.push], rest: rest, of: work, timeouts: timeouts, now: now, &actions)
             rate?.sent(1)
+            if candidate.push.isResend {
+                budget.sentProbe(now: now.monotonic)
+            } else {
+                budget.sentFirst(1, now: now.monotonic)
+            }
             stallDetector.sent(1, now: now.monotonic)
             probed(send.ticket, token: candidate.token, now: now.monotonic, &actions)
             return

@@ -110,6 +110,9 @@ package struct PendingPush: Sendable, Equatable {
     /// Why the last attempt failed; `.none` if it did not. A push that expires keeps this code.
     package var code: ErrorCode
 
+    /// Whether an attempt, counted or not, may have reached APNs: sending the push again uses the retry budget.
+    package var isResend: Bool { attempts > 0 || code.isOfUncountedAttempt }
+
     /// Its outcome if it was not sent in time. Why that was so says more than that it was.
     package func expired() -> Outcome {
         Outcome(index: index, verdict: .expired, code: code == .none ? .expired : code, attempts: attempts)

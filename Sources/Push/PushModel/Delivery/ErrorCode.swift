@@ -391,3 +391,15 @@ package enum ErrorCode: UInt16, Sendable, CaseIterable, Hashable {
         }
     }
 }
+
+extension ErrorCode {
+    /// Whether a push that waits with this code and without a counted attempt was sent nevertheless: attempts that fail
+    /// while the upstream is failing do not count. A lost connection has the same code for pushes that were not sent, so it
+    /// is not among them.
+    var isOfUncountedAttempt: Bool {
+        switch self {
+        case .apnsInternalError, .apnsUnavailable, .apnsShutdown, .notAPNs, .unanswered: true
+        default: false
+        }
+    }
+}

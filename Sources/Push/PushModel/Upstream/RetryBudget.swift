@@ -1,6 +1,7 @@
 /// Limits how many pushes that may have reached APNs are sent again, so that retries never dominate the load.
 ///
-/// One token permits one such retry. There are two kinds:
+/// Attempts that are not counted, because the upstream was failing, are among them. Probes of a breaker spend tokens and do
+/// not wait for them. One token permits one such retry. There are two kinds:
 ///
 /// - Allowance: accrues with time and with first sends. In any 30 seconds it permits at most `share` of the first sends
 ///   plus `perSecond` for each second, bursts included.
@@ -112,11 +113,19 @@ package struct RetryBudget: Sendable, Equatable {
     /// - Precondition: `count` is at most the result of `available`.
     package mutating func sentAgain(_ count: Int, now: Duration) {
         guard count > 0 else { return }
-        precondition(Double(count) <= allowance + earned, "\(count) sends, \(allowance) and \(earned) tokens")
+        precondition(Double(count) <= max(0, allowance) + earned, "\(count) sends, \(allowance) and \(earned) tokens")
         let ofAllowance = max(0, Double(count) - earned)
         earned = max(0, earned - Double(count))
         allowance -= ofAllowance
         retriesInBound.add(CallTally(calls: Int(ofAllowance.rounded(.up))), now: now)
+    }
+
+    /// Records a retry that is sent as a probe. It need not be available, so it may leave a debt, which later retries wait
+    /// for.
+    package mutating func sentProbe(now: Duration) {
+        refill(now: now)
+        allowance = max(allowance - 1, -settings.burst)
+        retriesInBound.add(CallTally(calls: 1), now: now)
     }
 
     /// Records answers to first sends and retries.
