@@ -49,4 +49,21 @@ private let unavailable = APNSAnswer(disposition: .answered, status: 503, reason
         }
         #expect(log.resends.reduce(0, +) > 300, "the budget is used")
     }
+
+    @Test func `of a push that ends every connection wait ever longer while others are delivered`() {
+        let harness = DispatchHarness()
+        let bad = harness.addNew(1)
+        var sends: [Duration] = []
+        harness.answer = { [unowned harness] send in
+            guard send.batch.firstID == bad.value else { return .accepted }
+            sends.append(harness.now.monotonic)
+            return .failed(.goAway, .refused)
+        }
+        harness.flow(4, for: .seconds(600))
+        #expect(harness.status(bad).state == .retrying && harness.status(bad).attempts == 0)
+        #expect((12...28).contains(sends.count), "\(sends.count) sends in ten minutes")
+        let waits = zip(sends, sends.dropFirst()).map { $1 - $0 }
+        #expect(waits.suffix(5).allSatisfy { $0 >= .seconds(30) && $0 <= .seconds(61) }, "\(waits)")
+        #expect(harness.pushes == 1)
+    }
 }

@@ -29,6 +29,24 @@ import Testing
         return .milliseconds(due.milliseconds - now.milliseconds)
     }
 
+    @Test func `a push that servers refuse again and again unprocessed waits twice as long each time`() {
+        var context = DeliveryPolicy.Context(health: .succeeding)
+        for (unprocessed, longest) in [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (1_000, 60)] as [(Int, Double)] {
+            context.unprocessed = unprocessed
+            for jitter in jitters {
+                let action = policy.action(
+                    for: unsent, context: context, attempts: 0, due: now, deadline: .distantFuture, now: now,
+                    jitter: jitter)
+                let wait = wait(action) ?? .zero
+                #expect(wait >= .seconds(longest / 2) && wait <= .seconds(longest), "\(unprocessed): \(wait)")
+            }
+        }
+        context.health = .failing
+        let action = policy.action(
+            for: unsent, context: context, attempts: 0, due: now, deadline: .distantFuture, now: now, jitter: 0.5)
+        #expect(wait(action) == .zero, "in an outage it is not the cause")
+    }
+
     @Test func `a delivery counts the attempt`() {
         #expect(action(.settle(.delivered, .none), attempts: 2) == .settle(.delivered, .none, attempts: 3))
     }

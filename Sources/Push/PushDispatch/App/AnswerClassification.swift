@@ -144,10 +144,11 @@ package struct AnswerClassification: Sendable {
     /// - Parameters:
     ///   - health: of the app and its endpoint, these answers included.
     ///   - window: assigns the blame for refusals; has recorded `lastAnswers`.
+    ///   - unprocessed: how often servers have refused a push unprocessed.
     ///   - isAppRefused: whether the app's pushes wait because of refusals.
     mutating func resolve(
         for work: BatchWork, policy: DeliveryPolicy, health: UpstreamHealth, window: inout RefusalWindow,
-        isAppRefused: Bool, now: Moment
+        unprocessed: inout PushCounts, isAppRefused: Bool, now: Moment
     ) {
         guard !failures.isEmpty else { return }
         let batch = work.claimed.batch
@@ -159,6 +160,7 @@ package struct AnswerClassification: Sendable {
                     for: kind, of: batch.id.push(Int(failure.index)), isAppRefused: isAppRefused, now: now.monotonic)
             }
             let (answer, index) = (failure.answer, failure.index)
+            if answer.disposition == .refused { context.unprocessed = unprocessed.count(batch.id.push(Int(index))) }
             let action = policy.action(
                 for: failure.meaning, context: context, retryAfter: answer.retryAfterSeconds,
                 attempts: failure.attempts, ambiguity: batch.ambiguity, due: batch.due(of: index),

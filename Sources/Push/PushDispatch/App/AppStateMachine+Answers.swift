@@ -18,7 +18,7 @@ extension AppStateMachine {
         let changes = record(classification, isTrial: work.claimed.isQuarantined, now: now.monotonic)
         classification.resolve(
             for: work, policy: configuration.policy, health: changes.health, window: &refusals,
-            isAppRefused: credential.state == .refused, now: now
+            unprocessed: &unprocessed, isAppRefused: credential.state == .refused, now: now
         )
         holdRetries(classification.retries, of: work.key, now: now)
         append(

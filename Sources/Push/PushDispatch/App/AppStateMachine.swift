@@ -83,6 +83,7 @@ struct AppStateMachine: Sendable {
     var isPaused: Bool
     var credential: CredentialCheck
     var refusals = RefusalWindow()
+    var unprocessed = PushCounts()
     var breaker: CircuitBreaker
     var budget: RetryBudget
     /// When the app last had retries to send.

@@ -36,6 +36,8 @@ package struct DeliveryPolicy: Sendable, Equatable {
         package var health: UpstreamHealth
         /// Used for refusals only.
         package var blame: RefusalWindow.Blame
+        /// How often servers have refused the push unprocessed, after all resends of the client, this time included.
+        package var unprocessed = 0
 
         package init(health: UpstreamHealth = .unknown, blame: RefusalWindow.Blame = .undecided(refusals: 1)) {
             self.health = health
@@ -92,7 +94,7 @@ package struct DeliveryPolicy: Sendable, Equatable {
                 return retry(code, attempts: attempts, due: min(due, now), deadline: deadline, now: now)
             }
             let requested = min(.seconds(Int64(retryAfter)), retryAfterMax)
-            let pause = max(delay(retryClass, attempts: attempts, health: context.health, jitter: jitter), requested)
+            let pause = max(delay(retryClass, attempts: attempts, context: context, jitter: jitter), requested)
             return retry(code, attempts: attempts, due: now + pause, deadline: deadline, now: now)
         case .refused(let kind):
             let pause: Duration
@@ -115,13 +117,16 @@ package struct DeliveryPolicy: Sendable, Equatable {
     }
 
     private func delay(
-        _ retryClass: VerdictTable.RetryClass, attempts: UInt16, health: UpstreamHealth, jitter: Double
+        _ retryClass: VerdictTable.RetryClass, attempts: UInt16, context: Context, jitter: Double
     ) -> Duration {
         switch retryClass {
+        // The push itself may be the cause, and each of its sends may end connections that others use.
+        case .free where context.unprocessed > 0:
+            return Self.doubled(retryBase, context.unprocessed, cap: retryCap) * (0.5 + jitter / 2)
         case .free: return retryBase * jitter
         case .ambiguous, .later: return Self.doubled(retryBase, Int(attempts), cap: retryCap) * jitter
         case .serverError:
-            let cap = health == .succeeding ? max(retryCap, serverErrorCap) : retryCap
+            let cap = context.health == .succeeding ? max(retryCap, serverErrorCap) : retryCap
             return Self.doubled(retryBase, Int(attempts), cap: cap) * jitter
         }
     }

@@ -37,15 +37,11 @@ package struct RefusalWindow: Sendable, Equatable {
 
     /// The number of answers that are compared.
     package static let answersMax = 10
-    /// How many pushes are remembered as refused.
-    private static let countsMax = 1_000
 
     private let settings: Settings
     private var entries: [Entry] = []
     private var acceptedAt: Duration?
-    private var counts: [PushID: Int] = [:]
-    /// The keys of `counts`, oldest first.
-    private var order: [PushID] = []
+    private var counts = PushCounts()
 
     package init(settings: Settings = Settings()) {
         self.settings = settings
@@ -98,24 +94,14 @@ package struct RefusalWindow: Sendable, Equatable {
         case .permission: return .push
         case .ownTopic where hasRecentSuccess(now: now): return .push
         case .ownTopic:
-            let refusals = count(push)
+            let refusals = counts.count(push)
             return refusals < settings.undecidedMax ? .undecided(refusals: refusals) : .push
         case .credential:
-            let refusals = count(push)
+            let refusals = counts.count(push)
             return refusals < settings.contradictedMax ? .undecided(refusals: refusals) : .push
         // Neither can be the fault of a push.
-        case .expiredToken, .tokenUpdates: return .undecided(refusals: count(push))
+        case .expiredToken, .tokenUpdates: return .undecided(refusals: counts.count(push))
         }
-    }
-
-    private mutating func count(_ push: PushID) -> Int {
-        let count = (counts[push] ?? 0) + 1
-        if count == 1 {
-            order.append(push)
-            if order.count > Self.countsMax { counts[order.removeFirst()] = nil }
-        }
-        counts[push] = count
-        return count
     }
 
     /// Forgets the last answers, because the app's pushes were accepted again.
