@@ -1,9 +1,11 @@
 import APNSKit
 import APNSSimulator
 import APNSWire
+import Foundation
 import HTTP2Session
 import NIOCore
 import NIOPosix
+import PushTesting
 import Testing
 
 /// The client against the APNs simulator. They share only the HTTP/2 session.
@@ -138,6 +140,22 @@ import Testing
         #expect(await pair.client.send(Samples.batch(10, from: 100)).allSatisfy { $0 == .accepted })
         #expect(pair.simulator.counters.connectionsAccepted == 1)
         try await pair.stop()
+    }
+
+    @Test func `answers that arrived while the process was stopped count, although the time for them is over`()
+        async throws
+    {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let pair = try await SimulatorPair(group: group)
+        #expect(await pair.client.send(Samples.batch(1)) == [.accepted])
+        pair.simulator.setFaults(FaultPlan([FaultRule(Fault(.accept, delay: .milliseconds(500)))]))
+        async let answers = pair.client.send(Samples.batch(1000, from: 1), requestTimeout: .seconds(3))
+        try await waitUntil("the requests") { pair.simulator.counters.requests == 1001 }
+        try await group.next().submit { Thread.sleep(forTimeInterval: 6) }.get()
+        let late = await answers.count { $0 != .accepted }
+        #expect(late == 0)
+        try await pair.stop()
+        try await group.shutdownGracefully()
     }
 
     @Test func `GOAWAY during a thousand pushes loses none and repeats none`() async throws {

@@ -1,5 +1,6 @@
 import APNSWire
 import Logging
+import MemoryBackend
 import PushConcurrency
 import PushDispatch
 import PushModel
@@ -38,7 +39,63 @@ final class ScriptedSender: APNSSender {
     }
 }
 
+/// An APNs that answers when the test says so.
+private final class HeldSender: APNSSender {
+    private let held = Mutex<[(answers: APNSAnswers, receiver: any APNSAnswerReceiver)]>([])
+
+    var sends: Int { held.withLock { $0.count } }
+
+    func send(
+        _ batch: NotificationBatch, indexes: [UInt16]?, ticket: UInt64, timeouts: APNSSendTimeouts,
+        to receiver: any APNSAnswerReceiver
+    ) {
+        var answers = APNSAnswers(ticket: ticket)
+        for index in indexes ?? Array(0..<UInt16(batch.count)) { answers.append(.accepted, of: index, latency: 1) }
+        answers.isLast = true
+        held.withLock { $0.append((answers, receiver)) }
+    }
+
+    func answerAll() {
+        for (answers, receiver) in held.withLock({ $0 }) { receiver.receive(answers) }
+    }
+}
+
 @Suite struct Dispatching {
+    @Test func `answers that come after the process was stopped for longer than a lease settle their pushes`()
+        async throws
+    {
+        let clock = VirtualClock()
+        let store = MemoryBackend(store: MemoryStore(clock: clock.queueClock))
+        let recorder = OutcomeRecorder(queue: store, logger: Logger(label: "test"))
+        let sender = HeldSender()
+        let dispatcher = Dispatcher(
+            queue: store, recorder: recorder, senders: [AppEnvironment(AppID("a")): sender],
+            configuration: DispatchConfiguration(), clock: clock.queueClock, logger: Logger(label: "test")
+        )
+        let batches = [claimed(5), claimed(5, firstToken: 100)].map(\.batch)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            _ = try store.append([NewBatch(batch: batches[0])])
+            group.addTask { try await dispatcher.run() }
+            group.addTask { try await recorder.run(observer: dispatcher) }
+            try await waitUntil("the first send") { sender.sends == 1 }
+            clock.now = Moment(wall: clock.now.wall + .seconds(40), monotonic: clock.now.monotonic + .seconds(40))
+            // Its send shows that there was a claim.
+            _ = try store.append([NewBatch(batch: batches[1])])
+            try await waitUntil("the second send") { sender.sends >= 2 }
+            #expect(sender.sends == 2, "the first batch is not sent again")
+            sender.answerAll()
+            recorder.finish()
+            try await waitUntil("the outcomes") { try store.depth().pushes == 0 }
+            group.cancelAll()
+            while let result = await group.nextResult() {
+                if case .failure(let error) = result, !(error is CancellationError) { throw error }
+            }
+        }
+        #expect(dispatcher.counters.leasesLost.load(ordering: .relaxed) == 0)
+        #expect(dispatcher.counters.lateAnswers.load(ordering: .relaxed) == 0)
+        #expect(store.settled().counts.map(\.key.verdict) == [.delivered])
+    }
+
     /// Runs a dispatcher that claims `batch` at `now`, and returns the first settlement that it writes.
     static func settlement(
         of batch: ClaimedBatch, by sender: ScriptedSender?, now: Int64 = 1_000_000, monotonic: Duration = .seconds(1)

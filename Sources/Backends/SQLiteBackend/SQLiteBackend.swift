@@ -188,10 +188,12 @@ package final class SQLiteBackend: CompletionQueue, OutcomeStore, Sendable {
     package func claim(_ request: ClaimRequest) async throws(QueueError) -> [ClaimedBatch] {
         guard request.batchesMax > 0 else { return [] }
         let (clock, bytesMax, marks) = (clock, configuration.claimBytesMax, marks)
+        // Not when the write begins: if the process was stopped in between, its holder could not renew its leases.
+        let requestedAt = clock.monotonic()
         let result = try await commits.perform { db, state in
             let claim = Claim(
                 db: db, request: request, bytesMax: bytesMax, wall: clock.wall(), monotonic: clock.monotonic(),
-                marks: marks
+                requestedAt: requestedAt, marks: marks
             )
             return try claim.run(&state)
         }

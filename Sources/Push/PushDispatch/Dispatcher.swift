@@ -21,6 +21,8 @@ package final class Dispatcher: Sendable {
     let stateMachine: DispatchStateMachine
     private let isShutdownForced = Atomic<Bool>(false)
     private let wake = AsyncSignal()
+    /// Monotonic time before the last renewal of all leases.
+    private let renewedAt: Mutex<Duration>
     package let counters = DispatchCounters()
 
     package init(
@@ -34,6 +36,7 @@ package final class Dispatcher: Sendable {
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
+        renewedAt = Mutex(clock.monotonic())
         stateMachine = DispatchStateMachine(
             configuration: configuration, apps: Array(senders.keys), seed: UInt64.random(in: 0 ... .max)
         )
@@ -176,6 +179,9 @@ package final class Dispatcher: Sendable {
     }
 
     private func claim(_ plan: ClaimPlan) async throws -> Bool {
+        // After a stop of the process, for example by SIGSTOP or of its machine, its leases may have run out. A claim would
+        // end them, and send pushes again whose answers wait in the sockets.
+        if clock.monotonic() - renewedAt.withLock({ $0 }) >= configuration.lease / 2 { try await renew() }
         let requestedAt = clock.monotonic()
         let batches: [ClaimedBatch]
         do {
@@ -192,16 +198,23 @@ package final class Dispatcher: Sendable {
     private func renewContinually() async throws {
         while !Task.isCancelled {
             try? await Task.sleep(for: configuration.renewEvery)
-            let renewal = stateMachine.renewal()
-            guard !renewal.leases.isEmpty, !Task.isCancelled else { continue }
-            let requestedAt = clock.monotonic()
-            do {
+            if !Task.isCancelled { try await renew() }
+        }
+    }
+
+    /// Renews all leases. They are lost only if another instance has taken their batches.
+    private func renew() async throws {
+        let requestedAt = clock.monotonic()
+        let renewal = stateMachine.renewal()
+        do throws(QueueError) {
+            if !renewal.leases.isEmpty {
                 let lost = try await queue.renew(renewal.leases, for: configuration.lease)
                 apply { $0.renewed(renewal, lost: lost, requestedAt: requestedAt, now: $1, &$2) }
-            } catch {
-                guard error.isTransient else { throw error }
-                logger.warning("lease renewal failed, retrying", metadata: ["error": "\(error)"])
             }
+            renewedAt.withLock { $0 = max($0, requestedAt) }
+        } catch {
+            guard error.isTransient else { throw error }
+            logger.warning("lease renewal failed, retrying", metadata: ["error": "\(error)"])
         }
     }
 

@@ -1,6 +1,8 @@
 import APNSKit
 import APNSSimulator
 import APNSWire
+import NIOCore
+import NIOPosix
 
 /// A simulator, a client for it, and the clock of both.
 struct SimulatorPair {
@@ -11,6 +13,7 @@ struct SimulatorPair {
 
     init(
         _ mode: SimulatorConfiguration.Mode = .faithful,
+        group: any EventLoopGroup = .singletonMultiThreadedEventLoopGroup,
         simulator change: (inout SimulatorConfiguration) -> Void = { _ in },
         client changeClient: (inout APNSClientConfiguration) -> Void = { _ in }
     ) async throws {
@@ -28,7 +31,7 @@ struct SimulatorPair {
         tokens = ProviderTokenSource(key: key, clock: time.clock)
         self.time = time
         let (authority, tokens) = (simulator.certificateAuthorityPEM, tokens)
-        client = try Samples.client(port: simulator.port, host: "localhost") {
+        client = try Samples.client(port: simulator.port, host: "localhost", group: group) {
             $0.trustRoots = .pem(authority)
             $0.credential = .token(tokens)
             $0.clock = time.clock

@@ -10,6 +10,10 @@ import NIOSSL
 final class APNSClientEngine {
     /// How often answers are delivered and timeouts are checked while pushes are in flight.
     private static let tickInterval = TimeAmount.milliseconds(50)
+    /// A tick that is later than this shows that the process, or its machine, was stopped.
+    private static let stopMin = TimeAmount.seconds(1)
+    /// How long answers are read after a stop before timeouts apply again.
+    private static let resumeTime = TimeAmount.seconds(1)
     /// How often idle connections are checked.
     private static let idleTickInterval = TimeAmount.seconds(2)
     /// The share of one processor above which the event loop counts as saturated.
@@ -43,7 +47,9 @@ final class APNSClientEngine {
     private var nextTimeout = NIODeadline.distantFuture
     private var isClosing = false
     private var closePromises: [EventLoopPromise<Void>] = []
-    private var timer: (isFast: Bool, task: Scheduled<Void>)?
+    private var timer: (isFast: Bool, dueAt: NIODeadline, task: Scheduled<Void>)?
+    /// The end of the time after a stop in which connections have no timeouts.
+    private var resumingUntil: NIODeadline?
     private var isPumpScheduled = false
     /// Whether the queue was empty at any time since the last tick.
     private var wasQueueEmpty = true
@@ -219,7 +225,11 @@ final class APNSClientEngine {
     /// Settles every push that has waited too long, for a connection or for its answer.
     private func expire(now: NIODeadline) {
         nextTimeout = .distantFuture
-        for connection in pool.all { connection.expire(now: now) }
+        if isResuming(now: now) {
+            expectTimeout(at: now + Self.resumeTime)
+        } else {
+            for connection in pool.all { connection.expire(now: now) }
+        }
         let failure = connectFailure == .none ? APNSAnswer.Failure.deadlineExceeded : connectFailure
         let reason = connectReason
         for push in queue.removeAll(where: { $0.waitUntil <= now }) {
@@ -227,6 +237,16 @@ final class APNSClientEngine {
             settle(push.batch, push.index, answer)
         }
         expectTimeout(at: queue.firstTimeout)
+    }
+
+    /// Whether the process was stopped until a moment ago, so that answers may wait in the sockets: they count, although
+    /// the timeouts of their pushes have passed.
+    private func isResuming(now: NIODeadline) -> Bool {
+        if let dueAt = timer?.dueAt, dueAt + Self.stopMin <= now {
+            timer?.dueAt = now
+            resumingUntil = now + Self.resumeTime
+        }
+        return resumingUntil.map { now < $0 } ?? false
     }
 
     /// Settles the queued pushes of `batch`, or of all batches.
@@ -428,17 +448,19 @@ final class APNSClientEngine {
         guard isFast || pool.hasConnections, timer == nil || isFast && timer?.isFast == false else { return }
         timer?.task.cancel()
         let interval = isFast ? Self.tickInterval : Self.idleTickInterval
-        timer = (isFast, eventLoop.assumeIsolated().scheduleTask(in: interval) { [self] in tick() })
+        let task = eventLoop.assumeIsolated().scheduleTask(in: interval) { [self] in tick() }
+        timer = (isFast, eventLoop.now + interval, task)
     }
 
     private func tick() {
-        timer = nil
         let now = eventLoop.now
+        let isResuming = isResuming(now: now)
+        timer = nil
         if nextTimeout <= now { expire(now: now) }
         returnQueuedInOutage(now: now)
         var used = 0.0
         for connection in pool.ready { used += connection.measureUtilization() }
-        for connection in pool.all { connection.tick(now: now) }
+        if !isResuming { for connection in pool.all { connection.tick(now: now) } }
         updatePool(now: now, used: used)
         pool.connectIfNeeded()
         publish()

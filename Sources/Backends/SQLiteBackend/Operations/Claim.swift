@@ -54,6 +54,8 @@ struct Claim {
     let bytesMax: Int
     let wall: WallTime
     let monotonic: Duration
+    /// Monotonic time of the call. Leases that were valid then stay so.
+    let requestedAt: Duration
     let marks: StoreMarks
 
     func run(_ state: inout QueueState) throws -> Result {
@@ -93,10 +95,10 @@ struct Claim {
 
     /// Ends leases whose deadline has passed.
     private func releaseExpired(_ state: inout QueueState) throws {
-        guard state.earliestDeadline <= monotonic else { return }
+        guard state.earliestDeadline <= requestedAt else { return }
         var earliest = Duration.seconds(Int64.max)
         for (id, held) in state.held.current {
-            if held.deadline <= monotonic {
+            if held.deadline <= requestedAt {
                 let isBegun = marks.hasBegun(held.batch.lease)
                 try db.cachedStatement(sql: isBegun ? QueueState.endBegunLease : QueueState.endUnusedLease)
                     .execute(arguments: [held.batch.key])
