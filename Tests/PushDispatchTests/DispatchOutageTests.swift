@@ -118,6 +118,44 @@ private final class OutageHarness {
         }
     }
 
+    @Test func `of a credential that is mended ends without a spike`() {
+        let harness = DispatchHarness()
+        var isRefused = false
+        var deliveries: [(at: Duration, count: Int)] = []
+        harness.answer = { [unowned harness] send in
+            if isRefused { return APNSAnswer(disposition: .answered, status: 403, reason: .invalidProviderToken) }
+            deliveries.append((harness.now.monotonic, send.count))
+            return .accepted
+        }
+        harness.flow(24, for: .seconds(15))
+        isRefused = true
+        harness.flow(24, for: .seconds(60))
+        #expect(harness.delay()?.reason == .credentialRefused)
+        let end = harness.now.monotonic
+        isRefused = false
+        harness.flow(24, for: .seconds(300))
+        #expect(harness.pushes == 0 && harness.verdicts.allSatisfy { $0 == .delivered })
+        var rates: [Int64: Int] = [:]
+        for delivery in deliveries where delivery.at > end {
+            rates[(delivery.at.milliseconds - 1) / 1000, default: 0] += delivery.count
+        }
+        #expect(rates.values.max()! <= 36, "\(rates.sorted { $0.key < $1.key }.map(\.value))")
+    }
+
+    @Test func `of a quiet app leaves a backlog that waits for a reason`() throws {
+        let harness = OutageHarness()
+        harness.dispatch.flow(1, for: .seconds(20))
+        harness.outage = .serverError
+        harness.dispatch.flow(50, for: .seconds(30))
+        harness.outage = nil
+        harness.dispatch.run(.seconds(5))
+        let delay = try #require(harness.dispatch.delay())
+        #expect(delay.reason == .backlog)
+        #expect(delay.detail?.contains("20 pushes/s after an outage") ?? false, "\(delay)")
+        harness.dispatch.run(.seconds(300))
+        #expect(harness.dispatch.pushes == 0 && harness.dispatch.delay() == nil)
+    }
+
     @Test func `ends with the oldest push of many quiet apps`() throws {
         let apps = (0..<100).map { "app\(100 + $0)" }
         let harness = OutageHarness(apps: apps)

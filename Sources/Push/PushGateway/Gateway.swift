@@ -83,7 +83,7 @@ package final class Gateway: Sendable {
             // Pushes that wait for a connection look like a backlog until the breaker opens.
             if known?.reason == .backlog, unreachable != nil { known = nil }
             guard var delay = known ?? unreachable else { return nil }
-            delay.detail = connectivity.detail(of: app, for: delay.reason)
+            delay.detail = connectivity.detail(of: app, for: delay.reason) ?? delay.detail
             return delay
         }
         maintenance = StoreMaintenanceService(

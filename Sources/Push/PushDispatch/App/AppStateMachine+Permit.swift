@@ -55,10 +55,7 @@ extension AppStateMachine {
     /// happen in the store, which has the order of all pushes.
     private func pushesWanted(permit: SendPermit, now: Duration) -> LaneCounts {
         var perSecond = rate?.perSecond
-        if permit == .ramp {
-            let ramps = [breaker.rampRate(now: now), shared.withLock { $0.rampRate(of: number, now: now) }, perSecond]
-            perSecond = ramps.compactMap { $0 }.min()
-        }
+        if permit == .ramp { perSecond = [rampRate(now: now), perSecond].compactMap { $0 }.min() }
         guard let perSecond else { return LaneCounts(repeating: .max) }
         var wanted = LaneCounts()
         for lane in Lane.allCases {
@@ -66,6 +63,11 @@ extension AppStateMachine {
             wanted[lane] = max(0, enough - ready.count(atLeastAsUrgentAs: lane))
         }
         return wanted
+    }
+
+    /// The limit after an outage, in pushes per second; nil if there is none.
+    private func rampRate(now: Duration) -> Double? {
+        [breaker.rampRate(now: now), shared.withLock { $0.rampRate(of: number, now: now) }].compactMap { $0 }.min()
     }
 
     /// Whether a batch of the lane that is accepted now may be handed over, apart from its capacity.
@@ -199,7 +201,10 @@ extension AppStateMachine {
     mutating func record(
         _ classification: AnswerClassification, isTrial: Bool, now: Duration
     ) -> UpstreamChanges {
-        if classification.delivered > 0 { stallDetector.delivered() }
+        if classification.delivered > 0 {
+            stallDetector.delivered()
+            hasDelivered = true
+        }
         if classification.finalAnswers > 0 { lastFinalAnswerAt = now }
         budget.answered(
             final: classification.finalAnswers, failed: classification.failedAttempts,
@@ -267,10 +272,15 @@ extension AppStateMachine {
         switch changes.credential {
         case .refused:
             actions.events.append(.credentialRefused(app, credential.cause))
+            // The breaker counts refusals as calls that APNs answered. Before a delivery they are no rate to return to.
+            if hasDelivered { breaker.suspended(now: now.monotonic) }
             returnUnsent(now: now, &actions)
         case .accepted, .checked:
             refusals.clearAnswers()
-            if changes.credential == .accepted { actions.events.append(.credentialAccepted(app)) }
+            if changes.credential == .accepted {
+                actions.events.append(.credentialAccepted(app))
+                breaker.resumed(now: now.monotonic)
+            }
             actions.wantsClaim = true
         case nil: break
         }
@@ -343,10 +353,19 @@ extension AppStateMachine {
             let estimate = Duration.seconds(Double(readyPushes) / rate.perSecond)
             return DeliveryDelay(reason: .rateLimited, estimate: Self.wholeSeconds(estimate))
         }
+        if permit() == .ramp, readyPushes > 0 || backlogSince != nil, let perSecond = rampRate(now: now) {
+            // As above, without the queue in the store.
+            let estimate = Self.wholeSeconds(.seconds(Double(readyPushes) / perSecond))
+            return DeliveryDelay(reason: .backlog, estimate: estimate, detail: Self.rampDetail(perSecond))
+        }
         guard let since = backlogSince, now - since >= Self.backlogTimeout else { return nil }
         // Covers the batches in memory; the length of the queue in the store is unknown here.
         let estimate = answersPerSecond >= 1 ? Duration.seconds(Double(readyPushes) / answersPerSecond) : nil
         return DeliveryDelay(reason: .backlog, estimate: estimate.map(Self.wholeSeconds))
+    }
+
+    private static func rampDetail(_ perSecond: Double) -> String {
+        "limited to \(Int(perSecond.rounded())) pushes/s after an outage, by the rate before it; the limit grows later"
     }
 
     /// At least one second, rounded up: estimates are no more precise.

@@ -91,6 +91,8 @@ struct AppStateMachine: Sendable {
     var rate: SendRate?
     var waitsForRate = false
     var stallDetector = DeliveryStallDetector()
+    /// Whether APNs has accepted a push of the app since the start.
+    var hasDelivered = false
     /// When APNs last gave an answer that settles a push.
     var lastFinalAnswerAt: Duration?
     /// What the shared part knows of the app.

@@ -19,7 +19,8 @@
 /// - Open: a probe, which is one push, is sent every second in the first minute and a half of an outage, and every five
 ///   seconds later. Probes overlap and have the request timeout of any other push, so that an APNs that answers slowly is
 ///   not shut out.
-/// - After the first good probe, sends are limited by a `SendRamp` until the backlog is gone.
+/// - After the first good probe, sends are limited by a `SendRamp` until the backlog is gone. The same applies after a
+///   suspension for another cause, for example a refused credential.
 ///
 /// While at most one token, or one app of several, has failed, a push to another one may be a probe immediately: a
 /// single bad push delays no other for long.
@@ -132,6 +133,8 @@ package struct CircuitBreaker: Sendable, Equatable {
     /// Good calls per second before the outage.
     private var rateBefore: Double?
     private var ramp: SendRamp?
+    /// Since when sending is suspended for another cause than failed calls: the last good call before.
+    private var suspendedSince: Duration?
 
     package init(settings: Settings = Settings(), scope: Scope = .endpoint) {
         self.settings = settings
@@ -335,6 +338,21 @@ package struct CircuitBreaker: Sendable, Equatable {
     }
 
     // MARK: Ramp
+
+    /// Sending stops for another cause than failed calls.
+    package mutating func suspended(now: Duration) {
+        guard state == .closed else { return }
+        rateBefore = goodRate
+        suspendedSince = lastGoodAt ?? now
+    }
+
+    /// Sending may begin again. The backlog of the suspension is sent as after an outage.
+    package mutating func resumed(now: Duration) {
+        guard let since = suspendedSince else { return }
+        suspendedSince = nil
+        // Otherwise the ramp begins when the breaker closes.
+        if state == .closed { ramp = SendRamp(rateBefore: rateBefore, outage: now - since, now: now) }
+    }
 
     /// Whether sends are limited because the breaker was closed recently.
     package var isRamping: Bool { ramp != nil }
