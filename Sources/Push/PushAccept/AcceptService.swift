@@ -23,6 +23,7 @@ package final class AcceptService: Service {
     private let port = BoundPort()
     private let stopFlag = StopFlag()
     private let connections: ConnectionRegistry
+    private let pipelines = PipelineLimit()
     /// The bytes that all connections hold in memory.
     package let held: HeldBytes
 
@@ -49,6 +50,12 @@ package final class AcceptService: Service {
         registry.gauge(
             "godwit_accept_held_bytes", help: "Bytes of requests, results and responses that connections hold."
         ) { [held] in Double(held.bytes) }
+        registry.gauge(
+            "godwit_accept_pipelined_requests", help: "Pipelined requests in work, of all connections."
+        ) { [pipelines] in Double(pipelines.inUse) }
+        registry.gauge(
+            "godwit_accept_pipelines_waiting", help: "Connections whose next pipelined request waits for others."
+        ) { [pipelines] in Double(pipelines.waitingCount) }
         let devices = configuration.rateLimits.device.map { DeviceLimiter(limit: $0, clock: clock.monotonic) }
         let committer = BatchCommitter(
             queue: stores.queue, idempotentQueue: stores.idempotent, handoff: dispatch.handoff,
@@ -152,9 +159,10 @@ package final class AcceptService: Service {
 
     private func application() -> Application<AcceptResponder> {
         let date = DateField()
-        let server = HTTPServerBuilder { [configuration, connections, held, push, checks] responder in
+        let server = HTTPServerBuilder { [configuration, connections, pipelines, held, push, checks] responder in
             GatewayChannel(
-                configuration: configuration, connections: connections, held: held, responder: responder
+                configuration: configuration, connections: connections, pipelines: pipelines, held: held,
+                responder: responder
             ) {
                 configuration.servesPushesOnEventLoop ? PushHandler(route: push, checks: checks, date: date) : nil
             }

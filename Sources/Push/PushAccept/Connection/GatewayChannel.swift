@@ -6,14 +6,15 @@ import NIOHTTPTypes
 
 /// A connection of the server: HTTP/1.1 with the gateway's own handlers, in front of Hummingbird.
 ///
-/// `RequestPacingHandler` hands bytes to the decoder one request at a time, `OpenRequestsHandler` bounds open requests
-/// and reads nothing while the client does not read, `WriteTimeoutHandler` closes if the client does not read, and
-/// `RequestTimeoutHandler` if it does not send.
+/// `RequestPacingHandler` hands bytes to the decoder one request at a time, pipelined ones within the `PipelineLimit`;
+/// `OpenRequestsHandler` bounds open requests and reads nothing while the client does not read; `WriteTimeoutHandler`
+/// closes if the client does not read, and `RequestTimeoutHandler` if it does not send.
 struct GatewayChannel: HTTPChannelHandler {
     typealias Value = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
     let configuration: AcceptConfiguration
     let connections: ConnectionRegistry
+    let pipelines: PipelineLimit
     let held: HeldBytes
     let responder: Responder
     /// Serves single pushes; nil: Hummingbird serves them.
@@ -46,7 +47,8 @@ struct GatewayChannel: HTTPChannelHandler {
             try options?.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: 25)), value: Self.unsentBytesMax)
             #endif
             let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(RequestPacingHandler(held: held))
+            let requests = OpenRequests(limit: pipelines)
+            try pipeline.addHandler(RequestPacingHandler(requests: requests, held: held))
             let framing = BodyFraming(bytesMax: configuration.headerBytesMax)
             try pipeline.addHandler(framing)
             var limits = NIOHTTPDecoderLimitConfiguration()
@@ -60,7 +62,8 @@ struct GatewayChannel: HTTPChannelHandler {
             try pipeline.addHandler(HTTP1Codec(framing: framing))
             try pipeline.addHandler(
                 OpenRequestsHandler(
-                    connection: connection, registry: connections, held: held, configuration: configuration))
+                    requests: requests, connection: connection, registry: connections, held: held,
+                    configuration: configuration))
             try pipeline.addHandler(
                 WriteTimeoutHandler(
                     connection: connection, registry: connections, held: held, configuration: configuration))

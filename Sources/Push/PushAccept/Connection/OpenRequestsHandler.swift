@@ -25,8 +25,7 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// The body bytes of each open request whose body is not a stream, oldest request first.
     private var bodyBytes = CircularBuffer<Int>(initialCapacity: 1)
     private var share: HeldShare
-    private var requestsOpen = 0
-    private var isBodyOpen = false
+    private let requests: OpenRequests
     private var isStream = false
     private var isReadHeld = false
     /// The connection is closed after the response in progress; no further request is taken.
@@ -34,8 +33,10 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var hasResponded = false
 
     init(
-        connection: Connection, registry: ConnectionRegistry, held: HeldBytes, configuration: AcceptConfiguration
+        requests: OpenRequests, connection: Connection, registry: ConnectionRegistry, held: HeldBytes,
+        configuration: AcceptConfiguration
     ) {
+        self.requests = requests
         self.connection = connection
         self.registry = registry
         share = HeldShare(of: held)
@@ -49,13 +50,12 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapInboundIn(data) {
         case .head(var head):
             if isClosing { return }
-            requestsOpen += 1
+            requests.begin(bodyBytes: head.headerFields[.contentLength].flatMap { Int($0) })
             if head.headerFields[.connection] == "close" {
                 isClosing = true
                 // The handlers behind this one would close the input with the output, and so reset the connection.
                 head.headerFields[.connection] = nil
             }
-            isBodyOpen = true
             connection.idleSince = nil
             let path = (head.path ?? "").prefix { $0 != "?" }
             isStream = RouteTable.isStreaming(path, head.headerFields)
@@ -70,21 +70,22 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
             context.fireChannelRead(wrapInboundOut(.head(head)))
             return
         case .body(let bytes):
-            if isClosing, !isBodyOpen || hasResponded { return }
+            if isClosing, !requests.isBodyOpen || hasResponded { return }
+            requests.received(bytes.readableBytes)
             if !isStream, !bodyBytes.isEmpty {
                 bodyBytes[bodyBytes.index(before: bodyBytes.endIndex)] += bytes.readableBytes
                 share.set(share.bytes + bytes.readableBytes)
             }
         case .end:
-            if isClosing, !isBodyOpen || hasResponded { return }
-            isBodyOpen = false
+            if isClosing, !requests.isBodyOpen || hasResponded { return }
+            requests.endBody()
         }
         context.fireChannelRead(data)
     }
 
     /// The client asked for the end of the connection, so what follows its request is not decoded: it is no error.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if isClosing, !isBodyOpen || hasResponded { return }
+        if isClosing, !requests.isBodyOpen || hasResponded { return }
         context.fireErrorCaught(error)
     }
 
@@ -93,6 +94,7 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if !context.channel.isWritable { requests.returnAllPlaces() }
         releaseRead(context)
         context.fireChannelWritabilityChanged()
     }
@@ -100,8 +102,8 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func mayRead(_ context: ChannelHandlerContext) -> Bool {
         // A body that has begun is read to its end: the requests before it are complete, and their responses are not
         // delayed by it.
-        if isBodyOpen, isStream { return true }
-        return (requestsOpen < Self.requestsMax || isBodyOpen) && context.channel.isWritable
+        if requests.isBodyOpen, isStream { return true }
+        return (requests.count < Self.requestsMax || requests.isBodyOpen) && context.channel.isWritable
     }
 
     private func releaseRead(_ context: ChannelHandlerContext) {
@@ -124,17 +126,17 @@ final class OpenRequestsHandler: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapOutboundIn(data) {
         case .head(var head) where head.status.kind != .informational:
             // A pipelined request that is already open would be carried out without a response.
-            if requestsOpen <= 1, registry.isDraining || connection.restriction != nil { isClosing = true }
-            if isClosing, requestsOpen <= 1 {
+            if requests.count <= 1, registry.isDraining || connection.restriction != nil { isClosing = true }
+            if isClosing, requests.count <= 1 {
                 head.headerFields[.connection] = "close"
                 context.write(wrapOutboundOut(.head(head)), promise: promise)
                 return
             }
         case .head, .body: break
         case .end:
-            requestsOpen = max(0, requestsOpen - 1)
+            requests.end()
             if let bytes = bodyBytes.popFirst(), bytes > 0 { share.set(share.bytes - bytes) }
-            if requestsOpen == 0 {
+            if requests.count == 0 {
                 connection.idleSince = registry.now
                 if isClosing {
                     context.writeAndFlush(data, promise: promise)

@@ -4,15 +4,16 @@ import NIOCore
 /// Hands the bytes of a connection to the HTTP decoder one request at a time, as the handlers behind it read.
 ///
 /// The decoder decodes all it gets: 64 KiB with two thousand pipelined requests would become megabytes. So this handler
-/// keeps what follows the end of a request's header, and hands it on with the next `read`. It need not know where bodies
-/// end: a cut within a body, where a body has an empty line, changes nothing. Runs on the event loop of its channel, in
-/// front of the decoder.
+/// keeps what follows the end of a header, or of a body of known length, and hands it on with the next `read`. A chunked
+/// body ends as a header does, and a cut within it, where it has an empty line, changes nothing. A pipelined request also
+/// waits for a place in `PipelineLimit`. Runs on the event loop of its channel, in front of the decoder.
 final class RequestPacingHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = Never
     typealias OutboundOut = Never
 
+    private let requests: OpenRequests
     /// Bytes that were read and not handed on.
     private var waiting = ByteBuffer()
     private var share: HeldShare
@@ -20,34 +21,59 @@ final class RequestPacingHandler: ChannelDuplexHandler {
     private var isReadWanted = false
     private var isHandingOn = false
     private var isInputClosed = false
+    private var waiter: PipelineLimit.Waiter?
+    private var isWaitingForPlace = false
+    private var context: ChannelHandlerContext?
 
-    init(held: HeldBytes) {
+    init(requests: OpenRequests, held: HeldBytes) {
+        self.requests = requests
         share = HeldShare(of: held)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+        // It refers to this handler.
+        waiter = nil
+        self.context = nil
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
+        let isFirst = waiting.readableBytes == 0 && requests.count == 0
         if waiting.readableBytes == 0 {
             waiting = bytes
         } else {
             waiting.writeBuffer(&bytes)
         }
-        isReadWanted = false
-        if !isHandingOn { context.fireChannelRead(wrapInboundOut(nextSlice())) }
+        isReadWanted = true
+        if !isHandingOn, isFirst || mayHandOn(context) { handOnSlice(context) }
         share.set(waiting.readableBytes == 0 ? 0 : waiting.storageCapacity)
     }
 
     func read(context: ChannelHandlerContext) {
         guard waiting.readableBytes > 0 else {
+            if requests.isBodyOpen { requests.waitForBody() }
             context.read()
             return
         }
         isReadWanted = true
+        handOn(context)
+    }
+
+    // MARK: Handing on
+
+    /// Hands on what was read before, while it is wanted and may be.
+    ///
+    /// - Parameter hasPlace: whether the next request has a place already.
+    private func handOn(_ context: ChannelHandlerContext, hasPlace: Bool = false) {
         guard !isHandingOn else { return }
         isHandingOn = true
-        while isReadWanted, waiting.readableBytes > 0 {
-            isReadWanted = false
-            context.fireChannelRead(wrapInboundOut(nextSlice()))
+        var hasPlace = hasPlace
+        while isReadWanted, waiting.readableBytes > 0, hasPlace || mayHandOn(context) {
+            hasPlace = false
+            handOnSlice(context)
             context.fireChannelReadComplete()
             // As the channel does after it has read, unless the handlers behind this one want no more.
             if context.channel.isActive { context.channel.read() }
@@ -63,6 +89,45 @@ final class RequestPacingHandler: ChannelDuplexHandler {
         }
     }
 
+    private func handOnSlice(_ context: ChannelHandlerContext) {
+        isReadWanted = false
+        context.fireChannelRead(wrapInboundOut(nextSlice()))
+        requests.returnUnusedPlaces()
+    }
+
+    // MARK: Places
+
+    /// Whether the next bytes may be handed on: they belong to a body, or the request that they begin has a place. If
+    /// not, they are handed on when it has one.
+    private func mayHandOn(_ context: ChannelHandlerContext) -> Bool {
+        if requests.isBodyOpen { return true }
+        if isWaitingForPlace { return false }
+        let waiter = self.waiter ?? makeWaiter(context.eventLoop)
+        self.waiter = waiter
+        isWaitingForPlace = !requests.takePlace(orWait: waiter)
+        return !isWaitingForPlace
+    }
+
+    private func makeWaiter(_ eventLoop: any EventLoop) -> PipelineLimit.Waiter {
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        return PipelineLimit.Waiter { eventLoop.execute { bound.value.receivePlace() } }
+    }
+
+    private func receivePlace() {
+        isWaitingForPlace = false
+        requests.receivePlace()
+        guard let context, waiting.readableBytes > 0 else { return requests.returnAllPlaces() }
+        handOn(context, hasPlace: true)
+        requests.returnUnusedPlaces()
+    }
+
+    private func end() {
+        waiting = ByteBuffer()
+        share.set(0)
+        if isWaitingForPlace, let waiter, requests.cancel(waiter) { isWaitingForPlace = false }
+        requests.returnAllPlaces()
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed = event {
             isInputClosed = true
@@ -72,14 +137,18 @@ final class RequestPacingHandler: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        waiting = ByteBuffer()
-        share.set(0)
+        end()
         context.fireChannelInactive()
     }
 
-    /// The bytes to the end of the first header, or all. Leaves no memory behind when all are taken.
+    /// The bytes to the end of the body or of the first header, or all. Leaves no memory behind when all are taken.
     private func nextSlice() -> ByteBuffer {
-        let length = waiting.withUnsafeReadableBytes(Self.endOfHeader) ?? waiting.readableBytes
+        let length: Int
+        if requests.isBodyOpen, let left = requests.bodyBytesLeft, left > 0 {
+            length = left
+        } else {
+            length = waiting.withUnsafeReadableBytes(Self.endOfHeader) ?? waiting.readableBytes
+        }
         guard length < waiting.readableBytes, let slice = waiting.readSlice(length: length) else {
             defer { waiting = ByteBuffer() }
             return waiting
