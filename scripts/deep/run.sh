@@ -21,13 +21,14 @@ else
 fi
 
 # The quick ones first.
-all=(systemd container connections simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
+all=(systemd container connections mutated-requests simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
 
 check() {
     case "$1" in
         systemd) scripts/deep/systemd.py ;;
         container) scripts/deep/container.py ;;
         connections) scripts/deep/connections.py ;;
+        mutated-requests) for seed in 1 2 3; do scripts/deep/mutated_requests.py 6000 "$seed" || return; done ;;
         simulation) "$bin/godwit-lab" simulate-path --first 1001 --seeds 20000 ;;
         bit-flips) scripts/bit-flips.sh ;;
         vm-power-cut) scripts/deep/vm_power_cut.py ;;

@@ -47,6 +47,36 @@ import Testing
     }
 
     @Test func `the state of a waiting push has the reason`() async throws {
+    @Test func `a push that is due and waits has no time of a next attempt`() async throws {
+        let queue = FaultyStore()
+        let batch = storedBatch(1)
+        let lease = try queue.backend.appendClaimed(batch)
+        let retry = Retry(index: 0, code: .none, attempts: 0, due: TestGateway.now + .seconds(-60))
+        _ = try queue.backend.settle([Settlement(lease: lease, retries: [retry], at: TestGateway.now)])
+        try await TestGateway.run(queue: queue) { gateway in
+            let status = try await gateway.send("GET", "/api/v1/messages/\(batch.id.push(0))").json
+            #expect(status["state"] as? String == "retrying")
+            #expect(status["updated_at"] is String)
+            #expect(status["next_attempt_at"] == nil)
+        }
+    }
+
+    @Test func `a query by lines that is cut off says so`() async throws {
+        try await run { gateway in
+            let port = gateway.port
+            let response = try await onThread {
+                let client = try WireClient(port: port)
+                try client.send(
+                    "POST /api/v1/messages/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+                        + "Content-Length: 1000\r\n\r\n\(Self.batch.push(1))\n\(Self.batch.push(2))")
+                client.closeOutput()
+                return try client.readResponse()
+            }
+            #expect(response.lines.map { $0["state"] as? String } == ["rejected", "unavailable"])
+            #expect(response.lines.last?["code"] as? Int == ErrorCode.truncatedStream.rawValue)
+        }
+    }
+
         let delay = DeliveryDelay(
             reason: .credentialRefused, estimate: .seconds(20), detail: "InvalidProviderToken for key ID K")
         let dispatch = AcceptDispatch(

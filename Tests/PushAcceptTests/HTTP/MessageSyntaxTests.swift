@@ -30,6 +30,7 @@ import Testing
         ("GET /healthz HTTP/1.1\r\nHost: local host\r\n\r\n", 400), ("GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: user@localhost\r\n\r\n", 400),
         ("POST /push HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        ("POST /push/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n", 501),
         ("POST /push HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
         (
             "POST /push HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
@@ -110,6 +111,29 @@ import Testing
                 let second = try #require(all.range(of: "HTTP/1.1 \(status) "))
                 #expect(all.hasPrefix("HTTP/1.1 200 "))
                 #expect(all[second.lowerBound...].contains("application/problem+json"))
+            }
+        }
+    }
+
+    /// Hummingbird responds again when the rest of the body is malformed.
+    @Test func `a body that is refused early and then cut off gets one response`() async throws {
+        for path in ["/push", "/api/v1/messages/search", "/api/v1/messages/cancel"] {
+            try await TestGateway.run { gateway async throws in
+                let port = gateway.port
+                let text = try await onThread {
+                    let client = try WireClient(port: port)
+                    try client.send(
+                        "POST \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                            + "Content-Length: 10000000\r\n\r\n{")
+                    client.closeOutput()
+                    var text = ""
+                    while case let bytes = try client.read(), !bytes.isEmpty {
+                        text += String(decoding: bytes, as: UTF8.self)
+                    }
+                    return text
+                }
+                #expect(text.hasPrefix("HTTP/1.1 413 "), "\(path)")
+                #expect(text.components(separatedBy: "HTTP/1.1 ").count == 2, "\(path)")
             }
         }
     }

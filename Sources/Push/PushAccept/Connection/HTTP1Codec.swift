@@ -91,7 +91,8 @@ final class HTTP1Codec: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// RFC 9112, 6.1.
     private static func checkTransferEncoding(_ headers: HTTPHeaders, isHTTP10: Bool) throws(Problem) {
-        let codings = headers[canonicalForm: "transfer-encoding"]
+        // As they were sent: the canonical form has no empty values, which are not chunked either.
+        let codings = headers["transfer-encoding"]
         guard !codings.isEmpty else { return }
         guard !isHTTP10 else { throw violation("HTTP/1.0 has no Transfer-Encoding") }
         guard codings.count == 1, codings[0].lowercased() == "chunked" else {

@@ -141,6 +141,11 @@ final class RequestTimeoutHandler: ChannelDuplexHandler, RemovableChannelHandler
             promise?.fail(ChannelError.ioOnClosedChannel)
             return
         }
+        // When the rest of a body is malformed after an early response, Hummingbird responds a second time.
+        guard requestsOpen > 0 else {
+            promise?.succeed()
+            return
+        }
         switch unwrapOutboundIn(data) {
         case .head: isResponseStarted = true
         case .body: break

@@ -49,7 +49,15 @@ final class QuerySession: Sendable {
 
     /// Reads until the end of the body, or until too many ids wait.
     func read(_ input: RequestInput) async {
-        while let chunk = try? await input.next() {
+        while true {
+            let chunk: ByteBuffer
+            do {
+                guard let next = try await input.next() else { break }
+                chunk = next
+            } catch {
+                state.withLock { $0.cutOff() }
+                break
+            }
             let isFull = state.withLock { state in
                 chunk.withUnsafeReadableBytes { state.feed($0) }
                 let isFull = state.waiting.count > (held.isScarce ? Self.scarceWaitingMax : Self.waitingMax)
@@ -109,6 +117,14 @@ extension QuerySession.State {
         var framer = self.framer
         if framer.end(isCutOff: false, { append($0) }) != .clean { waiting.append(.invalid(lines)) }
         self.framer = framer
+    }
+
+    /// Ends the input within the body: an incomplete last line is not looked up.
+    fileprivate mutating func cutOff() {
+        guard !hasEnded else { return }
+        hasEnded = true
+        waiting.append(
+            .end(.truncatedStream, "the connection closed before the body was complete; query again from this line on"))
     }
 
     private mutating func append(_ item: ItemFramer.Item) {
