@@ -88,9 +88,39 @@ import Testing
             let keyed = try await gateway.post(
                 "/push/batch", line, type: "application/x-ndjson", headers: ["Idempotency-Key: \"a\""])
             #expect(keyed.status == 200 && !keyed.body.contains("\"status\":\"refused\""), "\(keyed.body)")
-            let control = try await gateway.post(
-                "/api/v1/messages/query", "\u{FEFF}{\"ids\":[\"0190b3a5-7c1e-7d6f-8a51-5d0c8f3b0000\"]}")
-            #expect(control.status == 200, "\(control.body)")
+            let single = try await gateway.post("/push", line, headers: ["Idempotency-Key: \"b\""])
+            #expect(single.status == 200, "\(single.body)")
+            for (body, type) in [
+                (line, "application/json"), (line, "application/x-ndjson"), ("\u{FEFF}[\(line)]", "application/json"),
+            ] {
+                let response = try await gateway.post("/api/v1/push/validate", body, type: type)
+                #expect(response.json["accepted"] as? Int == 1, "\(response.body)")
+            }
+            let ids = "\u{FEFF}{\"ids\":[\"0190b3a5-7c1e-7d6f-8a51-5d0c8f3b0000\"]}"
+            for path in ["messages/query", "messages/cancel", "dead-letters/replay", "dead-letters/purge"] {
+                let response = try await gateway.post("/api/v1/\(path)", ids)
+                #expect(response.status == 200, "\(path) \(response.body)")
+            }
+            let search = try await gateway.post("/api/v1/messages/search", "\u{FEFF}{\"limit\":1}")
+            #expect(search.status == 200, "\(search.body)")
+            let lines = try await gateway.post(
+                "/api/v1/messages/query", "\u{FEFF}0190b3a5-7c1e-7d6f-8a51-5d0c8f3b0000", type: "application/x-ndjson")
+            #expect(lines.lines.map { $0["state"] as? String } == ["unknown"], "\(lines.body)")
+        }
+    }
+
+    @Test func `a validation skips a byte order mark in pieces`() {
+        for text in ["[\(pushLine(1))]", pushLine(1)] {
+            let body = Array("\u{FEFF}\(text)".utf8)
+            for end in 0...4 {
+                var validator = PushValidator(
+                    apps: TestGateway.oneApp, format: .json, strict: false, reportsMax: 10)
+                for part in [body[..<end], body[end...]] {
+                    part.withUnsafeBytes { validator.received($0, now: TestGateway.now) }
+                }
+                validator.ended(now: TestGateway.now)
+                #expect(validator.accepted == 1 && validator.refused == 0, "cut after \(end) bytes")
+            }
         }
     }
 

@@ -51,7 +51,7 @@ struct SearchRequest: Sendable, Equatable {
 
     private static func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONError) -> Result<Self, Problem> {
         var request = SearchRequest()
-        var reader = JSONReader(bytes)
+        var reader = JSONReader(bytes, at: ByteOrderMark.length(in: bytes))
         guard try reader.peekKind() == .object else {
             return .failure(Problem(.badRequest, .wrongType, "the body must be an object"))
         }

@@ -110,7 +110,9 @@ package struct PushValidator {
 
     /// Decides between the formats as soon as the bytes so far show it.
     private mutating func chooseFormat(isEnd: Bool) {
-        if start.starts(with: [0xEF, 0xBB, 0xBF]) { start.removeFirst(3) }
+        if start.starts(with: ByteOrderMark.bytes) { start.removeFirst(ByteOrderMark.bytes.count) }
+        // The rest of the mark may arrive with the next chunk.
+        if !isEnd, !start.isEmpty, ByteOrderMark.bytes.starts(with: start) { return }
         guard let first = start.firstIndex(where: { $0 > 0x20 }) else { return }
         if start[first] == UInt8(ascii: "[") {
             framer = ItemFramer(format: .array, itemBytesMax: itemBytesMax)
