@@ -213,15 +213,51 @@ import Testing
         ),
         (#"{"device_token":"TOKEN","message":"{\"a\":1}"}"#, nil),
     ])
-    func `a push without effect is named`(body: String, rules: [String]?) async throws {
+    func `a push without effect is named on every way in`(body: String, rules: [String]?) async throws {
         try await TestGateway.run { gateway in
-            let response = try await gateway.post("/push", body.replacing("TOKEN", with: Self.token))
-            #expect(response.status == 200)
-            #expect(Self.rules(response.json) == rules)
-            guard rules == nil, let batch = gateway.queue.batches.first else { return }
-            #expect(
-                String(decoding: batch.notifications.payload(at: 0), as: UTF8.self)
-                    == #"{"aps":{"alert":"{\"a\":1}"}}"#)
+            let push = body.replacing("TOKEN", with: Self.token)
+            for headers in [[], ["Idempotency-Key: k"]] {
+                let single = try await gateway.post("/push", push, headers: headers)
+                #expect(single.status == 200)
+                #expect(Self.rules(single.json) == rules)
+                let bulk = try await gateway.post(
+                    "/push/batch", push, type: Self.ndjson, headers: headers.map { $0 + "b" })
+                #expect(bulk.lines.map { $0["status"] as? String } == ["accepted"])
+                #expect(bulk.lines.map(Self.rules) == [rules])
+            }
+            for type in ["application/json", Self.ndjson] {
+                let checked = try await gateway.post("/api/v1/push/validate", push, type: type)
+                #expect(checked.json["accepted"] as? Int == 1)
+                #expect(Self.rules((checked.json["results"] as? [[String: Any]])?.first) == rules)
+            }
+            let batches = gateway.queue.batches
+            #expect(gateway.queue.pushCount == 4)
+            guard rules == nil else { return }
+            for batch in batches {
+                #expect(
+                    String(decoding: batch.notifications.payload(at: 0), as: UTF8.self)
+                        == #"{"aps":{"alert":"{\"a\":1}"}}"#)
+            }
+        }
+    }
+
+    @Test func `a misspelt key is named`() async throws {
+        try await TestGateway.run { gateway in
+            let push = pushLine(1).replacing("\"alert\":", with: "\"sound\":\"x\",\"Thread_ID\":")
+            let response = try await gateway.post("/push", push)
+            let warnings = try #require(response.json["warnings"] as? [[String: Any]])
+            #expect(warnings.map { $0["rule"] as? String } == ["key-misspelt"])
+            #expect(response.body.contains("`Thread_ID` resembles `thread-id`"), "\(response.body)")
+        }
+    }
+
+    @Test func `an array for one push is referred to the bulk route`() async throws {
+        try await TestGateway.run { gateway in
+            for headers in [[], ["Idempotency-Key: k"]] {
+                let response = try await gateway.post("/push", "[\(pushLine(1))]", headers: headers)
+                #expect(response.status == 400)
+                #expect((response.json["detail"] as? String)?.contains("/push/batch") == true)
+            }
         }
     }
 }

@@ -60,8 +60,8 @@ struct PayloadLint {
     private mutating func checkKeys() {
         guard !scan.faults.isEmpty else { return }
         for case .repeated(let key) in scan.faults { add(.apsKeyTwice, "`\(key)` occurs twice") }
-        for case .misspelt(let key) in scan.faults {
-            add(.keyMisspelt, "a key resembles `\(key)` but is spelt differently")
+        for case .misspelt(let name, let key) in scan.faults {
+            add(.keyMisspelt, "`\(name)` resembles `\(key)`, but is spelt differently")
         }
         for case .misplaced(let key) in scan.faults where !has(key) {
             add(.apsKeyOutside, "`\(key.label)` is next to `aps`, where it has no effect")

@@ -14,8 +14,8 @@ package struct PayloadScan {
     enum Fault: Equatable {
         /// The key occurs twice.
         case repeated(String)
-        /// An unknown key resembles this one.
-        case misspelt(String)
+        /// An unknown key resembles a known one.
+        case misspelt(String, known: String)
         /// A key of `aps` is next to it instead of inside it.
         case misplaced(APSKey)
     }
@@ -134,7 +134,7 @@ package struct PayloadScan {
             faults.append(.misplaced(key))
             try reader.skipValue(depth: 1)
         case .misspelt:
-            faults.append(.misspelt("aps"))
+            faults.append(.misspelt(reader.text(key), known: "aps"))
             try reader.skipValue(depth: 1)
         case .custom: try reader.skipValue(depth: 1)
         }
@@ -211,7 +211,7 @@ package struct PayloadScan {
         _ name: JSONReader.Text, in reader: JSONReader, of keys: Key.Type
     ) {
         let intended = reader.withName(name) { KeySpelling.closest(to: $0, of: Key.self) }
-        if let intended { faults.append(.misspelt("\(intended.label)")) }
+        if let intended { faults.append(.misspelt(reader.text(name), known: "\(intended.label)")) }
     }
 
     // MARK: Values

@@ -251,8 +251,12 @@ package struct PushParser {
         _ bytes: UnsafeRawBufferPointer, into push: inout ParsedPush, now: WallTime
     ) throws(JSONError) -> Refusal? {
         var reader = JSONReader(bytes, at: ByteOrderMark.length(in: bytes))
-        guard try reader.peekKind() == .object else {
-            return Refusal(.wrongType, .text("a push must be a JSON object"))
+        switch try reader.peekKind() {
+        case .object: break
+        case .array:
+            return Refusal(
+                .wrongType, .text("a push must be a JSON object; send an array of pushes to /push/batch"))
+        default: return Refusal(.wrongType, .text("a push must be a JSON object"))
         }
         try reader.enterObject()
         var seen = SeenFields()
