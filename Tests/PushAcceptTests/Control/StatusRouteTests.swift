@@ -39,6 +39,7 @@ import Testing
             let upper = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(2).description.uppercased())")
             #expect(upper.json["state"] as? String == "retrying")
             #expect(upper.json["next_attempt_at"] as? String == "2025-11-23T12:00:01.000Z")
+            #expect(upper.json["updated_at"] as? String == "2025-11-23T12:00:00.123Z")
             #expect(upper.json["error"] == nil)
             let unknown = try await gateway.send("GET", "/api/v1/messages/\(Self.batch.push(9))")
             #expect(unknown.status == 404)
@@ -46,7 +47,6 @@ import Testing
         }
     }
 
-    @Test func `the state of a waiting push has the reason`() async throws {
     @Test func `a push that is due and waits has no time of a next attempt`() async throws {
         let queue = FaultyStore()
         let batch = storedBatch(1)
@@ -77,6 +77,7 @@ import Testing
         }
     }
 
+    @Test func `the state of a waiting push has the reason`() async throws {
         let delay = DeliveryDelay(
             reason: .credentialRefused, estimate: .seconds(20), detail: "InvalidProviderToken for key ID K")
         let dispatch = AcceptDispatch(

@@ -189,7 +189,8 @@ enum ResponseJSON {
         JSONWriter.appendInteger(status.attempts, to: &json)
         appendTime("accepted_at", status.acceptedAt, to: &json)
         appendTime("updated_at", status.updatedAt, to: &json)
-        appendTime("next_attempt_at", status.nextAttemptAt, to: &json)
+        // A push that is due already waits for something else, which `delay` names.
+        if let next = status.nextAttemptAt, next > status.updatedAt { appendTime("next_attempt_at", next, to: &json) }
         appendTime("token_dead_at", status.tokenDeadAt, to: &json)
         appendDetailed(delay, to: &json)
         if let tokenMatch {
