@@ -109,6 +109,7 @@ import Testing
         #expect(none.exit == .status(0) && none.output.hasPrefix("no such pushes since 20"))
         let json = try await gateway.godwit(["messages", "--token", token, "--limit", "1", "--json"]).output
         #expect(try objects(json.replacing("\n", with: "")).first?["next"] is String)
+        #expect(none.error.contains("--request-id finds pushes of bulk requests"))
         for wrong in [["--token", "xyz"], ["--since", "soon"], ["--limit", "0"], ["--code", "9999"]] {
             #expect(try await gateway.godwit(["messages"] + wrong).exit == .status(2), "\(wrong)")
         }

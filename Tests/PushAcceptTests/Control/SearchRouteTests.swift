@@ -76,6 +76,22 @@ import Testing
         }
     }
 
+    @Test func `take the token by its name in a push, and say what a request id covers`() async throws {
+        try await run { gateway async throws in
+            for name in ["token", "device_token"] {
+                let token = String(repeating: "ef", count: 32)
+                let byURL = try await gateway.send("GET", "/api/v1/messages?\(name)=\(token)")
+                #expect(byURL.status == 200 && byURL.json["detail"] == nil, "\(byURL.body)")
+                let byBody = try await gateway.post("/api/v1/messages/search", #"{"\#(name)":"\#(token)"}"#)
+                #expect(byBody.status == 200, "\(byBody.body)")
+            }
+            let both = try await gateway.post("/api/v1/messages/search", #"{"token":"ab","device_token":"ab"}"#)
+            #expect(both.status == 400)
+            let request = try await gateway.post("/api/v1/messages/search", #"{"request_id":"none"}"#)
+            #expect((request.json["detail"] as? String)?.contains("bulk requests") == true)
+        }
+    }
+
     @Test func `by request id find the bulk requests of the same caller only`() async throws {
         try await TestGateway.run(configuration: .behindLocalProxy) { gateway async throws in
             _ = try await gateway.post(

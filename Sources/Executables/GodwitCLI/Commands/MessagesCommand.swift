@@ -98,6 +98,9 @@ struct MessagesCommand: AsyncParsableCommand {
         if gateway.isJSON { return }
         let start = ControlResponses.time(search.since)
         guard !messages.isEmpty else {
+            if requestID != nil {
+                Terminal.writeError("--request-id finds pushes of bulk requests; others have no request ID")
+            }
             Terminal.writeOutput("no such pushes since \(start)")
             if let token, token.count < Self.usualTokenDigits {
                 Terminal.writeError(

@@ -94,7 +94,8 @@ struct SearchRequest: Sendable, Equatable {
     // MARK: Fields
 
     private mutating func set(_ name: Substring, _ values: [String]) throws(Problem) {
-        guard let field = Field(rawValue: String(name)) else {
+        // The name that the token has in a push.
+        guard let field = name == "device_token" ? Field.token : Field(rawValue: String(name)) else {
             let fields = Field.allCases.map(\.rawValue).sorted().joined(separator: ", ")
             throw Problem(.unknownField, field: Self.shown(String(name)), "no such field; use \(fields)")
         }

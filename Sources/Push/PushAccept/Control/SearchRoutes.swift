@@ -65,10 +65,14 @@ struct SearchRoutes: Sendable {
         {
             throw Problem.unknownApp
         }
-        return .json(json(page))
+        let isUnknownRequest = request.query.requestID != nil && request.after == nil && page.messages.isEmpty
+        return .json(json(page, detail: isUnknownRequest ? Self.requestsCovered : nil))
     }
 
-    private func json(_ page: MessagePage) -> [UInt8] {
+    private static let requestsCovered =
+        "request_id selects pushes of bulk requests of the same caller; pushes of POST /push are stored without it"
+
+    private func json(_ page: MessagePage, detail: String?) -> [UInt8] {
         var json: [UInt8] = []
         JSONWriter.append(#"{"messages":["#, to: &json)
         for (index, message) in page.messages.enumerated() {
@@ -88,6 +92,10 @@ struct SearchRoutes: Sendable {
             JSONWriter.append("null", to: &json)
         }
         ResponseJSON.appendTime("searched_to", page.searchedTo, to: &json)
+        if let detail {
+            JSONWriter.append(#","detail":"#, to: &json)
+            JSONWriter.appendString(detail, to: &json)
+        }
         JSONWriter.append("}\n", to: &json)
         return json
     }
