@@ -90,6 +90,35 @@ import Testing
         }
     }
 
+    @Test func `of the id of a record does not keep it and others from being pruned`() async throws {
+        let folder = try TemporaryFolder()
+        var backend = try open(folder)
+        for _ in 0..<3 {
+            let lease = try await backend.append([NewBatch(batch: sampleBatch(at: clock.now), claim: .seconds(9))])[0]
+            let settlement = Settlement(lease: try #require(lease), outcomes: delivered(1), at: clock.now)
+            _ = try await backend.settle([settlement])
+            clock.advance(by: .seconds(1))
+        }
+        await backend.close()
+        let database = try DatabaseQueue(path: folder.path + "/" + SQLiteBackend.fileName)
+        let ended = "FROM records WHERE ended_at IS NOT NULL"
+        try await database.write { db in
+            #expect(try Int.fetchOne(db, sql: "SELECT count(*) \(ended)") == 3)
+            try db.execute(
+                sql: "UPDATE records SET id = x'01' WHERE id = (SELECT id \(ended) ORDER BY ended_at LIMIT 1)")
+        }
+        try database.close()
+        backend = try open(folder)
+        _ = try await backend.prune(endedBefore: clock.now + .seconds(1), batchesMax: 9, now: clock.now)
+        await backend.close()
+        let after = try DatabaseQueue(path: folder.path + "/" + SQLiteBackend.fileName)
+        let rows = try await after.read { db in
+            try Int.fetchOne(db, sql: "SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM progress)")
+        }
+        #expect(rows == 0)
+        try after.close()
+    }
+
     /// In the row of the queue, in its indexes, in the record and in the body.
     @Test(arguments: ["some-app", ""])
     func `of the app or the id sends no push for another app and loses none`(app: String) async throws {

@@ -17,7 +17,7 @@ struct Prune {
             db.cachedStatement(sql: "SELECT id, key FROM records WHERE ended_at < ? ORDER BY ended_at LIMIT ?"),
             arguments: [cutoff.milliseconds, batchesMax]
         )
-        for row in records { try delete(try BatchID(stored: row[0]), key: row[1]) }
+        for row in records { try delete(row[0], key: row[1]) }
         return records.count == batchesMax || responses == batchesMax
     }
 
@@ -32,11 +32,13 @@ struct Prune {
         ).execute(arguments: [now.milliseconds, (now + ClockSetBack.tolerance).milliseconds, max])
     }
 
-    private func delete(_ id: BatchID, key: Int64) throws {
-        try db.cachedStatement(sql: "DELETE FROM records WHERE id = ?").execute(arguments: [id.bytes])
+    /// - Parameter storedID: may be damaged; the other records are deleted nevertheless.
+    private func delete(_ storedID: Data, key: Int64) throws {
+        try db.cachedStatement(sql: "DELETE FROM records WHERE id = ?").execute(arguments: [storedID])
         let keys = ProgressKey.keys(ofBatch: key)
         try db.cachedStatement(sql: "DELETE FROM progress WHERE key BETWEEN ? AND ?")
             .execute(arguments: [keys.lowerBound, keys.upperBound])
+        guard let id = BatchID(bytes: storedID) else { return }
         let letters = try db.cachedStatement(sql: "DELETE FROM dead_letters WHERE id BETWEEN ? AND ?")
         try letters.execute(arguments: [id.bytes, id.push(0xFFFF).bytes])
         guard db.changesCount > 0 else { return }
