@@ -55,6 +55,10 @@ if [ "$set_name" = test ] || [ "$set_name" = deep ]; then
     command_from strace strace
     command_from tinyproxy tinyproxy
     command_from ip iproute2
+    # The client library, for a build with the trait Postgres, and the server, which is not in PATH.
+    library_from libpq libpq-dev
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command_from initdb postgresql
+    command_from psql postgresql-client
     command_from nft nftables
     # The client programs of the README.
     command_from node nodejs
@@ -86,8 +90,8 @@ if [ "$(id -u)" -ne 0 ]; then
     [ -t 0 ] || as_root=(sudo -n)
 fi
 
-# The tests start nginx and the Prometheus tools themselves, on their own ports. Installing these packages must not start
-# services on this machine, so apt runs under a policy that denies it. An existing policy stays in place.
+# The tests start nginx, PostgreSQL and the Prometheus tools themselves, on their own ports. Installing these packages must not
+# start services on this machine, so apt runs under a policy that denies it. An existing policy stays in place.
 policy=/usr/sbin/policy-rc.d
 if [ "$set_name" != build ] && [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
