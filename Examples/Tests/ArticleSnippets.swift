@@ -43,6 +43,16 @@ enum ArticleSnippets {
         try await simulator.shutdown()
     }
 
+    static func texts(_ number: Int, _ token: DeviceToken) throws -> [APNSNotification] {
+        // snippet: texts
+        let brief = try APNSNotification.alert("Order \(number) is ready", to: token, bundleID: "com.example.app")
+        let detailed = try APNSNotification.alert(
+            Alert(title: "Order \(number)", subtitle: "Counter 3", body: .localized("ORDER_READY")),
+            sound: "bell.caf", badge: 1, to: token, bundleID: "com.example.app")
+        // snippet end
+        return [brief, detailed]
+    }
+
     static func certificate() throws -> APNSCredential {
         // snippet: certificate
         let certificate = try APNSCertificate(p12File: "push.p12", password: "…")

@@ -96,6 +96,16 @@ import Testing
         #expect(response.reason == .unregistered && response.advice.isTokenInvalid)
     }
 
+    @Test func `the snippet about texts makes two alerts`() throws {
+        let payloads = try ArticleSnippets.texts(17, Self.token).map { String(decoding: $0.payload, as: UTF8.self) }
+        #expect(
+            payloads == [
+                #"{"aps":{"alert":"Order 17 is ready"}}"#,
+                #"{"aps":{"alert":{"title":"Order 17","subtitle":"Counter 3","loc-key":"ORDER_READY"},"#
+                    + #""badge":1,"sound":"bell.caf"}}"#,
+            ])
+    }
+
     @Test func `the snippet of the simulator page runs`() async throws {
         try await ArticleSnippets.scenario()
     }

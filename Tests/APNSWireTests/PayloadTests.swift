@@ -27,6 +27,19 @@ import Testing
         #expect(try aps { $0.alert = "Tea is ready" } == #"{"aps":{"alert":"Tea is ready"}}"#)
     }
 
+    @Test func `a literal with interpolations is an alert, a text and the name of a sound`() throws {
+        let number = 17
+        #expect(try aps { $0.alert = "Order \(number) is ready" } == #"{"aps":{"alert":"Order 17 is ready"}}"#)
+        #expect(try aps { $0.sound = "bell-\(number).caf" } == #"{"aps":{"sound":"bell-17.caf"}}"#)
+        let alert = Alert(title: "Order \(number)", body: .localized("READY"))
+        #expect(try aps { $0.alert = alert } == #"{"aps":{"alert":{"title":"Order 17","loc-key":"READY"}}}"#)
+        #expect(
+            Alert(title: "Order \(number)", body: "Ready") == Alert(title: .plain("Order 17"), body: .plain("Ready")))
+        let push = try APNSNotification.alert(
+            "Order \(number) is ready", to: DeviceToken(bytes: [1])!, bundleID: "com.example.app")
+        #expect(push.payload == Array(#"{"aps":{"alert":"Order 17 is ready"}}"#.utf8))
+    }
+
     @Test func `an alert has its texts, and badge and sound are next to it`() throws {
         let payload = APNSPayload(alert: Alert(title: "Tea", body: "Ready"), sound: .default, badge: 0)
         #expect(

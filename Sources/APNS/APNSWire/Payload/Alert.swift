@@ -1,9 +1,12 @@
 /// The visible text of a push: its `alert`.
 ///
-/// A string literal is an alert that has a body only: `aps.alert = "Tea is ready"`.
-public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
+/// A string literal, with or without interpolations, is an alert that has a body only:
+/// `aps.alert = "Order \(number) is ready"`.
+public struct Alert: Sendable, Hashable, ExpressibleByStringInterpolation {
     /// A text, or the key of a text in the app's `Localizable.strings`.
-    public enum Text: Sendable, Hashable, ExpressibleByStringLiteral {
+    ///
+    /// A string literal, with or without interpolations, is a plain text.
+    public enum Text: Sendable, Hashable, ExpressibleByStringInterpolation {
         case plain(String)
         /// `args` replace the placeholders `%@` in order.
         case localized(_ key: String, args: [String] = [])
@@ -102,8 +105,8 @@ public struct Alert: Sendable, Hashable, ExpressibleByStringLiteral {
 
 /// The sound of a push.
 ///
-/// A string literal is the name of a sound file of the app.
-public enum AlertSound: Sendable, Hashable, ExpressibleByStringLiteral {
+/// A string literal, with or without interpolations, is the name of a sound file of the app.
+public enum AlertSound: Sendable, Hashable, ExpressibleByStringInterpolation {
     /// The system's default sound.
     case `default`
     /// A file in the app's bundle or container.
