@@ -172,7 +172,7 @@ import Testing
 
     @Test func `a lost or missing connection is one failure for all of its pushes`() {
         let streams: [APNSAnswer.Failure] = [.streamRefused, .streamReset, .none]
-        let ours: [APNSAnswer.Failure] = [.clientClosed, .overloaded, .credential, .expired]
+        let ours: [APNSAnswer.Failure] = [.clientClosed, .overloaded, .credential, .expired, .cancelled]
         for failure in APNSAnswer.Failure.allCases {
             for disposition in Self.unanswered {
                 let expected: VerdictTable.CallHealth =

@@ -1,10 +1,11 @@
 public import APNSWire
-import Synchronization
 
 extension APNSClient {
     /// Sends a batch and waits for all answers.
     ///
-    /// Cancelling the task does not cancel the pushes; the timeout limits the wait.
+    /// Returns immediately when the task is cancelled. Pushes without an answer then have the failure `cancelled`: those
+    /// that are not written are never sent (`neverWritten`, or `refused` if APNs has refused them before), and those that
+    /// are written may still be delivered (`ambiguous`).
     ///
     /// - Parameter requestTimeout: how long each push may wait for a connection, and then as long for its answer.
     /// - Returns: one answer per push, in the order of the batch.
@@ -14,7 +15,8 @@ extension APNSClient {
 
     /// Sends one notification and waits for the answer.
     ///
-    /// Cancelling the task does not cancel the push; the timeout limits the wait.
+    /// Throws immediately when the task is cancelled, with the failure `cancelled`. A push that is not written is then
+    /// never sent. One that is written may still be delivered; the disposition of the error is then `ambiguous`.
     ///
     /// - Parameter requestTimeout: how long the push may wait for a connection, and then as long for its answer.
     /// - Returns: the answer of APNs, which may be a rejection: see `isAccepted`.
@@ -30,37 +32,18 @@ extension APNSClient {
     }
 
     private func collect(_ batch: NotificationBatch, _ timeout: Duration) async -> AnswerCollector.Collected {
-        await withCheckedContinuation { continuation in
-            send(
-                batch, indexes: nil, ticket: 0, timeouts: APNSSendTimeouts(wait: timeout, answer: timeout),
-                to: AnswerCollector(count: batch.count, continuation)
-            )
+        guard !Task.isCancelled else {
+            let answers = [APNSAnswer](repeating: .failed(.cancelled, .neverWritten), count: batch.count)
+            return AnswerCollector.Collected(answers: answers)
         }
-    }
-}
-
-/// Collects the answers to one batch.
-private final class AnswerCollector: APNSAnswerReceiver {
-    struct Collected: Sendable {
-        var answers: [APNSAnswer]
-        var unknownReasons: [UInt16: String] = [:]
-    }
-
-    private let collected: Mutex<Collected>
-    private let continuation: CheckedContinuation<Collected, Never>
-
-    init(count: Int, _ continuation: CheckedContinuation<Collected, Never>) {
-        // Every element is overwritten before the continuation resumes.
-        collected = Mutex(Collected(answers: [APNSAnswer](repeating: .accepted, count: count)))
-        self.continuation = continuation
-    }
-
-    func receive(_ answers: APNSAnswers) {
-        let complete = collected.withLock { collected -> Collected? in
-            for (index, answer) in zip(answers.indexes, answers.answers) { collected.answers[Int(index)] = answer }
-            collected.unknownReasons.merge(answers.unknownReasons) { _, new in new }
-            return answers.isLast ? collected : nil
+        let collector = AnswerCollector(count: batch.count)
+        send(
+            batch, indexes: nil, ticket: 0, timeouts: APNSSendTimeouts(wait: timeout, answer: timeout), to: collector)
+        // Entered after `send`, so that the event loop gets the batch before its cancellation.
+        return await withTaskCancellationHandler {
+            await collector.collected()
+        } onCancel: {
+            cancel(collector)
         }
-        if let complete { continuation.resume(returning: complete) }
     }
 }

@@ -82,6 +82,11 @@ public final class APNSClient: APNSSender, Sendable {
         }
     }
 
+    /// Ends the wait of a collector that was passed to `send`.
+    func cancel(_ collector: AnswerCollector) {
+        eventLoop.execute { [engine] in engine.value.cancel(collector) }
+    }
+
     /// At most one day.
     private static func timeAmount(_ duration: Duration) -> TimeAmount {
         TimeAmount(min(max(duration, .zero), .seconds(86_400)))
@@ -90,7 +95,8 @@ public final class APNSClient: APNSSender, Sendable {
     /// The client's state and counters.
     public func snapshot() -> APNSClientSnapshot { shared.snapshot }
 
-    /// The state of each connection, including connections that are connecting or draining.
+    /// The state of each connection, including connections that are connecting or draining. Does not wait for the
+    /// network, so cancelling the task has no effect.
     public func connections() async -> [APNSConnectionSnapshot] {
         // Fails only if the event loop was shut down.
         let snapshots = eventLoop.submit { [engine] in engine.value.connectionSnapshots() }
@@ -120,12 +126,17 @@ public final class APNSClient: APNSSender, Sendable {
     /// Takes no new pushes, waits up to `grace` for the answers to the pushes in the client, reports the rest and
     /// closes.
     ///
-    /// May be called repeatedly; each call returns when the client is closed, and the shortest grace applies.
+    /// May be called repeatedly; each call returns when the client is closed, and the shortest grace applies. Cancelling
+    /// the task ends the grace, also of other calls.
     public func shutdown(grace: Duration = .seconds(10)) async {
         let promise = eventLoop.makePromise(of: Void.self)
         let grace = Self.timeAmount(grace)
         eventLoop.execute { [engine] in engine.value.close(grace: grace, promise: promise) }
-        // The promise never fails.
-        try? await promise.futureResult.get()
+        await withTaskCancellationHandler {
+            // The promise never fails.
+            try? await promise.futureResult.get()
+        } onCancel: {
+            eventLoop.execute { [engine] in engine.value.close(grace: .zero, promise: nil) }
+        }
     }
 }

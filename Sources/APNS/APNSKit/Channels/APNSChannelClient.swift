@@ -13,6 +13,8 @@ import Synchronization
 /// - it ends by its deadline at the latest;
 /// - a request that a server has certainly not processed (never written, refused, above GOAWAY's last stream ID, an
 ///   expired provider token) is sent again automatically, up to five times;
+/// - it ends immediately when its task is cancelled, with the failure `cancelled`. A request that is not written is then
+///   never sent; after any other, the code is `ambiguous`;
 /// - no other request is sent again: a repeated `create` could create a second channel. See
 ///   `APNSChannelError.Code.ambiguous`.
 ///
@@ -21,6 +23,8 @@ public final class APNSChannelClient: Sendable {
     private let eventLoop: any EventLoop
     private let engine: NIOLoopBoundBox<ChannelClientEngine>
     private let isShutDown = Atomic(false)
+    /// Numbers the calls.
+    private let calls = Atomic<UInt64>(0)
 
     /// Does not connect.
     ///
@@ -135,19 +139,26 @@ public final class APNSChannelClient: Sendable {
 
     /// Sends any request about a channel, for example to publish raw JSON bytes.
     ///
-    /// Cancelling the task does not cancel the request; the deadline limits the wait.
-    ///
     /// - Returns: a response with the disposition that belongs to the request's operation.
     /// - Throws: in all other cases.
     public func send(
         _ request: ChannelRequest, deadline: Duration = .seconds(30)
     ) async throws(APNSChannelError) -> ChannelResponse {
+        guard !Task.isCancelled else {
+            throw APNSChannelError(.failed(.cancelled, .neverWritten), request.operation)
+        }
         let promise = eventLoop.makePromise(of: ChannelCall.Resolution.self)
+        let number = calls.add(1, ordering: .relaxed).newValue
         let time = TimeAmount(min(max(deadline, .zero), .seconds(86_400)))
-        eventLoop.execute { [engine] in engine.value.send(request, within: time, promise) }
+        eventLoop.execute { [engine] in engine.value.send(request, number, within: time, promise) }
         let resolution: ChannelCall.Resolution
         do {
-            resolution = try await promise.futureResult.get()
+            // Entered after `execute`, so that the event loop gets the call before its cancellation.
+            resolution = try await withTaskCancellationHandler {
+                try await promise.futureResult.get()
+            } onCancel: {
+                eventLoop.execute { [engine] in engine.value.cancel(number) }
+            }
         } catch {
             // Only an event loop that was shut down too early fails the promise.
             resolution = .failed(.failed(.clientClosed, .ambiguous))
@@ -162,14 +173,19 @@ public final class APNSChannelClient: Sendable {
 
     /// Takes no new requests, waits up to `grace` for the answers to those in flight, and closes.
     ///
-    /// May be called repeatedly; each call returns when the client is closed.
+    /// May be called repeatedly; each call returns when the client is closed, and the shortest grace applies. Cancelling
+    /// the task ends the grace, also of other calls.
     public func shutdown(grace: Duration = .seconds(10)) async {
         isShutDown.store(true, ordering: .relaxed)
         let promise = eventLoop.makePromise(of: Void.self)
         let grace = TimeAmount(min(max(grace, .zero), .seconds(86_400)))
         eventLoop.execute { [engine] in engine.value.close(grace: grace, promise: promise) }
-        // The promise never fails.
-        try? await promise.futureResult.get()
+        await withTaskCancellationHandler {
+            // The promise never fails.
+            try? await promise.futureResult.get()
+        } onCancel: {
+            eventLoop.execute { [engine] in engine.value.close(grace: .zero, promise: nil) }
+        }
     }
 
     private func build(

@@ -84,6 +84,7 @@ public struct APNSChannelError: Error, Equatable, CustomStringConvertible {
         case .clientClosed: "Create a new client; this one was shut down."
         case .credential: "Check the signing key; no provider token could be signed."
         case .overloaded: "Wait for earlier requests to end, then try again."
+        case .cancelled: "Send it again if it is still needed; nothing was changed."
         default: reason.advice?.action ?? "Try again later; nothing was changed."
         }
     }

@@ -10,7 +10,8 @@ final class ChannelClientEngine {
     private let management: ChannelRoute
     private let push: ChannelRoute
     private let requestsMax: Int
-    private var callsOpen = 0
+    /// The calls that have not ended, by number.
+    private var calls: [UInt64: (call: ChannelCall, route: ChannelRoute)] = [:]
     private var isClosing = false
     private var closePromises: [EventLoopPromise<Void>] = []
 
@@ -42,26 +43,34 @@ final class ChannelClientEngine {
             ? management : route(to: configuration.pushEndpoint)
     }
 
-    func send(_ request: ChannelRequest, within time: TimeAmount, _ promise: EventLoopPromise<ChannelCall.Resolution>) {
+    /// - Parameter number: unique among the calls of the client.
+    func send(
+        _ request: ChannelRequest, _ number: UInt64, within time: TimeAmount,
+        _ promise: EventLoopPromise<ChannelCall.Resolution>
+    ) {
         guard !isClosing else { return promise.succeed(.failed(.failed(.clientClosed, .neverWritten))) }
-        guard callsOpen < requestsMax else { return promise.succeed(.failed(.failed(.overloaded, .neverWritten))) }
-        callsOpen += 1
+        guard calls.count < requestsMax else { return promise.succeed(.failed(.failed(.overloaded, .neverWritten))) }
         let route = request.operation == .publish ? push : management
         let call = ChannelCall(request) { [self] resolution in
-            callsOpen -= 1
+            calls[number] = nil
             promise.succeed(resolution)
             closeIfDone()
         }
+        calls[number] = (call, route)
         call.deadlineTimer = eventLoop.assumeIsolated().scheduleTask(in: time) { route.expire(call) }
         route.send(call)
+    }
+
+    /// Ends a call whose task was cancelled, unless it has ended.
+    func cancel(_ number: UInt64) {
+        if let (call, route) = calls[number] { route.cancel(call) }
     }
 
     /// Takes no new requests, waits up to `grace` for the responses to those in flight, and closes.
     func close(grace: TimeAmount, promise: EventLoopPromise<Void>?) {
         if let promise { closePromises.append(promise) }
-        guard !isClosing else { return closeIfDone() }
         isClosing = true
-        if callsOpen > 0 {
+        if !calls.isEmpty {
             eventLoop.assumeIsolated().scheduleTask(in: grace) { [self] in closeRoutes() }
         }
         closeIfDone()
@@ -73,7 +82,7 @@ final class ChannelClientEngine {
     }
 
     private func closeIfDone() {
-        guard isClosing, callsOpen == 0 else { return }
+        guard isClosing, calls.isEmpty else { return }
         closeRoutes()
         let promises = closePromises
         closePromises = []

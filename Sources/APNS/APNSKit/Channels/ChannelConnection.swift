@@ -74,7 +74,7 @@ final class ChannelConnection {
         return headers
     }
 
-    /// Cancels a call whose deadline has passed.
+    /// Cancels a call whose deadline has passed, or whose task was cancelled.
     ///
     /// - Returns: how far the request got.
     func abandon(_ call: ChannelCall) -> APNSAnswer.Disposition {

@@ -48,8 +48,7 @@ final class ChannelRoute {
 
     /// Ends a call whose deadline has passed.
     func expire(_ call: ChannelCall) {
-        queue.removeAll { $0 === call }
-        let disposition = call.connection?.abandon(call) ?? .neverWritten
+        let disposition = abandon(call)
         if disposition != .ambiguous, let answer = call.lastNotProcessed { return end(call, .failed(answer)) }
         if call.connection == nil, connectFailure.failure != .none {
             let answer = APNSAnswer(
@@ -57,6 +56,15 @@ final class ChannelRoute {
             return end(call, .failed(answer))
         }
         end(call, .failed(.failed(.deadlineExceeded, disposition)))
+    }
+
+    /// Ends a call whose task was cancelled.
+    func cancel(_ call: ChannelCall) { end(call, .failed(.failed(.cancelled, abandon(call)))) }
+
+    /// - Returns: how far the request got.
+    private func abandon(_ call: ChannelCall) -> APNSAnswer.Disposition {
+        queue.removeAll { $0 === call }
+        return call.connection?.abandon(call) ?? .neverWritten
     }
 
     func end(_ call: ChannelCall, _ resolution: ChannelCall.Resolution) { call.end(resolution) }

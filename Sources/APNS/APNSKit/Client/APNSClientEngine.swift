@@ -39,6 +39,8 @@ final class APNSClientEngine {
     private var connectFailure = APNSAnswer.Failure.none
     private var connectReason = APNSReason.none
     private var reachability = Reachability()
+    /// The collectors of cancelled tasks, until the end of the turn of the event loop.
+    private var cancelled: [ObjectIdentifier: AnswerCollector] = [:]
     /// The reason in `counters.refusalDetail`.
     private var lastRefusal = APNSReason.none
     /// When a connection was last drained because of token updates.
@@ -173,7 +175,7 @@ final class APNSClientEngine {
     @discardableResult
     func requeue(_ batch: InFlightBatch, _ index: UInt16, _ answer: APNSAnswer) -> UInt8 {
         let isHopeless = answer.reason.isAboutCredential && answer.reason != .expiredProviderToken
-        guard !isClosing, !isHopeless, batch.waitUntil > eventLoop.now else {
+        guard !isClosing, !isHopeless, !batch.isCancelled, batch.waitUntil > eventLoop.now else {
             settle(batch, index, answer)
             return 0
         }
@@ -258,6 +260,36 @@ final class APNSClientEngine {
         for push in queue.removeAll(where: { batch == nil || $0 === batch }) {
             settle(push.batch, push.index, push.answer ?? answer)
         }
+    }
+
+    // MARK: Cancellation
+
+    /// Ends the wait of `collector`: settles its pushes that are not written, and lets it return. Its written pushes stay
+    /// in flight without a receiver, until they are answered or time out.
+    ///
+    /// Once for all calls that are queued on the event loop already: it visits all batches, and tasks are often cancelled
+    /// by the thousand.
+    func cancel(_ collector: AnswerCollector) {
+        let isFirst = cancelled.isEmpty
+        cancelled[ObjectIdentifier(collector)] = collector
+        guard isFirst else { return }
+        eventLoop.assumeIsolated().execute { [self] in endCancelled() }
+    }
+
+    private func endCancelled() {
+        let collectors = cancelled
+        cancelled = [:]
+        let ended = batches.filter { collectors[ObjectIdentifier($0.receiver)] != nil }
+        for batch in ended { batch.isCancelled = true }
+        for push in queue.removeAll(where: \.isCancelled) {
+            // What servers returned to the queue, they did not process.
+            let isRefused = push.answer.map { $0.disposition != .neverWritten } ?? false
+            settle(push.batch, push.index, .failed(.cancelled, isRefused ? .refused : .neverWritten))
+        }
+        for connection in pool.all { connection.cancelUnsent() }
+        for batch in ended where batch.unanswered > 0 { deliver(batch) }
+        turnEnded()
+        for collector in collectors.values { collector.endWait() }
     }
 
     // MARK: Connection events

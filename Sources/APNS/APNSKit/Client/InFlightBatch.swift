@@ -21,6 +21,9 @@ package final class InFlightBatch {
     /// Pushes that have no answer yet.
     package private(set) var unanswered: Int
 
+    /// Whether nothing waits for the answers any more. Its pushes are not sent again.
+    package var isCancelled = false
+
     /// The index of this batch in the engine's list.
     package var slot = 0
 

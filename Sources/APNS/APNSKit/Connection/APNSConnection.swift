@@ -391,6 +391,21 @@ final class APNSConnection {
         }
     }
 
+    /// Cancels the requests of cancelled batches that are not completely written, and so cannot be processed.
+    ///
+    /// The other streams stay open. A reset would not undo their pushes, and servers take many resets for an attack.
+    func cancelUnsent() {
+        guard streams.unsentCount > 0 else { return }
+        for tag in streams.slots.indices where streams.slots[tag].state == .unsent {
+            let stream = streams.slots[tag]
+            guard let batch = stream.batch, batch.isCancelled, streams.answer(for: UInt32(tag)) == nil else { continue }
+            cancel(UInt32(tag), stream.id)
+            engine.settle(batch, stream.index, .failed(.cancelled, .neverWritten))
+        }
+        // Writes the resets.
+        pump(max: 0)
+    }
+
     /// Replaces the connection when its server grants no window for requests, whether it acknowledges PINGs or not. The
     /// requests that wait for the window were not processed, so they are requeued.
     private func drainIfBlocked() {

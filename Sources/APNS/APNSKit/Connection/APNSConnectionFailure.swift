@@ -79,7 +79,7 @@ extension APNSConnectionFailure.Cause {
             case .proxy: .proxyRefused
             case .notAPNs: .notAPNs
             case .none, .streamRefused, .streamReset, .deadlineExceeded, .clientClosed, .credential, .overloaded,
-                .expired:
+                .expired, .cancelled:
                 .other
             }
     }

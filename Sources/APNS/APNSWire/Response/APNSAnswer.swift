@@ -33,6 +33,8 @@ public struct APNSAnswer: Sendable, Equatable {
         case notAPNs
         /// The expiration of the push passed before it was sent.
         case expired
+        /// The task that waited for the answer was cancelled.
+        case cancelled
     }
 
     public var disposition: Disposition
@@ -151,6 +153,7 @@ extension APNSAnswer.Failure {
         case .credential: "the signing key cannot sign a provider token"
         case .overloaded: "the client's queue is full"
         case .expired: "the push expired before it could be sent"
+        case .cancelled: "the task that sent it was cancelled"
         case .notAPNs: "the server that answered is not APNs (check the host, proxies and captive portals)"
         case .proxy: "the proxy did not open a tunnel to APNs (check its credentials)"
         }

@@ -45,7 +45,7 @@ package enum VerdictTable {
     package static func health(of answer: APNSAnswer, meaning: Meaning) -> CallHealth {
         switch answer.failure {
         case .notAPNs: return .failed
-        case .clientClosed, .overloaded, .credential, .expired: return .void
+        case .clientClosed, .overloaded, .credential, .expired, .cancelled: return .void
         default: break
         }
         if answer.disposition == .answered {
@@ -167,7 +167,7 @@ package enum VerdictTable {
         case .notAPNs: .notAPNs
         case .pingTimeout: .heartbeatLost
         case .protocolError: .protocolViolation
-        case .clientClosed: .reconnectFailed
+        case .clientClosed, .cancelled: .reconnectFailed
         case .credential: .credentialRefused
         case .overloaded, .proxy: .reconnectFailed
         }
