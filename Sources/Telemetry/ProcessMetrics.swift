@@ -1,6 +1,8 @@
 #if canImport(Glibc)
 import Glibc
-#elseif canImport(Darwin)
+#elseif canImport(Musl)
+import Musl
+#else
 import Darwin
 #endif
 
@@ -16,9 +18,12 @@ package struct ProcessUsage: Sendable {
         var usage = rusage()
         #if canImport(Glibc)
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-        let peakUnit = 1024  // getrusage(2): kilobytes on Linux
         #else
         getrusage(RUSAGE_SELF, &usage)
+        #endif
+        #if os(Linux)
+        let peakUnit = 1024  // getrusage(2): kilobytes on Linux
+        #else
         let peakUnit = 1
         #endif
         let seconds = Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)

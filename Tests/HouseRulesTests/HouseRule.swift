@@ -32,6 +32,7 @@ extension HouseRule {
     static let all: [HouseRule] =
         [
             noPrint, noStrayTask, unsafeIsExplained, noLeftovers, timeComesIn, noMachinePaths, publicOnlyInProducts,
+            systemLibraries,
         ] + pureModules
 
     /// Standard output belongs to the commands. A library returns a value, throws an error or logs.
@@ -132,6 +133,27 @@ extension HouseRule {
         },
         bad: ["public struct A {}", "    public static let a = 1", "open class A {}", "public import NIOCore"],
         good: ["package struct A {}", "// public struct A", "let publicName = 1"]
+    )
+
+    /// The C library has another name on each system, and the libraries run on all of them.
+    static let systemLibraries = HouseRule(
+        name: "Glibc, Musl and Darwin are imported by one #if, and enums of Glibc are used in its branch",
+        covers: { path in
+            ["Sources/APNS/", "Sources/Telemetry/", "Tests/APNSKitTests/"].contains { path.hasPrefix($0) }
+        },
+        breaches: { $0.unguardedSystemLibraries },
+        bad: [
+            "import Glibc", "#if canImport(Glibc)\nimport Glibc\n#endif",
+            "#if os(Linux)\nimport Glibc\n#else\nimport Darwin\n#endif",
+            "import Darwin.C", "let a = SOCK_STREAM.rawValue",
+            "#if canImport(Glibc)\n#else\nlet a = RLIMIT_NOFILE.rawValue\n#endif",
+            "#if canImport(FoundationEssentials)\npublic import FoundationEssentials\n#else\nimport Foundation\n#endif",
+        ],
+        good: [
+            "#if canImport(Glibc)\nimport Glibc\n#elseif canImport(Musl)\nimport Musl\n#else\nimport Darwin\n#endif",
+            "#if canImport(Glibc)\nlet a = SOCK_STREAM.rawValue\n#else\nlet a = SOCK_STREAM\n#endif", "// import Glibc",
+            "#if canImport(FoundationEssentials)\nimport FoundationEssentials\n#else\nimport Foundation\n#endif",
+        ]
     )
 
     /// The pure modules decide: time and input come in, actions go out. Each may import only what is listed here.

@@ -39,6 +39,49 @@ struct SourceText {
     }
 }
 
+extension SourceText {
+    /// An `#if` with all its branches.
+    private struct Conditional {
+        var condition: String
+        /// The first line of the imports in the branches.
+        var line = 0
+        var imported: Set<String> = []
+        var access: Set<String> = []
+    }
+
+    /// Numbers, from 1, of the lines that compile with one C library only.
+    ///
+    /// With `InternalImportsByDefault`, a public import in one branch and an internal one in another also compile on one
+    /// system only.
+    var unguardedSystemLibraries: [Int] {
+        let libraries: Set = ["Glibc", "Musl", "Darwin"]
+        var found: [Int] = []
+        var open: [Conditional] = []
+        for (index, line) in code.enumerated() {
+            let line = line.trimmingCharacters(in: .whitespaces)
+            if line.hasPrefix("#if ") {
+                open.append(Conditional(condition: line))
+            } else if line.hasPrefix("#else"), !open.isEmpty {
+                open[open.count - 1].condition = line
+            } else if line.hasPrefix("#endif"), let ended = open.popLast() {
+                let some = ended.imported.intersection(libraries)
+                if !some.isEmpty && some != libraries || ended.access.count > 1 { found.append(ended.line) }
+            } else if let match = line.firstMatch(of: /^(?:@\w+ )?((?:package |public |internal )?)import (\w+)/) {
+                if open.isEmpty {
+                    if libraries.contains(String(match.2)) { found.append(index + 1) }
+                } else {
+                    if open[open.count - 1].imported.isEmpty { open[open.count - 1].line = index + 1 }
+                    open[open.count - 1].imported.insert(String(match.2))
+                    open[open.count - 1].access.insert(String(match.1))
+                }
+            } else if line.contains(/(?:SOCK|RLIMIT|RUSAGE|IPPROTO)_[A-Z]+\.rawValue/) {
+                if open.last?.condition.contains("canImport(Glibc)") != true { found.append(index + 1) }
+            }
+        }
+        return found
+    }
+}
+
 extension Repository {
     /// Paths of files, from the root. Hidden folders and build products are not included.
     static func files(below folder: String, suffix: String) throws -> [String] {

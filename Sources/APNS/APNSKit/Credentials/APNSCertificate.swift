@@ -5,7 +5,7 @@ import X509
 #if canImport(FoundationEssentials)
 public import FoundationEssentials
 #else
-import Foundation
+public import Foundation
 #endif
 
 /// A TLS client certificate for APNs with its private key.

@@ -44,7 +44,11 @@ enum SystemResolver {
     static func addresses(of host: String, port: Int, family: CInt) throws -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_family = family
+        #if canImport(Glibc)
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
+        #else
+        hints.ai_socktype = SOCK_STREAM
+        #endif
         hints.ai_protocol = CInt(IPPROTO_TCP)
         var list: UnsafeMutablePointer<addrinfo>?
         let result = getaddrinfo(host, String(port), &hints, &list)
