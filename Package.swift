@@ -14,6 +14,11 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility", .when(configuration: .debug)),
     ]
 
+/// Without `MemberImportVisibility`, for a target that uses many types of C: whether the members of `stat` belong to Glibc or
+/// to CoreFoundation depends on the order in which the compiler reads the files.
+let settingsWithCTypes: [SwiftSetting] =
+    exampleSettings + [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault")]
+
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
@@ -238,14 +243,13 @@ let package = Package(
                 "APNSWire", "HTTP2Session", "JSONText",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOTLS", package: "swift-nio"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "X509", package: "swift-certificates"),
             ] + nio,
             path: "Sources/APNS/APNSKit",
-            swiftSettings: settings
+            swiftSettings: settingsWithCTypes
         ),
         .target(
             name: "APNSWire",
@@ -282,6 +286,7 @@ let package = Package(
                 "APNSKit", "APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOTLS", package: "swift-nio"),
             ] + nio,
             exclude: ["Hostile"],

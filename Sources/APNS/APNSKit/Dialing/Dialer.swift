@@ -1,6 +1,5 @@
 import APNSWire
 import NIOCore
-import NIOExtras
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
@@ -59,25 +58,20 @@ struct Dialer {
     /// Opens a tunnel through the proxy (RFC 9110, section 9.3.6); succeeds immediately without a proxy.
     private func tunnel(through channel: any Channel, then: @escaping (Result<Void, any Error>) -> Void) {
         guard let proxy else { return then(.success(())) }
-        var headers = HTTPHeaders()
-        if let authorization = proxy.authorization { headers.add(name: "proxy-authorization", value: authorization) }
         let promise = eventLoop.makePromise(of: Void.self)
         let encoder = HTTPRequestEncoder()
         let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes))
-        let status = ProxyStatusReader()
-        let connect = NIOHTTP1ProxyConnectHandler(
-            targetHost: endpoint.host, targetPort: endpoint.port, headers: headers, deadline: .now() + timeout,
-            promise: promise
-        )
+        let tunnel = ProxyTunnelHandler(
+            host: endpoint.host, port: endpoint.port, authorization: proxy.authorization, timeout: timeout,
+            promise: promise)
         let pipeline = channel.pipeline.syncOperations
         promise.futureResult.assumeIsolated().whenComplete { result in
-            guard case .success = result else { return then(.failure(ProxyError(proxy, status: status.status))) }
-            // The connect handler has removed itself.
-            pipeline.removeHandler(encoder).and(pipeline.removeHandler(status)).and(pipeline.removeHandler(decoder))
+            guard case .success = result else { return then(.failure(ProxyError(proxy, status: tunnel.status))) }
+            pipeline.removeHandler(encoder).and(pipeline.removeHandler(tunnel)).and(pipeline.removeHandler(decoder))
                 .assumeIsolated().whenComplete { then($0.map { _ in }) }
         }
         do {
-            try pipeline.addHandlers([encoder, decoder, status, connect])
+            try pipeline.addHandlers([encoder, decoder, tunnel])
         } catch {
             promise.fail(error)
         }
@@ -124,17 +118,5 @@ struct ProxyError: Error {
             case let status?: "\(name) did not open a tunnel (status \(status))"
             }
         failure = APNSConnectionFailure(.proxy, .proxyRefused, detail)
-    }
-}
-
-/// Keeps the status of the proxy's response to CONNECT, which `NIOHTTP1ProxyConnectHandler` does not report.
-private final class ProxyStatusReader: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPClientResponsePart
-
-    private(set) var status: UInt?
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .head(let head) = Self.unwrapInboundIn(data) { status = head.status.code }
-        context.fireChannelRead(data)
     }
 }
