@@ -25,6 +25,18 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOSSL", package: "swift-nio-ssl"),
 ]
 
+extension Target.Dependency {
+    /// A product that only the gateway uses: without the trait, its package is not resolved.
+    static func gateway(_ name: String, package: String) -> Self {
+        .product(name: name, package: package, condition: .when(traits: ["Gateway"]))
+    }
+
+    /// A product that only the simulator's control API uses.
+    static func simulatorControl(_ name: String, package: String) -> Self {
+        .product(name: name, package: package, condition: .when(traits: ["SimulatorControl"]))
+    }
+}
+
 let package = Package(
     name: "godwit",
     platforms: [.macOS(.v15)],
@@ -34,6 +46,16 @@ let package = Package(
         .library(name: "APNSWire", targets: ["APNSWire"]),
         .library(name: "APNSKit", targets: ["APNSKit"]),
         .library(name: "APNSSimulator", targets: ["APNSSimulator"]),
+    ],
+    // A package that depends on this one with `traits: []` gets the library products and resolves only what they need. The
+    // gateway is built with the default traits.
+    traits: [
+        .default(enabledTraits: ["Gateway"]),
+        .trait(
+            name: "Gateway", description: "The gateway, its command line and its tests.",
+            enabledTraits: ["SimulatorControl"]),
+        .trait(name: "SimulatorControl", description: "The simulator's control API and its phone page, over HTTP."),
+        // Another database of the gateway would be a trait that enables Gateway, with a helper below.
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -66,9 +88,9 @@ let package = Package(
             dependencies: [
                 "GodwitCLI", "PathSimulation", "PushAccept", "PushModel", "APNSSimulator", "APNSKit", "APNSWire",
                 "JSONText", "Telemetry",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "Hummingbird", package: "hummingbird"),
+                .gateway("ArgumentParser", package: "swift-argument-parser"),
+                .gateway("AsyncHTTPClient", package: "async-http-client"),
+                .gateway("Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -80,8 +102,8 @@ let package = Package(
             name: "GodwitCLI",
             dependencies: [
                 "PushGateway", "PushAccept", "PushModel", "APNSSimulator", "APNSKit", "APNSWire", "JSONText",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .gateway("ArgumentParser", package: "swift-argument-parser"),
+                .gateway("AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -98,9 +120,9 @@ let package = Package(
             dependencies: [
                 "PushAccept", "PushDispatch", "PushOutcome", "PushStore", "PushModel",
                 "SQLiteBackend", "APNSKit", "APNSWire", "Telemetry",
-                .product(name: "Hummingbird", package: "hummingbird"),
+                .gateway("Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .gateway("ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
             path: "Sources/Push/PushGateway",
@@ -111,16 +133,16 @@ let package = Package(
             dependencies: [
                 "PushConcurrency", "PushStore", "PushModel", "APNSWire", "JSONText", "Telemetry",
                 .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "DequeModule", package: "swift-collections"),
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .gateway("DequeModule", package: "swift-collections"),
+                .gateway("HTTPTypes", package: "swift-http-types"),
+                .gateway("Hummingbird", package: "hummingbird"),
+                .gateway("HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                .gateway("NIOHTTPTypes", package: "swift-nio-extras"),
+                .gateway("ServiceLifecycle", package: "swift-service-lifecycle"),
+                .gateway("SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Sources/Push/PushAccept",
             swiftSettings: settings
@@ -129,7 +151,7 @@ let package = Package(
             name: "PushDispatch",
             dependencies: [
                 "PushOutcome", "PushConcurrency", "PushStore", "PushModel", "APNSWire", "Telemetry",
-                .product(name: "DequeModule", package: "swift-collections"),
+                .gateway("DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/Push/PushDispatch",
@@ -147,7 +169,7 @@ let package = Package(
         .target(
             name: "PushConcurrency",
             dependencies: [
-                .product(name: "DequeModule", package: "swift-collections")
+                .gateway("DequeModule", package: "swift-collections")
             ],
             path: "Sources/Push/PushConcurrency",
             swiftSettings: settings
@@ -156,7 +178,7 @@ let package = Package(
             name: "PushStore",
             dependencies: [
                 "PushModel", "APNSWire", "CCRC32C",
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                .gateway("SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Sources/Push/PushStore",
             swiftSettings: settings
@@ -175,8 +197,8 @@ let package = Package(
             dependencies: [
                 "PushStore", "PushModel", "APNSWire",
                 .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                .gateway("GRDB", package: "GRDB.swift"),
+                .gateway("GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Sources/Backends/SQLiteBackend",
@@ -224,10 +246,10 @@ let package = Package(
             dependencies: [
                 "APNSWire", "HTTP2Session", "JSONText",
                 .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "Hummingbird", package: "hummingbird"),
+                .simulatorControl("Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOTLS", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .simulatorControl("ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "Yams", package: "Yams"),
@@ -320,7 +342,7 @@ let package = Package(
             name: "PushStoreTests",
             dependencies: [
                 "PushStore", "PushModel", "APNSWire", "CCRC32C",
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                .gateway("SwiftProtobuf", package: "swift-protobuf"),
             ],
             exclude: ["Golden"],
             swiftSettings: settings
@@ -329,7 +351,7 @@ let package = Package(
             name: "SQLiteBackendTests",
             dependencies: [
                 "SQLiteBackend", "PushStoreConformance", "PushTesting", "PushStore", "PushModel", "APNSWire",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                .gateway("GRDB", package: "GRDB.swift"),
             ],
             exclude: ["Golden"],
             swiftSettings: settings
@@ -345,12 +367,12 @@ let package = Package(
                 "PushAccept", "MemoryBackend", "SQLiteBackend", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 "JSONText",
                 "Telemetry",
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "Hummingbird", package: "hummingbird"),
+                .gateway("HTTPTypes", package: "swift-http-types"),
+                .gateway("Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .gateway("ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings

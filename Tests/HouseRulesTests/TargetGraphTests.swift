@@ -32,6 +32,15 @@ import Testing
         }
     }
 
+    @Test func `the libraries need few packages, and all others belong to a trait`() async throws {
+        let package = try await PackageDescription.current()
+        #expect(
+            package.packages(traits: []) == [
+                "swift-asn1", "swift-certificates", "swift-crypto", "swift-log", "swift-nio", "swift-nio-ssl", "Yams",
+            ])
+        #expect(package.packages(traits: ["Gateway"]).isSuperset(of: ["GRDB.swift", "hummingbird", "swift-protobuf"]))
+    }
+
     @Test func `a dependency that points up is found`() throws {
         let table = try DependencyTable(
             markdown: """
@@ -94,6 +103,9 @@ struct DependencyTable {
 /// The output of `swift package dump-package`; unlike `describe` it needs no other package.
 struct PackageDescription {
     var modules: [Module]
+    /// The packages that targets name, test targets included, and the traits of which one must be enabled; none means
+    /// always.
+    private var uses: [(package: String, traits: Set<String>)]
 
     static func current() async throws -> PackageDescription {
         // A separate scratch folder, because the running `swift test` holds the lock of the default one.
@@ -106,7 +118,23 @@ struct PackageDescription {
             try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
         )
         let targets = try #require(dump["targets"] as? [[String: Any]])
-        return PackageDescription(modules: targets.filter { $0["type"] as? String != "test" }.compactMap(module))
+        return PackageDescription(
+            modules: targets.filter { $0["type"] as? String != "test" }.compactMap(module),
+            uses: targets.flatMap(uses(of:)))
+    }
+
+    /// The packages that are resolved with these traits.
+    func packages(traits: Set<String>) -> Set<String> {
+        Set(uses.filter { $0.traits.isEmpty || !$0.traits.isDisjoint(with: traits) }.map(\.package))
+    }
+
+    private static func uses(of target: [String: Any]) -> [(package: String, traits: Set<String>)] {
+        (target["dependencies"] as? [[String: Any]] ?? []).compactMap { dependency in
+            guard let words = dependency["product"] as? [Any], words.count > 3, let package = words[1] as? String else {
+                return nil
+            }
+            return (package, Set((words[3] as? [String: Any])?["traits"] as? [String] ?? []))
+        }
     }
 
     /// Everything that a module depends on, directly or not.

@@ -21,10 +21,11 @@ else
 fi
 
 # The quick ones first.
-all=(systemd container connections mutated-requests simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
+all=(consumer systemd container connections mutated-requests simulation bit-flips vm-power-cut power-cut torture examples fuzz crash-points sanitizers)
 
 check() {
     case "$1" in
+        consumer) scripts/consumer.sh ;;
         systemd) scripts/deep/systemd.py ;;
         container) scripts/deep/container.py ;;
         connections) scripts/deep/connections.py ;;

@@ -1,3 +1,4 @@
+#if SimulatorControl
 import APNSWire
 import Hummingbird
 import JSONText
@@ -203,3 +204,4 @@ private struct ControlProblemMiddleware: RouterMiddleware {
         }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if SimulatorControl
 import Hummingbird
 import NIOCore
 
@@ -56,3 +57,4 @@ struct ControlAccessMiddleware: RouterMiddleware {
         return site == "cross-site" || site == "same-site"
     }
 }
+#endif

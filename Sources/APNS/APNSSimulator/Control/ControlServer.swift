@@ -1,3 +1,4 @@
+#if SimulatorControl
 import Hummingbird
 import Logging
 import NIOCore
@@ -52,3 +53,19 @@ final class ControlServer: Sendable {
         _ = await running.result
     }
 }
+#else
+import NIOPosix
+
+/// Without the package trait `SimulatorControl` there is no control API; the configuration reports a port for it.
+struct ControlServer: Sendable {
+    let port: Int
+
+    static func start(
+        _ state: SimulatorState, _ runner: ScenarioRunner, _ threads: MultiThreadedEventLoopGroup
+    ) async throws -> ControlServer? {
+        nil
+    }
+
+    func stop() async {}
+}
+#endif

@@ -1,3 +1,4 @@
+#if SimulatorControl
 import Hummingbird
 import JSONText
 
@@ -105,3 +106,4 @@ extension ControlAPI {
         return bytes
     }
 }
+#endif

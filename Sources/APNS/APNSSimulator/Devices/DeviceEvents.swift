@@ -1,3 +1,4 @@
+#if SimulatorControl
 import Hummingbird
 import JSONText
 import NIOCore
@@ -149,3 +150,4 @@ extension DeviceTable.Cursor {
         self.init(epoch: epoch, version: version)
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if SimulatorControl
 import APNSWire
 import Hummingbird
 import JSONText
@@ -128,3 +129,4 @@ struct DeviceRoutes: Sendable {
         )
     }
 }
+#endif

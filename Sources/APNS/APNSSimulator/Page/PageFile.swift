@@ -1,3 +1,4 @@
+#if SimulatorControl
 import Hummingbird
 import NIOCore
 
@@ -28,3 +29,4 @@ struct PageFile: Sendable {
         )
     }
 }
+#endif

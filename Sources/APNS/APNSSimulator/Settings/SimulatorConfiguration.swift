@@ -34,13 +34,20 @@ public struct SimulatorConfiguration: Sendable {
         case pemFiles(certificateChain: String, privateKey: String)
     }
 
+    #if SimulatorControl
+    private static let controlPortDefault: Int? = 0
+    #else
+    private static let controlPortDefault: Int? = nil
+    #endif
+
     public let mode: Mode
     /// The address to listen on, for all ports.
     public var host = "127.0.0.1"
     /// The port for pushes; 0 for any free port, which `Simulator.port` then returns.
     public var port = 0
-    /// The port of the HTTP/1.1 control API; 0 for any free port, nil to disable it.
-    public var controlPort: Int? = 0
+    /// The port of the HTTP/1.1 control API; 0 for any free port, nil to disable it. Needs the package trait
+    /// `SimulatorControl`, without which it must be nil.
+    public var controlPort: Int? = SimulatorConfiguration.controlPortDefault
     public var authentication: Authentication
     public var environment: Environment = .production
     /// Bundle IDs that accept pushes, without the suffix of the push type; nil for any.
@@ -92,6 +99,9 @@ public struct SimulatorConfiguration: Sendable {
     public func problems() -> [String] {
         var problems: [String] = []
         if !(0...65_535).contains(port) { problems.append("port must be 0 to 65535") }
+        if controlPort != nil, Self.controlPortDefault == nil {
+            problems.append("a control port needs the package trait SimulatorControl")
+        }
         if let controlPort, !(0...65_535).contains(controlPort) { problems.append("control port must be 0 to 65535") }
         if let channelPort, !(0...65_535).contains(channelPort) { problems.append("channel port must be 0 to 65535") }
         problems += settings.problems()
