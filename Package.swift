@@ -50,10 +50,13 @@ let package = Package(
     // A package that depends on this one with `traits: []` gets the library products and resolves only what they need. The
     // gateway is built with the default traits.
     traits: [
-        .default(enabledTraits: ["Gateway"]),
+        .default(enabledTraits: ["Gateway", "ServiceLifecycleSupport"]),
         .trait(
             name: "Gateway", description: "The gateway, its command line and its tests.",
             enabledTraits: ["SimulatorControl"]),
+        .trait(
+            name: "ServiceLifecycleSupport",
+            description: "APNSClient and APNSChannelClient are services of a ServiceGroup."),
         .trait(name: "SimulatorControl", description: "The simulator's control API and its phone page, over HTTP."),
         // Another database of the gateway would be a trait that enables Gateway, with a helper below.
     ],
@@ -267,6 +270,9 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOTLS", package: "swift-nio"),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["ServiceLifecycleSupport"])),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "X509", package: "swift-certificates"),
             ] + nio,
@@ -307,9 +313,11 @@ let package = Package(
             dependencies: [
                 "APNSKit", "APNSSimulator", "APNSWire", "HTTP2Session", "PushTesting",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOTLS", package: "swift-nio"),
+                .gateway("ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + nio,
             exclude: ["Hostile"],
             swiftSettings: settings
@@ -318,7 +326,11 @@ let package = Package(
             name: "ExamplesTests",
             dependencies: [
                 "APNSKit", "APNSSimulator", "APNSWire",
+                .gateway("Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .gateway("ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             // The recipes of the examples are compiled into their test: so they cannot go stale, and nothing is built twice.
             path: "Examples",
@@ -327,7 +339,7 @@ let package = Package(
                 "Sources/LiveActivity",
                 "Sources/Channel",
             ],
-            sources: ["Sources/Recipes", "Tests"],
+            sources: ["Sources/Recipes", "Sources/Servers", "Tests"],
             swiftSettings: exampleSettings
         ),
         .testTarget(

@@ -8,7 +8,9 @@ let package = Package(
     name: "godwit-examples",
     platforms: [.macOS(.v15)],
     dependencies: [
-        .package(name: "godwit", path: ".."),
+        // Only these traits, not those of the gateway and its dependencies.
+        .package(name: "godwit", path: "..", traits: ["ServiceLifecycleSupport"]),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
@@ -18,6 +20,15 @@ let package = Package(
                 .product(name: "APNSKit", package: "godwit"),
                 .product(name: "APNSWire", package: "godwit"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+        .target(
+            name: "Servers",
+            dependencies: [
+                .product(name: "APNSKit", package: "godwit"),
+                .product(name: "APNSWire", package: "godwit"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ]
         ),
         .executableTarget(name: "SendOne", dependencies: ["Recipes"]),

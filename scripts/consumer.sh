@@ -53,6 +53,7 @@ expect() {
 
 expect defaults '' none
 expect libraries ', traits: []' 'grdb.swift|hummingbird|swift-nio-(extras|http2)|swift-service-lifecycle|swift-protobuf|async-http-client'
+expect service ', traits: ["ServiceLifecycleSupport"]' 'grdb.swift|hummingbird|swift-protobuf|async-http-client'
 expect simulator ', traits: ["SimulatorControl"]' 'grdb.swift|swift-protobuf'
 count="$(wc -l <"$folder/libraries.list")"
 [ "$count" -le "$most" ] || { echo "consumer: the libraries need $count packages, more than $most" >&2; exit 1; }

@@ -38,6 +38,9 @@ import Testing
             package.packages(traits: []) == [
                 "swift-asn1", "swift-certificates", "swift-crypto", "swift-log", "swift-nio", "swift-nio-ssl", "Yams",
             ])
+        #expect(
+            package.packages(traits: ["ServiceLifecycleSupport"]).subtracting(package.packages(traits: []))
+                == ["swift-service-lifecycle"])
         #expect(package.packages(traits: ["Gateway"]).isSuperset(of: ["GRDB.swift", "hummingbird", "swift-protobuf"]))
     }
 
