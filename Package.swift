@@ -58,7 +58,8 @@ let package = Package(
             name: "ServiceLifecycleSupport",
             description: "APNSClient and APNSChannelClient are services of a ServiceGroup."),
         .trait(name: "SimulatorControl", description: "The simulator's control API and its phone page, over HTTP."),
-        // Another database of the gateway would be a trait that enables Gateway, with a helper below.
+        .trait(
+            name: "Postgres", description: "The store on PostgreSQL; needs libpq.", enabledTraits: ["Gateway"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -212,6 +213,22 @@ let package = Package(
             dependencies: ["PushStore", "PushModel", "APNSWire"],
             path: "Sources/Backends/MemoryBackend",
             swiftSettings: settings
+        ),
+        // Without the trait `Postgres` it compiles to the parts that do not need libpq.
+        .target(
+            name: "PostgresLink",
+            dependencies: [
+                .target(name: "CPostgres", condition: .when(traits: ["Postgres"])),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/Backends/PostgresLink",
+            swiftSettings: settings
+        ),
+        .systemLibrary(
+            name: "CPostgres",
+            path: "Sources/Backends/CPostgres",
+            pkgConfig: "libpq",
+            providers: [.apt(["libpq-dev"]), .brew(["libpq"])]
         ),
 
         // MARK: Telemetry
@@ -371,6 +388,14 @@ let package = Package(
         .testTarget(
             name: "MemoryBackendTests",
             dependencies: ["MemoryBackend", "PushStoreConformance", "PushStore", "PushModel", "APNSWire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PostgresLinkTests",
+            dependencies: [
+                "PostgresLink", "PushTesting",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(
