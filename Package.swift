@@ -214,7 +214,13 @@ let package = Package(
             path: "Sources/Backends/MemoryBackend",
             swiftSettings: settings
         ),
-        // Without the trait `Postgres` it compiles to the parts that do not need libpq.
+        // Without the trait `Postgres`, these compile to the parts that do not need libpq.
+        .target(
+            name: "PostgresBackend",
+            dependencies: ["PostgresLink"],
+            path: "Sources/Backends/PostgresBackend",
+            swiftSettings: settings
+        ),
         .target(
             name: "PostgresLink",
             dependencies: [
@@ -388,6 +394,14 @@ let package = Package(
         .testTarget(
             name: "MemoryBackendTests",
             dependencies: ["MemoryBackend", "PushStoreConformance", "PushStore", "PushModel", "APNSWire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PostgresBackendTests",
+            dependencies: [
+                "PostgresBackend", "PostgresLink", "PushTesting",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(
