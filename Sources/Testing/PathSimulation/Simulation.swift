@@ -77,13 +77,13 @@ final class Simulation {
         return quietPeriod >= 8 * .second
     }
 
-    /// Whether a gateway was able to settle pushes that expired: it ran for 4 s without an outage, and it looks for them
+    /// Whether a gateway was able to settle pushes that expired: it ran for 2.5 s without an outage, and it looks for them
     /// every second.
     func hadTimeToExpire(since: Ticks) -> Bool {
         gateways.contains { gateway in
             guard gateway.condition == .running else { return false }
             let period = max(since, gateway.startedAt)...now
-            return OutageLog.longestQuietPeriod(in: period, [gateway.outages, store.outages]) >= 4 * .second
+            return OutageLog.longestQuietPeriod(in: period, [gateway.outages, store.outages]) >= 5 * .second / 2
         }
     }
 

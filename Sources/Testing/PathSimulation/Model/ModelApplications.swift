@@ -147,7 +147,7 @@ final class ModelApplications {
                 simulation.trace(.paused, 0, index, 1)
                 for gateway in simulation.gateways { gateway.setPaused(true, app: simulation.apps[index]) }
             }
-            simulation.after(simulation.random.within(1_000...8_000) * .millisecond) { [self] in resume(index) }
+            simulation.after(simulation.random.within(1_000...20_000) * .millisecond) { [self] in resume(index) }
         }
     }
 
