@@ -122,4 +122,25 @@ import Testing
             delayed: "credential_refused", log: "APNs refuses the credential")
         try await simulator.shutdown()
     }
+
+    @Test func `names the server errors of an APNs that can be connected to`() async throws {
+        let credentials = SimulatorCredentials()
+        let simulator = try await Simulator.start(
+            SimulatorConfiguration(.faithful, authentication: .signingKeys([credentials.signingKey])))
+        let response = FaultResponse(status: 503, reason: "ServiceUnavailable")
+        simulator.setFaults(FaultPlan([FaultRule(Fault(.answer(response)))]))
+        let folder = try TemporaryFolder()
+        let authority = try folder.write(simulator.certificateAuthorityPEM, to: "ca.pem")
+        let instance = try await Instance(
+            endpoint: "host: localhost, port: \(simulator.port)", caFile: authority)
+        try await waitUntil("the cause of the breaker") {
+            try await instance.get("/api/v1/apps").contains("APNs answered 503")
+        }
+        try await waitUntil("the outage", within: .seconds(60)) {
+            try await instance.metric("godwit_apns_unreachable{") == 1
+        }
+        try await instance.expect(
+            "APNs answers pushes with 503 ServiceUnavailable", delayed: "apns_unreachable", log: "APNs is unreachable")
+        try await simulator.shutdown()
+    }
 }

@@ -1,6 +1,7 @@
 import APNSKit
 import APNSWire
 import PushGateway
+import PushModel
 import Testing
 
 @Suite struct `Connectivity of an app` {
@@ -53,5 +54,25 @@ import Testing
             snapshot.state = state
             #expect(ConnectivityMonitor.Condition(snapshot) == .unreachable(Self.refused))
         }
+    }
+
+    @Test func `a delay names its cause`() {
+        func explain(_ reason: DeliveryDelay.Reason?, _ detail: String? = nil) -> DeliveryDelay? {
+            ConnectivityMonitor.explain(
+                reason.map { DeliveryDelay(reason: $0, estimate: .seconds(2), detail: detail) }, outage: Self.refused,
+                refusal: "refused")
+        }
+        let text = Self.refused.failure.detail
+        #expect(explain(nil) == DeliveryDelay(reason: .apnsUnreachable, estimate: nil, detail: text))
+        #expect(
+            explain(.apnsUnreachable, "the last failure")
+                == DeliveryDelay(reason: .apnsUnreachable, estimate: .seconds(2), detail: text))
+        #expect(explain(.backlog) == DeliveryDelay(reason: .apnsUnreachable, estimate: nil, detail: text))
+        #expect(explain(.credentialRefused)?.detail == "refused")
+        #expect(explain(.paused) == DeliveryDelay(reason: .paused, estimate: .seconds(2)))
+        // The breaker of one app is open, and the client works for the others.
+        let own = DeliveryDelay(reason: .apnsUnreachable, estimate: nil, detail: "the last failure")
+        #expect(ConnectivityMonitor.explain(own, outage: nil, refusal: nil) == own)
+        #expect(ConnectivityMonitor.explain(nil, outage: nil, refusal: nil) == nil)
     }
 }

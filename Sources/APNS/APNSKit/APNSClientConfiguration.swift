@@ -91,6 +91,8 @@ public struct APNSClientConfiguration: Sendable {
     /// In an outage, pushes that have waited for a connection this long are settled as never written, so that the caller
     /// decides how fast they are sent afterwards. nil: they wait as long as their own timeouts permit.
     public var outageTolerance: Duration?
+    /// How long pushes wait without any answer until that is an outage.
+    package var silenceMax = Duration(Reachability.silenceMax)
     /// Whether a 200 without `apns-id` is not an answer of APNs. False for HTTP/2 servers that do not speak APNs.
     package var requiresAPNSID = true
     /// Used for the expiration of pushes. A `ProviderTokenSource` has its own clock.

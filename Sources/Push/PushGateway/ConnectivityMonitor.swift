@@ -1,7 +1,7 @@
 package import APNSKit
 package import APNSWire
 import Logging
-import PushModel
+package import PushModel
 import Synchronization
 import Telemetry
 
@@ -115,14 +115,33 @@ package final class ConnectivityMonitor: Sendable {
         return outages.min { $0.since < $1.since }
     }
 
-    /// What is known about the cause of a delay; nil if nothing is.
-    func detail(of app: AppEnvironment, for reason: DeliveryDelay.Reason) -> String? {
-        guard isAnyDisturbed.load(ordering: .relaxed) else { return nil }
-        switch reason {
-        case .apnsUnreachable: return outage(of: app)?.failure.detail
-        case .credentialRefused: return state.withLock { $0.refusals[app] }
-        case .paused, .rateLimited, .backlog: return nil
+    /// The delay of an app, with what is known about its cause.
+    ///
+    /// - Parameter delay: what dispatch knows; nil if it sends.
+    func explain(_ delay: DeliveryDelay?, of app: AppEnvironment) -> DeliveryDelay? {
+        guard isAnyDisturbed.load(ordering: .relaxed) else { return delay }
+        let (condition, refusal) = state.withLock { ($0.conditions[app], $0.refusals[app]) }
+        var outage: APNSOutage?
+        if case .unreachable(let known) = condition { outage = known }
+        return Self.explain(delay, outage: outage, refusal: refusal)
+    }
+
+    /// - Parameter refusal: the last refusal of the credential or topic; nil without one.
+    package static func explain(_ delay: DeliveryDelay?, outage: APNSOutage?, refusal: String?) -> DeliveryDelay? {
+        guard var explained = delay else { return outage.map(unreachable) }
+        switch explained.reason {
+        // The outage is also the cause of a backlog, and its end is not known.
+        case .backlog: if let outage { return unreachable(outage) }
+        case .apnsUnreachable: if let outage { explained.detail = outage.failure.detail }
+        case .credentialRefused: if let refusal { explained.detail = refusal }
+        case .paused, .rateLimited: break
         }
+        return explained
+    }
+
+    /// A breaker opens after several failed calls; the client detects a failed connection after one.
+    private static func unreachable(_ outage: APNSOutage) -> DeliveryDelay {
+        DeliveryDelay(reason: .apnsUnreachable, estimate: nil, detail: outage.failure.detail)
     }
 
     /// What an operator should know although this instance accepts pushes: one sentence for each cause, at most 20.
@@ -153,7 +172,7 @@ package final class ConnectivityMonitor: Sendable {
         var metadata = AppNames.metadata(of: apps)
         switch condition {
         case .unreachable(let outage):
-            metadata["apns.failure"] = "\(outage.failure.failure)"
+            if outage.failure.failure != .none { metadata["apns.failure"] = "\(outage.failure.failure)" }
             metadata["apns.cause"] = "\(outage.failure.cause.rawValue)"
             metadata["apns.detail"] = "\(outage.failure.detail)"
             metadata["apns.since"] = "\(Self.time(outage.since))"

@@ -75,16 +75,7 @@ package final class Gateway: Sendable {
         let directory = configuration.directory
         let admission = AdmissionController(limits: configuration.admission, apps: directory.apps.map(\.id))
         let delay: @Sendable (AppEnvironment) -> DeliveryDelay? = { [dispatcher, connectivity] app in
-            // A breaker opens after several failed calls; the client detects a failed connection after one.
-            let unreachable = connectivity.outage(of: app).map { _ in
-                DeliveryDelay(reason: .apnsUnreachable, estimate: nil)
-            }
-            var known = dispatcher.delay(of: app)
-            // Pushes that wait for a connection look like a backlog until the breaker opens.
-            if known?.reason == .backlog, unreachable != nil { known = nil }
-            guard var delay = known ?? unreachable else { return nil }
-            delay.detail = connectivity.detail(of: app, for: delay.reason) ?? delay.detail
-            return delay
+            connectivity.explain(dispatcher.delay(of: app), of: app)
         }
         maintenance = StoreMaintenanceService(
             queue: store, store: store, heartbeat: { store.heartbeat() }, retention: configuration.retention,

@@ -35,8 +35,12 @@ final class ScriptedServer: Sendable {
         var settings = HTTP2Settings(streamsMax: 1000)
         var certificate = TestCertificate.server
         var address = "127.0.0.1"
+        /// 0: any free one.
+        var port = 0
         /// Called after the TLS handshake, before the first bytes are read.
         var onConnect: @Sendable (Peer) -> Void = { _ in }
+        /// Called after the server's first SETTINGS are written.
+        var afterSettings: @Sendable (Peer) -> Void = { _ in }
         /// True: the server accepts connections and sends nothing, not even SETTINGS.
         var isSilent = false
         /// The numbers of connections on which the server sends nothing after its SETTINGS.
@@ -82,7 +86,7 @@ final class ScriptedServer: Sendable {
                     )
                 }
             }
-            .bind(host: options.address, port: 0).get()
+            .bind(host: options.address, port: options.port).get()
         port = channel.localAddress!.port!
     }
 
@@ -211,6 +215,9 @@ final class ScriptedServer: Sendable {
         /// Writes nothing from now on, not even PING acknowledgements.
         func stopResponding() { isSilent = true }
 
+        /// Reads nothing from now on.
+        func stopReading() { _ = context?.channel.setOption(.autoRead, value: false) }
+
         private func flush() {
             guard let context, !isInSession, !isSilent else { return }
             isInSession = true
@@ -230,6 +237,7 @@ final class ScriptedServer: Sendable {
             options.onConnect(self)
             flush()
             if options.silentAfterSettings.contains(number) { isSilent = true }
+            options.afterSettings(self)
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {

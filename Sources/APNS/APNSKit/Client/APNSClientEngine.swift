@@ -38,7 +38,7 @@ final class APNSClientEngine {
     /// The failure reported for pushes that time out while there is no connection.
     private var connectFailure = APNSAnswer.Failure.none
     private var connectReason = APNSReason.none
-    private var reachability = Reachability()
+    private var reachability: Reachability
     /// The collectors of cancelled tasks, until the end of the turn of the event loop.
     private var cancelled: [ObjectIdentifier: AnswerCollector] = [:]
     /// The reason in `counters.refusalDetail`.
@@ -61,6 +61,7 @@ final class APNSClientEngine {
         self.eventLoop = eventLoop
         self.configuration = configuration
         self.shared = shared
+        reachability = Reachability(silenceMax: TimeAmount(configuration.silenceMax))
         let endpoint = configuration.endpoint
         authority = endpoint.port == 443 ? endpoint.host : "\(endpoint.host):\(endpoint.port)"
         limits = APNSConnection.Limits(
@@ -94,7 +95,7 @@ final class APNSClientEngine {
         inFlight.slot = batches.count
         batches.append(inFlight)
         queue.append(inFlight)
-        if inFlight.unanswered == 0 { finished.append(inFlight) }
+        if inFlight.unanswered == 0 { finished.append(inFlight) } else { reachability.pushesWait(now: eventLoop.now) }
         if !isAdmitted {
             failQueued(of: inFlight, .overloaded)
         } else if isClosing {
@@ -346,14 +347,24 @@ final class APNSClientEngine {
         // Routers forget connections that are idle for long: their end says nothing.
         let wasSilent = !connection.isProbing && failure.cause.isSilence
         let others = pool.ready
-        // After silence, another connection is only known to work if the server has sent something on it since.
+        // After silence, another connection is only known to work if it has proved so since. SETTINGS are no proof.
         let hasOther =
-            connection.unacknowledgedPingAt.map { since in others.contains { $0.hasReceived(since: since) } }
+            connection.unacknowledgedPingAt.map { since in others.contains { $0.wasAlive(since: since) } }
             ?? !others.isEmpty
         reachability.lost(
             failure, showsOutage: !connection.connectStep.isReady || wasSilent, hasOther: hasOther,
-            now: configuration.clock.now())
+            now: eventLoop.now, wall: configuration.clock.now())
         if isInOutage { for other in others { other.verify() } }
+    }
+
+    /// Records that pushes wait, and whether that has become an outage.
+    private func updateReachability(now: NIODeadline) {
+        if batches.contains(where: { $0.unanswered > 0 }) { reachability.pushesWait(now: now) }
+        let hasBegun = reachability.advance(
+            now: now, wall: configuration.clock.now(),
+            ignoresPings: pool.all.contains { $0.unacknowledgedPingAt.map { $0 + .seconds(1) <= now } ?? false })
+        // Their answers show whether the outage goes on when no push waits any more.
+        if hasBegun { for connection in pool.ready { connection.verify() } }
     }
 
     /// Settles the pushes that have waited for a connection, in an outage, for longer than the caller tolerates.
@@ -371,12 +382,19 @@ final class APNSClientEngine {
     /// Whether no connection is known to work.
     var isInOutage: Bool { reachability.outage != nil }
 
-    func pingAcknowledged() { reachability.pingAcknowledged() }
+    func pingAcknowledged() {
+        reachability.pingAcknowledged(hasPushes: batches.contains { $0.unanswered > 0 }, now: eventLoop.now)
+    }
 
+    /// APNs answered a push, and not with a server error.
     func answeredByAPNs() { reachability.answered() }
 
+    func answeredWithError(status: UInt16, reason: APNSReason) {
+        reachability.answeredWithError(status: status, reason: reason)
+    }
+
     func answeredByOther(_ failure: APNSConnectionFailure) {
-        reachability.answeredByOther(failure, now: configuration.clock.now())
+        reachability.answeredByOther(failure, wall: configuration.clock.now())
     }
 
     func goAwayReceived(_ reason: APNSReason, _ goAway: HTTP2GoAway, by connection: APNSConnection) {
@@ -386,7 +404,7 @@ final class APNSClientEngine {
         )
         counters.goAways += 1
         emit(.goAway(code: goAway.code.rawValue, reason: reason, lastStream: goAway.lastStream), of: connection.id)
-        guard reason.isAboutCredential else { return }
+        guard reason.isAboutCredential else { return reachability.noteTrouble(APNSConnectionFailure(.goAway)) }
         rejected(reason, by: connection)
         credentialRefused(reason, .goAway)
     }
@@ -401,6 +419,7 @@ final class APNSClientEngine {
     /// APNs ended a connection because of the credential. Waiting for the next one helps no push when that happens again.
     private func credentialRefused(_ reason: APNSReason, _ failure: APNSAnswer.Failure) {
         connectReason = reason
+        reachability.credentialRefused()
         noteRefusal(reason)
         guard pool.credentialRefused() else { return }
         failQueued(with: APNSAnswer(disposition: .neverWritten, reason: reason, failure: failure))
@@ -469,7 +488,10 @@ final class APNSClientEngine {
     }
 
     /// No provider token can be signed, so no queued push can be sent.
-    func credentialFailed() { failQueued(.credential) }
+    func credentialFailed() {
+        reachability.credentialRefused()
+        failQueued(.credential)
+    }
 
     // MARK: Timer
 
@@ -493,6 +515,7 @@ final class APNSClientEngine {
         var used = 0.0
         for connection in pool.ready { used += connection.measureUtilization() }
         if !isResuming { for connection in pool.all { connection.tick(now: now) } }
+        updateReachability(now: now)
         updatePool(now: now, used: used)
         pool.connectIfNeeded()
         publish()

@@ -55,8 +55,8 @@ public struct APNSClientSnapshot: Sendable, Equatable {
     public var lastFailure = APNSAnswer.Failure.none
     /// Connections that could not be opened or were lost, and answers that are not those of APNs, by cause.
     public var failures: [APNSConnectionFailure.Cause: UInt64] = [:]
-    /// Since when no connection works, and why; nil while one does, and before the first attempt. It ends when a server
-    /// has acknowledged a PING or answered a push.
+    /// Since when no connection works, or pushes wait for 12 s and none is answered, and why. Nil before the first attempt,
+    /// and again when APNs has answered a push, or while no push waits, when a server has acknowledged a PING.
     public var outage: APNSOutage?
     /// Why APNs rejects the credential; `none` again after the next accepted push.
     public var credentialReason = APNSReason.none

@@ -95,6 +95,9 @@ final class APNSConnection {
     private var incomingStatus: UInt16 = 0
     private var now: NIODeadline
     private var lastRead: NIODeadline
+    /// When APNs last answered a push, and not with a server error.
+    private var answeredAt = NIODeadline.distantPast
+    private var pingAcknowledgedAt = NIODeadline.distantPast
     private var pingSentAt: NIODeadline?
     private var pingNumber: UInt64 = 0
 
@@ -133,8 +136,8 @@ final class APNSConnection {
     /// Whether `tick` must be called frequently although no batch is in flight.
     var needsTick: Bool { state == .draining || pingSentAt != nil }
 
-    /// Whether the server has sent anything since `time`.
-    func hasReceived(since time: NIODeadline) -> Bool { state == .ready && lastRead > time }
+    /// Whether the server has answered a push, or acknowledged a PING, since `time`.
+    func wasAlive(since time: NIODeadline) -> Bool { state == .ready && max(answeredAt, pingAcknowledgedAt) > time }
 
     /// When the PING was sent that the server has not acknowledged; nil without one.
     var unacknowledgedPingAt: NIODeadline? { pingSentAt }
@@ -545,7 +548,13 @@ extension APNSConnection: HTTP2SessionDelegate {
             if foreignAnswersInRow >= Self.foreignAnswersMax { drain(.notAPNs) }
         } else {
             foreignAnswersInRow = 0
-            if engine.isInOutage { engine.answeredByAPNs() }
+            if answer.status >= 500 {
+                engine.answeredWithError(status: answer.status, reason: answer.reason)
+            } else if answeredAt != now || engine.isInOutage {
+                // Once for all answers of one turn.
+                answeredAt = now
+                engine.answeredByAPNs()
+            }
             if answer.status < 500, !isProven {
                 isProven = true
                 engine.connectionProven()
@@ -596,6 +605,7 @@ extension APNSConnection: HTTP2SessionDelegate {
         guard number == pingNumber, let sentAt = pingSentAt else { return }
         pingSentAt = nil
         isProbing = false
+        pingAcknowledgedAt = now
         if engine.isInOutage { engine.pingAcknowledged() }
         statistics.roundTrip = now - sentAt
         streams.pingAcknowledged()

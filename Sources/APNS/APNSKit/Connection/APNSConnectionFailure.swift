@@ -1,4 +1,5 @@
 public import APNSWire
+import NIOCore
 
 /// Why a connection could not be opened, or was lost.
 public struct APNSConnectionFailure: Sendable, Equatable {
@@ -29,6 +30,10 @@ public struct APNSConnectionFailure: Sendable, Equatable {
         case pingTimeout = "ping_timeout"
         /// The server answers pushes, and not as APNs does.
         case notAPNs = "not_apns"
+        /// APNs answers every push with a server error.
+        case serverError = "server_error"
+        /// Connections can be opened, and no push is answered.
+        case unanswered = "unanswered"
         case other
     }
 
@@ -48,6 +53,17 @@ public struct APNSConnectionFailure: Sendable, Equatable {
     /// A failure without details.
     package init(_ failure: APNSAnswer.Failure) {
         self.init(failure, Cause(failure), failure.meaning)
+    }
+
+    /// No push was answered for `time`.
+    static func unanswered(for time: TimeAmount) -> Self {
+        let seconds = max(1, time.nanoseconds / 1_000_000_000)
+        return Self(.deadlineExceeded, .unanswered, "no push was answered for \(seconds) s")
+    }
+
+    /// APNs answered a push with a server error.
+    static func serverError(status: UInt16, reason: APNSReason) -> Self {
+        Self(.none, .serverError, "APNs answers pushes with \(status)\(reason == .none ? "" : " \(reason)")")
     }
 }
 
@@ -78,16 +94,17 @@ extension APNSConnectionFailure.Cause {
             case .protocolError: .protocolViolation
             case .proxy: .proxyRefused
             case .notAPNs: .notAPNs
-            case .none, .streamRefused, .streamReset, .deadlineExceeded, .clientClosed, .credential, .overloaded,
+            case .deadlineExceeded: .unanswered
+            case .none, .streamRefused, .streamReset, .clientClosed, .credential, .overloaded,
                 .expired, .cancelled:
                 .other
             }
     }
 }
 
-/// Since when no connection to APNs works, and why.
+/// Since when APNs cannot be reached, or answers no push, and why.
 public struct APNSOutage: Sendable, Equatable {
-    /// When the first failure was detected.
+    /// When the first failure was detected, or since when pushes have waited without an answer.
     public var since: UNIXTime
     /// The last failure.
     public var failure: APNSConnectionFailure

@@ -346,8 +346,10 @@ extension AppStateMachine {
         if isPaused { return DeliveryDelay(reason: .paused, estimate: nil) }
         // The time of the next probe says nothing about when one succeeds.
         if credential.state == .refused { return DeliveryDelay(reason: .credentialRefused, estimate: nil) }
-        if breaker.state != .closed || shared.withLock({ $0.breakerState(of: number) }) != .closed {
-            return DeliveryDelay(reason: .apnsUnreachable, estimate: nil)
+        if let cause = shared.withLock({ $0.outageCause(of: number) }) ?? breaker.outageCause {
+            return DeliveryDelay(
+                reason: .apnsUnreachable, estimate: nil,
+                detail: cause == .none ? nil : "the last failure: \(cause.entry.meaning)")
         }
         if let rate, waitsForRate, readyPushes > 0 {
             let estimate = Duration.seconds(Double(readyPushes) / rate.perSecond)

@@ -71,6 +71,10 @@ extension SharedState {
 
     /// A copy of the breaker, for decisions about a probe.
     func breaker(of number: Int) -> CircuitBreaker { endpoints[apps[number].endpoint].breaker }
+
+    /// The last failure of the endpoint; nil if its breaker is closed.
+    func outageCause(of number: Int) -> ErrorCode? { endpoints[apps[number].endpoint].breaker.outageCause }
+
     /// The apps of the same endpoint that had retries to send of late.
     func retryingApps(with number: Int) -> Int { endpoints[apps[number].endpoint].retryingApps }
 

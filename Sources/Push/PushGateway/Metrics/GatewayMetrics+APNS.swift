@@ -21,12 +21,12 @@ extension GatewayMetrics {
             }
         )
         registry.gauges(
-            "godwit_apns_unreachable", help: "1 while no connection to APNs can be made.", label: "app",
+            "godwit_apns_unreachable", help: "1 while APNs cannot be reached, or answers no push.", label: "app",
             apps.map { app, _ in ("\(app)", { connectivity.outage(of: app) == nil ? 0 : 1 }) }
         )
         registry.gauges(
             "godwit_apns_unreachable_since_seconds",
-            help: "UNIX time since when no connection to APNs works; 0 while one does.", label: "app",
+            help: "UNIX time since when APNs cannot be reached, or answers no push; 0 while it does.", label: "app",
             apps.map { app, _ in
                 ("\(app)", { connectivity.outage(of: app).map { Double($0.since.secondsSince1970) } ?? 0 })
             }

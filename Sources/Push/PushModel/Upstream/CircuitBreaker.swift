@@ -262,6 +262,9 @@ package struct CircuitBreaker: Sendable, Equatable {
         state == .closed ? nil : max(.zero, nextProbeAt - now)
     }
 
+    /// The last failure; nil if the breaker is closed.
+    package var outageCause: ErrorCode? { state == .closed ? nil : cause }
+
     /// Since when a probe is due for any push; negative while none is.
     package func probeOverdue(now: Duration) -> Duration { now - nextProbeAt }
 
