@@ -24,7 +24,8 @@ extension QueueConformance {
             try expect(try await other.claim(request).isEmpty, "the lease is valid")
             try await harness.advance(by: .seconds(21))
             let taken = try require(try await other.claim(request).first, "the lease has expired")
-            try expect(try await harness.queue.renew([lease], for: .seconds(20)), is: [lease], "the first lease is lost")
+            try expect(
+                try await harness.queue.renew([lease], for: .seconds(20)), is: [lease], "the first lease is lost")
             let late = Settlement(lease: lease, outcomes: Samples.delivered([0, 1]), number: 1, at: now)
             try expect(try await harness.queue.settle([late]), is: [lease], "its late settlement is refused")
             try expect(try await harness.status(batch).state, is: .sending, "nothing is settled")

@@ -26,7 +26,8 @@ extension QueueConformance {
             let now = try await harness.now
             let batch = Samples.batch(2, at: now)
             let lease = try await harness.appendClaimed(batch)
-            let all = Settlement(lease: lease, outcomes: Samples.delivered([0, 1]), release: .release, number: 1, at: now)
+            let all = Settlement(
+                lease: lease, outcomes: Samples.delivered([0, 1]), release: .release, number: 1, at: now)
             _ = try await harness.queue.settle([all])
             try expect(try await harness.queue.settle([all]), is: [], "it is not refused")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
@@ -49,7 +50,8 @@ extension QueueConformance {
                 Settlement(lease: first, outcomes: Samples.delivered([0]), release: .release, number: 1, at: now)
             ])
             let second = try await harness.claimOne().lease
-            let last = Settlement(lease: second, outcomes: Samples.delivered([1]), release: .release, number: 1, at: now)
+            let last = Settlement(
+                lease: second, outcomes: Samples.delivered([1]), release: .release, number: 1, at: now)
             try expect(try await harness.queue.settle([last]), is: [], "it is not taken for the first one")
             try expect(try await harness.queue.depth(), is: QueueDepth(), "the queue is empty")
         },
@@ -75,7 +77,8 @@ extension QueueConformance {
             }
             try expect(try await harness.queue.depth().pushes, is: 2, "its pushes are counted once")
             try await harness.advance(by: .seconds(21))
-            try expect(try await harness.claimOne().batch.id, is: batch.id, "it is claimable when the lease has expired")
+            try expect(
+                try await harness.claimOne().batch.id, is: batch.id, "it is claimable when the lease has expired")
         },
     ]
 }
