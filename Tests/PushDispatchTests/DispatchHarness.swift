@@ -189,11 +189,11 @@ final class DispatchHarness {
 
     /// Claims a batch by the write that appends it, and hands it over with the due times of a claim: its pushes are due
     /// in `dueIn`, by index.
-    func handOver(_ batch: Batch, dueIn: [Duration], attempts: UInt16 = 0) {
+    func handOver(_ batch: Batch, dueIn: [Duration], attempts: UInt16 = 0, code: ErrorCode = .none) {
         let lease = try! store.append([NewBatch(batch: batch, claim: self.lease)])[0]!
         batches.append(batch)
         let pending = dueIn.enumerated().map { index, delay in
-            PendingPush(index: UInt16(index), attempts: attempts, due: now.wall + delay)
+            PendingPush(index: UInt16(index), attempts: attempts, due: now.wall + delay, code: code)
         }
         let claimed = ClaimedBatch(lease: lease, batch: batch, pending: pending)
         let reservation = stateMachine.reserve(

@@ -297,6 +297,22 @@ private final class OutageHarness {
         #expect(harness.sent() == 1 && harness.status(batch).code == .frequencyExceeded)
     }
 
+    @Test func `comes in time for a push that waits in memory because the window is full`() {
+        var configuration = DispatchConfiguration()
+        configuration.limits.windowPerApp = 10
+        let harness = DispatchHarness(configuration)
+        harness.answer = { _ in nil }
+        let batches = (0..<40).map { _ in harness.addNew(1, expiration: harness.now.wall.seconds + 4) }
+        harness.run(.milliseconds(3_500))
+        #expect(harness.verdicts.isEmpty && harness.stateMachine.pushesInMemory == 40)
+        harness.run(.seconds(2))
+        let inFlight = Set(harness.inFlight.map(\.lease.batch))
+        #expect((1...10).contains(inFlight.count))
+        for batch in batches where !inFlight.contains(batch) {
+            #expect(harness.status(batch).state == .settled(.expired))
+        }
+    }
+
     @Test func `is half a minute for an expiration of 0`() {
         let harness = DispatchHarness()
         harness.answer = { _ in

@@ -50,6 +50,15 @@ private let unavailable = APNSAnswer(disposition: .answered, status: 503, reason
         #expect(log.resends.reduce(0, +) > 300, "the budget is used")
     }
 
+    @Test(arguments: [ErrorCode.apnsUnavailable, .apnsInternalError, .apnsShutdown, .notAPNs, .unanswered, .goAway])
+    func `need the budget although the attempt before was not counted, unless it did not reach APNs`(_ code: ErrorCode)
+    {
+        let harness = DispatchHarness()
+        harness.claim()
+        harness.handOver(claimed(500).batch, dueIn: Array(repeating: .zero, count: 500), code: code)
+        #expect(harness.sent() == (code == .goAway ? 500 : 100))
+    }
+
     @Test func `of a push that ends every connection wait ever longer while others are delivered`() {
         let harness = DispatchHarness()
         let bad = harness.addNew(1)
