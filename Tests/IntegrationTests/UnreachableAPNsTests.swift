@@ -13,9 +13,11 @@ import Testing
         let url: String
         private let push: String
 
-        init(endpoint: String, caFile: String? = nil, keyID: String? = nil) async throws {
+        init(
+            endpoint: String, caFile: String? = nil, credentials: SimulatorCredentials = SimulatorCredentials(),
+            keyID: String? = nil
+        ) async throws {
             let folder = try TemporaryFolder()
-            let credentials = SimulatorCredentials()
             try folder.write(credentials.privateKeyPEM, to: "key.p8")
             let port = try freePort()
             let config = try folder.write(
@@ -132,7 +134,7 @@ import Testing
         let folder = try TemporaryFolder()
         let authority = try folder.write(simulator.certificateAuthorityPEM, to: "ca.pem")
         let instance = try await Instance(
-            endpoint: "host: localhost, port: \(simulator.port)", caFile: authority)
+            endpoint: "host: localhost, port: \(simulator.port)", caFile: authority, credentials: credentials)
         try await waitUntil("the cause of the breaker") {
             try await instance.get("/api/v1/apps").contains("APNs answered 503")
         }
