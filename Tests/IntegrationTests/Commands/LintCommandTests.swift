@@ -10,8 +10,8 @@ import Testing
         #"{"device_token":"\#(token)","payload":{"aps":{"alert":"x"},"badge":1,"sound":"y"},"priority":1}"#
     /// Violates one rule of APNs and one that warns.
     private static let wrong =
-        #"{"device_token":"\#(token)","payload":{"aps":{"alert":"x"},"badge":1},"#
-        + #""collapse_id":"\#(String(repeating: "c", count: 65))"}"#
+        #"{"device_token":"\#(token)","payload":{"aps":{"content-available":1},"badge":1},"#
+        + #""push_type":"background","priority":10}"#
 
     private func lint(_ options: [String]) async throws -> (lines: [String], exit: ChildProcess.Exit) {
         let folder = try TemporaryFolder()
@@ -24,7 +24,7 @@ import Testing
         let (lines, exit) = try await lint([])
         #expect(exit == .status(1))
         #expect(lines.contains { $0.hasPrefix("push 1: warning (aps-key-outside)") }, "\(lines)")
-        #expect(lines.contains { $0.hasPrefix("push 2: refused (collapse-id-long)") }, "\(lines)")
+        #expect(lines.contains { $0.hasPrefix("push 2: refused (priority-refused)") }, "\(lines)")
         #expect(lines.contains { $0.hasPrefix("push 2: warning (aps-key-outside)") }, "\(lines)")
         #expect(lines.last == "2 pushes: 1 refused, 1 with warnings")
     }

@@ -155,7 +155,11 @@ package struct PushValidator {
             return
         }
         switch parser.parse(bytes, now: now) {
-        case .refused(let refusal): refuse(refusal, further: parser.refusedFindings.filter { $0.code != refusal.rule })
+        case .refused(let refusal):
+            var further = parser.refusedFindings
+            // The refusal has the first finding of its rule; a rule may have several.
+            if let index = further.firstIndex(where: { $0.code == refusal.rule }) { further.remove(at: index) }
+            refuse(refusal, further: further)
         case .push(let push):
             let pushes = push.tokenCount == nil ? 1 : acceptTokens(in: bytes)
             accepted += pushes
