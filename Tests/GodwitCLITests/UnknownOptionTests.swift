@@ -29,12 +29,12 @@ import Testing
         ("dead-letters lst", "Unknown command 'lst'. Did you mean 'list'?"),
         ("dead-letters nosuch", "Unknown command 'nosuch'; 'godwit dead-letters --help' lists the commands"),
     ])
-    func `are told from unknown commands`(_ arguments: String, _ error: String) {
+    func `differ from unknown commands`(_ arguments: String, _ error: String) {
         #expect(Self.advice(arguments) == error)
     }
 
     @Test(arguments: ["apps extra", "status 17", "0193f1c27a5e7c3d8f001a2b3c4d0000", "help send"])
-    func `are told from arguments, which are not repeated`(_ arguments: String) {
+    func `differ from arguments, which are not repeated`(_ arguments: String) {
         #expect(Self.advice(arguments) == nil)
     }
 

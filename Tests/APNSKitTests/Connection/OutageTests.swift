@@ -8,12 +8,12 @@ import Testing
 /// A fault of a server, and what the client must say about it.
 private enum Fault: CaseIterable, CustomTestStringConvertible {
     case tcpRefused, tcpThenSilence, tlsThenSilence, tlsThenClose, settingsThenSilence, settingsThenClose
-    case goAwayAtOnce, readsNothing, answersNoPush, serverErrors
+    case goAwayFirst, readsNothing, answersNoPush, serverErrors
     case slowAnswers
 
     var testDescription: String { "\(self)" }
 
-    /// The causes of which one must be told; empty: the fault is no outage.
+    /// The causes of which one must be reported; empty: the fault is no outage.
     var causes: Set<APNSConnectionFailure.Cause> {
         switch self {
         case .tcpRefused: [.refused]
@@ -21,7 +21,7 @@ private enum Fault: CaseIterable, CustomTestStringConvertible {
         case .tlsThenClose: [.connectionClosed, .tlsFailed]
         case .settingsThenSilence, .readsNothing: [.pingTimeout]
         case .settingsThenClose: [.connectionClosed, .connectionReset]
-        case .goAwayAtOnce: [.goAway]
+        case .goAwayFirst: [.goAway]
         case .answersNoPush: [.unanswered]
         case .serverErrors: [.serverError]
         case .slowAnswers: []
@@ -32,7 +32,7 @@ private enum Fault: CaseIterable, CustomTestStringConvertible {
         switch self {
         case .settingsThenSilence: peer.stopResponding()
         case .settingsThenClose: peer.close()
-        case .goAwayAtOnce: peer.goAway(last: 0)
+        case .goAwayFirst: peer.goAway(last: 0)
         case .readsNothing: peer.stopReading()
         default: break
         }
@@ -47,7 +47,7 @@ private enum Fault: CaseIterable, CustomTestStringConvertible {
     }
 }
 
-@Suite struct `An outage told by the client` {
+@Suite struct `An outage that the client reports` {
     /// A server with a fault, until `heal`.
     private final class Server {
         private let isFaulty: FaultSwitch
@@ -130,7 +130,7 @@ private enum Fault: CaseIterable, CustomTestStringConvertible {
     }
 
     @Test(arguments: Fault.allCases)
-    fileprivate func `is told with its cause, and is over after the fault`(_ fault: Fault) async throws {
+    fileprivate func `is reported with its cause, and is over after the fault`(_ fault: Fault) async throws {
         let server = try await Server(fault)
         let client = try Samples.client(port: server.port) {
             // A sixth of the times of the defaults.

@@ -8,7 +8,7 @@ package struct TestPush: Sendable, Equatable {
     /// JSON.
     package let payload: [UInt8]
 
-    /// - Parameter now: UNIX milliseconds; the text of the alert has the time, so that two test pushes can be told apart.
+    /// - Parameter now: UNIX milliseconds; the text of the alert has the time, so that two test pushes differ.
     init(to token: DeviceToken, now: Int64) {
         self.token = token
         let seconds = now / 1000 % 86_400
