@@ -190,7 +190,7 @@ import Testing
         try await waitUntil("all in the queue") { client.snapshot().waiting == count }
         task.cancel()
         #expect(await task.value == count)
-        #expect(client.snapshot().unsent == 0)
+        #expect(client.snapshot().waiting == 0)
         await client.shutdown(grace: .zero)
     }
 
