@@ -86,6 +86,7 @@ package struct PostgresMigrator: Sendable {
                 "GRANT USAGE ON SCHEMA \(schema) TO \"\(role)\"",
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \(schema) TO \"\(role)\"",
                 "REVOKE INSERT, UPDATE, DELETE ON \(schema).meta FROM \"\(role)\"",
+                "GRANT SELECT ON ALL SEQUENCES IN SCHEMA \(schema) TO \"\(role)\"",
                 "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA \(schema) TO \"\(role)\"",
             ].map { PostgresCall(statement($0)) })
     }

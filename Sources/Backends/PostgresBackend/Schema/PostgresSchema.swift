@@ -8,6 +8,10 @@
 /// - `app_lanes`: small numbers for the hot rows.
 /// - `batches`: the queue. `fillfactor` and the choice of indexes keep renewals and settlements within a page: no index
 ///   has `lease_until`, `unsettled` or `update_no`. `update_no` counts the recorded settlements, for compare-and-set.
+///   `deadline` is a lower bound of the time when its first push expires. `has_update`: the holder recorded something, so
+///   its crash does not count against the batch.
+/// - `begun`: leases whose holder has begun to send, many in a row. Written before the first request and never waited
+///   for, so it is not logged: a crash of the server empties it.
 /// - `progress`: updates of batches in the queue; `records`: batches that have ended, with all their updates, a
 ///   partition for each day of the end, so that retention drops a table. `bodies` of ended batches that have dead
 ///   letters.
@@ -52,6 +56,7 @@ package enum PostgresSchema {
             last_due bigint,
             owner int,
             lease_until timestamptz,
+            deadline bigint NOT NULL DEFAULT 0,
             epoch int NOT NULL,
             update_no int NOT NULL DEFAULT 0,
             app_lane smallint NOT NULL,
@@ -61,7 +66,7 @@ package enum PostgresSchema {
             isolated_index smallint,
             isolated_crashes smallint NOT NULL DEFAULT 0,
             marks smallint NOT NULL DEFAULT 0,
-            has_begun boolean NOT NULL DEFAULT false,
+            has_update boolean NOT NULL DEFAULT false,
             client text,
             request text,
             body bytea NOT NULL
@@ -82,6 +87,7 @@ package enum PostgresSchema {
         "CREATE INDEX batches_claimable ON batches (app_lane, due_at, key) WHERE owner IS NULL AND crashes < 3",
         "CREATE INDEX batches_quarantined ON batches (app_lane, due_at, key) WHERE owner IS NULL AND crashes >= 3",
         "CREATE INDEX batches_held ON batches (owner) WHERE owner IS NOT NULL",
+        "CREATE INDEX batches_deadline ON batches (deadline) WHERE owner IS NULL",
         "CREATE INDEX batches_by_request ON batches (request) WHERE request IS NOT NULL",
         """
         CREATE TABLE progress (
@@ -108,8 +114,18 @@ package enum PostgresSchema {
             PRIMARY KEY (id, day)
         ) PARTITION BY RANGE (day)
         """,
+        "CREATE INDEX records_ended ON records (ended_at)",
         // Rows whose day has no partition yet are not refused.
         "CREATE TABLE records_default PARTITION OF records DEFAULT",
+        """
+        CREATE UNLOGGED TABLE begun (
+            instance int NOT NULL,
+            key bigint GENERATED ALWAYS AS IDENTITY,
+            ids uuid[] NOT NULL,
+            epochs int[] NOT NULL,
+            PRIMARY KEY (instance, key)
+        )
+        """,
         "CREATE TABLE bodies (id uuid PRIMARY KEY, body bytea NOT NULL)",
         """
         CREATE TABLE dead_letters (
@@ -196,6 +212,20 @@ package enum PostgresSchema {
         )
         """,
         "CREATE TABLE settings (name text PRIMARY KEY, value bytea NOT NULL)",
+        // The store's clock, by which pushes are due and leases end. Both are expanded in place, so they cost nothing.
+        """
+        CREATE FUNCTION store_time() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()'
+        """,
+        """
+        CREATE FUNCTION store_ms() RETURNS bigint LANGUAGE sql VOLATILE AS
+        'SELECT floor(extract(epoch FROM store_time()) * 1000)::bigint'
+        """,
+        // Ends the transaction of an append whose idempotency key has a stored response.
+        """
+        CREATE FUNCTION refuse_idempotency_key() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'the idempotency key has a stored response' USING ERRCODE = 'GW002';
+        END $$
+        """,
         // The only changes of tables that an instance makes; with the rights of the owner, so that an instance needs
         // none.
         """
