@@ -217,7 +217,10 @@ let package = Package(
         // Without the trait `Postgres`, these compile to the parts that do not need libpq.
         .target(
             name: "PostgresBackend",
-            dependencies: ["PostgresLink"],
+            dependencies: [
+                "PostgresLink", "PushConcurrency", "PushStore", "PushModel", "APNSWire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             path: "Sources/Backends/PostgresBackend",
             swiftSettings: settings
         ),
@@ -399,7 +402,7 @@ let package = Package(
         .testTarget(
             name: "PostgresBackendTests",
             dependencies: [
-                "PostgresBackend", "PostgresLink", "PushTesting",
+                "PostgresBackend", "PostgresLink", "PushStoreConformance", "PushTesting", "PushStore", "PushModel", "APNSWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

@@ -12,7 +12,7 @@ package struct PostgresParameters: Sendable {
 
     private(set) var slots: [Slot] = []
     private(set) var bytes: [UInt8] = []
-    private(set) var types: [PostgresType] = []
+    package private(set) var types: [PostgresType] = []
     /// Bytes of all values.
     package private(set) var byteCount = 0
 
