@@ -51,8 +51,10 @@ import Testing
         let queue = FaultyStore()
         let batch = storedBatch(1)
         let lease = try queue.backend.appendClaimed(batch)
-        let retry = Retry(index: 0, code: .none, attempts: 0, due: TestGateway.now + .seconds(-60))
-        _ = try queue.backend.settle([Settlement(lease: lease, retries: [retry], at: TestGateway.now)])
+        let retry = Retry(index: 0, code: .apnsUnavailable, attempts: 1, due: TestGateway.now + .seconds(-60))
+        _ = try queue.backend.settle([
+            Settlement(lease: lease, retries: [retry], release: .release, at: TestGateway.now)
+        ])
         try await TestGateway.run(queue: queue) { gateway in
             let status = try await gateway.send("GET", "/api/v1/messages/\(batch.id.push(0))").json
             #expect(status["state"] as? String == "retrying")
