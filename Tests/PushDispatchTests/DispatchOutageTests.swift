@@ -185,7 +185,9 @@ private final class OutageHarness {
         harness.dispatch.run(.seconds(1_800))
         #expect(harness.dispatch.attemptsMax <= 3 && harness.dispatch.state() != .closed)
         #expect(harness.dispatch.sent() < 75 + 1_800 / 4, "a probe every five seconds")
-        #expect(harness.dispatch.delay() == DeliveryDelay(reason: .apnsUnreachable, estimate: nil))
+        let delay = harness.dispatch.delay()
+        #expect(delay?.reason == .apnsUnreachable && delay?.estimate == nil)
+        #expect(delay?.detail?.hasPrefix("the last failure: ") == true)
         let end = harness.dispatch.now.monotonic
         harness.outage = nil
         harness.dispatch.run(.seconds(15))

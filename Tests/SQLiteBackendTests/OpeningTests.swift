@@ -102,7 +102,7 @@ import Testing
         bytes.replaceSubrange(offset..<offset + 4, with: [0, 0, 0x03, 0xE7])
         try bytes.write(to: URL(fileURLWithPath: path))
         let expected: SQLiteOpenError =
-            isNewer ? .newerSchema(path, found: 999, supported: 4) : .foreignDatabase(path)
+            isNewer ? .newerSchema(path, found: 999, supported: 5) : .foreignDatabase(path)
         #expect(throws: expected) { try open(folder.path) }
         #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == bytes)
     }

@@ -125,7 +125,7 @@ extension PostgresBackend: IdempotentQueue {
         for trial in result.trials {
             held.hold(trial.batch)
             guard trial.batch.problem == nil, let content = trial.batch.content else {
-                await giveUp([trial.batch], at: storeClock.now)
+                await giveUp([trial.batch], at: clock.wall())
                 continue
             }
             claims.append(

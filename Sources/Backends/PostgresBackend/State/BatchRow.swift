@@ -25,7 +25,7 @@ struct BatchRow: Sendable {
     /// nil if it cannot be read.
     let content: Batch?
     var ledger: BatchLedger
-    /// Rows in `progress`, if there are so many of them that one is to replace them, and the key of the last one.
+    /// Rows in `progress`, if one row is to replace them because of their number, and the key of the last one.
     let compactable: (records: [ProgressRecord], lastKey: Int64)?
     /// Why a part cannot be read.
     let problem: CodecError?
