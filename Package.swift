@@ -402,7 +402,8 @@ let package = Package(
         .testTarget(
             name: "PostgresBackendTests",
             dependencies: [
-                "PostgresBackend", "PostgresLink", "PushStoreConformance", "PushTesting", "PushStore", "PushModel", "APNSWire",
+                "PostgresBackend", "PostgresLink", "PushStoreConformance", "PushTesting", "PushStore", "PushModel",
+                "APNSWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
