@@ -110,7 +110,7 @@ import Testing
             let retry = Retry(index: 0, code: .apnsUnavailable, attempts: UInt16(number), due: harness.now)
             let release: Settlement.Release = number == 80 ? .release : .keep
             _ = try await store.settle([
-                Settlement(lease: lease, retries: [retry], release: release, number: UInt32(number), at: harness.now)
+                Settlement(lease: lease, retries: [retry], release: release, number: UInt64(number), at: harness.now)
             ])
         }
         #expect(try await harness.query("SELECT count(*) FROM progress") == "80")

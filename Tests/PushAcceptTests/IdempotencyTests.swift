@@ -61,6 +61,26 @@ import Testing
         }
     }
 
+    @Test(arguments: ["/push", "/push/batch"])
+    func `the response of another instance that was faster is replayed`(path: String) async throws {
+        let body = path == "/push" ? pushLine(1) : "[\(pushLine(1))]"
+        let store = FaultyStore.newStore()
+        let (slow, fast) = (FaultyStore(store: store), FaultyStore(store: store))
+        try await TestGateway.run(queue: slow) { first async throws in
+            try await TestGateway.run(queue: fast) { second async throws in
+                slow.blockAppends()
+                async let late = first.post(path, body, headers: Self.key)
+                await slow.waitForBlockedAppend()
+                let response = try await second.post(path, body, headers: Self.key)
+                slow.unblockAppends()
+                let replayed = try await late
+                #expect(replayed.status == 200 && replayed.body == response.body)
+                #expect(replayed.headers["idempotency-replayed"] == "true")
+                #expect(fast.pushCount == 1 && slow.pushCount == 0)
+            }
+        }
+    }
+
     @Test func `the response to an invalid request is not stored`() async throws {
         try await TestGateway.run { gateway async throws in
             for (path, bad, good) in [

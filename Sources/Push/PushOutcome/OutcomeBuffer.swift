@@ -14,6 +14,8 @@ package struct OutcomeBuffer: Sendable {
     /// Index in `pending` by lease.
     private var indexes: [Lease: Int] = [:]
     private var writing: [Settlement] = []
+    /// The number of the last write.
+    private var number: UInt64 = 0
     /// Whether `finish` was called, so that further settlements are written without waiting for others.
     package private(set) var isFinishing = false
 
@@ -34,6 +36,8 @@ package struct OutcomeBuffer: Sendable {
         if writing.isEmpty {
             swap(&writing, &pending)
             indexes.removeAll(keepingCapacity: true)
+            number += 1
+            for index in writing.indices { writing[index].number = number }
         }
         return writing
     }

@@ -31,12 +31,16 @@ final class FaultyStore: IdempotentQueue, OutcomeStore {
     let state = Mutex(State())
     private let delivers: Bool
 
-    /// - Parameter delivers: whether each push that is due is delivered as soon as it is appended.
-    init(delivers: Bool = false) {
-        backend = MemoryBackend(
-            store: MemoryStore(clock: QueueClock(wall: { TestGateway.now }, monotonic: { .zero }))
-        )
+    /// - Parameters:
+    ///   - delivers: whether each push that is due is delivered as soon as it is appended.
+    ///   - store: for an instance that shares it with another one.
+    init(delivers: Bool = false, store: MemoryStore = FaultyStore.newStore()) {
+        backend = MemoryBackend(store: store)
         self.delivers = delivers
+    }
+
+    static func newStore() -> MemoryStore {
+        MemoryStore(clock: QueueClock(wall: { TestGateway.now }, monotonic: { .zero }))
     }
 
     /// All batches ever appended by the gateway, in this order.

@@ -46,7 +46,7 @@ struct BatchEntry: Sendable {
     /// Counts the leases.
     var epoch: UInt64 = 0
     /// The number of the last settlement of the lease with this epoch.
-    var settlementNumber: UInt32 = 0
+    var settlementNumber: UInt64 = 0
     /// The instance that has the last lease.
     private(set) var owner = 0
     /// The last lease ran out and no other instance has claimed the batch: its holder may still write and renew.

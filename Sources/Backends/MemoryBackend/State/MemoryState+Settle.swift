@@ -6,17 +6,15 @@ extension MemoryState {
     mutating func settle(_ settlements: [Settlement]) -> [Lease] {
         settlements.compactMap { settlement in
             let isRecorded = change(settlement.lease.batch) { state, entry in
-                if let numbers = settlement.numbers, entry.epoch == settlement.lease.epoch,
-                    entry.settlementNumber == numbers.upperBound
+                if entry.epoch == settlement.lease.epoch, let number = settlement.number,
+                    number <= entry.settlementNumber
                 {
                     // Its response was lost.
                     return true
                 }
-                guard entry.isHeld(under: settlement.lease),
-                    settlement.numbers.map({ $0.lowerBound == entry.settlementNumber + 1 }) ?? true
-                else { return false }
+                guard entry.isHeld(under: settlement.lease) else { return false }
                 state.settle(settlement, of: &entry)
-                if let numbers = settlement.numbers { entry.settlementNumber = numbers.upperBound }
+                if let number = settlement.number { entry.settlementNumber = number }
                 return true
             }
             return isRecorded == true ? nil : settlement.lease

@@ -20,10 +20,8 @@ struct BatchWrite: Sendable {
 
     var kind: Kind
     var lease: Lease
-    /// Of a holder: the settlements that it consists of, nil if they have no numbers.
-    var numbers: ClosedRange<UInt32>?
-    /// Of an edit: `update_no` and `unsettled` of the row that was read.
-    var updateNo: Int32 = 0
+    /// Of an edit: `update_no` of the row that was read. Of a holder: the number of the settlement, nil if it has none.
+    var updateNo: Int64?
     var storedUnsettled: Int
     /// What is new.
     var update: BatchUpdate
@@ -54,7 +52,7 @@ struct BatchWrite: Sendable {
     init(_ held: HeldBatch, _ settlement: Settlement) {
         kind = .holder
         lease = settlement.lease
-        numbers = settlement.numbers
+        updateNo = settlement.number.map(Int64.init)
         storedUnsettled = held.storedUnsettled
         ledger = held.ledger
         update = settlement.update
@@ -109,8 +107,7 @@ enum Write {
             parameters.append(ids: writes.map(\.lease.batch))
             parameters.append(array: writes.map { Int32(truncatingIfNeeded: $0.lease.epoch) })
             parameters.append(array: writes.map(\.kind.rawValue))
-            parameters.append(array: writes.map(before))
-            parameters.append(array: writes.map { $0.numbers.map { Int32(truncatingIfNeeded: $0.upperBound) } ?? -1 })
+            parameters.append(optionals: writes.map(\.updateNo))
             parameters.append(array: writes.map { Int32($0.storedUnsettled) })
             parameters.append(array: writes.map { Int32($0.newlySettled) })
             parameters.append(optionals: writes.map(progress))
@@ -127,11 +124,6 @@ enum Write {
             appendDeadLetters(writes, &parameters)
             appendLeaves(writes, &parameters)
         }
-    }
-
-    private static func before(_ write: BatchWrite) -> Int32 {
-        guard write.kind == .holder else { return write.updateNo }
-        return write.numbers.map { Int32(truncatingIfNeeded: $0.lowerBound) - 1 } ?? -1
     }
 
     private static func progress(_ write: BatchWrite) -> [UInt8]? {
@@ -181,32 +173,32 @@ enum Write {
     // no hash joins, so that would cost the square of their number.
     private static let sql = """
         WITH s AS MATERIALIZED (
-            SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) AS s(
-                id, epoch, kind, before, after, expected, settled, progress, release, due, sets_due, deadline, at,
+            SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS s(
+                id, epoch, kind, update_no, expected, settled, progress, release, due, sets_due, deadline, at,
                 states, codes, details, marks, resets)),
         mine AS MATERIALIZED (
             SELECT s.*, b.app_lane, b.accepted_at, s.release OR s.kind = 0 AND s.due = 9223372036854775807 AS ends
             FROM batches b JOIN s ON s.id = b.id AND s.epoch = b.epoch
             WHERE CASE s.kind
-                WHEN 0 THEN s.before < 0 OR b.update_no = s.before
-                WHEN 1 THEN b.owner IS NULL AND b.update_no = s.before AND b.unsettled = s.expected
+                WHEN 0 THEN s.update_no IS NULL OR b.update_no < s.update_no
+                WHEN 1 THEN b.owner IS NULL AND b.update_no = s.update_no AND b.unsettled = s.expected
                 ELSE b.owner IS NOT NULL AND b.unsettled = s.expected END
             ORDER BY b.id FOR UPDATE OF b),
         letters AS MATERIALIZED (
             SELECT l.*, m.app_lane, m.accepted_at, m.at
-            FROM unnest($19, $20, $21, $22, $23, $24) AS l(batch, id, code, status, reason, attempts)
+            FROM unnest($18, $19, $20, $21, $22, $23) AS l(batch, id, code, status, reason, attempts)
             JOIN mine m ON m.id = l.batch),
         gone AS (
             DELETE FROM batches b USING mine m WHERE b.id = m.id AND b.unsettled = m.settled
-            RETURNING b.id, b.app_lane, b.count, b.unsettled, b.accepted_at, b.epoch, b.update_no, b.marks, b.body, m.kind,
-                m.after, m.at, m.states, m.codes, m.details, m.progress),
+            RETURNING b.id, b.app_lane, b.count, b.unsettled, b.accepted_at, b.epoch, b.marks, b.body, m.kind,
+                coalesce(m.update_no, b.update_no) AS update_no, m.at, m.states, m.codes, m.details, m.progress),
         old AS (
             DELETE FROM progress p USING gone g WHERE p.id = g.id RETURNING p.id, p.key, p.body),
         ended AS (
             INSERT INTO records (id, app_lane, count, accepted_at, ended_at, epoch, update_no, states, codes, details,
                 updates, day)
             SELECT g.id, g.app_lane, g.count, g.accepted_at, g.at, g.epoch + (g.kind = 1)::int,
-                CASE WHEN g.after < 0 THEN g.update_no ELSE g.after END, g.states, g.codes, g.details,
+                g.update_no, g.states, g.codes, g.details,
                 coalesce((SELECT array_agg(o.body ORDER BY o.key) FROM old o WHERE o.id = g.id), '{}') || g.progress,
                 (to_timestamp(g.at / 1000.0) AT TIME ZONE 'UTC')::date
             FROM gone g),
@@ -225,12 +217,12 @@ enum Write {
             FROM letters l JOIN app_lanes al ON al.id = l.app_lane
             ON CONFLICT (id) DO NOTHING),
         removed_letters AS (
-            DELETE FROM dead_letters d USING unnest($25, $26) AS r(batch, id) JOIN mine m ON m.id = r.batch
+            DELETE FROM dead_letters d USING unnest($24, $25) AS r(batch, id) JOIN mine m ON m.id = r.batch
             WHERE d.id = r.id),
         kept AS (
             UPDATE batches b SET
                 unsettled = b.unsettled - m.settled,
-                update_no = CASE WHEN m.after < 0 THEN b.update_no ELSE m.after END,
+                update_no = coalesce(m.update_no, b.update_no),
                 epoch = b.epoch + (m.kind = 1)::int,
                 has_update = b.has_update OR m.kind = 0 AND m.progress IS NOT NULL AND b.crashes < 3,
                 owner = CASE WHEN m.ends THEN NULL ELSE b.owner END,
@@ -252,7 +244,7 @@ enum Write {
         ended_collapses AS (
             DELETE FROM collapses c USING gone g WHERE c.batch = g.id AND g.marks & 1 <> 0),
         left_collapses AS (
-            DELETE FROM collapses c USING unnest($27, $28) AS l(batch, push) JOIN kept k ON k.id = l.batch
+            DELETE FROM collapses c USING unnest($26, $27) AS l(batch, push) JOIN kept k ON k.id = l.batch
             WHERE c.batch = l.batch AND c.push = l.push),
         depths AS (
             INSERT INTO depth_log (app_lane, batches, pushes)
@@ -271,12 +263,12 @@ enum RepeatedSettlements {
     static func run(
         _ settlements: [Settlement], _ connection: PostgresConnection
     ) async throws(QueueError) -> Set<Lease> {
-        let numbered = settlements.compactMap { settlement in settlement.numbers.map { (settlement.lease, $0) } }
+        let numbered = settlements.compactMap { settlement in settlement.number.map { (settlement.lease, $0) } }
         guard !numbered.isEmpty else { return [] }
         let call = PostgresCall("settle_repeated", sql) { parameters in
             parameters.append(ids: numbered.map(\.0.batch))
             parameters.append(array: numbered.map { Int32(truncatingIfNeeded: $0.0.epoch) })
-            parameters.append(array: numbered.map { Int32(truncatingIfNeeded: $0.1.upperBound) })
+            parameters.append(array: numbered.map { Int64($0.1) })
         }
         let rows = try await connection.execute(call)
         return try mappingErrors { () throws(PostgresError) in
@@ -290,9 +282,9 @@ enum RepeatedSettlements {
 
     private static let sql = """
         WITH s AS MATERIALIZED (SELECT * FROM unnest($1, $2, $3) AS s(id, epoch, update_no))
-        SELECT s.id, s.epoch FROM s JOIN batches b ON b.id = s.id AND b.epoch = s.epoch AND b.update_no = s.update_no
+        SELECT s.id, s.epoch FROM s JOIN batches b ON b.id = s.id AND b.epoch = s.epoch AND b.update_no >= s.update_no
         UNION ALL
-        SELECT s.id, s.epoch FROM s JOIN records r ON r.id = s.id AND r.epoch = s.epoch AND r.update_no = s.update_no
+        SELECT s.id, s.epoch FROM s JOIN records r ON r.id = s.id AND r.epoch = s.epoch AND r.update_no >= s.update_no
         """
 }
 #endif

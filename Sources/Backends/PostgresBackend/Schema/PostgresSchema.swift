@@ -7,7 +7,7 @@
 /// - `instances`: one row for each start of a process, never reused.
 /// - `app_lanes`: small numbers for the hot rows.
 /// - `batches`: the queue. `fillfactor` and the choice of indexes keep renewals and settlements within a page: no index
-///   has `lease_until`, `unsettled` or `update_no`. `update_no` counts the recorded settlements, for compare-and-set.
+///   has `lease_until`, `unsettled` or `update_no`. `update_no` is the number of the last settlement.
 ///   `deadline` is a lower bound of the time when its first push expires. `has_update`: the holder recorded something, so
 ///   its crash does not count against the batch.
 /// - `begun`: leases whose holder has begun to send, many in a row. Written before the first request and never waited
@@ -58,7 +58,7 @@ package enum PostgresSchema {
             lease_until timestamptz,
             deadline bigint NOT NULL DEFAULT 0,
             epoch int NOT NULL,
-            update_no int NOT NULL DEFAULT 0,
+            update_no bigint NOT NULL DEFAULT 0,
             app_lane smallint NOT NULL,
             count smallint NOT NULL,
             unsettled smallint NOT NULL,
@@ -105,7 +105,7 @@ package enum PostgresSchema {
             accepted_at bigint NOT NULL,
             ended_at bigint NOT NULL,
             epoch int NOT NULL,
-            update_no int NOT NULL,
+            update_no bigint NOT NULL,
             states int NOT NULL DEFAULT 0,
             codes bytea,
             details bytea,

@@ -13,7 +13,7 @@ struct BatchRow: Sendable {
     let appLane: AppLane
     var epoch: UInt64
     /// The number of the last settlement of the lease.
-    let updateNo: Int32
+    let updateNo: Int64
     /// `unsettled` of the row, also if its progress cannot be read.
     let storedUnsettled: Int
     let isLeased: Bool

@@ -12,14 +12,10 @@ enum Settle {
                 if try !hasEnded(under: settlement.lease, db) { stale.append(settlement.lease) }
                 continue
             }
-            if let numbers = settlement.numbers {
+            if let number = settlement.number {
                 // Its response was lost.
-                if numbers.upperBound == held.settlementNumber { continue }
-                guard numbers.lowerBound == held.settlementNumber + 1 else {
-                    stale.append(settlement.lease)
-                    continue
-                }
-                held.settlementNumber = numbers.upperBound
+                guard number > held.settlementNumber else { continue }
+                held.settlementNumber = number
             }
             try run(settlement, held, db, &state)
         }

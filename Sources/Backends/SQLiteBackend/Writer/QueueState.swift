@@ -13,7 +13,7 @@ struct QueueState: Sendable {
         /// By the monotonic clock.
         var deadline: Duration
         /// The number of the last settlement under the lease.
-        var settlementNumber: UInt32 = 0
+        var settlementNumber: UInt64 = 0
         /// Of a batch that was claimed by its append: the collapse keys to insert once it waits.
         var collapsible: [CollapseKey] = []
     }

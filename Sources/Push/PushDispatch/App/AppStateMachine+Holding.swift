@@ -119,9 +119,7 @@ extension AppStateMachine {
                 ? push.expired()
                 : Outcome(index: push.index, verdict: verdict, code: code, attempts: push.attempts + attempts)
         }
-        append(
-            to: &actions, work, outcomes: outcomes, release: endsLease ? finish(key) : .keep,
-            isNumbered: verdict != .cancelled, now: now)
+        append(to: &actions, work, outcomes: outcomes, release: endsLease ? finish(key) : .keep, now: now)
     }
 
     // MARK: Returning to the store
@@ -164,25 +162,16 @@ extension AppStateMachine {
     }
 
     /// Appends a settlement of a batch to the actions.
-    ///
-    /// - Parameter isNumbered: false for a settlement that its caller writes, out of order with those of
-    ///   `OutcomeRecorder`.
     mutating func append(
         to actions: inout DispatchActions, _ work: BatchWork, outcomes: [Outcome] = [], retries: [Retry] = [],
-        sends: [UInt16] = [], release: Settlement.Release, isNumbered: Bool = true, now: Moment
+        sends: [UInt16] = [], release: Settlement.Release, now: Moment
     ) {
         if release == .keep { works[work.key]?.hasSettlements = true }
-        var number: UInt32?
-        if isNumbered {
-            let next = (works[work.key] ?? work).settlementNumber + 1
-            works[work.key]?.settlementNumber = next
-            number = next
-        }
         actions.settlements.append(
             DispatchActions.SettlementWrite(
                 settlement: Settlement(
                     lease: work.claimed.lease, outcomes: outcomes, retries: retries, sends: sends, release: release,
-                    number: number, at: now.wall
+                    at: now.wall
                 ),
                 acceptedAt: work.claimed.batch.acceptedAt
             )

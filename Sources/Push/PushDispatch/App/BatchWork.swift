@@ -27,8 +27,6 @@ package struct BatchWork: Sendable {
     var isBegun = false
     /// Whether there was a settlement under the lease, which may not be written yet.
     var hasSettlements = false
-    /// The number of the last settlement that `OutcomeRecorder` writes.
-    var settlementNumber: UInt32 = 0
     /// The capacity that the batch occupies, in pushes.
     var occupied: Int
     /// When its first push was due at the time of the claim: the order of the store.

@@ -50,8 +50,8 @@ package protocol DurableQueue: Sendable {
     ///
     /// A batch whose pushes all have an outcome leaves the queue; its outcomes stay. A settlement under a lease that
     /// was overtaken changes nothing (fencing). An outcome for a push that already has one is ignored: a verdict never
-    /// changes. A settlement that is repeated because its response was lost counts once: its `numbers` are those that
-    /// were recorded last under the lease.
+    /// changes. A settlement that is repeated because its response was lost counts once: its `number` is not
+    /// above that of the last one that was recorded under the lease.
     ///
     /// - Returns: the stale leases, whose settlements were refused.
     func settle(_ settlements: [Settlement]) async throws(QueueError) -> [Lease]

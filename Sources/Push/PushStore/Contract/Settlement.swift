@@ -17,16 +17,16 @@ package struct Settlement: Sendable, Equatable {
     package var lease: Lease
     package private(set) var update: BatchUpdate
     package private(set) var release: Release
-    /// Which settlements of the lease it consists of, counted from 1 without gaps. The store recognises by them a
-    /// settlement that is repeated because its response was lost. nil: the holder never repeats it.
-    package private(set) var numbers: ClosedRange<UInt32>?
+    /// The number of the write, which rises with each write of the holder, and is the same when a write is repeated because
+    /// its response was lost. nil: the write is never repeated.
+    package var number: UInt64?
 
     package init(
         lease: Lease, outcomes: [Outcome] = [], retries: [Retry] = [], sends: [UInt16] = [], release: Release = .keep,
-        number: UInt32? = nil, at: WallTime
+        number: UInt64? = nil, at: WallTime
     ) {
         self.lease = lease
-        numbers = number.map { $0...$0 }
+        self.number = number
         update = BatchUpdate(at: at, outcomes: outcomes, retries: retries, sends: sends)
         self.release = release
     }
@@ -41,6 +41,5 @@ package struct Settlement: Sendable, Equatable {
         precondition(lease == later.lease, "settlements of different leases")
         update.append(later.update)
         if later.release.endsLease { release = later.release }
-        numbers = numbers.flatMap { first in later.numbers.map { first.lowerBound...$0.upperBound } }
     }
 }

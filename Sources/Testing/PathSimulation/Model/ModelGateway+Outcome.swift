@@ -34,7 +34,7 @@ extension ModelGateway {
         return Settlement(
             lease: settlement.lease, outcomes: settlement.outcomes + outcomes,
             retries: settlement.retries.filter { !expired.contains($0) }, sends: settlement.sends,
-            release: settlement.release, number: settlement.numbers?.upperBound, at: settlement.at)
+            release: settlement.release, at: settlement.at)
     }
 
     func write(pause: Ticks) {

@@ -144,12 +144,12 @@ extension ModelStore {
         var stale: [Lease] = []
         for settlement in settlements {
             guard let row = rows[settlement.lease.batch] else { preconditionFailure("unknown batch") }
-            if let numbers = settlement.numbers, row.epoch == settlement.lease.epoch {
-                if row.settlementNumber == numbers.upperBound, simulation.bug != .verdictChanges {
+            if let number = settlement.number, row.epoch == settlement.lease.epoch {
+                if number <= row.settlementNumber, simulation.bug != .verdictChanges {
                     if simulation.bug == .settlementCountedTwice { row.countedTwice += settlement.outcomes.count }
                     continue
                 }
-                row.settlementNumber = numbers.upperBound
+                row.settlementNumber = number
             }
             let isOwner = row.lease != nil && row.epoch == settlement.lease.epoch
             if !isOwner { stale.append(settlement.lease) }

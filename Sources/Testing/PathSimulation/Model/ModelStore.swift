@@ -26,7 +26,7 @@ final class ModelStore {
         var ledger: BatchLedger
         var epoch: UInt64 = 0
         /// The number of the last settlement of the epoch.
-        var settlementNumber: UInt32 = 0
+        var settlementNumber: UInt64 = 0
         /// Pushes that were counted twice, for `PlantedBug.settlementCountedTwice`.
         var countedTwice = 0
         var lease: HeldLease? { didSet { waitingSince = nil } }

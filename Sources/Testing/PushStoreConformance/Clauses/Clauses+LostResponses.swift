@@ -13,8 +13,7 @@ extension QueueConformance {
             try expect(try await harness.queue.settle([first]), is: [], "it is not refused")
             try expect(try await harness.queue.depth().pushes, is: 2, "its pushes are counted once")
             let retry = Samples.retry(2, attempts: 1, due: now)
-            var second = Settlement(lease: lease, retries: [retry], number: 2, at: now)
-            second.merge(Settlement(lease: lease, release: .release, number: 3, at: now))
+            let second = Settlement(lease: lease, retries: [retry], release: .release, number: 7, at: now)
             _ = try await harness.queue.settle([second])
             // A store of one instance has no connection that could lose a response.
             if try await harness.openSecond() != nil {
@@ -37,20 +36,37 @@ extension QueueConformance {
             try expect(try await harness.status(batch, 1).state, is: .settled(.delivered), "the outcome")
             try expect(harness.queue.settled().counts.values.reduce(0, +), is: 2, "each push is counted once")
         },
-        Clause("a settlement that does not follow the one before is refused") { harness in
+        Clause("a settlement that arrives after a later one of the lease is not recorded again") { harness in
             let now = try await harness.now
             let batch = Samples.batch(3, at: now)
             let lease = try await harness.appendClaimed(batch)
-            let third = Settlement(lease: lease, outcomes: Samples.delivered([2]), number: 3, at: now)
-            try expect(try await harness.queue.settle([third]), is: [lease], "the settlements before it are missing")
-            try expect(try await harness.status(batch, 2).state, is: .sending, "nothing is settled")
+            let retry = Samples.retry(0, attempts: 1, due: now)
+            let first = Settlement(lease: lease, retries: [retry], number: 1, at: now)
+            _ = try await harness.queue.settle([first])
+            let later = Samples.retry(0, attempts: 2, due: now)
+            _ = try await harness.queue.settle([Settlement(lease: lease, retries: [later], number: 4, at: now)])
+            try expect(try await harness.queue.settle([first]), is: [], "it is not refused")
+            try await harness.advance(by: .seconds(21))
+            try expect(try await harness.claimOne().pending?.first?.attempts, is: 2, "the later one counts")
         },
-        Clause("the numbers of settlements start again with each lease") { harness in
+        Clause("a settlement without a number is recorded among those with one") { harness in
+            let now = try await harness.now
+            let batch = Samples.batch(3, at: now)
+            let lease = try await harness.appendClaimed(batch)
+            let numbered = { Settlement(lease: lease, outcomes: Samples.delivered([$0]), number: $1, at: now) }
+            _ = try await harness.queue.settle([numbered(0, 3)])
+            let cancelled = Outcome(index: 1, verdict: .cancelled, code: .cancelled, attempts: 0)
+            try expect(try await harness.settle(lease, [cancelled]), is: [], "a cancellation")
+            try expect(try await harness.queue.settle([numbered(2, 4)]), is: [], "the one after it")
+            try expect(try await harness.queue.depth(), is: QueueDepth(), "all are settled")
+            try expect(try await harness.status(batch, 1).state, is: .settled(.cancelled), "the cancelled push")
+        },
+        Clause("the number of a settlement is compared with those of its lease only") { harness in
             let now = try await harness.now
             let batch = Samples.batch(2, at: now)
             let first = try await harness.appendClaimed(batch)
             _ = try await harness.queue.settle([
-                Settlement(lease: first, outcomes: Samples.delivered([0]), release: .release, number: 1, at: now)
+                Settlement(lease: first, outcomes: Samples.delivered([0]), release: .release, number: 9, at: now)
             ])
             let second = try await harness.claimOne().lease
             let last = Settlement(
